@@ -1,0 +1,78 @@
+dnl SPDX-License-Identifier: MIT
+dnl The checks of configure.ac, one macro each.
+
+dnl ECHOD_REQUIRE(VARIABLE, MODULE, DEBIAN-PACKAGE): a pkg-config module, or an error that helps.
+AC_DEFUN([ECHOD_REQUIRE],
+	[PKG_CHECK_MODULES([$1], [$2], [],
+		[AC_MSG_ERROR([$2 is missing: apt-get install $3])])])
+
+dnl ECHOD_ADD_FLAG(VARIABLE, FLAG): appends the flag where the compiler takes it.
+AC_DEFUN([ECHOD_ADD_FLAG],
+	[AS_VAR_PUSHDEF([cache], [echod_cv_flag_$2])
+	AC_CACHE_CHECK([whether $CC accepts $2], [cache],
+		[echod_saved_cflags=$CFLAGS
+		CFLAGS="$CFLAGS -Werror $2"
+		AC_COMPILE_IFELSE([AC_LANG_PROGRAM([], [])],
+			[AS_VAR_SET([cache], [yes])], [AS_VAR_SET([cache], [no])])
+		CFLAGS=$echod_saved_cflags])
+	AS_VAR_IF([cache], [yes], [$1="$$1 $2"])
+	AS_VAR_POPDEF([cache])])
+
+AC_DEFUN([ECHOD_WARNINGS],
+	[WARN_CFLAGS=
+	m4_foreach_w([flag], [-Wall -Wextra -Wformat=2 -Wshadow -Wstrict-prototypes
+		-Wmissing-prototypes -Wold-style-definition -Wpointer-arith -Wcast-qual
+		-Wwrite-strings -Wundef -Wvla -Wimplicit-fallthrough -Wnull-dereference
+		-Wduplicated-cond -Wlogical-op -Wdate-time],
+		[ECHOD_ADD_FLAG([WARN_CFLAGS], flag)])
+	AS_IF([test "x$enable_werror" != xno], [WARN_CFLAGS="$WARN_CFLAGS -Werror"])
+	AC_SUBST([WARN_CFLAGS])])
+
+AC_DEFUN([ECHOD_INSTRUMENTATION],
+	[INSTRUMENT_CFLAGS= INSTRUMENT_LDFLAGS=
+	AS_CASE([$enable_sanitizers],
+		[no], [],
+		[yes], [enable_sanitizers=address,undefined])
+	AS_IF([test "x$enable_sanitizers" != xno],
+		[INSTRUMENT_CFLAGS="-fsanitize=$enable_sanitizers -fno-sanitize-recover=all -fno-omit-frame-pointer"
+		INSTRUMENT_LDFLAGS="-fsanitize=$enable_sanitizers"
+		enable_static_listener=no])
+	AS_IF([test "x$enable_coverage" != xno],
+		[INSTRUMENT_CFLAGS="$INSTRUMENT_CFLAGS --coverage -fprofile-update=atomic"
+		INSTRUMENT_LDFLAGS="$INSTRUMENT_LDFLAGS --coverage"
+		enable_static_listener=no])
+	AM_CONDITIONAL([INSTRUMENTED],
+		[test "x$enable_sanitizers$enable_coverage" != xnono])
+	AC_SUBST([INSTRUMENT_CFLAGS])
+	AC_SUBST([INSTRUMENT_LDFLAGS])])
+
+dnl Static and position independent where the toolchain has it, static else.
+AC_DEFUN([ECHOD_LISTENER_LINKAGE],
+	[LISTENER_LDFLAGS=
+	listener_linkage=dynamic
+	AS_IF([test "x$enable_static_listener" != xno],
+		[m4_foreach_w([linkage], [static-pie static],
+			[AS_IF([test "$listener_linkage" = dynamic],
+				[AC_MSG_CHECKING([whether $CC links with -linkage])
+				echod_saved_ldflags=$LDFLAGS
+				LDFLAGS="$LDFLAGS -linkage"
+				AC_LINK_IFELSE([AC_LANG_PROGRAM([@%:@include <unistd.h>], [_exit(0);])],
+					[listener_linkage=linkage
+					LISTENER_LDFLAGS="-XCClinker -linkage"
+					AC_MSG_RESULT([yes])],
+					[AC_MSG_RESULT([no])])
+				LDFLAGS=$echod_saved_ldflags])])
+		AS_IF([test "$listener_linkage" = dynamic],
+			[AC_MSG_ERROR([no static libc: apt-get install libc6-dev, or --disable-static-listener])])
+		AC_DEFINE([STATIC_LISTENER], [1], [Define when echod-listener is linked statically.])])
+	AM_CONDITIONAL([STATIC_LISTENER], [test "$listener_linkage" != dynamic])
+	AC_SUBST([LISTENER_LDFLAGS])])
+
+AC_DEFUN([ECHOD_SYSTEMD_DIRECTORY],
+	[AS_CASE([$with_systemdsystemunitdir],
+		[yes], [PKG_CHECK_VAR([systemdsystemunitdir], [systemd], [systemdsystemunitdir], [],
+			[systemdsystemunitdir='${prefix}/lib/systemd/system'])],
+		[no], [systemdsystemunitdir=],
+		[systemdsystemunitdir=$with_systemdsystemunitdir])
+	AM_CONDITIONAL([SYSTEMD_UNITS], [test -n "$systemdsystemunitdir"])
+	AC_SUBST([systemdsystemunitdir])])

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: MIT */
+/* Network prefixes (RFC 4632); IPv4 stands as IPv4-mapped IPv6 (RFC 4291, 2.5.5.2). */
+#ifndef ECHOD_BASE_CIDR_H
+#define ECHOD_BASE_CIDR_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct cidr {
+	uint8_t prefix[16];	/* host bits are zero */
+	uint8_t bits;		/* 0-128; an IPv4 /n stands as 96 + n */
+};
+
+/*
+ * Parses "192.0.2.0/24", "2001:db8::/32" or a bare address (its full length). Returns 0 or
+ * -EINVAL; *ret_why (may be NULL) is a static phrase. Host bits that are set are an error.
+ */
+int cidr_parse(const char *text, struct cidr *ret_cidr, const char **ret_why);
+
+/* True when the first bits of address (16 bytes, IPv4 mapped) are those of the prefix. */
+bool cidr_contains(const uint8_t prefix[16], unsigned bits, const uint8_t address[16]);
+
+/* Zeroes all but the first bits of address. */
+void cidr_mask(uint8_t address[16], unsigned bits);
+
+#define CIDR_TEXT_MAX 64
+/* Writes "192.0.2.0/24" or "2001:db8::/32"; returns text. */
+const char *cidr_format(const struct cidr *cidr, char text[CIDR_TEXT_MAX]);
+
+#endif

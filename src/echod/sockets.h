@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: MIT */
+/* The listening sockets: passed by systemd, or bound here. */
+#ifndef ECHOD_SOCKETS_H
+#define ECHOD_SOCKETS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/address.h"
+#include "echod/configuration.h"
+#include "wire/settings.h"
+
+struct listening_socket {
+	int fd;				/* close-on-exec, non-blocking, owned */
+	char text[ADDRESS_TEXT_MAX];	/* the bound address, the chosen port in it */
+	char *configured;		/* the element of listen it was bound for; NULL: passed */
+	char *unix_path;		/* owned; NULL unless a Unix socket */
+	struct settings_socket wire;
+};
+
+struct sockets {
+	struct listening_socket *items;
+	size_t count;
+	bool passed;			/* from systemd: listen does not count */
+};
+
+/*
+ * Takes the sockets that systemd passed, each checked to be a listening stream socket
+ * (sd_is_socket(3)), logging what is wrong with one. Returns their count in *ret_sockets (0:
+ * none were passed), or -errno.
+ */
+int sockets_take_passed(struct sockets *ret_sockets);
+
+/*
+ * Binds what listen says. Names resolve to all their addresses. A socket of previous (may be
+ * NULL) that was bound for the same text is taken over by dup(2), not bound again.
+ * Unix sockets: a stale file that nobody listens on is replaced. Logs each failure
+ * ("ADDRESS: bind: Permission denied"), then returns -errno and owns nothing.
+ * Settings that workers inherit (TCP_NODELAY, keep-alive, timeouts) are the caller's.
+ */
+int sockets_bind(const struct configuration *configuration, const struct sockets *previous,
+		 struct sockets *ret_sockets);
+
+/*
+ * Options that accepted connections inherit, after the timeouts: SO_RCVTIMEO, SO_SNDTIMEO,
+ * TCP_NODELAY, SO_KEEPALIVE and its times, TCP_USER_TIMEOUT. Returns 0 or -errno.
+ */
+int sockets_apply_timeouts(const struct sockets *sockets, const struct configuration *configuration);
+
+/*
+ * True when passed sockets are not those that listen names (only looked at when listen is
+ * set); *ret_text, which the caller frees, says the difference.
+ */
+bool sockets_differ(const struct sockets *sockets, const struct configuration *configuration,
+		    char **ret_text);
+
+/* Closes all; Unix paths that were bound here (not passed) are unlinked when unlink_paths. */
+void sockets_release(struct sockets *sockets, bool unlink_paths);
+
+#endif

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: MIT */
+/* One end of a connection as plain data, small enough for a table of many. */
+#ifndef ECHOD_WIRE_ENDPOINT_H
+#define ECHOD_WIRE_ENDPOINT_H
+
+#include <assert.h>
+#include <stdint.h>
+
+enum endpoint_family {
+	ENDPOINT_NONE = 0,
+	ENDPOINT_INET = 4,
+	ENDPOINT_INET6 = 6,
+	ENDPOINT_UNIX = 1,
+};
+
+/* IPv4-mapped IPv6 addresses are stored as ENDPOINT_INET. */
+struct endpoint {
+	uint8_t family;		/* enum endpoint_family */
+	uint8_t reserved;
+	uint16_t port;		/* host byte order; 0 for Unix */
+	uint32_t scope;		/* IPv6 scope id, else 0 */
+	uint8_t address[16];	/* IPv4: first 4 bytes; Unix: pid_t, uid_t of the peer */
+};
+
+static_assert(sizeof(struct endpoint) == 24, "endpoint crosses a process border");
+
+#endif

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: MIT */
+/* Event records (listener to supervisor) and the messages of the channel between them. */
+#ifndef ECHOD_WIRE_EVENT_H
+#define ECHOD_WIRE_EVENT_H
+
+#include <assert.h>
+#include <stdint.h>
+
+#include "endpoint.h"
+
+enum event_type {
+	EVENT_OPENED = 1,	/* a worker took a connection (only with SETTINGS_REPORT_OPEN) */
+	EVENT_CLOSED,		/* a worker was reaped */
+	EVENT_REFUSED,		/* accepted and closed; reason is enum refuse_reason */
+	EVENT_STARVED,		/* accept, fork or memory failed: detail is the errno, count how often */
+	EVENT_LIMIT,		/* count 1: the connection limit was reached, 0: left again */
+};
+
+struct event {
+	uint32_t type;		/* enum event_type */
+	uint32_t slot;		/* index into table and slots */
+	uint64_t id;		/* connection's serial within its generation, from 1 */
+	uint64_t start_ns;	/* CLOCK_MONOTONIC */
+	uint64_t end_ns;	/* CLOCK_MONOTONIC, also the time of the event */
+	uint64_t bytes_in;
+	uint64_t bytes_out;
+	int32_t pid;		/* worker */
+	int32_t status;		/* wait status as of wait4(2) */
+	uint32_t cpu_us;	/* user and system time of the worker */
+	uint32_t rtt_us;	/* 0 = unknown */
+	uint32_t retransmits;
+	uint16_t reason;	/* enum end_reason or enum refuse_reason */
+	uint16_t socket;	/* index of the listening socket */
+	uint32_t detail;	/* errno, or what the type says */
+	uint32_t count;		/* what the type says */
+	struct endpoint peer;
+	struct endpoint local;
+};
+
+static_assert(sizeof(struct event) == 128, "crosses a process border");
+
+/*
+ * Messages on the channel, one datagram each, both directions, non-blocking.
+ * The events themselves travel in the ring of struct table; MESSAGE_WAKE only
+ * says that there are some.
+ */
+enum message_type {
+	MESSAGE_READY = 1,	/* listener: accepting, in its sandbox */
+	MESSAGE_FAILED,		/* listener: cannot start; value = errno, text says at what */
+	MESSAGE_WAKE,		/* listener: the ring holds events and the supervisor sleeps */
+	MESSAGE_STOPPED,	/* listener: accepts no more, its sockets are closed */
+	MESSAGE_PONG,		/* listener: answer to MESSAGE_PING with the same value */
+	MESSAGE_STOP = 32,	/* supervisor: stop accepting; exit when the last worker is gone */
+	MESSAGE_PING,		/* supervisor: show that the loop turns */
+};
+
+struct message {
+	uint32_t type;		/* enum message_type */
+	uint32_t value;
+	char text[56];		/* MESSAGE_FAILED: what failed, NUL-terminated */
+};
+
+static_assert(sizeof(struct message) == 64, "crosses a process border");
+
+#endif

@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The scoreboard of a generation: two shared memory files. The table is written
+ * by the listener and read by the supervisor, workers do not map it. The slots
+ * are written by the workers: nothing read from there is trusted.
+ */
+#ifndef ECHOD_WIRE_SCOREBOARD_H
+#define ECHOD_WIRE_SCOREBOARD_H
+
+#include <assert.h>
+#include <stdatomic.h>
+#include <stdint.h>
+
+#include "end.h"
+#include "endpoint.h"
+#include "event.h"
+
+#define TABLE_MAGIC 0x65636874u		/* "echt" */
+#define RING_EVENTS 4096u		/* a power of two */
+#define FORK_BUCKETS 24u		/* fork latency histogram: bucket i counts < 2^i us */
+
+enum entry_state {
+	ENTRY_FREE = 0,
+	ENTRY_SPARE,		/* a worker that waits for its connection */
+	ENTRY_LIVE,		/* a worker with a connection */
+};
+
+/* One worker as the listener knows it. pid is stored by the kernel before the worker runs. */
+struct entry {
+	_Atomic uint32_t state;	/* enum entry_state; stored last when made, first when freed */
+	_Atomic int32_t pid;
+	_Atomic uint64_t id;	/* serial within the generation, from 1; 0 while free */
+	_Atomic uint64_t start_ns;	/* CLOCK_MONOTONIC */
+	uint32_t socket;
+	uint32_t reserved;
+	struct endpoint peer;
+	struct endpoint local;
+	uint8_t pad[48];
+};
+
+static_assert(sizeof(struct entry) == 128, "crosses a process border");
+
+/* Counters of the listener; only it writes them, only they are the truth. */
+struct totals {
+	_Atomic uint64_t accepted;	/* connections taken, refused ones included */
+	_Atomic uint64_t closed[END_COUNT];
+	_Atomic uint64_t refused[REFUSE_COUNT];
+	_Atomic uint64_t bytes_in;	/* of closed connections */
+	_Atomic uint64_t bytes_out;
+	_Atomic uint64_t empty;		/* closed without a byte (health checks) */
+	_Atomic uint64_t events_dropped;	/* the ring was full */
+	_Atomic uint64_t starved;	/* accept or fork failed for want of something */
+	_Atomic uint64_t fork_histogram[FORK_BUCKETS];
+	_Atomic uint64_t fork_sum_us;
+};
+
+struct table {
+	uint32_t magic;
+	uint32_t version;	/* WIRE_VERSION */
+	uint32_t slots;		/* number of entries */
+	uint32_t reserved;
+	_Atomic uint32_t live;		/* listener: workers with a connection */
+	_Atomic uint32_t spares;	/* listener: workers that wait for one */
+	_Atomic uint32_t foreign_live;	/* supervisor: live workers of other generations */
+	_Atomic uint32_t asleep;	/* supervisor: 1 = send MESSAGE_WAKE at the next event */
+	_Alignas(64) _Atomic uint64_t ring_head;	/* listener: next to write */
+	_Alignas(64) _Atomic uint64_t ring_tail;	/* supervisor: next to read */
+	_Alignas(64) struct totals totals;
+	_Alignas(64) struct event ring[RING_EVENTS];
+	_Alignas(64) struct entry entries[];
+};
+
+enum slot_command {
+	SLOT_RUN = 0,
+	SLOT_END_DRAIN,		/* supervisor: end in an orderly way, the daemon stops */
+	SLOT_END_KILLED,	/* supervisor: the same, an operator said so */
+};
+
+enum slot_phase {
+	SLOT_OPEN = 0,
+	SLOT_HALF_CLOSED,	/* the peer's FIN came, the rest is being echoed */
+	SLOT_ENDING,		/* our FIN is sent, waiting for the peer's */
+};
+
+/* Written by the worker with relaxed stores, but for command. Untrusted. */
+struct slot {
+	_Atomic uint64_t bytes_in;
+	_Atomic uint64_t bytes_out;
+	_Atomic uint32_t rtt_us;
+	_Atomic uint32_t retransmits;
+	_Atomic uint32_t phase;		/* enum slot_phase */
+	_Atomic uint32_t detail;	/* errno of END_ERROR and END_RESET */
+	_Atomic uint32_t command;	/* enum slot_command, written by the supervisor */
+	uint32_t reserved[7];
+};
+
+static_assert(sizeof(struct slot) == 64, "crosses a process border");
+
+static inline uint64_t scoreboard_table_bytes(uint32_t slots)
+{
+	return sizeof(struct table) + (uint64_t)slots * sizeof(struct entry);
+}
+
+static inline uint64_t scoreboard_slots_bytes(uint32_t slots)
+{
+	return (uint64_t)slots * sizeof(struct slot);
+}
+
+#endif

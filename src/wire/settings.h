@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: MIT */
+/* The settings block: what a listener is told at its start, in a sealed memfd. */
+#ifndef ECHOD_WIRE_SETTINGS_H
+#define ECHOD_WIRE_SETTINGS_H
+
+#include <assert.h>
+#include <stdint.h>
+
+#define SETTINGS_MAGIC 0x65636864u	/* "echd" */
+
+/* Bounds that a reader checks before it trusts any count in the block. */
+#define SETTINGS_MAX_SOCKETS 64u
+#define SETTINGS_MAX_RULES 4096u
+#define SETTINGS_MAX_FILTER 4096u
+#define SETTINGS_MAX_CONNECTIONS 100000u
+#define SETTINGS_MAX_SPARES 1024u
+
+/* Descriptors that a listener finds open at its start; no others are. */
+enum listener_fd {
+	LISTENER_FD_SETTINGS = 3,	/* sealed memfd: struct settings and its tables */
+	LISTENER_FD_TABLE = 4,		/* memfd: struct table, no worker ever maps it */
+	LISTENER_FD_SLOTS = 5,		/* memfd: struct slot array, workers write theirs */
+	LISTENER_FD_CHANNEL = 6,	/* SOCK_SEQPACKET pair: struct message */
+	LISTENER_FD_SOCKETS = 7,	/* first listening socket (or, MODE_SINGLE, the connection) */
+};
+
+enum settings_mode {
+	MODE_LISTEN = 0,	/* accept on every socket */
+	MODE_SINGLE = 1,	/* serve the one connection on the first socket, then exit */
+};
+
+enum settings_at_limit {
+	AT_LIMIT_DEFER = 0,
+	AT_LIMIT_REFUSE = 1,
+};
+
+enum settings_flag {
+	SETTINGS_FILTER = 1u << 0,		/* install filter[] before the first fork */
+	SETTINGS_FILTER_REQUIRED = 1u << 1,	/* fail when that is impossible */
+	SETTINGS_WORKER_FILTER = 1u << 2,	/* install worker_filter[] in each worker */
+	SETTINGS_REPORT_OPEN = 1u << 3,		/* send EVENT_OPENED too */
+};
+
+/* One listening socket as the listener has to know it. */
+struct settings_socket {
+	uint8_t family;		/* enum endpoint_family */
+	uint8_t wildcard;	/* 1: ask getsockname() for each connection */
+	uint16_t port;		/* host byte order */
+	uint32_t scope;
+	uint8_t address[16];	/* as in struct endpoint */
+};
+
+/* One CIDR rule; IPv4 stands as IPv4-mapped IPv6. Sorted: longest prefix first, deny first. */
+struct settings_rule {
+	uint8_t prefix[16];
+	uint8_t bits;		/* 0-128 */
+	uint8_t allow;		/* 1 allow, 0 deny */
+	uint8_t reserved[6];
+};
+
+/*
+ * Followed, in this order and without gaps, by sockets[], rules[], filter[]
+ * and worker_filter[] (8-byte struct sock_filter records). Never changes once
+ * it is sealed: new settings are a new generation.
+ */
+struct settings {
+	uint32_t magic;
+	uint32_t version;		/* WIRE_VERSION */
+	uint32_t size_bytes;		/* this struct and all tables */
+	uint32_t flags;			/* enum settings_flag */
+	uint64_t generation;		/* counts from 1 over the daemon's life */
+	uint32_t mode;			/* enum settings_mode */
+	uint32_t at_limit;		/* enum settings_at_limit */
+	uint32_t slots;			/* entries in table and slots, >= connections + spares */
+	uint32_t connections;
+	uint32_t connections_per_source;	/* 0 = off */
+	uint32_t source_prefix_ipv4;
+	uint32_t source_prefix_ipv6;
+	uint32_t rate_per_source;	/* connections a second, 0 = off */
+	uint32_t rate_burst;
+	uint32_t spare_workers;
+	uint64_t idle_us;		/* 0 = off, here and below */
+	uint64_t stall_us;
+	uint64_t session_us;
+	uint32_t access_default_allow;	/* 1: what no rule matches may connect */
+	uint32_t socket_count;
+	uint32_t rule_count;
+	uint32_t filter_count;
+	uint32_t worker_filter_count;
+	uint32_t reserved;
+};
+
+static_assert(sizeof(struct settings_socket) == 24, "crosses a process border");
+static_assert(sizeof(struct settings_rule) == 24, "crosses a process border");
+static_assert(sizeof(struct settings) == 112, "crosses a process border");
+
+#endif
