@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: MIT */
+/* Socket addresses as users write and read them. */
+#include "base/address.h"
+
+#include <arpa/inet.h>
+#include <assert.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/un.h>
+
+#include "base/number.h"
+
+static int fail(int error, const char **ret_why, const char *why)
+{
+	if (ret_why)
+		*ret_why = why;
+	return error;
+}
+
+static bool is_ipv6_literal(const char *host)
+{
+	char literal[INET6_ADDRSTRLEN];
+	size_t length = strcspn(host, "%");
+	struct in6_addr address;
+
+	if (length >= sizeof(literal) || (host[length] == '%' && host[length + 1] == '\0'))
+		return false;
+	*(char *)mempcpy(literal, host, length) = '\0';
+	return inet_pton(AF_INET6, literal, &address) == 1;
+}
+
+static int parse_port(const char *text, uint16_t *ret_port, const char **ret_why)
+{
+	uint64_t port;
+	int r = number_parse(text, 0, UINT16_MAX, &port);
+
+	if (r == -ERANGE)
+		return fail(r, ret_why, "port not in 0-65535");
+	if (r < 0)
+		return fail(r, ret_why, "port is not a number");
+	*ret_port = (uint16_t)port;
+	return 0;
+}
+
+static int parse_unix(const char *path, struct address_spec *ret_spec, const char **ret_why)
+{
+	static_assert(sizeof(((struct sockaddr_un *)0)->sun_path) <= ADDRESS_HOST_MAX, "");
+	struct address_spec spec = { .is_unix = true };
+
+	if (path[0] != '/')
+		return fail(-EINVAL, ret_why, "the path of a Unix socket must begin with /");
+	if (strlen(path) >= sizeof(((struct sockaddr_un *)0)->sun_path))
+		return fail(-ENAMETOOLONG, ret_why,
+			    "the path of a Unix socket has more than 107 bytes");
+	strcpy(spec.host, path);
+	*ret_spec = spec;
+	return 0;
+}
+
+/* Cuts host (a copy of the text) at its port. *ret_port_text is NULL when it has none. */
+static int split_host(char **host, char **ret_port_text, const char **ret_why)
+{
+	char *colon;
+
+	*ret_port_text = NULL;
+	if (**host == '[') {
+		char *end = strchr(++*host, ']');
+
+		if (!end || (end[1] != '\0' && end[1] != ':'))
+			return fail(-EINVAL, ret_why, "expected [ADDRESS] or [ADDRESS]:PORT");
+		if (end[1] == ':')
+			*ret_port_text = end + 2;
+		*end = '\0';
+		if (!is_ipv6_literal(*host))
+			return fail(-EINVAL, ret_why, "no IPv6 address between the brackets");
+		return 0;
+	}
+	if (is_ipv6_literal(*host))
+		return 0;
+	colon = strchr(*host, ':');
+	if (!colon)
+		return 0;
+	if (strchr(colon + 1, ':'))
+		return fail(-EINVAL, ret_why, "an IPv6 address with a port needs brackets");
+	*colon = '\0';
+	*ret_port_text = colon + 1;
+	return 0;
+}
+
+static bool is_printable(const char *text)
+{
+	for (; *text; text++) {
+		if ((unsigned char)*text <= ' ' || *text == 0x7f)
+			return false;
+	}
+	return true;
+}
+
+int address_parse(const char *text, int default_port, struct address_spec *ret_spec,
+		  const char **ret_why)
+{
+	char copy[ADDRESS_HOST_MAX + sizeof("[]:65535")];
+	struct address_spec spec = { .port = (uint16_t)default_port };
+	char *host = copy;
+	char *port_text;
+	int r;
+
+	if (!is_printable(text))
+		return fail(-EINVAL, ret_why, "space or control character in an address");
+	if (strncmp(text, "unix:", 5) == 0)
+		return parse_unix(text + 5, ret_spec, ret_why);
+	if (strlen(text) >= sizeof(copy))
+		return fail(-ENAMETOOLONG, ret_why, "too long");
+	strcpy(copy, text);
+
+	r = split_host(&host, &port_text, ret_why);
+	if (r < 0)
+		return r;
+	if (*host == '\0')
+		return fail(-EINVAL, ret_why, "host missing (* stands for every address)");
+	if (strchr(host, '/'))
+		return fail(-EINVAL, ret_why, "not a host name (a Unix socket is unix:/PATH)");
+	if (strlen(host) >= sizeof(spec.host))
+		return fail(-ENAMETOOLONG, ret_why, "host name too long");
+	if (!port_text && default_port < 0)
+		return fail(-EINVAL, ret_why, "port missing");
+	if (port_text) {
+		r = parse_port(port_text, &spec.port, ret_why);
+		if (r < 0)
+			return r;
+	}
+	spec.is_wildcard = strcmp(host, "*") == 0;
+	strcpy(spec.host, host);
+	*ret_spec = spec;
+	return 0;
+}
+
+static const char *format_inet(const struct in_addr *address, in_port_t port,
+			       char text[ADDRESS_TEXT_MAX])
+{
+	char host[INET_ADDRSTRLEN];
+
+	inet_ntop(AF_INET, address, host, sizeof(host));
+	snprintf(text, ADDRESS_TEXT_MAX, "%s:%u", host, ntohs(port));
+	return text;
+}
+
+static const char *format_inet6(const struct sockaddr_in6 *in6, char text[ADDRESS_TEXT_MAX])
+{
+	char host[INET6_ADDRSTRLEN];
+	char scope[sizeof("%4294967295")] = "";
+
+	if (IN6_IS_ADDR_V4MAPPED(&in6->sin6_addr)) {
+		struct in_addr mapped;
+
+		memcpy(&mapped, in6->sin6_addr.s6_addr + 12, sizeof(mapped));
+		return format_inet(&mapped, in6->sin6_port, text);
+	}
+	inet_ntop(AF_INET6, &in6->sin6_addr, host, sizeof(host));
+	if (in6->sin6_scope_id != 0)
+		snprintf(scope, sizeof(scope), "%%%u", in6->sin6_scope_id);
+	snprintf(text, ADDRESS_TEXT_MAX, "[%s%s]:%u", host, scope, ntohs(in6->sin6_port));
+	return text;
+}
+
+static const char *format_unix(const struct sockaddr_un *un, size_t length,
+			       char text[ADDRESS_TEXT_MAX])
+{
+	size_t path_length = length - offsetof(struct sockaddr_un, sun_path);
+
+	if (path_length > sizeof(un->sun_path))
+		path_length = sizeof(un->sun_path);
+	/* unix(7): an unnamed one has no path, an abstract name begins with NUL and has no end. */
+	if (path_length > 0 && un->sun_path[0] == '\0')
+		snprintf(text, ADDRESS_TEXT_MAX, "unix:@%.*s", (int)path_length - 1,
+			 un->sun_path + 1);
+	else
+		snprintf(text, ADDRESS_TEXT_MAX, "unix:%.*s", (int)path_length, un->sun_path);
+	return text;
+}
+
+const char *address_format(const struct sockaddr *address, socklen_t length,
+			   char text[ADDRESS_TEXT_MAX])
+{
+	/* The caller's storage may be a plain struct sockaddr to the compiler: copy, do not cast. */
+	union {
+		struct sockaddr_storage storage;
+		struct sockaddr_in in;
+		struct sockaddr_in6 in6;
+		struct sockaddr_un un;
+	} any = { 0 };
+
+	memcpy(&any, address, length < sizeof(any) ? length : sizeof(any));
+	if (any.storage.ss_family == AF_INET && length >= sizeof(any.in))
+		return format_inet(&any.in.sin_addr, any.in.sin_port, text);
+	if (any.storage.ss_family == AF_INET6 && length >= sizeof(any.in6))
+		return format_inet6(&any.in6, text);
+	if (any.storage.ss_family == AF_UNIX && length >= offsetof(struct sockaddr_un, sun_path))
+		return format_unix(&any.un, length, text);
+	snprintf(text, ADDRESS_TEXT_MAX, "unknown (family %d)", any.storage.ss_family);
+	return text;
+}

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: MIT */
+/* A token bucket. */
+#include "base/bucket.h"
+
+#include "base/clock.h"
+
+/* What one token is worth; at least a nanosecond, so that no rate makes tokens free. */
+static uint64_t token_ns(uint32_t rate)
+{
+	uint64_t worth_ns = CLOCK_NS_PER_S / rate;
+
+	return worth_ns > 0 ? worth_ns : 1;
+}
+
+void bucket_init(struct bucket *bucket, uint64_t now_ns, uint32_t rate, uint32_t burst)
+{
+	bucket->tokens_ns = token_ns(rate) * burst;
+	bucket->last_ns = now_ns;
+}
+
+bool bucket_take(struct bucket *bucket, uint64_t now_ns, uint32_t rate, uint32_t burst)
+{
+	uint64_t cost_ns = token_ns(rate);
+	uint64_t full_ns = cost_ns * burst;
+
+	if (now_ns > bucket->last_ns) {
+		uint64_t elapsed_ns = now_ns - bucket->last_ns;
+
+		bucket->last_ns = now_ns;
+		if (bucket->tokens_ns >= full_ns || elapsed_ns >= full_ns - bucket->tokens_ns)
+			bucket->tokens_ns = full_ns;
+		else
+			bucket->tokens_ns += elapsed_ns;
+	}
+	if (bucket->tokens_ns < cost_ns)
+		return false;
+	bucket->tokens_ns -= cost_ns;
+	return true;
+}

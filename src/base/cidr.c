@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: MIT */
+/* Network prefixes as bits; their text is in cidr_text.c, which a listener need not link. */
+#include "base/cidr.h"
+
+#include <string.h>
+
+bool cidr_contains(const uint8_t prefix[16], unsigned bits, const uint8_t address[16])
+{
+	unsigned whole = bits / 8;
+	unsigned rest = bits % 8;
+
+	if (memcmp(prefix, address, whole) != 0)
+		return false;
+	return rest == 0 || (prefix[whole] ^ address[whole]) >> (8 - rest) == 0;
+}
+
+void cidr_mask(uint8_t address[16], unsigned bits)
+{
+	unsigned whole = bits / 8;
+	unsigned rest = bits % 8;
+
+	if (whole >= 16)
+		return;
+	address[whole] &= (uint8_t)(0xff00u >> rest);
+	memset(address + whole + 1, 0, 15 - whole);
+}
