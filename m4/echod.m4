@@ -61,7 +61,8 @@ AC_DEFUN([ECHOD_LISTENER_LINKAGE],
 					LISTENER_LDFLAGS="-XCClinker -linkage"
 					AC_MSG_RESULT([yes])],
 					[AC_MSG_RESULT([no])])
-				LDFLAGS=$echod_saved_ldflags])])
+				LDFLAGS=$echod_saved_ldflags])
+		])
 		AS_IF([test "$listener_linkage" = dynamic],
 			[AC_MSG_ERROR([no static libc: apt-get install libc6-dev, or --disable-static-listener])])
 		AC_DEFINE([STATIC_LISTENER], [1], [Define when echod-listener is linked statically.])])

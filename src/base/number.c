@@ -34,7 +34,7 @@ int number_parse(const char *text, uint64_t min, uint64_t max, uint64_t *ret_val
 
 	if (end == text || *end != '\0')
 		return -EINVAL;
-	if (value < min || value > max)
+	if (value < min || value > max || value == UINT64_MAX)
 		return -ERANGE;
 	*ret_value = value;
 	return 0;
@@ -64,7 +64,8 @@ int number_scale(const struct decimal *decimal, uint64_t unit, uint64_t *ret_val
 {
 	uint64_t value;
 
-	if (__builtin_mul_overflow(decimal->whole, unit, &value) ||
+	if (decimal->whole == UINT64_MAX ||
+	    __builtin_mul_overflow(decimal->whole, unit, &value) ||
 	    __builtin_add_overflow(value, decimal->fraction * unit / FRACTION_ONE, &value))
 		return -ERANGE;
 	if (value == 0 && (decimal->whole || decimal->fraction))

@@ -5,12 +5,15 @@
 
 #include <stdint.h>
 
-/* Decimal digits only, all of text. Returns 0, -EINVAL (not a number), -ERANGE (outside min..max). */
+/*
+ * Decimal digits only, all of text. Returns 0, -EINVAL (not a number), -ERANGE (outside
+ * min..max; UINT64_MAX always is).
+ */
 int number_parse(const char *text, uint64_t min, uint64_t max, uint64_t *ret_value);
 
 /* A number such as 12 or 1.5; digits behind the seventh decimal are cut off. */
 struct decimal {
-	uint64_t whole;		/* sticks at UINT64_MAX */
+	uint64_t whole;		/* UINT64_MAX: that much or more */
 	uint32_t fraction;	/* in units of 10^-7 */
 };
 
