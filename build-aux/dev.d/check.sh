@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: MIT
+# shellcheck shell=bash
+# Running the tests and adding up their results.
+
+# count_results KIND... : how many test results of these kinds stand in the .trs files below $1.
+count_results()
+{
+	local directory=$1
+	shift
+	find "$directory" -name '*.trs' -not -path "$directory/variant/*" -exec cat {} + |
+		grep -cE "^:test-result: ($1)( |\$)" || true
+}
+
+# Shows the logs of the test programs that did not pass.
+show_failures()
+{
+	local trs
+	find "$1" -name '*.trs' -not -path "$1/variant/*" | sort | while read -r trs; do
+		grep -qE '^:test-result: (FAIL|ERROR|XPASS)' "$trs" || continue
+		printf '\n==== %s\n' "${trs%.trs}.log"
+		tail -n 150 "${trs%.trs}.log"
+	done
+}
+
+# The one last line that scripts read. Fails when a test did.
+print_summary()
+{
+	say "$1 passed, $2 failed, $3 skipped"
+	[ "$2" -eq 0 ] || return 1
+	[ "$3" -eq 0 ] || [ "${ECHOD_MUST_RUN:-0}" != 1 ] || return 1
+}
+
+# check_tree DIRECTORY [MAKE ARGUMENTS...]: make check there, then the summary.
+check_tree()
+{
+	local directory=$1 failed status=0
+	shift
+	find "$directory" -name '*.trs' -not -path "$directory/variant/*" -delete
+	make -C "$directory" -s --no-print-directory -j"$(nproc)" check "$@" || status=$?
+	failed=$(count_results "$directory" 'FAIL|XPASS|ERROR')
+	if [ "$status" -ne 0 ]; then
+		show_failures "$directory"
+		# a failure that left no result (a test that does not compile) counts too
+		[ "$failed" -gt 0 ] || failed=1
+	fi
+	print_summary "$(count_results "$directory" 'PASS|XFAIL')" "$failed" \
+		"$(count_results "$directory" SKIP)"
+}
+
+report_coverage()
+{
+	gcovr --root . --object-directory "$1" --filter src/ --exclude-unreachable-branches \
+		--gcov-ignore-parse-errors --txt-metric line --print-summary ||
+		gcovr --root . --object-directory "$1" --filter src/ --print-summary
+}
+
+command_check()
+{
+	local directory=$BUILD configure=() coverage=no make_arguments=()
+	install_packages build test
+	while [ $# -gt 0 ]; do
+		case $1 in
+		--coverage)
+			install_packages coverage
+			coverage=yes directory=$BUILD/variant/coverage configure=(--enable-coverage)
+			;;
+		--sanitize)
+			directory=$BUILD/variant/sanitize configure=(--enable-sanitizers)
+			;;
+		--clang)
+			install_packages lint
+			directory=$BUILD/variant/clang configure=(CC=clang)
+			;;
+		-*) die "check: unknown option: $1" ;;
+		*) make_arguments+=("TESTS=$1") ;;
+		esac
+		shift
+	done
+	build_tree "$directory" "${configure[@]}"
+	if [ "$coverage" = no ]; then
+		check_tree "$directory" "${make_arguments[@]}"
+		return
+	fi
+	# the daemon under test may run as another user and writes its counts at exit
+	find "$directory" -name '*.gcda' -delete
+	find "$directory" -type d -exec chmod a+rwx {} +
+	local status=0 summary
+	summary=$(mktemp)
+	check_tree "$directory" "${make_arguments[@]}" | tee "$summary" || status=$?
+	report_coverage "$directory"
+	tail -n 1 "$summary"
+	rm -f "$summary"
+	return "$status"
+}
+
+command_system()
+{
+	install_packages build test system
+	build_tree "$BUILD"
+	[ "$(id -u)" -eq 0 ] || die "system: needs root (systemd-nspawn boots a tree)"
+	tests/system/run "$BUILD" "$@"
+}
+
+# run_part PATH WHAT ARGUMENTS...: a part of the tree that may not be there.
+run_part()
+{
+	local path=$1 what=$2
+	shift 2
+	[ -x "$path" ] || die "$what: this tree has none ($path)"
+	"$path" "$@"
+}
+
+command_bench()
+{
+	install_packages build bench
+	build_tree "$BUILD"
+	run_part tests/bench/run bench "$@"
+}
+
+command_fuzz()
+{
+	install_packages build fuzz
+	run_part tests/fuzz/run fuzz "$@"
+}

@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: MIT
+# shellcheck shell=bash
+# Everything that judges the tree without running it.
+
+LINT_PASSED=0
+LINT_FAILED=0
+
+# lint_step NAME COMMAND...: one check; what it printed is shown when it failed.
+lint_step()
+{
+	local name=$1 output
+	shift
+	if output=$("$@" 2>&1); then
+		say "ok      $name"
+		LINT_PASSED=$((LINT_PASSED + 1))
+	else
+		say "FAILED  $name"
+		printf '%s\n' "$output" | tail -n 60
+		LINT_FAILED=$((LINT_FAILED + 1))
+	fi
+}
+
+source_files()
+{
+	git ls-files "$@"
+}
+
+lint_compiler()
+{
+	build_tree "$BUILD/variant/werror-$1" --enable-werror "CC=$1" &&
+		make -C "$BUILD/variant/werror-$1" -s -j"$(nproc)" check TESTS=
+}
+
+lint_cppcheck()
+{
+	source_files 'src/*.c' | xargs -r cppcheck -q --std=c11 --enable=warning,portability,performance \
+		--inline-suppr --suppress=missingIncludeSystem --error-exitcode=1 \
+		-DHAVE_CONFIG_H -I src -I "$BUILD" -j"$(nproc)"
+}
+
+lint_tidy()
+{
+	# shellcheck disable=SC2016 # the inner shell expands these
+	source_files 'src/*.c' | xargs -r -P"$(nproc)" -n 4 sh -c \
+		'build=$1; shift; clang-tidy --quiet --warnings-as-errors="*" "$@" -- \
+			-std=gnu11 -D_GNU_SOURCE -DHAVE_CONFIG_H -I src -I "$build"' tidy "$BUILD"
+}
+
+lint_shell()
+{
+	{
+		source_files 'build-aux/dev.d/*.sh'
+		source_files | xargs -r grep -lE -m1 '^#!.*(bash|/sh)' --
+	} | sort -u | xargs -r shellcheck -x
+}
+
+lint_python()
+{
+	source_files '*.py' | xargs -r /usr/bin/python3 -W error -c \
+		'import sys; [compile(open(name).read(), name, "exec") for name in sys.argv[1:]]'
+}
+
+lint_manual()
+{
+	find "$BUILD/man" man -name '*.[158]' -print0 | xargs -0 -r mandoc -Tlint -Wwarning
+}
+
+# The units name the programs where they will be installed: look at them in such a tree.
+lint_units()
+{
+	local root output
+	root=$(mktemp -d)
+	make -C "$BUILD" -s install DESTDIR="$root" >/dev/null
+	find "$root" -name 'echod*.s*' -path '*systemd*' -exec cp -t "$root" {} +
+	sed -i -E "s|^(Exec[A-Za-z]*=[-+!:@]*)(/usr\|/opt)|\\1$root\\2|" "$root"/echod.service
+	output=$(systemd-analyze verify "$root"/echod.service "$root"/echod.socket 2>&1 |
+		grep -F echod || true)
+	rm -rf "$root"
+	[ -z "$output" ] || { say "$output" && return 1; }
+}
+
+lint_packages()
+{
+	lintian --fail-on error,warning,info --pedantic "$BUILD"/deb/*.changes
+}
+
+command_lint()
+{
+	install_packages build lint
+	build_tree "$BUILD"
+	lint_step "gcc -Werror" lint_compiler gcc
+	lint_step "clang -Werror" lint_compiler clang
+	lint_step "cppcheck" lint_cppcheck
+	lint_step "clang-tidy" lint_tidy
+	lint_step "shellcheck" lint_shell
+	lint_step "python" lint_python
+	lint_step "mandoc -Tlint" lint_manual
+	lint_step "systemd-analyze verify" lint_units
+	if compgen -G "$BUILD/deb/*.changes" >/dev/null; then
+		install_packages deb
+		lint_step "lintian" lint_packages
+	fi
+	print_summary "$LINT_PASSED" "$LINT_FAILED" 0
+}

@@ -1,0 +1,165 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: MIT
+"""The rules of the tree: layers, sizes, licence lines, words that do not belong, what is shipped."""
+import os
+import re
+import subprocess
+import sys
+
+TOP = os.environ.get("ABS_SRCDIR") or os.path.abspath(os.path.join(os.path.dirname(__file__), "../.."))
+MAX_FILE_LINES = 400
+MAX_FUNCTION_LINES = 60
+MAX_COLUMNS = 100
+
+# What each folder of src/ may include, and where each library's header may stand.
+LAYERS = {
+    "base": {"base"},
+    "wire": {"wire"},
+    "listener": {"base", "wire", "listener"},
+    "echod": {"base", "wire", "echod"},
+    "echoctl": {"base", "echoctl"},
+}
+LIBRARIES = {"confuse.h": {"echod"}, "systemd/": {"echod"}, "seccomp.h": {"echod"},
+             "jansson.h": {"echod", "echoctl"}}
+FORBIDDEN = [
+    (r"/work/", "a path of one machine"),
+    (r"(?i)\bissue[ #]*\d", "an issue by number"),
+    (r"\b(TODO|FIXME|XXX|HACK)\b", "an unfinished thought"),
+]
+
+
+def tracked(*patterns):
+    """Files of the tree: from git, else (in a tarball) from the folder itself."""
+    result = subprocess.run(["git", "-C", TOP, "ls-files", "-z", "--", *patterns],
+                            capture_output=True, check=False)
+    own = subprocess.run(["git", "-C", TOP, "rev-parse", "--show-prefix"],
+                         capture_output=True, text=True, check=False)
+    if result.returncode == 0 and own.stdout.strip() == "" and own.returncode == 0:
+        names = [name for name in result.stdout.decode().split("\0") if name]
+        return [name for name in names if os.path.isfile(os.path.join(TOP, name))]
+    endings = tuple(pattern.lstrip("*") for pattern in patterns) or ("",)
+    found = []
+    for folder, folders, names in os.walk(TOP):
+        folders[:] = [name for name in folders if name not in (".git", "build", "_build")]
+        found += [os.path.relpath(os.path.join(folder, name), TOP) for name in names
+                  if name.endswith(endings)]
+    return sorted(found)
+
+
+def read(name):
+    with open(os.path.join(TOP, name), encoding="utf-8", errors="replace") as file:
+        return file.read()
+
+
+def check_layers():
+    """Every include stays in its layer."""
+    for name in tracked("src/*.c", "src/*.h"):
+        parts = name.split("/")
+        if len(parts) < 3 or parts[0] != "src" or parts[1] not in LAYERS:
+            continue
+        layer = parts[1]
+        for number, line in enumerate(read(name).splitlines(), 1):
+            own = re.match(r'\s*#\s*include\s+"(\w+)/', line)
+            if own and own[1] in LAYERS and own[1] not in LAYERS[layer]:
+                yield f"{name}:{number}: {layer} includes {own[1]}"
+            for header, layers in LIBRARIES.items():
+                if re.match(r"\s*#\s*include\s+<" + re.escape(header), line) and layer not in layers:
+                    yield f"{name}:{number}: {layer} includes <{header}>"
+
+
+def check_own_header_first():
+    """A source with a header of its own includes that one first (config.h aside)."""
+    names = tracked("src/*.c", "src/*.h")
+    for name in names:
+        if not name.endswith(".c") or name[:-1] + "h" not in names:
+            continue
+        includes = re.findall(r'^\s*#\s*include\s+(["<].*?[">])', read(name), re.MULTILINE)
+        includes = [text for text in includes if text not in ('"config.h"', "<config.h>")]
+        own = '"' + name[len("src/"):-1] + 'h"'
+        if includes and includes[0] != own:
+            yield f"{name}: includes {includes[0]} before {own}"
+
+
+def check_files():
+    """No file above the limit, no line too wide."""
+    for name in tracked("src/*.c", "src/*.h", "tests/*.c", "tests/*.h", "tests/*.py",
+                        "build-aux/dev.d/*.sh", "dev"):
+        lines = read(name).splitlines()
+        limit = MAX_FILE_LINES if not name.endswith("harness.py") else MAX_FILE_LINES + 50
+        if len(lines) > limit:
+            yield f"{name}: {len(lines)} lines"
+        for number, line in enumerate(lines, 1):
+            if len(line.expandtabs(8)) > MAX_COLUMNS and "http" not in line:
+                yield f"{name}:{number}: {len(line.expandtabs(8))} columns"
+
+
+def check_functions():
+    """No function above the limit."""
+    for name in tracked("src/*.c", "tests/*.c"):
+        start = None
+        for number, line in enumerate(read(name).splitlines(), 1):
+            if line.startswith("{"):
+                start = number
+            elif line.startswith("}") and start is not None:
+                if number - start - 1 > MAX_FUNCTION_LINES:
+                    yield f"{name}:{start}: a function of {number - start - 1} lines"
+                start = None
+
+
+def check_licence():
+    """The SPDX line stands on top of each source, after a script's first line."""
+    for name in tracked("*.c", "*.h", "*.py", "*.sh", "*.am", "*.ac", "*.m4", "dev", "bootstrap",
+                        "*.in", ".ci/run"):
+        if name.startswith("debian/") or name in ("config.h.in", "Makefile.in", "aclocal.m4") \
+                or (name.startswith(("m4/", "build-aux/")) and name not in
+                    ("m4/echod.m4", "build-aux/version")):
+            continue
+        head = read(name).splitlines()[:3]
+        if not any("SPDX-License-Identifier: MIT" in line for line in head):
+            yield f"{name}: no SPDX line"
+
+
+def check_words():
+    """Nothing that speaks of a machine or of how the work was organised."""
+    for name in tracked():
+        if name == "tests/meta/test_layout.py" or name.startswith("tests/fuzz/corpus"):
+            continue
+        for number, line in enumerate(read(name).splitlines(), 1):
+            for pattern, what in FORBIDDEN:
+                if re.search(pattern, line):
+                    yield f"{name}:{number}: {what}: {line.strip()[:80]}"
+
+
+def check_shipped():
+    """make dist ships every file of the tree."""
+    if not os.path.exists(os.path.join(TOP, ".git")):
+        return
+    builddir = os.environ.get("ABS_BUILDDIR") or os.path.join(TOP, "build")
+    listing = subprocess.run(["make", "-s", "--no-print-directory", "-C", builddir,
+                              "print-distributed"],
+                             capture_output=True, text=True, check=False)
+    if listing.returncode != 0:
+        yield f"make print-distributed: {listing.stderr.strip()[-300:]}"
+        return
+    shipped = {os.path.relpath(os.path.join(TOP, name.replace(TOP + "/", "")), TOP)
+               for name in listing.stdout.split()}
+    for name in tracked():
+        if name not in (".gitignore", ".clang-format") and name not in shipped:
+            yield f"{name}: not in the distribution"
+
+
+def main():
+    checks = [(name, function) for name, function in sorted(globals().items())
+              if name.startswith("check_")]
+    print(f"1..{len(checks)}")
+    failed = 0
+    for number, (_, function) in enumerate(checks, 1):
+        complaints = list(function())
+        for complaint in complaints:
+            print("# " + complaint)
+        failed += bool(complaints)
+        print(f"{'not ok' if complaints else 'ok'} {number} - {function.__doc__}", flush=True)
+    sys.exit(1 if failed else 0)
+
+
+main()
