@@ -4,6 +4,7 @@
 #define ECHOD_WIRE_SETTINGS_H
 
 #include <assert.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #define SETTINGS_MAGIC 0x65636864u	/* "echd" */
@@ -14,6 +15,7 @@
 #define SETTINGS_MAX_FILTER 4096u
 #define SETTINGS_MAX_CONNECTIONS 100000u
 #define SETTINGS_MAX_SPARES 1024u
+#define SETTINGS_MAX_TIME_US 4000000000000000u	/* more than a century */
 
 /* Descriptors that a listener finds open at its start; no others are. */
 enum listener_fd {
@@ -93,5 +95,33 @@ struct settings {
 static_assert(sizeof(struct settings_socket) == 24, "crosses a process border");
 static_assert(sizeof(struct settings_rule) == 24, "crosses a process border");
 static_assert(sizeof(struct settings) == 112, "crosses a process border");
+
+/* Where the tables of a block that was checked begin. */
+static inline const struct settings_socket *settings_sockets(const struct settings *settings)
+{
+	return (const void *)(settings + 1);
+}
+
+static inline const struct settings_rule *settings_rules(const struct settings *settings)
+{
+	return (const void *)(settings_sockets(settings) + settings->socket_count);
+}
+
+/* struct sock_filter records, 8 bytes each. */
+static inline const uint64_t *settings_filter(const struct settings *settings)
+{
+	return (const void *)(settings_rules(settings) + settings->rule_count);
+}
+
+static inline const uint64_t *settings_worker_filter(const struct settings *settings)
+{
+	return settings_filter(settings) + settings->filter_count;
+}
+
+/*
+ * Checks every count, bound and size of a block (8-byte aligned) before anything in it is
+ * used. Returns 0 or -EINVAL; *ret_why (may be NULL) is then a static phrase.
+ */
+int settings_check(const void *block, size_t size, const char **ret_why);
 
 #endif

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The system calls that a listener and its workers make once they are in the sandbox, by name:
+ * what echod compiles into filter[] and worker_filter[] of the settings block, and all that the
+ * listener's code may use after its start. A worker inherits the listener's filter, so that one
+ * allows both lists.
+ */
+#ifndef ECHOD_WIRE_SYSCALLS_H
+#define ECHOD_WIRE_SYSCALLS_H
+
+/*
+ * The listener: its loop (ppoll, read from the signal descriptor, recvfrom and sendto on the
+ * channel), accept and judge (accept4, getsockname, getsockopt for a Unix peer, shutdown),
+ * fork and reap (clone, wait4), hand a connection to a spare (sendmsg, ioctl FIONREAD). What a
+ * worker does before it is one: close_range, and seccomp with SETTINGS_WORKER_FILTER.
+ */
+#define SYSCALLS_LISTENER \
+	"accept4", "clock_gettime", "clone", "close", "close_range", "exit_group", \
+	"getsockname", "getsockopt", "ioctl", "ppoll", "read", "recvfrom", \
+	"restart_syscall", "rt_sigreturn", "seccomp", "sendmsg", "sendto", "shutdown", "wait4"
+
+/*
+ * A worker once it has its own filter: take the connection (recvmsg, a spare), echo (recvfrom,
+ * sendto), its timers (setsockopt SO_RCVTIMEO, ioctl SIOCOUTQ, clock_gettime, setitimer), the
+ * big buffer (mmap, munmap, madvise), the end (shutdown, ppoll, getsockopt TCP_INFO, close).
+ */
+#define SYSCALLS_WORKER \
+	"clock_gettime", "close", "exit_group", "getsockopt", "ioctl", "madvise", "mmap", \
+	"munmap", "ppoll", "recvfrom", "recvmsg", "restart_syscall", "rt_sigreturn", \
+	"sendto", "setitimer", "setsockopt", "shutdown"
+
+#endif
