@@ -52,7 +52,7 @@ struct configuration {
 	bool listen_is_set;		/* the key stands in the file (or came with -l) */
 
 	char *user;
-	bool user_is_set;
+	bool user_is_set;		/* it is not the default */
 
 	struct {
 		uint32_t connections;
@@ -91,7 +91,7 @@ struct configuration {
 		char *path;
 		mode_t mode;
 		char *group;		/* NULL = none */
-		bool path_is_set;
+		bool path_is_set;	/* it is not the default */
 	} control;
 
 	struct {
@@ -117,11 +117,15 @@ int configuration_load(const char *path, int fd, configuration_report_fn report,
 		       struct configuration **ret_configuration);
 
 /*
- * Replaces listen by these (option -l). Errors go to report as "-l ADDRESS: why".
+ * Replaces listen by these (option -l). Errors go to report as "-l: why".
  * Returns 0, -EBADMSG, -ENOMEM.
  */
 int configuration_override_listen(struct configuration *configuration, char *const *addresses,
 				  size_t count, configuration_report_fn report, void *context);
+
+/* Replaces log.level (option -L). Errors go to report as "-L: why". Returns 0, -EBADMSG, -ENOMEM. */
+int configuration_override_level(struct configuration *configuration, const char *level,
+				 configuration_report_fn report, void *context);
 
 /* Writes the effective settings in the file's own syntax; reading it back gives the same. */
 void configuration_print(const struct configuration *configuration, FILE *stream);
