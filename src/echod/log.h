@@ -3,6 +3,7 @@
 #ifndef ECHOD_LOG_H
 #define ECHOD_LOG_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <syslog.h>
@@ -22,11 +23,23 @@ struct log_field {
  */
 int log_open(enum log_target target, int facility);
 
+/* The same for a target that is not auto, with its datagram socket at path (static): for tests. */
+int log_open_at(enum log_target target, int facility, const char *path);
+
+/*
+ * Writes what waits for its sink. False when something still waits: call again soon (100 ms).
+ * Each line that is logged does the same; this is for a daemon that falls silent.
+ */
+bool log_flush(void);
+
+/* Gives waiting lines half a second, then closes; later lines go to standard error. */
+void log_close(void);
+
 /* Lines less important than level (LOG_DEBUG is the least) are not written. */
 void log_set_level(int level);
 int log_level(void);
 
-/* One line without errno, and one that ends in ": strerror(error)"; error is positive or negative. */
+/* One line; and one that ends in ": strerror(error)", where error is positive or negative. */
 void log_line(int priority, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void log_errno(int priority, int error, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
