@@ -24,9 +24,14 @@ void report_configure(struct report *report, const struct configuration *configu
  */
 void report_event(struct report *report, const struct event *event, const char *unix_path);
 
+/* The same at a time (CLOCK_MONOTONIC) that the caller knows already. */
+void report_event_at(struct report *report, const struct event *event, const char *unix_path,
+		     uint64_t now_ns);
+
 /*
- * Says in one line what the rate limit has left out, once a second at most. Returns the time
- * (CLOCK_MONOTONIC, ns) when it wants to be called again, UINT64_MAX when nothing is owed.
+ * Says in one line what the rate limit has left out, once a second at most, and lets the log
+ * write what waits for its sink. Returns the time (CLOCK_MONOTONIC, ns) when it wants to be
+ * called again, UINT64_MAX when nothing is owed.
  */
 uint64_t report_flush(struct report *report, uint64_t now_ns);
 

@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: MIT */
+/* Every number here may come from a hostile worker: printed, compared, never an index unchecked. */
+#include "echod/report_line.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <netinet/in.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/wait.h>
+
+#include "base/clock.h"
+#include "wire/end.h"
+
+static const char *const end_names[] = END_NAMES;
+static const char *const refuse_names[] = REFUSE_NAMES;
+
+void report_line_add(struct report_line *line, const char *name, const char *format, ...)
+{
+	va_list arguments;
+
+	if (line->count == REPORT_FIELDS_MAX)
+		return;
+	va_start(arguments, format);
+	vsnprintf(line->values[line->count], REPORT_VALUE_MAX, format, arguments);
+	va_end(arguments);
+	line->fields[line->count].name = name;
+	line->fields[line->count].value = line->values[line->count];
+	line->count++;
+}
+
+void report_line_add_errno(struct report_line *line, uint32_t error)
+{
+	const char *name = error > INT_MAX ? NULL : strerrorname_np((int)error);
+
+	if (name == NULL) {
+		report_line_add(line, "errno", "%" PRIu32, error);
+		return;
+	}
+	report_line_add(line, "errno", "%s", name);
+	report_line_add(line, "error", "%s", strerror((int)error));
+}
+
+static void format_inet(const struct endpoint *endpoint, char text[ADDRESS_TEXT_MAX])
+{
+	struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(endpoint->port)};
+
+	memcpy(&address.sin_addr, endpoint->address, sizeof(address.sin_addr));
+	address_format((const struct sockaddr *)&address, sizeof(address), text);
+}
+
+static void format_inet6(const struct endpoint *endpoint, char text[ADDRESS_TEXT_MAX])
+{
+	struct sockaddr_in6 address = {
+		.sin6_family = AF_INET6,
+		.sin6_port = htons(endpoint->port),
+		.sin6_scope_id = endpoint->scope,
+	};
+
+	memcpy(&address.sin6_addr, endpoint->address, sizeof(address.sin6_addr));
+	address_format((const struct sockaddr *)&address, sizeof(address), text);
+}
+
+static void add_endpoint(struct report_line *line, const char *name,
+			 const struct endpoint *endpoint)
+{
+	char text[ADDRESS_TEXT_MAX] = "unknown";
+
+	if (endpoint->family == ENDPOINT_INET)
+		format_inet(endpoint, text);
+	else if (endpoint->family == ENDPOINT_INET6)
+		format_inet6(endpoint, text);
+	report_line_add(line, name, "%s", text);
+}
+
+static void add_endpoints(struct report_line *line, const struct event *event,
+			  const char *unix_path)
+{
+	pid_t pid;
+	uid_t uid;
+
+	if (event->peer.family != ENDPOINT_UNIX) {
+		add_endpoint(line, "peer", &event->peer);
+		add_endpoint(line, "local", &event->local);
+		return;
+	}
+	memcpy(&pid, event->peer.address, sizeof(pid));
+	memcpy(&uid, event->peer.address + sizeof(pid), sizeof(uid));
+	report_line_add(line, "peer", "unix:pid=%d,uid=%u", (int)pid, (unsigned)uid);
+	report_line_add(line, "local", "unix:%s", unix_path == NULL ? "" : unix_path);
+}
+
+static void add_seconds(struct report_line *line, const char *name, uint64_t us)
+{
+	report_line_add(line, name, "%" PRIu64 ".%03" PRIu64 "s", us / CLOCK_US_PER_S,
+			us % CLOCK_US_PER_S / 1000);
+}
+
+/* SIGSYS has one cause here: the sandbox. Say that, not only "signal". */
+static void add_signal(struct report_line *line, int status)
+{
+	const char *name;
+	int number;
+
+	if (!WIFSIGNALED(status))
+		return;
+	number = WTERMSIG(status);
+	name = sigabbrev_np(number);
+	if (name != NULL)
+		report_line_add(line, "signal", "%s", name);
+	else
+		report_line_add(line, "signal", "%d", number);
+	if (number == SIGSYS)
+		report_line_add(line, "cause", "forbidden system call");
+}
+
+static int closed_priority(const struct event *event)
+{
+	bool is_empty = event->bytes_in == 0 && event->bytes_out == 0;
+
+	if (event->reason == END_CRASHED)
+		return LOG_ERR;
+	if (event->reason == END_ERROR || event->reason >= END_COUNT || WIFSIGNALED(event->status))
+		return LOG_WARNING;
+	if (is_empty && (event->reason == END_FIN || event->reason == END_RESET))
+		return LOG_DEBUG;
+	return LOG_INFO;
+}
+
+static void fill_closed(struct report_line *line, const struct event *event)
+{
+	uint64_t duration_ns = event->end_ns > event->start_ns ? event->end_ns - event->start_ns : 0;
+
+	line->word = "closed";
+	line->priority = closed_priority(event);
+	report_line_add(line, "worker", "%" PRId32, event->pid);
+	report_line_add(line, "bytes-in", "%" PRIu64, event->bytes_in);
+	report_line_add(line, "bytes-out", "%" PRIu64, event->bytes_out);
+	add_seconds(line, "duration", duration_ns / 1000);
+	add_seconds(line, "cpu", event->cpu_us);
+	report_line_add(line, "end", "%s",
+			event->reason < END_COUNT ? end_names[event->reason] : "unknown");
+	add_signal(line, event->status);
+	if (event->reason == END_ERROR && event->detail != 0)
+		report_line_add_errno(line, event->detail);
+	if (event->peer.family == ENDPOINT_UNIX)
+		return;
+	if (event->rtt_us != 0)
+		report_line_add(line, "rtt", "%" PRIu32 ".%03" PRIu32 "ms", event->rtt_us / 1000,
+				event->rtt_us % 1000);
+	report_line_add(line, "retransmits", "%" PRIu32, event->retransmits);
+}
+
+int report_line_fill(struct report_line *line, const struct event *event, const char *unix_path)
+{
+	if (event->type != EVENT_OPENED && event->type != EVENT_CLOSED &&
+	    event->type != EVENT_REFUSED)
+		return -EINVAL;
+	line->count = 0;
+	line->priority = LOG_INFO;
+	add_endpoints(line, event, unix_path);
+	if (event->type == EVENT_CLOSED) {
+		fill_closed(line, event);
+	} else if (event->type == EVENT_OPENED) {
+		line->word = "opened";
+		report_line_add(line, "worker", "%" PRId32, event->pid);
+	} else {
+		line->word = "refused";
+		report_line_add(line, "reason", "%s", event->reason < REFUSE_COUNT ?
+				refuse_names[event->reason] : "unknown");
+	}
+	return 0;
+}
