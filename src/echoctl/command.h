@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: MIT */
+/* One struct a command, and the command line that all of them share. */
+#ifndef ECHOCTL_COMMAND_H
+#define ECHOCTL_COMMAND_H
+
+#include <getopt.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/address.h"
+#include "echoctl/report.h"
+
+/* Exit status of every command but check, which has the monitoring-plugin codes. */
+enum status {
+	STATUS_OK = 0,
+	STATUS_FAILED = 1,	/* it ran, and the echo failed */
+	STATUS_UNREACHED = 2,	/* the target was not reached */
+	STATUS_USAGE = 3,
+	STATUS_LOCAL = 4,	/* this side failed: input, output, memory, descriptors */
+};
+
+#define COMMAND_PROCEED (-1)	/* no exit status: go on */
+#define COMMAND_DEFAULT_PORT 7	/* echo/tcp, RFC 862 */
+
+/* The options that every command takes, before its name or after it. */
+struct globals {
+	int family;			/* AF_UNSPEC, AF_INET (-4), AF_INET6 (-6) */
+	uint64_t connect_timeout_us;	/* for resolving and connecting together */
+	const char *control_path;	/* the daemon's control socket */
+	struct report report;		/* --json, -q */
+};
+
+struct command;
+
+struct invocation {
+	const struct command *command;
+	struct globals globals;
+	int argc;			/* argv[0] is the command's name; after */
+	char **argv;			/* command_parse() only the operands are left */
+};
+
+struct command {
+	const char *name;
+	const char *operands;		/* "ADDRESS" */
+	const char *summary;		/* one phrase, lower case, no full stop */
+	const char *help;		/* the command's own options and an example */
+	const char *short_options;	/* of the command alone, getopt(3); own letters win over globals */
+	const struct option *long_options;	/* ends with zeros; may be NULL */
+	int (*run)(struct invocation *invocation);	/* returns the exit status */
+};
+
+/* The table ends with a NULL name. */
+extern const struct command *const commands[];
+
+/*
+ * Takes one option of the command: its getopt value and its argument (or NULL). Returns NULL,
+ * or a static phrase that says what is wrong with the value.
+ */
+typedef const char *(*command_take)(void *settings, int option, const char *value);
+
+/*
+ * Parses options in any order, the global ones too; what is left in argc and argv are the
+ * operands alone. Returns COMMAND_PROCEED, or the exit status to return at once (after --help
+ * or a usage error, which has then been said). take may be NULL for a command without options.
+ */
+int command_parse(struct invocation *invocation, command_take take, void *settings);
+
+/*
+ * The one operand ADDRESS, port 7 when it names none. Returns COMMAND_PROCEED or STATUS_USAGE,
+ * which has then been said.
+ */
+int command_address(struct invocation *invocation, struct address_spec *ret_target);
+
+/* Says "echoctl: ..." and where help is. Returns STATUS_USAGE. */
+int command_usage_error(const struct invocation *invocation, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
+
+/* Values of options: NULL, or the phrase for command_take(). */
+const char *command_take_duration(const char *value, uint64_t *ret_us);
+const char *command_take_size(const char *value, uint64_t min, uint64_t max, uint64_t *ret_bytes);
+const char *command_take_number(const char *value, uint64_t min, uint64_t max, uint64_t *ret_number);
+
+/* Takes a global option. Returns false when it is none; *ret_why as command_take(). */
+bool command_take_global(struct globals *globals, int option, const char *value,
+			 const char **ret_why);
+
+/* getopt values of the long options without a letter; commands start theirs at OPTION_OWN. */
+enum {
+	OPTION_JSON = 256,
+	OPTION_CONNECT_TIMEOUT,
+	OPTION_CONTROL,
+	OPTION_OWN = 512,
+};
+
+#define COMMAND_GLOBAL_LETTERS "46qhV"
+extern const struct option command_global_options[];	/* ends with zeros */
+extern const char command_global_help[];
+
+#endif

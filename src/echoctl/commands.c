@@ -1,0 +1,10 @@
+/* SPDX-License-Identifier: MIT */
+/* The table of commands, in the order in which the help shows them. */
+#include "echoctl/command.h"
+
+extern const struct command command_send;
+
+const struct command *const commands[] = {
+	&command_send,
+	NULL,
+};

@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: MIT */
+/* echoctl: global options, then the command; an address alone is sent to. */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "echoctl/command.h"
+
+#define CONNECT_TIMEOUT_DEFAULT_US (10u * 1000000u)
+#define CONTROL_PATH_DEFAULT "/run/echod/control"
+
+/*
+ * A standard descriptor that was closed would be taken by the next socket. What stands in for
+ * it fails on use, so that a closed stream is the error that it should be.
+ */
+static void occupy_standard_descriptors(void)
+{
+	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
+		if (fcntl(fd, F_GETFD) < 0 && errno == EBADF)
+			(void)!open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY);
+	}
+}
+
+static void print_usage(FILE *stream)
+{
+	fputs("Usage: echoctl [GLOBAL OPTIONS] COMMAND [OPTIONS] ADDRESS\n"
+	      "       echoctl [GLOBAL OPTIONS] ADDRESS\n\n"
+	      "Says whether a path to an echo service (RFC 862) carries every byte, both ways.\n"
+	      "ADDRESS is host, host:port, [v6]:port or unix:/path; the port defaults to 7.\n\n"
+	      "Commands (an ADDRESS alone means send):\n", stream);
+	for (const struct command *const *command = commands; *command != NULL; command++)
+		fprintf(stream, "  %-11s %s\n", (*command)->name, (*command)->summary);
+	fprintf(stream, "\n%s\n"
+		"Exit status: 0 all well, 1 the echo failed, 2 target not reached, 3 usage,\n"
+		"4 local error. 'echoctl COMMAND --help' tells more about each.\n"
+		"Example: echo hello | echoctl localhost\n", command_global_help);
+}
+
+static const struct command *find_command(const char *name)
+{
+	for (const struct command *const *command = commands; *command != NULL; command++) {
+		if (strcmp((*command)->name, name) == 0)
+			return *command;
+	}
+	return NULL;
+}
+
+/*
+ * Global options up to the first word that is none: a command, or else the start of the
+ * arguments of send. Returns COMMAND_PROCEED with argc and argv at that word, or a status.
+ */
+static int take_globals(struct invocation *invocation)
+{
+	const char *why = NULL;
+	int start = 1;
+	int option;
+
+	opterr = 0;
+	for (;;) {
+		option = getopt_long(invocation->argc, invocation->argv,
+				     "+:" COMMAND_GLOBAL_LETTERS, command_global_options, NULL);
+		if (option == -1 || option == '?')
+			break;
+		if (option == ':')
+			return command_usage_error(invocation, "%s: needs a value",
+						   invocation->argv[optind - 1]);
+		if (option == 'h') {
+			print_usage(stdout);
+			return STATUS_OK;
+		}
+		if (option == 'V') {
+			printf("echoctl %s\n", PACKAGE_VERSION);
+			return STATUS_OK;
+		}
+		command_take_global(&invocation->globals, option, optarg, &why);
+		if (why != NULL)
+			return command_usage_error(invocation, "option value \"%s\": %s", optarg,
+						   why);
+		start = optind;
+	}
+	/* An option that is not global is left for send, with all that follows. */
+	if (option == -1)
+		start = optind;
+	invocation->argc -= start;
+	invocation->argv += start;
+	return COMMAND_PROCEED;
+}
+
+static int run_command(struct invocation *invocation)
+{
+	static char send_name[] = "send";
+
+	if (invocation->argc == 0) {
+		print_usage(stderr);
+		return STATUS_USAGE;
+	}
+	invocation->command = find_command(invocation->argv[0]);
+	if (invocation->command == NULL) {
+		/* The name was left out: it takes the place of the word before, which is done with. */
+		invocation->command = find_command(send_name);
+		invocation->argc++;
+		*--invocation->argv = send_name;
+	}
+	return invocation->command->run(invocation);
+}
+
+int main(int argc, char **argv)
+{
+	struct invocation invocation = {
+		.globals = {
+			.family = AF_UNSPEC,
+			.connect_timeout_us = CONNECT_TIMEOUT_DEFAULT_US,
+			.control_path = CONTROL_PATH_DEFAULT,
+		},
+		.argc = argc,
+		.argv = argv,
+	};
+	int status;
+
+	occupy_standard_descriptors();
+	signal(SIGPIPE, SIG_IGN);
+	invocation.command = find_command("send");
+	status = take_globals(&invocation);
+	if (status == COMMAND_PROCEED)
+		status = run_command(&invocation);
+	if (!report_finish(&invocation.globals.report))
+		return STATUS_LOCAL;
+	return status;
+}
