@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: MIT
+"""Connections, and echoctl as a client."""
+import socket
+import subprocess
+import threading
+
+from harness_tap import DEADLINE_S, program
+
+
+def send_and_close(sock, data):
+    """Sends all of data, then half-closes."""
+    sock.sendall(data)
+    sock.shutdown(socket.SHUT_WR)
+
+
+def read_to_end(sock, chunk=1 << 16):
+    """Everything up to the peer's FIN."""
+    parts = []
+    while part := sock.recv(chunk):
+        parts.append(part)
+    return b"".join(parts)
+
+
+def read_exactly(sock, count):
+    """count bytes, or fewer when the peer's FIN comes first."""
+    parts = []
+    while count > 0 and (part := sock.recv(min(count, 1 << 16))):
+        parts.append(part)
+        count -= len(part)
+    return b"".join(parts)
+
+
+def exchange(sock, data):
+    """Sends data while reading what comes back, half-closes, reads to the end, closes."""
+    with sock:
+        sender = threading.Thread(target=send_and_close, args=(sock, data), daemon=True)
+        sender.start()
+        echoed = read_to_end(sock)
+        sender.join(DEADLINE_S)
+        assert not sender.is_alive(), "the sender is stuck"
+        return echoed
+
+
+def run_echoctl(*arguments, stdin=b"", deadline_s=DEADLINE_S, env=None):
+    """Runs echoctl to its end; the result has returncode, stdout and stderr (bytes)."""
+    return subprocess.run([program("echoctl"), *arguments], input=stdin, capture_output=True,
+                          timeout=deadline_s, env=env, check=False)
+
+
+def connect_to(address, deadline_s=DEADLINE_S):
+    """A connection to "host:port", "[v6]:port" or "unix:/path"."""
+    if address.startswith("unix:"):
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        sock.settimeout(deadline_s)
+        sock.connect(address[len("unix:"):])
+        return sock
+    host, _, port = address.rpartition(":")
+    return socket.create_connection((host.strip("[]"), int(port)), timeout=deadline_s)

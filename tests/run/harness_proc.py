@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: MIT
+"""Looking at processes through /proc."""
+import contextlib
+import os
+
+
+def process_stat(pid):
+    """(comm, state, parent, start time), or None when the process is gone."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
+            text = file.read()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    comm, _, rest = text.partition("(")[2].rpartition(")")
+    fields = rest.split()
+    return comm, fields[0], int(fields[1]), int(fields[19])
+
+
+def child_pids(pid, zombies=False):
+    """The children of a process now, zombies left out unless asked for."""
+    found = []
+    for name in os.listdir("/proc"):
+        stat = process_stat(name) if name.isdigit() else None
+        if stat and stat[2] == pid and (zombies or stat[1] != "Z"):
+            found.append(int(name))
+    return sorted(found)
+
+
+def descendant_pids(pid):
+    """Children, their children and so on."""
+    found = []
+    for child in child_pids(pid, zombies=True):
+        found += [child, *descendant_pids(child)]
+    return found
+
+
+def is_zombie(pid):
+    """True for a process that has ended and was not waited for."""
+    stat = process_stat(pid)
+    return bool(stat) and stat[1] == "Z"
+
+
+def descriptors(pid):
+    """{number: link text} of the descriptors that a process holds."""
+    found = {}
+    for name in os.listdir(f"/proc/{pid}/fd"):
+        with contextlib.suppress(FileNotFoundError):
+            found[int(name)] = os.readlink(f"/proc/{pid}/fd/{name}")
+    return found
