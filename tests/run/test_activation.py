@@ -1,0 +1,163 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: MIT
+"""Sockets passed by systemd, one connection passed by inetd."""
+import os
+import socket
+import subprocess
+
+from harness import (DEADLINE_S, RANDOM, Echod, Process, case, connect_to, exchange, foreign, main,
+                     program, random_bytes, read_to_end, render_settings, send_and_close,
+                     temporary_directory, wait_until)
+
+
+def free_port(family=socket.AF_INET, host="127.0.0.1"):
+    """A port that nobody has now: systemd-socket-activate cannot report port 0."""
+    with socket.socket(family, socket.SOCK_STREAM) as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind((host, 0))
+        return sock.getsockname()[1]
+
+
+def activate(folder, addresses, settings=None, options=(), names=()):
+    """echod under systemd-socket-activate with these addresses."""
+    tool = foreign("systemd-socket-activate")
+    config = os.path.join(folder, "echod.conf")
+    with open(config, "w", encoding="utf-8") as file:
+        file.write(render_settings({"log": {"target": "stderr"}, **(settings or {})}))
+    command = [tool, "-E", "ECHOD_LISTENER"]
+    for address in addresses:
+        command += ["-l", address]
+    if names:
+        command.append("--fdname=" + ":".join(names))
+    return Process("echod", [*command, *options, program("echod"), "-c", config],
+                   env=Echod.environment())
+
+
+def stop(process):
+    process.popen.terminate()
+    assert process.wait() == 0, "echod did not stop cleanly"
+
+
+@case("TCP over IPv4, IPv6 and Unix sockets at once, started by the first connection")
+def test_passed():
+    with temporary_directory() as folder:
+        port, port6 = free_port(), free_port(socket.AF_INET6, "::1")
+        path = os.path.join(folder, "socket")
+        echod = activate(folder, [f"127.0.0.1:{port}", f"[::1]:{port6}", path],
+                         names=("four", "six", "unix"))
+        echod.wait_log("Listening on", 3)
+        assert not any("READY" in line for line in echod.log())
+        for address in (f"127.0.0.1:{port}", f"[::1]:{port6}", f"unix:{path}"):
+            data = random_bytes(100000)
+            assert exchange(connect_to(address), data) == data, address
+        echod.wait_log(r"listening on \S+.*", 3)
+        stop(echod)
+        assert os.path.exists(path), "a passed Unix socket is not ours to unlink"
+
+
+@case("passed sockets win over listen, and the warning names the difference")
+def test_warning():
+    with temporary_directory() as folder:
+        port = free_port()
+        echod = activate(folder, [f"127.0.0.1:{port}"], {"listen": ["127.0.0.1:9"]})
+        echod.wait_log("Listening on")
+        assert exchange(connect_to(f"127.0.0.1:{port}"), b"hi") == b"hi"
+        warning = echod.wait_log(r".*127\.0\.0\.1:9\b.*")[0][0]
+        assert "systemctl" in warning, warning
+        stop(echod)
+
+
+@case("a passed socket that does not listen is named and refused")
+def test_not_listening():
+    with temporary_directory() as folder:
+        echod = activate(folder, [os.path.join(folder, "datagram")], options=("--datagram",))
+        echod.wait_log("Listening on")
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+            sock.sendto(b"x", os.path.join(folder, "datagram"))
+        assert echod.wait() == 1
+        assert any("stream" in line or "listen" in line for line in echod.log()[2:]), echod.log()
+
+
+def inetd(sock, options=("-i",), settings=None, folder=None):
+    config = os.path.join(folder, "echod.conf")
+    with open(config, "w", encoding="utf-8") as file:
+        file.write(render_settings({"log": {"target": "stderr"}, **(settings or {})}))
+    return subprocess.Popen([program("echod"), "-c", config, *options], stdin=sock, stdout=sock,
+                            stderr=subprocess.PIPE, env=Echod.environment())
+
+
+@case("inetd mode serves the TCP connection on descriptor 0 and ends")
+def test_inetd_tcp():
+    with temporary_directory() as folder, socket.create_server(("127.0.0.1", 0)) as server:
+        client = connect_to("127.0.0.1:%d" % server.getsockname()[1])
+        served, _ = server.accept()
+        process = inetd(served, folder=folder)
+        served.close()
+        data = random_bytes(3 << 20)
+        assert exchange(client, data) == data
+        assert process.wait(DEADLINE_S) == 0, process.stderr.read()
+        log = process.stderr.read().decode()
+        assert f"bytes-in={len(data)}" in log and "end=fin" in log, log
+
+
+@case("inetd mode serves a Unix socket")
+def test_inetd_unix():
+    with temporary_directory() as folder:
+        client, served = socket.socketpair()
+        client.settimeout(DEADLINE_S)
+        process = inetd(served, folder=folder)
+        served.close()
+        send_and_close(client, b"over a socket pair")
+        assert read_to_end(client) == b"over a socket pair"
+        assert process.wait(DEADLINE_S) == 0, process.stderr.read()
+
+
+@case("inetd mode under systemd-socket-activate --accept --inetd")
+def test_inetd_activated():
+    with temporary_directory() as folder:
+        port = free_port()
+        activator = activate_accept(folder, port)
+        activator.wait_log("Listening on")
+        for _ in range(3):
+            data = random_bytes(50000)
+            assert exchange(connect_to(f"127.0.0.1:{port}"), data) == data
+        activator.popen.terminate()
+        activator.wait()
+
+
+def activate_accept(folder, port):
+    tool = foreign("systemd-socket-activate")
+    config = os.path.join(folder, "echod.conf")
+    with open(config, "w", encoding="utf-8") as file:
+        file.write(render_settings({"log": {"target": "stderr"}}))
+    return Process("systemd-socket-activate",
+                   [tool, "-E", "ECHOD_LISTENER", "--accept", "--inetd", "-l",
+                    f"127.0.0.1:{port}", program("echod"), "-i", "-c", config],
+                   env=Echod.environment())
+
+
+@case("inetd mode without a socket on descriptor 0 is an error")
+def test_inetd_no_socket():
+    with temporary_directory() as folder, open("/dev/null", "rb") as null:
+        process = inetd(null, folder=folder)
+        assert process.wait(DEADLINE_S) == 1
+        assert b"socket" in process.stderr.read()
+
+
+@case("a Unix socket file that nobody listens on is replaced, a live one is not")
+def test_unix_stale():
+    with temporary_directory() as folder:
+        os.chmod(folder, 0o777)
+        path = os.path.join(folder, f"socket-{RANDOM.getrandbits(32)}")
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as stale:
+            stale.bind(path)
+        with Echod(listen=(f"unix:{path}",)) as first:
+            assert exchange(first.connect(), b"one") == b"one"
+            second = Echod(listen=(f"unix:{path}",), wait=False)
+            assert second.wait() == 1
+            assert any("in use" in line for line in second.log()), second.log()
+            assert exchange(first.connect(), b"two") == b"two"
+        wait_until(lambda: not os.path.exists(path), "the socket file is gone")
+
+
+main()

@@ -1,0 +1,152 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: MIT
+"""Options, exit status and what is printed where."""
+import os
+import re
+import socket
+import subprocess
+
+from harness import (DEADLINE_S, SRCDIR, Echod, case, child_pids, connect_to, exchange, main,
+                     program, temporary_directory, wait_until)
+
+
+def run_echod(*arguments):
+    """echod to its end: (status, standard output, standard error)."""
+    result = subprocess.run([program("echod"), *arguments], capture_output=True, text=True,
+                            timeout=DEADLINE_S, stdin=subprocess.DEVNULL, check=False,
+                            env=Echod.environment())
+    return result.returncode, result.stdout, result.stderr
+
+
+def config_file(folder, text):
+    path = os.path.join(folder, "echod.conf")
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(text)
+    return path
+
+
+@case("-V prints name and version")
+def test_version():
+    status, out, err = run_echod("-V")
+    assert status == 0 and err == ""
+    assert re.match(r"echod \d+\.\d+", out), out
+
+
+@case("-h prints the usage on standard output")
+def test_help():
+    status, out, err = run_echod("-h")
+    assert status == 0 and err == ""
+    assert out.lower().startswith("usage: echod")
+    for option in "clLtTiVh":
+        assert re.search(rf"-{option}\b", out), f"-{option} is missing"
+
+
+@case("a wrong option or operand is a usage error on standard error, status 2")
+def test_usage():
+    for arguments in (["-x"], ["-c"], ["operand"], ["-L", "loud"], ["-t", "-T", "extra"]):
+        status, out, err = run_echod(*arguments)
+        assert status == 2, (arguments, status, err)
+        assert out == "" and "echod" in err, (arguments, out, err)
+
+
+@case("-t says FILE: OK")
+def test_config_ok():
+    with temporary_directory() as folder:
+        path = config_file(folder, "limits { connections = 7 }\n")
+        status, out, err = run_echod("-c", path, "-t")
+        assert (status, out + err) == (0, f"{path}: OK\n")
+
+
+@case("-t names file, line and key of every error, status 78")
+def test_config_bad():
+    with temporary_directory() as folder:
+        path = config_file(folder, "limits {\n\tconnections = 0\n}\n\ntimeouts {\n"
+                                   "\tidle = 'soon'\n}\n")
+        status, out, err = run_echod("-c", path, "-t")
+        assert status == 78, status
+        lines = (out + err).splitlines()
+        assert any(line.startswith(f"{path}:2: ") and "connections" in line for line in lines), lines
+        assert any(line.startswith(f"{path}:6: ") and "idle" in line for line in lines), lines
+        assert "OK" not in out
+
+
+@case("a start with a bad or missing file ends with status 78 before anything listens")
+def test_start_bad():
+    with temporary_directory() as folder:
+        path = config_file(folder, "limits { connections = 'many' }\n")
+        for name in (path, os.path.join(folder, "missing.conf")):
+            status, _, err = run_echod("-c", name, "-l", "127.0.0.1:0")
+            assert status == 78, (name, status, err)
+            assert name in err, err
+            assert "listening on" not in err
+
+
+@case("-T prints settings that read back give the same output")
+def test_effective():
+    with temporary_directory() as folder:
+        path = config_file(folder, "limits { connections = 7 }\ntimeouts { idle = '1h 30min' }\n")
+        status, first, err = run_echod("-c", path, "-T")
+        assert status == 0 and err == "", err
+        assert re.search(r"connections\s*=\s*7\b", first), first
+        again = config_file(folder, first)
+        status, second, _ = run_echod("-c", again, "-T")
+        assert status == 0 and second == first
+
+
+@case("the shipped configuration is good and holds the defaults")
+def test_shipped():
+    shipped = next(path for path in (os.path.join(folder, "etc/echod.conf") for folder in
+                                     (os.environ.get("ABS_BUILDDIR", SRCDIR), SRCDIR))
+                   if os.path.exists(path))
+    status, effective, err = run_echod("-c", shipped, "-T")
+    assert status == 0, err
+    with temporary_directory() as folder:
+        _, defaults, _ = run_echod("-c", config_file(folder, ""), "-T")
+        assert effective == defaults
+
+
+@case("an address that is taken is named, status 1")
+def test_address_taken():
+    with socket.create_server(("127.0.0.1", 0)) as server, temporary_directory() as folder:
+        address = "127.0.0.1:%d" % server.getsockname()[1]
+        path = config_file(folder, "log { target = 'stderr' }\n")
+        status, _, err = run_echod("-c", path, "-l", address)
+        assert status == 1, (status, err)
+        assert address in err and "in use" in err, err
+
+
+@case("a bad -l is named, and nothing starts")
+def test_bad_listen():
+    with temporary_directory() as folder:
+        path = config_file(folder, "")
+        for bad in ("127.0.0.1:99999", "[::1", "127.0.0.1:x"):
+            status, _, err = run_echod("-c", path, "-l", bad)
+            assert status in (2, 78), (bad, status, err)
+            assert bad in err, (bad, err)
+
+
+@case("several -l replace the configured addresses")
+def test_several():
+    with Echod({"listen": ["127.0.0.1:1"]}, listen=("127.0.0.1:0", "127.0.0.1:0")) as echod:
+        assert len(set(echod.addresses)) == 2
+        for address in echod.addresses:
+            assert exchange(connect_to(address), b"x") == b"x"
+
+
+@case("the configured addresses count without -l")
+def test_configured():
+    with Echod({"listen": ["127.0.0.1:0"]}, listen=()) as echod:
+        assert exchange(echod.connect(), b"x") == b"x"
+
+
+@case("-L sets the level of the log")
+def test_level():
+    with Echod(options=("-L", "debug")) as echod:
+        assert exchange(echod.connect(), b"") == b""
+        echod.wait_log(r"bytes-in=0")
+    with Echod(options=("-L", "warning"), wait=False) as echod:
+        wait_until(lambda: child_pids(echod.pid), "the listener runs")
+        assert not any("listening on" in line for line in echod.log())
+
+
+main()

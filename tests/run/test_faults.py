@@ -1,0 +1,111 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: MIT
+"""A worker, a listener or the supervisor dies: what was not at fault lives on."""
+import os
+import signal
+
+from harness import (Echod, case, exchange, is_zombie, main, process_stat, read_exactly,
+                     send_and_close, read_to_end, wait_until)
+
+
+def hold(echod):
+    sock = echod.connect()
+    sock.sendall(b"held")
+    assert read_exactly(sock, 4) == b"held"
+    return sock
+
+
+def worker_of(echod, before):
+    """The worker that has come since before."""
+    wait_until(lambda: set(echod.worker_pids()) - set(before), "a worker has come")
+    return (set(echod.worker_pids()) - set(before)).pop()
+
+
+@case("a killed worker takes its own connection only and is named in the log")
+def test_worker_killed():
+    with Echod({"limits": {"spare-workers": 0}}) as echod:
+        for number, end in ((signal.SIGKILL, "killed"), (signal.SIGTERM, "killed"),
+                            (signal.SIGSEGV, "crashed"), (signal.SIGABRT, "crashed")):
+            neighbour = hold(echod)
+            before = echod.wait_workers(1)
+            victim = hold(echod)
+            worker = worker_of(echod, before)
+            mark = echod.log_mark()
+            os.kill(worker, number)
+            try:
+                assert victim.recv(1) == b""
+            except ConnectionResetError:
+                pass
+            victim.close()
+            fields = echod.closed_connections(1, mark)[0]
+            assert fields["end"] == end and fields["worker"] == str(worker), fields
+            neighbour.sendall(b"alive")
+            assert read_exactly(neighbour, 5) == b"alive"
+            neighbour.close()
+            wait_until(lambda: not echod.worker_pids() and not echod.zombies(), "all are reaped")
+
+
+@case("a killed listener is replaced, its connections live on and are accounted")
+def test_listener_killed():
+    with Echod({"limits": {"spare-workers": 0}}) as echod:
+        held = hold(echod)
+        worker = echod.wait_workers(1)[0]
+        old = echod.listener_pid
+        os.kill(old, signal.SIGKILL)
+        assert exchange(echod.connect(), b"new listener") == b"new listener"
+        assert echod.listener_pid != old
+        held.sendall(b"orphan")
+        assert read_exactly(held, 6) == b"orphan"
+        mark = echod.log_mark()
+        send_and_close(held, b"tail")
+        assert read_to_end(held) == b"tail"
+        held.close()
+        fields = [entry for entry in echod.closed_connections(1, mark)
+                  if entry["worker"] == str(worker)]
+        assert fields and fields[0]["end"] == "fin" and fields[0]["bytes-in"] == "14", fields
+        wait_until(lambda: not os.path.exists(f"/proc/{worker}"), "the orphan is reaped")
+
+
+@case("a listener killed again and again is replaced again and again")
+def test_listener_killed_often():
+    with Echod() as echod:
+        for _ in range(5):
+            os.kill(echod.listener_pid, signal.SIGKILL)
+            assert exchange(echod.connect(), b"x") == b"x"
+        assert not echod.zombies()
+        assert len(echod.listener_pids()) == 1
+
+
+@case("when the supervisor is killed its listener stops, its connections end by themselves")
+def test_supervisor_killed():
+    echod = Echod()
+    held = hold(echod)
+    listener, worker = echod.listener_pid, echod.wait_workers(1)[0]
+    echod.signal(signal.SIGKILL)
+    echod.popen.wait()
+
+    def gone(pid):
+        stat = process_stat(pid)
+        return not stat or is_zombie(pid)
+
+    try:
+        held.sendall(b"drained")
+        assert read_exactly(held, 7) == b"drained"
+        send_and_close(held, b"")
+        read_to_end(held)
+        wait_until(lambda: gone(listener) and gone(worker), "listener and worker have ended")
+    finally:
+        held.close()
+        for pid in (listener, worker):
+            if not gone(pid):
+                os.kill(pid, signal.SIGKILL)
+
+
+@case("a listener that cannot start is an error before anything is served")
+def test_no_listener():
+    echod = Echod(env={"ECHOD_LISTENER": "/nonexistent/echod-listener"}, wait=False)
+    assert echod.wait() == 1
+    assert any("/nonexistent/echod-listener" in line for line in echod.log()), echod.log()
+
+
+main()

@@ -1,0 +1,120 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: MIT
+"""What a worker holds: its connection, and nothing else of the daemon's."""
+import fcntl
+import os
+import signal
+import subprocess
+
+from harness import (DEADLINE_S, Echod, case, connect_to, descriptors, exchange, main, program,
+                     read_exactly, render_settings, temporary_directory, wait_until)
+
+SECRETS = {"NOTIFY_SOCKET": "/nonexistent/notify", "WATCHDOG_USEC": "0",
+           "ECHOD_TEST_SECRET": "do not leak", "INVOCATION_ID": "0123456789abcdef"}
+
+
+def hold(echod):
+    sock = echod.connect()
+    sock.sendall(b"held")
+    assert read_exactly(sock, 4) == b"held"
+    return sock
+
+
+def status(pid):
+    with open(f"/proc/{pid}/status", encoding="ascii") as file:
+        return dict(line.rstrip("\n").split(":\t", 1) for line in file if ":\t" in line)
+
+
+@case("a worker holds its connection and no other descriptor")
+def test_descriptors():
+    with Echod({"limits": {"spare-workers": 0}}, listen=("127.0.0.1:0", "[::1]:0")) as echod:
+        sockets = [hold(echod) for _ in range(3)]
+        for worker in echod.wait_workers(3):
+            held = descriptors(worker)
+            assert len(held) == 1 and list(held.values())[0].startswith("socket:"), held
+        for sock in sockets:
+            sock.close()
+
+
+@case("the listener holds no log, control or notify socket and no file")
+def test_listener_descriptors():
+    with Echod() as echod:
+        listener, supervisor = descriptors(echod.listener_pid), descriptors(echod.pid)
+        shared = set(listener.values()) & set(supervisor.values())
+        for link in listener.values():
+            assert link.startswith(("socket:", "/memfd:", "anon_inode:", "/dev/null")), listener
+        assert not any(link.startswith("pipe:") for link in shared), "the log's pipe"
+
+
+@case("the environment does not reach listener and workers")
+def test_environment():
+    with Echod(env=SECRETS) as echod, hold(echod):
+        for pid in (echod.listener_pid, *echod.wait_workers(1)):
+            with open(f"/proc/{pid}/environ", "rb") as file:
+                environment = file.read()
+            for name in (*SECRETS, "PATH", "HOME"):
+                assert name.encode() + b"=" not in environment, (name, environment)
+
+
+@case("listener and workers have no_new_privs, a seccomp filter and no capability")
+def test_sandbox():
+    with Echod({"sandbox": "require"}) as echod, hold(echod):
+        for pid in (echod.listener_pid, *echod.wait_workers(1)):
+            fields = status(pid)
+            assert fields["NoNewPrivs"].strip() == "1", pid
+            assert fields["Seccomp"].strip() == "2", fields["Seccomp"]
+            for name in ("CapInh", "CapPrm", "CapEff", "CapAmb"):
+                assert int(fields[name], 16) == 0, (name, fields[name])
+            if os.getuid() == 0:
+                assert "0" not in fields["Uid"].split() + fields["Gid"].split(), fields["Uid"]
+
+
+@case("workers have default signal dispositions and an empty mask")
+def test_signals():
+    with Echod() as echod, hold(echod):
+        fields = status(echod.wait_workers(1)[0])
+        assert int(fields["SigBlk"], 16) == 0, fields["SigBlk"]
+        assert int(fields["SigCgt"], 16) == 0, fields["SigCgt"]
+        ignored = int(fields["SigIgn"], 16)
+        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGUSR1):
+            assert not ignored & 1 << number - 1, number
+
+
+@case("a worker may write no file and no core")
+def test_limits():
+    with Echod() as echod, hold(echod):
+        worker = echod.wait_workers(1)[0]
+        with open(f"/proc/{worker}/limits", encoding="ascii") as file:
+            limits = {line[:26].strip(): line[26:].split() for line in file}
+        assert limits["Max core file size"][:2] == ["0", "0"], limits["Max core file size"]
+        assert limits["Max file size"][:2] == ["0", "0"], limits["Max file size"]
+
+
+@case("a log that nobody reads stops nobody's echo")
+def test_blocked_log():
+    read_end, write_end = os.pipe()
+    fcntl.fcntl(write_end, fcntl.F_SETPIPE_SZ, 4096)
+    with temporary_directory() as folder:
+        os.chmod(folder, 0o777)
+        address = f"unix:{folder}/socket"
+        config = os.path.join(folder, "echod.conf")
+        with open(config, "w", encoding="utf-8") as file:
+            file.write(render_settings({
+                "log": {"target": "stderr", "connections": "all", "max-per-second": 0},
+                "control": {"path": folder + "/control"}}))
+        echod = subprocess.Popen([program("echod"), "-c", config, "-l", address],
+                                 stderr=write_end, env=Echod.environment())
+        os.close(write_end)
+        try:
+            wait_until(lambda: os.path.exists(folder + "/socket"), "it listens")
+            for number in range(500):
+                assert exchange(connect_to(address), b"%d" % number) == b"%d" % number
+            echod.terminate()
+            assert echod.wait(DEADLINE_S) == 0
+        finally:
+            echod.kill()
+            echod.wait()
+            os.close(read_end)
+
+
+main()

@@ -1,0 +1,147 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: MIT
+"""A reload drops nothing: new settings for new connections, the old ones live on."""
+import os
+import signal
+import threading
+
+from harness import (DEADLINE_S, Echod, case, connect_to, exchange, main, read_exactly, read_to_end,
+                     random_bytes, wait_until)
+
+RELOADED = r"reloaded|generation"
+
+
+def listeners_settle(echod, old):
+    """Waits until one listener is left, another one than old; returns it."""
+    wait_until(lambda: len(echod.listener_pids()) == 1 and echod.listener_pids() != [old],
+               "a new listener has taken over")
+    return echod.listener_pid
+
+
+@case("HUP starts a new listener, and a held connection goes on")
+def test_held():
+    with Echod() as echod, echod.connect() as held:
+        held.sendall(b"before")
+        assert read_exactly(held, 6) == b"before"
+        worker = echod.wait_workers(1)[0]
+        old = echod.listener_pid
+        echod.reload()
+        wait_until(lambda: old != echod.listener_pid, "a new listener runs")
+        assert exchange(echod.connect(), b"new") == b"new"
+        held.sendall(b"after")
+        assert read_exactly(held, 5) == b"after"
+        assert worker in echod.worker_pids()
+        held.close()
+        listeners_settle(echod, old)
+
+
+@case("new settings count for new connections")
+def test_new_settings():
+    with Echod({"timeouts": {"idle": "0"}}) as echod:
+        old = echod.listener_pid
+        echod.reload({"timeouts": {"idle": "1s"}})
+        listeners_settle(echod, old)
+        with echod.connect() as sock:
+            sock.sendall(b"x")
+            assert read_to_end(sock) == b"x"
+        assert echod.closed_connections(1)[0]["end"] == "idle"
+
+
+@case("a bad file is reported with its line, and the old settings stay")
+def test_bad_file():
+    with Echod() as echod:
+        old = echod.listener_pid
+        mark = echod.reload(text="limits {\n\tconnections = none\n}\n")
+        echod.wait_log(r"echod\.conf:2: .*connections", since=mark)
+        assert exchange(echod.connect(), b"x") == b"x"
+        assert echod.listener_pids() == [old], "a bad file must not change the generation"
+        echod.reload()
+        listeners_settle(echod, old)
+
+
+@case("a missing file is reported, and the old settings stay")
+def test_missing_file():
+    with Echod() as echod:
+        mark = echod.log_mark()
+        os.unlink(echod.config)
+        echod.signal(signal.SIGHUP)
+        echod.wait_log(r"echod\.conf.*No such file", since=mark)
+        assert exchange(echod.connect(), b"x") == b"x"
+
+
+@case("reloads with good and bad files under load lose no connection")
+def test_under_load():
+    settings = {"limits": {"connections-per-source": 0}, "log": {"connections": "none"}}
+    with Echod(settings) as echod:
+        stop, failures, counts = threading.Event(), [], [0] * 6
+
+        def client(number):
+            data = random_bytes(5000)
+            while not stop.is_set():
+                try:
+                    if exchange(echod.connect(), data) != data:
+                        failures.append("wrong echo")
+                    counts[number] += 1
+                except OSError as error:
+                    failures.append(repr(error))
+
+        clients = [threading.Thread(target=client, args=(n,), daemon=True) for n in range(6)]
+        for thread in clients:
+            thread.start()
+        for number in range(12):
+            before = sum(counts)
+            mark = echod.log_mark()
+            if number % 3 == 2:
+                echod.reload(text="nonsense = 1\n")
+                echod.wait_log(r"echod\.conf:1: ", since=mark)
+            else:
+                old = echod.listener_pid
+                echod.reload(settings)
+                wait_until(lambda: old not in echod.listener_pids(), "the old listener has gone")
+            wait_until(lambda: sum(counts) > before + 10 or failures, "connections are served")
+        stop.set()
+        for thread in clients:
+            thread.join(DEADLINE_S)
+            assert not thread.is_alive(), "a client hangs"
+        assert not failures, failures[:5]
+        assert not echod.zombies()
+
+
+@case("a storm of HUPs ends in one listener and loses nothing")
+def test_storm():
+    with Echod() as echod, echod.connect() as held:
+        held.sendall(b"a")
+        assert read_exactly(held, 1) == b"a"
+        for number in range(40):
+            echod.signal(signal.SIGHUP)
+            assert exchange(echod.connect(), b"%d" % number) == b"%d" % number
+        held.sendall(b"b")
+        assert read_exactly(held, 1) == b"b"
+        held.close()
+        wait_until(lambda: len(echod.listener_pids()) == 1, "one listener is left")
+        assert exchange(echod.connect(), b"x") == b"x"
+
+
+@case("a changed listen opens the new address and closes the old one")
+def test_listen_changed():
+    with Echod({"listen": ["127.0.0.1:0"]}, listen=()) as echod:
+        first = echod.address
+        mark = echod.reload({"listen": ["127.0.0.1:0", "[::1]:0"]})
+        echod.wait_log(r"listening on \[::1\]:\d+", since=mark)
+        six = echod.wait_log(r"listening on (\[::1\]:\d+)", since=mark)[0][1]
+        assert exchange(connect_to(six), b"six") == b"six"
+        assert exchange(connect_to(first), b"four") == b"four", "the kept address kept its port"
+        echod.reload({"listen": ["[::1]:0"]})
+        wait_until(lambda: refused(first), "the old address is closed")
+        assert exchange(connect_to(six), b"six") == b"six"
+
+
+def refused(address):
+    try:
+        connect_to(address).close()
+    except ConnectionRefusedError:
+        return True
+    return False
+
+
+main()
