@@ -114,7 +114,7 @@ command_bench()
 {
 	install_packages build bench
 	build_tree "$BUILD"
-	run_part tests/bench/run bench "$@"
+	run_part tests/bench/run bench --build "$BUILD" "$@"
 }
 
 command_fuzz()

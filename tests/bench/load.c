@@ -16,7 +16,7 @@
 
 #define NS_PER_SECOND 1000000000u
 #define MAX_CLIENTS 100000u
-#define MAX_SECONDS 600u
+#define MAX_SECONDS 600
 #define MAX_COUNT (UINT64_C(1) << 40)
 #define MAX_SOURCES 4096u
 
@@ -123,6 +123,17 @@ static bool parse_number(const char *text, uint64_t low, uint64_t high, uint64_t
 	return true;
 }
 
+static bool parse_seconds(const char *text, uint64_t *ret_ns)
+{
+	char *end;
+	double seconds = strtod(text, &end);
+
+	if (end == text || *end || !(seconds > 0 && seconds <= MAX_SECONDS))
+		return false;
+	*ret_ns = (uint64_t)(seconds * NS_PER_SECOND);
+	return true;
+}
+
 /* Only loopback: this program must never be turned against somebody else's machine. */
 static bool parse_target(const char *text, struct sockaddr_in *ret_target)
 {
@@ -157,17 +168,13 @@ static bool parse_option(int letter, const char *text, struct load_options *opti
 	case 'n':
 		return parse_number(text, 1, MAX_COUNT, &options->count);
 	case 's':
-		ok = parse_number(text, 1, MAX_SECONDS, &number);
-		options->duration_ns = number * NS_PER_SECOND;
-		return ok;
+		return parse_seconds(text, &options->duration_ns);
 	case 'S':
 		ok = parse_number(text, 0, MAX_SOURCES, &number);
 		options->sources = (unsigned)number;
 		return ok;
 	case 't':
-		ok = parse_number(text, 1, MAX_SECONDS, &number);
-		options->stall_ns = number * NS_PER_SECOND;
-		return ok;
+		return parse_seconds(text, &options->stall_ns);
 	default:
 		return false;
 	}

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 #define CHUNK_BYTES (256u * 1024u)
@@ -18,7 +19,10 @@
 
 static int dial(const struct load_options *options, int *ret_fd)
 {
-	struct timeval patience = { .tv_sec = (time_t)(options->stall_ns / 1000000000u) };
+	struct timeval patience = {
+		.tv_sec = (time_t)(options->stall_ns / 1000000000u),
+		.tv_usec = (suseconds_t)(options->stall_ns % 1000000000u / 1000u),
+	};
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	int on = 1, r;
 
