@@ -41,6 +41,9 @@ AC_DEFUN([ECHOD_INSTRUMENTATION],
 		[INSTRUMENT_CFLAGS="$INSTRUMENT_CFLAGS --coverage -fprofile-update=atomic"
 		INSTRUMENT_LDFLAGS="$INSTRUMENT_LDFLAGS --coverage"
 		enable_static_listener=no])
+	AS_IF([test "x$enable_sanitizers$enable_coverage" != xnono],
+		[AC_DEFINE([INSTRUMENTED], [1],
+			[Define when compiled with sanitizers or for coverage.])])
 	AM_CONDITIONAL([INSTRUMENTED],
 		[test "x$enable_sanitizers$enable_coverage" != xnono])
 	AC_SUBST([INSTRUMENT_CFLAGS])

@@ -1,0 +1,265 @@
+/* SPDX-License-Identifier: MIT */
+/* The life of a generation, and the channel to its listener. */
+#include "echod/generation.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <systemd/sd-event.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/fd.h"
+#include "echod/generation_launch.h"
+#include "echod/log.h"
+
+static void on_message(struct generation *generation, struct message *message)
+{
+	const struct generation_hooks *hooks = generation->hooks;
+
+	message->text[sizeof(message->text) - 1] = '\0';
+	switch (message->type) {
+	case MESSAGE_READY:
+		if (generation->state != GENERATION_STARTING)
+			break;
+		generation->state = GENERATION_SERVING;
+		generation->ready_ns = clock_now_ns();
+		hooks->ready(hooks->context, generation);
+		break;
+	case MESSAGE_FAILED:
+		log_errno(LOG_ERR, (int)message->value, "listener %d cannot start: %s",
+			  generation->listener_pid, message->text);
+		break;
+	case MESSAGE_WAKE:
+		hooks->wake(hooks->context, generation);
+		break;
+	case MESSAGE_PONG:
+		hooks->pong(hooks->context, generation, message->value);
+		break;
+	default:
+		break;
+	}
+}
+
+/* Takes all that is there. False when the listener has closed its end. */
+static bool channel_receive(struct generation *generation)
+{
+	struct message message;
+	ssize_t size;
+
+	for (;;) {
+		size = recv(generation->channel_fd, &message, sizeof(message), MSG_DONTWAIT);
+		if (size == (ssize_t)sizeof(message))
+			on_message(generation, &message);
+		else if (size == 0 || (size < 0 && errno != EINTR))
+			break;
+	}
+	return size < 0 && errno == EAGAIN;
+}
+
+static void channel_close(struct generation *generation)
+{
+	generation->channel_source = sd_event_source_disable_unref(generation->channel_source);
+	generation->channel_fd = fd_close(generation->channel_fd);
+}
+
+static int on_channel(sd_event_source *source, int fd, uint32_t events, void *context)
+{
+	struct generation *generation = context;
+
+	(void)source;
+	(void)fd;
+	(void)events;
+	if (!channel_receive(generation)) {
+		/* A listener without a channel can be told nothing: see to it that it ends. */
+		channel_close(generation);
+		generation_kill_listener(generation);
+	}
+	return 0;
+}
+
+int generation_start(struct sd_event *loop, const struct generation_plan *plan,
+		     const struct generation_hooks *hooks, struct generation **ret_generation)
+{
+	struct generation *generation;
+	int result = generation_launch(plan, &generation);
+
+	if (result < 0)
+		return result;
+	generation->hooks = hooks;
+	if (loop) {
+		result = sd_event_add_io(loop, &generation->channel_source, generation->channel_fd,
+					 EPOLLIN, on_channel, generation);
+		if (result < 0) {
+			generation_kill_listener(generation);
+			generation_free(generation);
+			return result;
+		}
+	}
+	*ret_generation = generation;
+	return 0;
+}
+
+void generation_free(struct generation *generation)
+{
+	if (!generation)
+		return;
+	channel_close(generation);
+	scoreboard_release(&generation->scoreboard);
+	orphans_release(&generation->orphans);
+	for (size_t i = 0; i < generation->socket_count; i++)
+		free(generation->unix_paths[i]);
+	free(generation->unix_paths);
+	free(generation);
+}
+
+static void channel_send(struct generation *generation, enum message_type type, uint32_t value)
+{
+	struct message message = { .type = type, .value = value };
+
+	if (generation->channel_fd < 0)
+		return;
+	if (send(generation->channel_fd, &message, sizeof(message),
+		 MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
+		log_errno(LOG_DEBUG, errno, "message %u to listener %d", message.type,
+			  generation->listener_pid);
+}
+
+void generation_stop(struct generation *generation)
+{
+	if (generation->state == GENERATION_ORPHANED)
+		return;
+	generation->stopped = true;
+	generation->state = GENERATION_DRAINING;
+	channel_send(generation, MESSAGE_STOP, 0);
+}
+
+void generation_ping(struct generation *generation, uint32_t value)
+{
+	channel_send(generation, MESSAGE_PING, value);
+}
+
+void generation_kill_listener(struct generation *generation)
+{
+	/* Our child until it is reaped: the process id cannot be another's. */
+	if (generation->listener_pid > 0)
+		kill(generation->listener_pid, SIGKILL);
+}
+
+static void on_ring_event(void *context, const struct event *event)
+{
+	struct generation *generation = context;
+
+	if (event->type == EVENT_CLOSED)
+		tally_add_duration(&generation->adopted, event);
+	generation->hooks->event(generation->hooks->context, generation, event);
+}
+
+unsigned generation_drain(struct generation *generation)
+{
+	return scoreboard_drain(&generation->scoreboard, on_ring_event, generation);
+}
+
+static void orphan_account(struct generation *generation, struct orphan *orphan, bool has_status,
+			   int status, const struct rusage *usage)
+{
+	struct event event;
+
+	orphan->ended = true;
+	generation->orphans.live--;
+	orphan_event(&generation->scoreboard, orphan, has_status, status, usage, clock_now_ns(),
+		     &event);
+	tally_add_closed(&generation->adopted, &event);
+	on_ring_event(generation, &event);
+}
+
+/*
+ * A listener that is killed between two stores leaves its counters one off against its entries;
+ * the entries say which workers there are, so the sum is made to agree with them.
+ */
+static void accepted_settle(struct generation *generation)
+{
+	struct tally tally = { 0 };
+
+	tally_add_totals(&tally, &generation->scoreboard.table->totals);
+	generation->adopted.accepted = tally_closed(&tally) + tally_refused(&tally) +
+				       generation->orphans.count - tally.accepted;
+}
+
+void generation_listener_gone(struct generation *generation, int status)
+{
+	struct orphans *orphans = &generation->orphans;
+
+	if (generation->channel_fd >= 0)
+		channel_receive(generation);
+	channel_close(generation);
+	generation->listener_pid = 0;
+	while (generation_drain(generation))
+		;
+	generation->state = GENERATION_ORPHANED;
+	if (WIFEXITED(status) && !WEXITSTATUS(status) && !scoreboard_live(&generation->scoreboard))
+		return;
+	if (orphans_list(&generation->scoreboard, orphans) < 0) {
+		log_error("out of memory: workers of generation %llu are not accounted",
+			  (unsigned long long)generation->number);
+		return;
+	}
+	accepted_settle(generation);
+	for (uint32_t i = 0; i < orphans->count; i++) {
+		siginfo_t info;
+
+		if (waitid(P_PID, (id_t)orphans->items[i].pid, &info,
+			   WEXITED | WNOHANG | WNOWAIT) < 0 && errno == ECHILD)
+			orphan_account(generation, &orphans->items[i], false, 0, NULL);
+	}
+}
+
+bool generation_reap(struct generation *generation, pid_t pid, int status,
+		     const struct rusage *usage)
+{
+	struct orphan *orphan = orphans_find(&generation->orphans, pid);
+
+	if (orphan)
+		orphan_account(generation, orphan, true, status, usage);
+	return orphan;
+}
+
+bool generation_is_gone(const struct generation *generation)
+{
+	return !generation->listener_pid && !generation->orphans.live;
+}
+
+uint32_t generation_live(const struct generation *generation)
+{
+	return generation->listener_pid ? scoreboard_live(&generation->scoreboard) :
+					  generation->orphans.live;
+}
+
+void generation_add_tally(const struct generation *generation, struct tally *tally)
+{
+	tally_add_totals(tally, &generation->scoreboard.table->totals);
+	tally_add(tally, &generation->adopted);
+}
+
+void generation_set_foreign(struct generation *generation, uint32_t live)
+{
+	_Atomic uint32_t *foreign = &generation->scoreboard.table->foreign_live;
+	uint32_t before = atomic_exchange(foreign, live);
+
+	/* There is room again: a listener that waits at its limit has to look. */
+	if (live < before)
+		generation_ping(generation, 0);
+}
+
+unsigned generation_end_workers(struct generation *generation, enum slot_command command,
+				int signal)
+{
+	unsigned count = 0;
+
+	for (uint32_t slot = 0; slot < generation->scoreboard.slots; slot++)
+		count += scoreboard_end_worker(&generation->scoreboard, slot, command, signal) == 0;
+	return count;
+}

@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: MIT */
+/* A generation: one listener, its scoreboard and its workers, under one set of settings. */
+#ifndef ECHOD_GENERATION_H
+#define ECHOD_GENERATION_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/resource.h>
+#include <sys/types.h>
+
+#include "echod/configuration.h"
+#include "echod/orphans.h"
+#include "echod/program.h"
+#include "echod/scoreboard.h"
+#include "echod/sockets.h"
+#include "echod/tally.h"
+
+struct generation;
+struct sd_event;
+struct sd_event_source;
+
+enum generation_state {
+	GENERATION_STARTING,	/* the listener has not said MESSAGE_READY yet */
+	GENERATION_SERVING,
+	GENERATION_DRAINING,	/* told to stop accepting; lives until its last worker is gone */
+	GENERATION_ORPHANED,	/* the listener is gone; its workers are our children now */
+};
+
+/* What a generation tells its owner. Never called from inside a generation_*() but _dispatch. */
+struct generation_hooks {
+	void (*ready)(void *context, struct generation *generation);
+	void (*wake)(void *context, struct generation *generation);
+	void (*pong)(void *context, struct generation *generation, uint32_t value);
+	void (*event)(void *context, struct generation *generation, const struct event *event);
+	void *context;
+};
+
+struct generation {
+	struct generation *next;	/* older */
+	const struct generation_hooks *hooks;
+	struct sd_event_source *channel_source;	/* NULL without an event loop */
+	uint64_t number;		/* counts from 1 over the daemon's life */
+	enum generation_state state;
+	bool stopped;			/* was told to accept no more */
+	pid_t listener_pid;		/* 0: it is gone */
+	int channel_fd;			/* owned; -1: closed */
+	uint32_t connections;		/* its limit */
+	uint64_t started_ns;		/* CLOCK_MONOTONIC */
+	uint64_t ready_ns;		/* 0: not yet */
+	struct scoreboard scoreboard;
+	struct orphans orphans;		/* GENERATION_ORPHANED */
+	struct tally adopted;		/* what the listener has not counted: durations, orphans */
+	char **unix_paths;		/* by socket, NULL unless a Unix one; owned */
+	size_t socket_count;
+};
+
+struct generation_plan {
+	uint64_t number;
+	const struct configuration *configuration;
+	const struct sockets *sockets;
+	const struct program *listener;
+	enum settings_mode mode;
+	uint32_t foreign_live;		/* live workers of the others */
+};
+
+/*
+ * Starts a listener and watches its channel in loop (NULL: the caller waits for the process
+ * itself). Logs what fails. Returns 0 or -errno; the caller owns the generation.
+ */
+int generation_start(struct sd_event *loop, const struct generation_plan *plan,
+		     const struct generation_hooks *hooks, struct generation **ret_generation);
+
+/*
+ * Kills nothing: whoever frees a generation that still has processes leaves them to themselves.
+ */
+void generation_free(struct generation *generation);
+
+/* Tells the listener to accept no more. */
+void generation_stop(struct generation *generation);
+
+/* Asks for MESSAGE_PONG with this value. */
+void generation_ping(struct generation *generation, uint32_t value);
+
+void generation_kill_listener(struct generation *generation);
+
+/* Hands waiting events to hooks->event; returns how many. */
+unsigned generation_drain(struct generation *generation);
+
+/* The listener was reaped: takes over its workers, whose ends generation_reap() accounts. */
+void generation_listener_gone(struct generation *generation, int status);
+
+/* True when pid was an orphan of this generation; it is accounted and handed to hooks->event. */
+bool generation_reap(struct generation *generation, pid_t pid, int status,
+		     const struct rusage *usage);
+
+/* Nothing of it is left. */
+bool generation_is_gone(const struct generation *generation);
+
+uint32_t generation_live(const struct generation *generation);
+
+/* Adds what it has done to tally. */
+void generation_add_tally(const struct generation *generation, struct tally *tally);
+
+/* Live workers of other generations, which count against the limit too. */
+void generation_set_foreign(struct generation *generation, uint32_t live);
+
+/* Ends every worker with this command and signal; returns how many there were. */
+unsigned generation_end_workers(struct generation *generation, enum slot_command command,
+				int signal);
+
+#endif

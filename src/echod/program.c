@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: MIT */
+/* Starting the listener: posix_spawn(3) with exactly the descriptors that it shall have. */
+#include "config.h"
+
+#include "echod/program.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "wire/settings.h"
+
+#define PROGRAM_FD_MAX (LISTENER_FD_SOCKETS + SETTINGS_MAX_SOCKETS)
+
+int program_find_listener(struct program *ret_program)
+{
+	const char *path = secure_getenv("ECHOD_LISTENER");
+	int fd;
+
+	if (!path || !*path)
+		path = LISTENERDIR "/echod-listener";
+	fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+	ret_program->path = path;
+	ret_program->fd = fd;
+	return fd < 0 ? -errno : 0;
+}
+
+void program_release(struct program *program)
+{
+	program->fd = fd_close(program->fd);
+}
+
+static int attributes_init(posix_spawnattr_t *attributes)
+{
+	sigset_t none, all;
+	int error;
+
+	sigemptyset(&none);
+	sigfillset(&all);
+	error = posix_spawnattr_init(attributes);
+	if (error)
+		return -error;
+	posix_spawnattr_setsigmask(attributes, &none);
+	posix_spawnattr_setsigdefault(attributes, &all);
+	posix_spawnattr_setflags(attributes, POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK |
+						     POSIX_SPAWN_SETSIGDEF);
+	return 0;
+}
+
+/* lifted: the same descriptors above every target, so that no dup2() overwrites a source. */
+static int actions_init(posix_spawn_file_actions_t *actions, const int *lifted,
+			const struct program_start *start)
+{
+	int error = posix_spawn_file_actions_init(actions);
+
+	if (error)
+		return -error;
+	error = posix_spawn_file_actions_addopen(actions, 0, "/dev/null", O_RDONLY, 0);
+	if (!error)
+		error = posix_spawn_file_actions_addopen(actions, 1, "/dev/null", O_WRONLY, 0);
+#ifdef INSTRUMENTED
+	/* Sanitizers have something to say. */
+	if (!error && start->is_connection)
+#else
+	if (!error)
+#endif
+		error = posix_spawn_file_actions_addopen(actions, 2, "/dev/null", O_WRONLY, 0);
+	for (size_t i = 0; i < start->count && !error; i++)
+		error = posix_spawn_file_actions_adddup2(actions, lifted[i],
+							 LISTENER_FD_SETTINGS + (int)i);
+	if (error)
+		posix_spawn_file_actions_destroy(actions);
+	return -error;
+}
+
+static int spawn_lifted(const struct program *program, const int *lifted,
+			const struct program_start *start, pid_t *ret_pid)
+{
+	/* rseq would be registered at start and again in every worker: 1 us a fork for nothing. */
+	char *const environment[] = { (char[]){ "GLIBC_TUNABLES=glibc.pthread.rseq=0" }, NULL };
+	char *const arguments[] = { (char[]){ "echod-listener" }, NULL };
+	posix_spawn_file_actions_t actions;
+	posix_spawnattr_t attributes;
+	char held[32];
+	pid_t pid;
+	int error;
+
+	error = actions_init(&actions, lifted, start);
+	if (error < 0)
+		return error;
+	error = attributes_init(&attributes);
+	if (error < 0) {
+		posix_spawn_file_actions_destroy(&actions);
+		return error;
+	}
+	error = posix_spawn(&pid, program->path, &actions, &attributes, arguments, environment);
+	if (error == EACCES && program->fd >= 0) {
+		snprintf(held, sizeof(held), "/proc/self/fd/%d", lifted[start->count]);
+		error = posix_spawn(&pid, held, &actions, &attributes, arguments, environment);
+	}
+	posix_spawnattr_destroy(&attributes);
+	posix_spawn_file_actions_destroy(&actions);
+	if (!error)
+		*ret_pid = pid;
+	return -error;
+}
+
+int program_spawn(const struct program *program, const struct program_start *start,
+		  pid_t *ret_pid)
+{
+	int lifted[PROGRAM_FD_MAX + 1];
+	size_t count = 0;
+	int result = 0;
+
+	if (start->count > PROGRAM_FD_MAX - LISTENER_FD_SETTINGS)
+		return -E2BIG;
+	for (; count <= start->count; count++) {
+		int fd = count < start->count ? start->fds[count] : program->fd;
+
+		lifted[count] = fd < 0 && count == start->count ?
+			-1 : fcntl(fd, F_DUPFD_CLOEXEC, PROGRAM_FD_MAX + 1);
+		if (lifted[count] < 0 && count < start->count) {
+			result = -errno;
+			break;
+		}
+	}
+	if (!result)
+		result = spawn_lifted(program, lifted, start, ret_pid);
+	while (count-- > 0)
+		fd_close(lifted[count]);
+	return result;
+}

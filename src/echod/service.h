@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: MIT */
+/* What the service manager is told (sd_notify(3)); without one nothing happens. */
+#ifndef ECHOD_SERVICE_H
+#define ECHOD_SERVICE_H
+
+#include <stdint.h>
+
+void service_ready(const char *status);
+
+/* RELOADING=1 and MONOTONIC_USEC= in one datagram, as Type=notify-reload wants it. */
+void service_reloading(void);
+
+void service_stopping(const char *status);
+void service_status(const char *status);
+
+/* Shows that the listener makes progress; call it for nothing else. */
+void service_alive(void);
+
+/* WATCHDOG_USEC= for this process, or 0. */
+uint64_t service_watchdog_us(void);
+
+#endif
