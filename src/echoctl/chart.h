@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* A latency histogram drawn as bars of text. */
-#ifndef ECHOD_ECHOCTL_CHART_H
-#define ECHOD_ECHOCTL_CHART_H
+#ifndef ECHOCTL_CHART_H
+#define ECHOCTL_CHART_H
 
 #include <stdbool.h>
 #include <stdint.h>

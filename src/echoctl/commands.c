@@ -2,9 +2,13 @@
 /* The table of commands, in the order in which the help shows them. */
 #include "echoctl/command.h"
 
+extern const struct command command_check;
+extern const struct command command_ping;
 extern const struct command command_send;
 
 const struct command *const commands[] = {
 	&command_send,
+	&command_ping,
+	&command_check,
 	NULL,
 };

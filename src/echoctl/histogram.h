@@ -4,8 +4,8 @@
  * amount of memory: each power of two is cut into 128 steps, a value is off by less than 0.8%.
  * Plain data without pointers: it may stand in memory that processes share.
  */
-#ifndef ECHOD_ECHOCTL_HISTOGRAM_H
-#define ECHOD_ECHOCTL_HISTOGRAM_H
+#ifndef ECHOCTL_HISTOGRAM_H
+#define ECHOCTL_HISTOGRAM_H
 
 #include <stdint.h>
 

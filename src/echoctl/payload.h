@@ -3,8 +3,8 @@
  * What the measuring commands send: bytes that say which message they belong to, so that a
  * stale, shifted, foreign or changed echo is never taken for the right one.
  */
-#ifndef ECHOD_ECHOCTL_PAYLOAD_H
-#define ECHOD_ECHOCTL_PAYLOAD_H
+#ifndef ECHOCTL_PAYLOAD_H
+#define ECHOCTL_PAYLOAD_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -5,8 +5,8 @@
  *	~:10	alert above 10			10:20	alert outside 10..20
  *	@10:20	alert inside 10..20, both ends included
  */
-#ifndef ECHOD_ECHOCTL_RANGE_H
-#define ECHOD_ECHOCTL_RANGE_H
+#ifndef ECHOCTL_RANGE_H
+#define ECHOCTL_RANGE_H
 
 #include <stdbool.h>
 

@@ -3,8 +3,8 @@
  * When the n-th of many events is due. Every time is counted from the start, so that a late
  * event moves none of those after it (no drift, no coordinated omission).
  */
-#ifndef ECHOD_ECHOCTL_SCHEDULE_H
-#define ECHOD_ECHOCTL_SCHEDULE_H
+#ifndef ECHOCTL_SCHEDULE_H
+#define ECHOCTL_SCHEDULE_H
 
 #include <stdint.h>
 

@@ -241,6 +241,5 @@ int main(void)
 		cmocka_unit_test_setup(test_chart_is_finer_for_close_values, empty),
 	};
 
-	cmocka_set_message_output(CM_OUTPUT_TAP);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -125,6 +125,5 @@ int main(void)
 		cmocka_unit_test(test_windows_differ),
 	};
 
-	cmocka_set_message_output(CM_OUTPUT_TAP);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
