@@ -13,7 +13,7 @@
 struct load_options {
 	struct sockaddr_in target;	/* always within 127.0.0.0/8 */
 	unsigned clients;		/* connections in flight */
-	unsigned sources;		/* source addresses 127.1.0.1 and up, 0 = the kernel's choice */
+	unsigned sources;		/* addresses from 127.1.0.1 up, 0 = the kernel's choice */
 	uint64_t count;			/* connections, messages or bytes: stop after so many */
 	uint64_t duration_ns;		/* or after so long */
 	uint64_t stall_ns;		/* a connection without progress for so long has failed */
@@ -39,7 +39,7 @@ void message_fill(uint8_t message[MESSAGE_BYTES], uint64_t serial);
 /* Binds to the serial's source address where options want one; 0 or -errno. */
 int source_bind(int fd, const struct load_options *options, uint64_t serial);
 
-/* Each prints one JSON line; 0, 1 where the echo was at fault, or -errno where the generator was. */
+/* Each prints a JSON line; 0, 1 where the echo was at fault, -errno where the generator was. */
 int load_rate(const struct load_options *options);
 int load_hold(const struct load_options *options);
 int load_ping(const struct load_options *options);

@@ -107,8 +107,8 @@ static int client_open(struct load *load)
 	c->phase = PHASE_ECHO;
 	load->free = c->next_free;
 	load->active++;
-	if (connect(c->fd, (const struct sockaddr *)&options->target, sizeof(options->target)) < 0 &&
-	    errno != EINPROGRESS) {
+	r = connect(c->fd, (const struct sockaddr *)&options->target, sizeof(options->target));
+	if (r < 0 && errno != EINPROGRESS) {
 		client_finish(load, c, &load->failures.connect);
 		return 0;
 	}

@@ -2,6 +2,7 @@
 """The servers that the benchmark measures: how each is had, configured, started and stopped."""
 import contextlib
 import os
+import re
 import shutil
 import signal
 import socket
@@ -81,7 +82,7 @@ def with_private_files(pairs, command):
 
 ECHOD_CONF = """\
 listen = {{ }}
-user = "{user}"
+user = "nobody"
 limits {{
 	connections = 30000
 	connections-per-source = 0
@@ -95,19 +96,28 @@ log {{
 control {{
 	path = "{scratch}/control-{port}"
 }}
-sandbox = "{sandbox}"
+sandbox = "auto"
 """
 
 
-def echod(spares=0, sandbox="auto"):
+def echod(spares=0):
     """echod with accounting, limits, sandbox and log on."""
     def command(place, port):
-        text = ECHOD_CONF.format(user="nobody", spares=spares, sandbox=sandbox, port=port,
-                                 scratch=place.scratch)
+        text = ECHOD_CONF.format(spares=spares, port=port, scratch=place.scratch)
         os.environ["ECHOD_LISTENER"] = place.program("echod-listener")
         return [place.program("echod"), "-c", place.write(f"echod-{port}.conf", text),
                 "-l", f"{HOST}:{port}"]
     return command
+
+
+def echod_twice(place, port):
+    """Two daemons with a listening socket each on one port: what more cores could have."""
+    several = os.path.join(os.path.dirname(os.path.abspath(__file__)), "several.py")
+    text = ECHOD_CONF.format(spares=0, port=port, scratch=place.scratch)
+    text = re.sub(r"control \{.*?\}\n", "", text, flags=re.DOTALL)
+    os.environ["ECHOD_LISTENER"] = place.program("echod-listener")
+    return [several, "2", str(port), place.program("echod"), "-c",
+            place.write(f"echod-{port}.conf", text)]
 
 
 def reference(name):
@@ -145,7 +155,7 @@ def xinetd(place, port):
 
 
 def openbsd_inetd(place, port):
-    """Internal echo: it is known by the name of its service, so the port is set in /etc/services."""
+    """Internal echo goes by the name of its service: its port stands in a private /etc/services."""
     config = place.write(f"inetd-{port}.conf",
                          f"{HOST}:echo stream tcp4 nowait.1000000 root internal\n")
     services = place.write(f"services-{port}", f"echo {port}/tcp\n")
@@ -182,6 +192,7 @@ def ncat(_place, port):
 SERVERS = {
     "echod": echod(spares=0),
     "echod with spares": echod(spares=32),
+    "echod twice, SO_REUSEPORT": echod_twice,
     "epoll, one process": reference("bench-epoll-server"),
     "fork, libraries mapped": reference("bench-fork-server"),
     "xinetd": xinetd,
