@@ -5,18 +5,9 @@
 
 #include <stdbool.h>
 #include <stddef.h>
-#include <sys/types.h>
 
 #include "echod/configuration.h"
-
-/* A file that was read, the first one or one that was included. */
-struct source {
-	char *name;			/* as in messages */
-	size_t index;			/* counts from 0 in the order of reading */
-	const struct source *parent;	/* the file that includes this one */
-	dev_t device;
-	ino_t inode;
-};
+#include "echod/configuration_source.h"
 
 struct problems {
 	struct problem *items;
