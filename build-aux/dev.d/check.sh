@@ -93,12 +93,31 @@ command_check()
 	return "$status"
 }
 
+# summarize_tap COMMAND...: shows a TAP program's output, then the summary.
+summarize_tap()
+{
+	local output status=0 failed
+	output=$(mktemp)
+	"$@" | tee "$output" || status=$?
+	failed=$(grep -c '^not ok' "$output" || true)
+	[ "$status" -eq 0 ] || [ "$failed" -gt 0 ] || failed=1
+	set -- "$(grep '^ok' "$output" | grep -vc '# SKIP' || true)" "$failed" \
+		"$(grep -c '^ok.*# SKIP' "$output" || true)"
+	rm -f "$output"
+	print_summary "$@"
+}
+
 command_system()
 {
+	local directory=$BUILD/variant/system stage
 	install_packages build test system
-	build_tree "$BUILD"
 	[ "$(id -u)" -eq 0 ] || die "system: needs root (systemd-nspawn boots a tree)"
-	tests/system/run "$BUILD" "$@"
+	build_tree "$directory" --prefix=/usr --sysconfdir=/etc --localstatedir=/var
+	stage=$PWD/$directory/stage
+	rm -rf "$stage"
+	make -C "$directory" -s --no-print-directory install DESTDIR="$stage" >/dev/null
+	ECHOD_STAGE=$stage ABS_BUILDDIR=$PWD/$directory PYTHONDONTWRITEBYTECODE=1 \
+		summarize_tap tests/system/test_service.py "$@"
 }
 
 # run_part PATH WHAT ARGUMENTS...: a part of the tree that may not be there.

@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: MIT
+"""A booted systemd to test in: a Debian tree made once, run by systemd-nspawn on an overlay."""
+import ctypes
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../run"))
+from harness import child_pids, descendant_pids, wait_until  # noqa: E402
+
+PACKAGES = ["dbus", "libconfuse2", "libjansson4", "libseccomp2", "libsystemd0", "netcat-openbsd",
+            "systemd", "systemd-sysv"]
+SUITE = "bookworm"
+CLONE_NEWNET = 0x40000000
+
+
+def base_tree():
+    """The path of the tree; made when it is not in the cache or the packages have changed."""
+    cache = os.environ.get("XDG_CACHE_HOME") or "/var/cache"
+    digest = hashlib.sha256(" ".join([SUITE, *PACKAGES]).encode()).hexdigest()[:12]
+    tree = os.path.join(cache, "echod-dev", f"tree-{digest}")
+    if not os.path.exists(os.path.join(tree, ".complete")):
+        shutil.rmtree(tree, ignore_errors=True)
+        os.makedirs(os.path.dirname(tree), exist_ok=True)
+        subprocess.run(["mmdebstrap", "--quiet", "--variant=minbase",
+                        "--include=" + ",".join(PACKAGES), SUITE, tree],
+                       check=True, stdin=subprocess.DEVNULL)
+        with open(os.path.join(tree, ".complete"), "w", encoding="ascii"):
+            pass
+    return tree
+
+
+class Machine:
+    """The booted system. Nothing that is done in it is kept."""
+
+    def __init__(self):
+        self._console = open(os.path.join(os.environ["ECHOD_STAGE"], "../console.log"), "wb")
+        self._nspawn = subprocess.Popen(
+            ["systemd-nspawn", "-q", "-D", base_tree(), "--keep-unit", "--register=no",
+             "--private-network", "--volatile=overlay", "--hostname=echod-test",
+             "--console=pipe", "-b"],
+            stdin=subprocess.DEVNULL, stdout=self._console, stderr=subprocess.STDOUT)
+        try:
+            self.leader = wait_until(self._find_leader, "systemd runs")
+            wait_until(self._is_booted, "the system is booted", deadline_s=120)
+        except BaseException:
+            self.stop()
+            raise
+
+    def _find_leader(self):
+        assert self._nspawn.poll() is None, "systemd-nspawn has ended, see console.log"
+        for pid in descendant_pids(self._nspawn.pid):
+            with open(f"/proc/{pid}/status", encoding="ascii") as file:
+                status = dict(line.rstrip("\n").split(":\t", 1) for line in file if ":\t" in line)
+            if status["NSpid"].split()[-1] == "1" and status["Name"] == "systemd":
+                return pid
+        return None
+
+    def _is_booted(self):
+        state = self.run("systemctl", "is-system-running", check=False).stdout.strip()
+        return state in ("running", "degraded")
+
+    def run(self, *command, check=True, deadline_s=60, stdin=None):
+        """Runs a command inside; the result has returncode and stdout (both streams, text)."""
+        result = subprocess.run(
+            ["nsenter", "-t", str(self.leader), "-m", "-u", "-i", "-n", "-p", "--", *command],
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, input=stdin,
+            timeout=deadline_s, check=False,
+            env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8",
+                 "SYSTEMD_PAGER": "", "SYSTEMD_COLORS": "0"})
+        if check and result.returncode != 0:
+            raise AssertionError(f"{' '.join(command)}: status {result.returncode}: "
+                                 f"{result.stdout}")
+        return result
+
+    def systemctl(self, *arguments, check=True):
+        """systemctl inside; its output."""
+        return self.run("systemctl", "--no-pager", *arguments, check=check).stdout.strip()
+
+    def show(self, name, unit="echod.service"):
+        """One property of a unit."""
+        return self.systemctl("show", "--value", "-p", name, unit)
+
+    def path(self, name):
+        """A path inside as seen from outside."""
+        return f"/proc/{self.leader}/root{name}"
+
+    def write(self, name, text):
+        """Writes a file inside."""
+        os.makedirs(os.path.dirname(self.path(name)), exist_ok=True)
+        with open(self.path(name), "w", encoding="utf-8") as file:
+            file.write(text)
+
+    def install(self, stage):
+        """Copies an installed tree over the system's."""
+        subprocess.run(["cp", "-a", "--no-preserve=ownership", stage + "/.", self.path("/")],
+                       check=True)
+        self.systemctl("daemon-reload")
+
+    def enter_network(self):
+        """From now on this process connects inside the machine."""
+        libc = ctypes.CDLL(None, use_errno=True)
+        with open(f"/proc/{self.leader}/ns/net", "rb") as namespace:
+            if libc.setns(namespace.fileno(), CLONE_NEWNET) != 0:
+                raise OSError(ctypes.get_errno(), "setns")
+
+    def stop(self):
+        """Ends everything inside, and systemd-nspawn."""
+        for pid in child_pids(self._nspawn.pid):
+            os.kill(pid, 9)
+        try:
+            self._nspawn.wait(30)
+        except subprocess.TimeoutExpired:
+            self._nspawn.kill()
+            self._nspawn.wait()
+        self._console.close()

@@ -1,0 +1,456 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: MIT
+"""The installed programs and units in a booted systemd."""
+import atexit
+import json
+import os
+import signal
+import threading
+import time
+
+from machine import Machine
+from harness import (DEADLINE_S, case, child_pids, connect_to, exchange, main, note, random_bytes,
+                     read_exactly, send_and_close, read_to_end, wait_until)
+
+ADDRESSES = ("127.0.0.1:7", "[::1]:7")
+DROP_IN = "/run/systemd/system/echod.{}.d/test.conf"
+CONFIG = "/etc/echod.conf"
+
+machine = Machine()
+atexit.register(machine.stop)
+machine.install(os.environ["ECHOD_STAGE"])
+machine.enter_network()
+with open(machine.path(CONFIG), encoding="utf-8") as shipped:
+    SHIPPED = shipped.read()
+
+
+# ---------------------------------------------------------------- what the cases share
+
+def fresh():
+    """As after the installation: shipped settings, nothing runs."""
+    machine.systemctl("stop", "echod.service", "echod.socket", check=False)
+    for kind in ("service", "socket"):
+        if os.path.exists(machine.path(DROP_IN.format(kind))):
+            os.unlink(machine.path(DROP_IN.format(kind)))
+    machine.write(CONFIG, SHIPPED)
+    machine.systemctl("daemon-reload")
+    machine.systemctl("reset-failed", "echod.service", "echod.socket", check=False)
+
+
+def drop_in(kind, text):
+    machine.write(DROP_IN.format(kind), text)
+    machine.systemctl("daemon-reload")
+
+
+def state(unit="echod.service"):
+    return machine.show("ActiveState", unit)
+
+
+def main_pid():
+    """The supervisor's process id, seen from outside."""
+    inner = machine.show("MainPID")
+    for pid in supervisors():
+        with open(f"/proc/{pid}/status", encoding="ascii") as file:
+            if any(line.startswith("NSpid:") and line.split()[-1] == inner for line in file):
+                return pid
+    return None
+
+
+def supervisors():
+    """Processes of systemd's that run echod."""
+    found = []
+    for pid in child_pids(machine.leader):
+        try:
+            if os.path.basename(os.readlink(f"/proc/{pid}/exe").split(" ")[0]) == "echod":
+                found.append(pid)
+        except OSError:
+            pass
+    return found
+
+
+def listener_pid():
+    return wait_until(lambda: child_pids(main_pid()), "the listener runs")[-1]
+
+
+def hold():
+    sock = connect_to(ADDRESSES[0])
+    sock.sendall(b"held")
+    assert read_exactly(sock, 4) == b"held"
+    return sock
+
+
+def echoes():
+    for address in ADDRESSES:
+        data = random_bytes(20000)
+        assert exchange(connect_to(address), data) == data, address
+
+
+def refused(address=ADDRESSES[0]):
+    try:
+        connect_to(address).close()
+    except ConnectionRefusedError:
+        return True
+    return False
+
+
+def cursor():
+    """A place in the journal."""
+    machine.run("journalctl", "--sync", check=False)
+    text = machine.run("journalctl", "-q", "-n", "1", "-o", "json").stdout.strip()
+    return json.loads(text.splitlines()[-1])["__CURSOR"]
+
+
+def journal(since, *matches):
+    """Entries of echod's unit after the cursor, as dictionaries."""
+    output = machine.run("journalctl", "-q", "-u", "echod.service", "-o", "json",
+                         f"--after-cursor={since}", *matches, check=False).stdout
+    return [json.loads(line) for line in output.splitlines() if line.startswith("{")]
+
+
+def wait_journal(since, predicate, what):
+    def look():
+        return [entry for entry in journal(since) if predicate(entry)]
+    return wait_until(look, what)
+
+
+class Clients:
+    """Threads that connect and echo all the time; every refused connection is a failure."""
+
+    def __init__(self, count=3):
+        self.failures, self.served = [], 0
+        self._stop = threading.Event()
+        self._threads = [threading.Thread(target=self._work, daemon=True) for _ in range(count)]
+        for thread in self._threads:
+            thread.start()
+
+    def _work(self):
+        while not self._stop.is_set():
+            try:
+                sock = connect_to(ADDRESSES[0])
+            except OSError as error:
+                self.failures.append(repr(error))
+                continue
+            try:
+                exchange(sock, b"x" * 100)
+                self.served += 1
+            except OSError:
+                pass    # a connection that the killed daemon had taken may be lost
+
+    def more(self):
+        before = self.served
+        wait_until(lambda: self.served > before + 20, "connections are served")
+
+    def finish(self):
+        self._stop.set()
+        for thread in self._threads:
+            thread.join(DEADLINE_S)
+        assert not self.failures, self.failures[:3]
+        assert self.served
+
+
+# ---------------------------------------------------------------- cases
+
+@case("nothing of echod listens beyond loopback after the installation")
+def test_loopback_only():
+    fresh()
+    assert sorted(machine.show("Listen", "echod.socket").split()) == sorted(
+        ["127.0.0.1:7", "(Stream)", "[::1]:7", "(Stream)"])
+
+
+@case("systemctl start echod alone works")
+def test_start_alone():
+    fresh()
+    machine.systemctl("start", "echod")
+    assert (state(), state("echod.socket")) == ("active", "active")
+    echoes()
+
+
+@case("the first connection starts the service")
+def test_on_demand():
+    fresh()
+    assert refused()
+    machine.systemctl("start", "echod.socket")
+    assert state() == "inactive"
+    echoes()
+    assert state() == "active"
+
+
+@case("stop ends the service and leaves the port to the socket unit")
+def test_stop():
+    fresh()
+    machine.systemctl("start", "echod")
+    with hold() as sock:
+        send_and_close(sock, b"")
+        assert read_to_end(sock) == b""
+    machine.systemctl("stop", "echod.service")
+    assert state() == "inactive" and machine.show("Result") == "success"
+    assert not supervisors()
+    echoes()
+    machine.systemctl("stop", "echod.socket", "echod.service")
+    assert refused()
+
+
+@case("enable makes it start at boot")
+def test_enable():
+    fresh()
+    machine.systemctl("enable", "echod.socket")
+    assert machine.systemctl("is-enabled", "echod.socket") == "enabled"
+    machine.systemctl("disable", "echod.socket")
+
+
+@case("the status line counts connections")
+def test_status():
+    fresh()
+    machine.systemctl("start", "echod")
+    with hold():
+        wait_until(lambda: machine.show("StatusText").startswith("1 active (max 1024)"),
+                   "the status says 1 active")
+
+
+@case("a closing line stands in the journal with all its fields")
+def test_journal():
+    fresh()
+    machine.systemctl("start", "echod")
+    since = cursor()
+    sock = connect_to(ADDRESSES[0])
+    peer = "%s:%d" % sock.getsockname()
+    exchange(sock, b"x" * 4321)
+    entry = wait_journal(since, lambda e: e.get("ECHOD_PEER") == peer, "the closing line")[0]
+    assert entry["ECHOD_LOCAL"] == ADDRESSES[0], entry
+    assert entry["ECHOD_BYTES_IN"] == entry["ECHOD_BYTES_OUT"] == "4321", entry
+    assert entry["ECHOD_END"] == "fin" and entry["ECHOD_EVENT"] == "closed", entry
+    for name in ("ECHOD_WORKER", "ECHOD_DURATION", "ECHOD_CPU", "ECHOD_RTT",
+                 "ECHOD_RETRANSMITS", "MESSAGE_ID"):
+        assert entry.get(name), f"{name} is missing: {entry}"
+    assert entry["MESSAGE"].startswith(f"closed peer={peer} local={ADDRESSES[0]}"), entry
+    assert entry["PRIORITY"] == "6" and entry["SYSLOG_IDENTIFIER"] == "echod", entry
+    assert entry["_TRANSPORT"] == "journal", entry
+
+
+@case("the start brings no warning: the unit's limits fit the settings")
+def test_no_warning():
+    fresh()
+    since = cursor()
+    machine.systemctl("start", "echod")
+    echoes()
+    bad = [entry["MESSAGE"] for entry in journal(since, "-p", "warning")]
+    assert not bad, bad
+
+
+@case("reload: same process, new listener, held connections live on")
+def test_reload():
+    fresh()
+    machine.systemctl("start", "echod")
+    pid, listener = main_pid(), listener_pid()
+    with hold() as sock:
+        machine.systemctl("reload", "echod")
+        assert state() == "active" and main_pid() == pid
+        wait_until(lambda: listener_pid() != listener, "a new listener runs")
+        echoes()
+        sock.sendall(b"still")
+        assert read_exactly(sock, 5) == b"still"
+
+
+@case("reload with a bad file fails, says why and changes nothing")
+def test_reload_bad():
+    fresh()
+    machine.systemctl("start", "echod")
+    since, listener = cursor(), listener_pid()
+    machine.write(CONFIG, "limits { connections = none }\n")
+    result = machine.run("systemctl", "reload", "echod", check=False)
+    assert result.returncode != 0
+    wait_journal(since, lambda e: f"{CONFIG}:1: " in e.get("MESSAGE", ""), "file and line")
+    assert state() == "active" and listener_pid() == listener
+    echoes()
+
+
+@case("restart: the port stays open, connections wait in the queue")
+def test_restart():
+    fresh()
+    machine.systemctl("start", "echod")
+    clients = Clients()
+    for _ in range(3):
+        pid = main_pid()
+        machine.systemctl("restart", "echod.service")
+        assert main_pid() != pid
+        clients.more()
+    clients.finish()
+
+
+@case("a supervisor that is killed comes back, the port stays open")
+def test_supervisor_killed():
+    fresh()
+    machine.systemctl("start", "echod")
+    clients = Clients()
+    for _ in range(3):
+        pid = main_pid()
+        os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: main_pid() not in (None, pid) and state() == "active", "it is back")
+        clients.more()
+    clients.finish()
+
+
+@case("a listener that is killed is replaced without a restart of the service")
+def test_listener_killed():
+    fresh()
+    machine.systemctl("start", "echod")
+    pid = main_pid()
+    with hold() as sock:
+        os.kill(listener_pid(), signal.SIGKILL)
+        echoes()
+        sock.sendall(b"orphan")
+        assert read_exactly(sock, 6) == b"orphan"
+    assert main_pid() == pid and machine.show("NRestarts") == "0"
+
+
+@case("a stopped listener starves the watchdog, the service is back by itself")
+def test_watchdog():
+    fresh()
+    drop_in("service", "[Service]\nWatchdogSec=2s\n")
+    machine.systemctl("start", "echod")
+    echoes()
+    stopped = listener_pid()
+    os.kill(stopped, signal.SIGSTOP)
+    wait_until(lambda: not os.path.exists(f"/proc/{stopped}"), "the stuck listener is gone")
+    wait_until(lambda: state() == "active", "the service is back")
+    echoes()
+
+
+@case("a bad configuration: failed with its reason, no restart; mended, it starts")
+def test_bad_start():
+    fresh()
+    since = cursor()
+    machine.write(CONFIG, "timeouts {\n\tidle = 'soon'\n}\n")
+    result = machine.run("systemctl", "start", "echod", check=False)
+    assert result.returncode != 0
+    wait_journal(since, lambda e: f"{CONFIG}:2: " in e.get("MESSAGE", ""), "file and line")
+    wait_until(lambda: state() == "failed", "the service has failed for good")
+    assert machine.show("NRestarts") == "0"
+    machine.write(CONFIG, SHIPPED)
+    machine.systemctl("start", "echod")
+    echoes()
+
+
+@case("a waiting connection does not make a bad configuration spin for ever")
+def test_bad_trigger():
+    fresh()
+    machine.write(CONFIG, "nonsense = 1\n")
+    machine.systemctl("start", "echod.socket")
+    with connect_to(ADDRESSES[0]):
+        wait_until(lambda: state("echod.socket") == "failed", "systemd has given up", 60)
+    machine.write(CONFIG, SHIPPED)
+    machine.systemctl("reset-failed", "echod.service", "echod.socket")
+    machine.systemctl("start", "echod")
+    echoes()
+
+
+@case("the drop-in that the socket unit shows opens the port to the network")
+def test_open():
+    fresh()
+    drop_in("socket", "[Socket]\nListenStream=\nListenStream=7\n")
+    machine.systemctl("start", "echod")
+    echoes()
+    drop_in("socket", "")
+    machine.systemctl("restart", "echod.socket")
+    echoes()
+
+
+@case("the exposure is at most 0.2 (systemd-analyze security)")
+def test_exposure():
+    fresh()
+    machine.systemctl("start", "echod")
+    output = machine.run("systemd-analyze", "security", "--no-pager", "--threshold=2",
+                         "echod.service").stdout
+    note(output.strip().splitlines()[-1])
+
+
+@case("systemd-analyze verify has nothing to say")
+def test_verify():
+    output = machine.run("systemd-analyze", "verify", "--man=no", "echod.service",
+                         "echod.socket").stdout
+    assert output == "", output
+
+
+@case("all processes are without privilege, capability and network")
+def test_confinement():
+    fresh()
+    machine.systemctl("start", "echod")
+    with hold():
+        supervisor, listener = main_pid(), listener_pid()
+        worker = wait_until(lambda: child_pids(listener), "a worker runs")[0]
+        outside = os.readlink(f"/proc/{machine.leader}/ns/net")
+        for pid in (supervisor, listener, worker):
+            with open(f"/proc/{pid}/status", encoding="ascii") as file:
+                status = dict(line.rstrip("\n").split(":\t", 1) for line in file if ":\t" in line)
+            assert "0" not in status["Uid"].split(), status["Uid"]
+            assert status["NoNewPrivs"].strip() == "1" and status["Seccomp"].strip() == "2"
+            for name in ("CapPrm", "CapEff", "CapBnd", "CapAmb"):
+                assert int(status[name], 16) == 0, (pid, name, status[name])
+            assert os.readlink(f"/proc/{pid}/ns/net") != outside, "PrivateNetwork"
+
+
+@case("without a journal the echo goes on")
+def test_no_journal():
+    fresh()
+    machine.systemctl("start", "echod")
+    echoes()
+    sockets = ("systemd-journald.socket", "systemd-journald-dev-log.socket",
+               "systemd-journald-audit.socket")
+    machine.systemctl("stop", *sockets, "systemd-journald.service", check=False)
+    try:
+        for _ in range(50):
+            echoes()
+    finally:
+        machine.systemctl("start", *sockets[:2], "systemd-journald.service", check=False)
+    echoes()
+
+
+@case("a stopped journal stops nobody's echo")
+def test_stuck_journal():
+    fresh()
+    machine.systemctl("start", "echod")
+    journald = machine.show("MainPID", "systemd-journald.service")
+    machine.run("kill", "-STOP", journald)
+    try:
+        for _ in range(300):
+            data = b"while the journal is stuck"
+            assert exchange(connect_to(ADDRESSES[0]), data) == data
+    finally:
+        machine.run("kill", "-CONT", journald)
+
+
+@case("programs replaced on disk are taken up by a reload that drops nothing")
+def test_upgrade():
+    fresh()
+    machine.systemctl("start", "echod")
+    pid = machine.show("MainPID")
+    with hold() as sock:
+        stage = os.environ["ECHOD_STAGE"]
+        for name in ("/usr/sbin/echod", "/usr/libexec/echod/echod-listener"):
+            os.unlink(machine.path(name))
+        machine.install(stage)
+        machine.systemctl("reload", "echod")
+        for found in (main_pid, listener_pid):
+            wait_until(lambda: "deleted" not in os.readlink(f"/proc/{found()}/exe"),
+                       "the program now on disk runs")
+        assert machine.show("MainPID") == pid
+        echoes()
+        sock.sendall(b"across")
+        assert read_exactly(sock, 6) == b"across"
+    assert machine.show("NRestarts") == "0"
+
+
+@case("an idle service is small")
+def test_memory():
+    fresh()
+    machine.systemctl("start", "echod")
+    echoes()
+    total = 0
+    for pid in (main_pid(), listener_pid()):
+        with open(f"/proc/{pid}/smaps_rollup", encoding="ascii") as file:
+            total += sum(int(line.split()[1]) for line in file if line.startswith("Pss:"))
+    note(f"supervisor and listener: {total} KB (proportional)")
+    assert total < 16384, total
+
+
+main()
