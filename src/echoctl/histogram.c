@@ -61,6 +61,23 @@ void histogram_merge(struct histogram *into, const struct histogram *from)
 		into->buckets[i] += from->buckets[i];
 }
 
+void histogram_difference(const struct histogram *now, const struct histogram *before,
+			  struct histogram *ret_histogram)
+{
+	*ret_histogram = (struct histogram){ 0 };
+	for (unsigned i = 0; i < HISTOGRAM_BUCKETS; i++) {
+		uint64_t count = now->buckets[i] - before->buckets[i];
+
+		ret_histogram->buckets[i] = count;
+		if (count == 0)
+			continue;
+		if (ret_histogram->count == 0)
+			ret_histogram->min_ns = bucket_start_ns(i);
+		ret_histogram->max_ns = bucket_start_ns(i + 1) - 1;
+		ret_histogram->count += count;
+	}
+}
+
 uint64_t histogram_percentile(const struct histogram *histogram, double percent)
 {
 	/* The tolerance keeps 99.9% of 1000 at 999 although 0.999 has no exact double. */

@@ -31,6 +31,13 @@ void histogram_record(struct histogram *histogram, uint64_t value_ns);
 void histogram_merge(struct histogram *into, const struct histogram *from);
 
 /*
+ * What was counted between two states of one histogram: counts and percentiles; smallest and
+ * largest value are those of their buckets, mean and deviation stay 0.
+ */
+void histogram_difference(const struct histogram *now, const struct histogram *before,
+			  struct histogram *ret_histogram);
+
+/*
  * The smallest value that at least this share of all do not exceed (nearest rank), as the upper
  * end of its bucket, never outside min..max. 0 when nothing was counted.
  */

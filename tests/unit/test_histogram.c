@@ -135,6 +135,22 @@ static void test_small_deviation_of_large_values(void **state)
 	assert_true(fabs(histogram_deviation(&one) - 5) < 0.01);
 }
 
+static void test_difference_is_what_came_since(void **state)
+{
+	(void)state;
+	for (unsigned i = 0; i < 100; i++)
+		histogram_record(&one, 1000);
+	two = one;
+	for (unsigned i = 0; i < 10; i++)
+		histogram_record(&one, 5000000 + i);
+	histogram_difference(&one, &two, &all);
+	assert_int_equal(all.count, 10);
+	near(histogram_percentile(&all, 50), 5000000);
+	histogram_difference(&one, &one, &all);
+	assert_int_equal(all.count, 0);
+	assert_int_equal(histogram_percentile(&all, 99), 0);
+}
+
 static void test_between_covers_all(void **state)
 {
 	uint64_t sum = 0;
@@ -234,6 +250,7 @@ int main(void)
 		cmocka_unit_test_setup(test_too_long_counts_as_longest, empty),
 		cmocka_unit_test_setup(test_merge_equals_recording_together, empty),
 		cmocka_unit_test_setup(test_small_deviation_of_large_values, empty),
+		cmocka_unit_test_setup(test_difference_is_what_came_since, empty),
 		cmocka_unit_test_setup(test_between_covers_all, empty),
 		cmocka_unit_test(test_time_text),
 		cmocka_unit_test_setup(test_chart, empty),
