@@ -72,11 +72,15 @@ AC_DEFUN([ECHOD_LISTENER_LINKAGE],
 	AM_CONDITIONAL([STATIC_LISTENER], [test "$listener_linkage" != dynamic])
 	AC_SUBST([LISTENER_LDFLAGS])])
 
+dnl Only the prefix /usr owns systemd's directory; systemd looks below /usr/local by itself.
 AC_DEFUN([ECHOD_SYSTEMD_DIRECTORY],
-	[AS_CASE([$with_systemdsystemunitdir],
-		[yes], [PKG_CHECK_VAR([systemdsystemunitdir], [systemd], [systemdsystemunitdir], [],
-			[systemdsystemunitdir='${prefix}/lib/systemd/system'])],
-		[no], [systemdsystemunitdir=],
+	[AS_CASE([$with_systemdsystemunitdir,$prefix],
+		[yes,/usr], [PKG_CHECK_VAR([systemdsystemunitdir], [systemd], [systemdsystemunitdir], [],
+			[systemdsystemunitdir='/lib/systemd/system'])],
+		[yes,*], [systemdsystemunitdir='${prefix}/lib/systemd/system'],
+		[no,*], [systemdsystemunitdir=],
 		[systemdsystemunitdir=$with_systemdsystemunitdir])
+	systemdsystemgeneratordir=`AS_ECHO(["$systemdsystemunitdir"]) | $SED 's|/system$||'`/system-generators
 	AM_CONDITIONAL([SYSTEMD_UNITS], [test -n "$systemdsystemunitdir"])
-	AC_SUBST([systemdsystemunitdir])])
+	AC_SUBST([systemdsystemunitdir])
+	AC_SUBST([systemdsystemgeneratordir])])

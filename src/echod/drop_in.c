@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: MIT */
+/* The drop-in that makes echod.socket listen where echod.conf says. */
+#include "echod/drop_in.h"
+
+#include <arpa/inet.h>
+#include <string.h>
+
+/* A percent sign would be a specifier of systemd.unit(5), in an IPv6 scope too. */
+static void write_escaped(FILE *stream, const char *text)
+{
+	for (; *text; text++) {
+		if (*text == '%')
+			putc('%', stream);
+		putc(*text, stream);
+	}
+}
+
+static void write_stream(FILE *stream, const char *before, const char *host, const char *after)
+{
+	fprintf(stream, "ListenStream=%s", before);
+	write_escaped(stream, host);
+	fprintf(stream, "%s\n", after);
+}
+
+static void write_inet(FILE *stream, const char *host, uint16_t port)
+{
+	char after[8];
+
+	snprintf(after, sizeof(after), ":%u", port);
+	write_stream(stream, "", host, after);
+}
+
+static void write_inet6(FILE *stream, const char *host, uint16_t port)
+{
+	char after[9];
+
+	snprintf(after, sizeof(after), "]:%u", port);
+	write_stream(stream, "[", host, after);
+}
+
+static bool is_literal(int family, const char *host)
+{
+	uint8_t address[sizeof(struct in6_addr)];
+
+	return inet_pton(family, host, address) == 1;
+}
+
+/* Returns why the address cannot stand in a unit, or NULL when it was written. */
+static const char *write_address(const struct address_spec *spec, bool ipv6_available, FILE *stream)
+{
+	bool everywhere = spec->is_wildcard;
+
+	if (spec->is_unix) {
+		write_stream(stream, "", spec->host, "");
+		return NULL;
+	}
+	if (spec->port == 0)
+		return "port 0 has no place in a socket unit";
+	if (everywhere || strcmp(spec->host, "localhost") == 0) {
+		write_inet(stream, everywhere ? "0.0.0.0" : "127.0.0.1", spec->port);
+		if (ipv6_available)
+			write_inet6(stream, everywhere ? "::" : "::1", spec->port);
+		return NULL;
+	}
+	if (is_literal(AF_INET, spec->host)) {
+		write_inet(stream, spec->host, spec->port);
+		return NULL;
+	}
+	/* a scoped address (fe80::1%eth0) is taken by systemd as it stands */
+	if (strchr(spec->host, '%') || is_literal(AF_INET6, spec->host)) {
+		write_inet6(stream, spec->host, spec->port);
+		return NULL;
+	}
+	return "names are not looked up at boot, write its address";
+}
+
+size_t drop_in_write(const struct configuration *configuration, bool ipv6_available, FILE *stream,
+		     configuration_report_fn report, void *context)
+{
+	size_t written = 0;
+
+	fputs("# Made by echod-generator from the key \"listen\".\n"
+	      "[Unit]\n"
+	      "SourcePath=", stream);
+	write_escaped(stream, configuration->path);
+	fputs("\n\n"
+	      "[Socket]\n"
+	      "BindIPv6Only=ipv6-only\n"
+	      "FreeBind=yes\n"
+	      "ListenStream=\n", stream);
+	for (size_t i = 0; i < configuration->listen_count; i++) {
+		const struct configured_address *address = &configuration->listen[i];
+		const char *why = write_address(&address->spec, ipv6_available, stream);
+		char text[ADDRESS_HOST_MAX + 128];
+
+		if (!why) {
+			written++;
+			continue;
+		}
+		snprintf(text, sizeof(text), "%s: listen: %.200s: %s", configuration->path,
+			 address->text, why);
+		report(context, text);
+	}
+	return written;
+}

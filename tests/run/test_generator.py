@@ -1,0 +1,95 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: MIT
+"""The systemd generator: the addresses of echod.conf become a drop-in of echod.socket."""
+import os
+import subprocess
+
+from harness import DEADLINE_S, case, main, program, temporary_directory
+
+DROP_IN = "normal/echod.socket.d/50-echod-conf.conf"
+
+
+def generate(folder, text):
+    """Runs the generator on a file with this text: (status, standard error, drop-in or None)."""
+    path = os.path.join(folder, "echod.conf")
+    if text is not None:
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(text)
+    directories = [os.path.join(folder, name) for name in ("normal", "early", "late")]
+    for directory in directories:
+        os.makedirs(directory, exist_ok=True)
+    result = subprocess.run([program("echod-generator"), *directories], capture_output=True,
+                            text=True, timeout=DEADLINE_S, check=False,
+                            env={"ECHOD_CONF": path, "PATH": os.environ["PATH"]})
+    try:
+        with open(os.path.join(folder, DROP_IN), encoding="utf-8") as file:
+            drop_in = file.read()
+    except FileNotFoundError:
+        drop_in = None
+    return result.returncode, result.stderr, drop_in
+
+
+def streams(drop_in):
+    return [line.partition("=")[2] for line in drop_in.splitlines()
+            if line.startswith("ListenStream=")]
+
+
+@case("each address becomes a ListenStream= in place of the unit's own")
+def test_addresses():
+    with temporary_directory() as folder:
+        status, err, drop_in = generate(
+            folder, 'listen = {"192.0.2.1:7", "[2001:db8::1]:7007", "unix:/run/echo.sock",'
+            ' "[fe80::1%lo]:7"}\n')
+        assert (status, err) == (0, "")
+        assert streams(drop_in) == ["", "192.0.2.1:7", "[2001:db8::1]:7007", "/run/echo.sock",
+                                    "[fe80::1%%lo]:7"]
+        assert "BindIPv6Only=ipv6-only\n" in drop_in and "FreeBind=yes\n" in drop_in
+        assert f"SourcePath={folder}/echod.conf\n" in drop_in
+
+
+@case("localhost and * stand for both families")
+def test_both_families():
+    with temporary_directory() as folder:
+        _, err, drop_in = generate(folder, 'listen = {"localhost:7", "*:8"}\n')
+        have_ipv6 = os.path.exists("/proc/net/if_inet6")
+        expected = ["", "127.0.0.1:7", "[::1]:7", "0.0.0.0:8", "[::]:8"]
+        assert err == ""
+        assert streams(drop_in) == [i for i in expected if have_ipv6 or "[" not in i]
+
+
+@case("without the key, and without the file, the unit's own addresses stand")
+def test_no_key():
+    with temporary_directory() as folder:
+        assert generate(folder, None) == (0, "", None)
+        assert generate(folder, "limits { connections = 7 }\n") == (0, "", None)
+
+
+@case("a bad file writes nothing and says why")
+def test_bad_file():
+    with temporary_directory() as folder:
+        status, err, drop_in = generate(folder, 'listen = {"192.0.2.1:7", "x:99999"}\n')
+        assert status == 1 and drop_in is None
+        assert err.startswith(f"echod-generator: {folder}/echod.conf:1: listen: "), err
+
+
+@case("what cannot be looked up at boot is named and left out")
+def test_names():
+    with temporary_directory() as folder:
+        text = 'listen = {"echo.example:7", "192.0.2.1:0", "192.0.2.1:7"}\n'
+        status, err, drop_in = generate(folder, text)
+        assert status == 0 and streams(drop_in) == ["", "192.0.2.1:7"]
+        assert err == (
+            f"echod-generator: {folder}/echod.conf: listen: echo.example:7: "
+            "names are not looked up at boot, write its address\n"
+            f"echod-generator: {folder}/echod.conf: listen: 192.0.2.1:0: "
+            "port 0 has no place in a socket unit\n")
+
+
+@case("a file whose every address is unusable leaves the unit alone")
+def test_nothing_usable():
+    with temporary_directory() as folder:
+        status, err, drop_in = generate(folder, 'listen = {"echo.example:7"}\n')
+        assert status == 1 and drop_in is None and "echo.example:7" in err
+
+
+main()
