@@ -50,40 +50,35 @@ void configuration_free(struct configuration *configuration)
 	free(configuration);
 }
 
-/* key_store() for an option: reports "OPTION: why", returns -EBADMSG for what is wrong. */
-static int override(struct configuration *configuration, const char *name, const char *section,
-		    const char *option, const char *text, configuration_report_fn report,
-		    void *context)
-{
-	char why[KEY_WHY_MAX], line[KEY_WHY_MAX + 16];
-	int r = key_store(key_find(section, name), text, configuration, why);
-
-	if (r != -EINVAL)
-		return r;
-	snprintf(line, sizeof(line), "%s: %s", option, why);
-	report(context, line);
-	return -EBADMSG;
-}
-
 int configuration_override_listen(struct configuration *configuration, char *const *addresses,
 				  size_t count, configuration_report_fn report, void *context)
 {
+	const struct key *key = key_find(NULL, "listen");
+	char why[KEY_WHY_MAX], line[KEY_WHY_MAX + 16];
 	int result = 0;
 
-	key_clear(key_find(NULL, "listen"), configuration);
+	key_clear(key, configuration);
 	for (size_t i = 0; i < count; i++) {
-		int r = override(configuration, "listen", NULL, "-l", addresses[i], report,
-				 context);
+		int r = key_store(key, addresses[i], configuration, why);
 
-		if (r < 0 && result != -ENOMEM)
-			result = r;
+		if (r == -EINVAL) {
+			snprintf(line, sizeof(line), "-l: %s", why);
+			report(context, line);
+			result = -EBADMSG;
+		} else if (r < 0) {
+			return r;
+		}
 	}
 	configuration->listen_is_set = true;
 	return result;
 }
 
-int configuration_override_level(struct configuration *configuration, const char *level,
-				 configuration_report_fn report, void *context)
+int configuration_level(const char *word)
 {
-	return override(configuration, "level", "log", "-L", level, report, context);
+	for (const struct key_choice *level = key_find("log", "level")->choices; level->word;
+	     level++) {
+		if (strcmp(level->word, word) == 0)
+			return level->value;
+	}
+	return -EINVAL;
 }

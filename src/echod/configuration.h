@@ -123,9 +123,8 @@ int configuration_load(const char *path, int fd, configuration_report_fn report,
 int configuration_override_listen(struct configuration *configuration, char *const *addresses,
 				  size_t count, configuration_report_fn report, void *context);
 
-/* Replaces log.level (option -L). Errors go to report as "-L: why". Returns 0, -EBADMSG, -ENOMEM. */
-int configuration_override_level(struct configuration *configuration, const char *level,
-				 configuration_report_fn report, void *context);
+/* LOG_EMERG .. LOG_DEBUG for a word of log.level (option -L), or -EINVAL. */
+int configuration_level(const char *word);
 
 /* Writes the effective settings in the file's own syntax; reading it back gives the same. */
 void configuration_print(const struct configuration *configuration, FILE *stream);

@@ -24,9 +24,7 @@ static const struct option long_options[] = {
 
 static void print_usage(void)
 {
-	puts("\n"
-	     "Usage:\n"
-	     " echod [options]\n"
+	puts("Usage: echod [options]\n"
 	     "\n"
 	     "Send back every byte that comes (RFC 862), with one process for each connection.\n"
 	     "\n"
@@ -89,8 +87,8 @@ static int take_option(struct options *options, int option, const char *program)
 	case 'l':
 		return add_listen(options, optarg);
 	case 'L':
-		options->log_level = optarg;
-		return 0;
+		options->log_level = configuration_level(optarg);
+		return options->log_level < 0 ? refuse(program, "unknown log level", optarg) : 0;
 	case 't':
 		return set_mode(options, OPTIONS_TEST, program);
 	case 'T':
@@ -112,7 +110,7 @@ static int take_option(struct options *options, int option, const char *program)
 int options_parse(int argc, char **argv, struct options *ret_options)
 {
 	__attribute__((cleanup(options_release))) struct options options = {
-		.configuration_path = DEFAULT_PATH,
+		.configuration_path = DEFAULT_PATH, .log_level = -1,
 	};
 	int option;
 
@@ -147,7 +145,7 @@ int options_load_configuration(const struct options *options, int fd,
 					&configuration);
 	int r = 0;
 
-	/* A bad file must not hide what is wrong with the command line. */
+	/* A bad file must not hide what is wrong with an address. */
 	if (result == -EBADMSG)
 		r = configuration_default(&configuration);
 	else if (result < 0)
@@ -155,16 +153,10 @@ int options_load_configuration(const struct options *options, int fd,
 	if (r == 0 && options->listen_count > 0)
 		r = configuration_override_listen(configuration, options->listen,
 						  options->listen_count, report, context);
-	if (r < 0)
-		result = r;
-	if (configuration && options->log_level && r != -ENOMEM) {
-		r = configuration_override_level(configuration, options->log_level, report,
-						 context);
-		if (r < 0)
-			result = r;
-	}
-	if (result < 0)
-		return result;
+	if (r < 0 || result < 0)
+		return r < 0 ? r : result;
+	if (options->log_level >= 0)
+		configuration->log.level = options->log_level;
 	*ret_configuration = configuration;
 	configuration = NULL;
 	return 0;

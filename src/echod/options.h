@@ -16,10 +16,10 @@ enum options_mode {
 
 /* The texts are those of argv; the list belongs to options_release(). */
 struct options {
-	const char *configuration_path;
+	const char *configuration_path;	/* -c, or the default */
 	char **listen;		/* -l, as often as given */
 	size_t listen_count;
-	const char *log_level;	/* -L, NULL when not given */
+	int log_level;		/* -L, as in configuration; -1: not given */
 	enum options_mode mode;
 	bool inetd;		/* -i */
 };
