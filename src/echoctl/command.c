@@ -167,11 +167,25 @@ static int refuse_option(struct invocation *invocation, int option)
 	return command_usage_error(invocation, "%s: no such option, or ambiguous", word);
 }
 
+/* How the user would write the option: its long name where it has one. */
+static const char *option_text(const struct option *list, int option, char *text, size_t size)
+{
+	for (; list->name != NULL; list++) {
+		if (list->val == option) {
+			snprintf(text, size, "--%s", list->name);
+			return text;
+		}
+	}
+	snprintf(text, size, "-%c", option);
+	return text;
+}
+
 /* COMMAND_PROCEED or an exit status, for one option. */
-static int take_option(struct invocation *invocation, int option, command_take take,
-		       void *settings)
+static int take_option(struct invocation *invocation, const struct option *list, int option,
+		       command_take take, void *settings)
 {
 	const char *why = NULL;
+	char text[64];
 	bool own;
 
 	own = option >= OPTION_OWN ||
@@ -185,10 +199,11 @@ static int take_option(struct invocation *invocation, int option, command_take t
 		return printf("echoctl %s\n", PACKAGE_VERSION) < 0 ? STATUS_LOCAL : STATUS_OK;
 	else
 		command_take_global(&invocation->globals, option, optarg, &why);
-	if (why != NULL)
-		return command_usage_error(invocation, "option value \"%s\": %s",
-					   optarg != NULL ? optarg : "", why);
-	return COMMAND_PROCEED;
+	if (why == NULL)
+		return COMMAND_PROCEED;
+	return command_usage_error(invocation, "%s %s: %s",
+				   option_text(list, option, text, sizeof(text)),
+				   optarg != NULL ? optarg : "", why);
 }
 
 int command_parse(struct invocation *invocation, command_take take, void *settings)
@@ -206,7 +221,7 @@ int command_parse(struct invocation *invocation, command_take take, void *settin
 			break;
 		if (option == '?' || option == ':')
 			return refuse_option(invocation, option);
-		status = take_option(invocation, option, take, settings);
+		status = take_option(invocation, list, option, take, settings);
 		if (status != COMMAND_PROCEED)
 			return status;
 	}

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <netdb.h>
 #include <poll.h>
 #include <string.h>
@@ -162,12 +163,12 @@ static int wait_ms(const struct race *race, bool more)
 {
 	uint64_t until_ns = race->deadline_ns;
 	uint64_t now_ns = clock_now_ns();
+	uint64_t ms;
 
 	if (more && race->next_ns < until_ns)
 		until_ns = race->next_ns;
-	if (until_ns <= now_ns)
-		return 0;
-	return (int)((until_ns - now_ns + NS_PER_MS - 1) / NS_PER_MS);
+	ms = until_ns <= now_ns ? 0 : (until_ns - now_ns + NS_PER_MS - 1) / NS_PER_MS;
+	return ms < INT_MAX ? (int)ms : INT_MAX;
 }
 
 /* Waits for any pending attempt to end, or for the next moment to act. */

@@ -120,11 +120,11 @@ void report_text(struct report *report, const char *format, ...)
 
 static void say(const char *format, va_list arguments)
 {
-	flockfile(stderr);
-	fputs("echoctl: ", stderr);
-	vfprintf(stderr, format, arguments);
-	fputc('\n', stderr);
-	funlockfile(stderr);
+	char text[1024];
+
+	/* In one write, so that it stays whole among the output of others. */
+	vsnprintf(text, sizeof(text), format, arguments);
+	fprintf(stderr, "echoctl: %s\n", text);
 }
 
 void report_note(const struct report *report, const char *format, ...)

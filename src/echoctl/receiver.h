@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: MIT */
+/* The receiving half of a session, in the process that judges it. */
+#ifndef ECHOCTL_RECEIVER_H
+#define ECHOCTL_RECEIVER_H
+
+#include "echoctl/sender.h"
+
+/*
+ * Receives, compares and writes until the connection, the peer's time or the user ends it.
+ * Fills what it knows of result; end is SESSION_OK for the server's FIN, whatever came before.
+ * sender_fd ends when the sender does; signal_fd is readable when the user wants an end.
+ */
+void receiver_run(const struct sender *sender, int sender_fd, int signal_fd,
+		  struct session_result *result);
+
+#endif

@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: MIT */
+/* Starts the sender, receives, ends the sender, judges. */
+#include "echoctl/session.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/fd.h"
+#include "echoctl/receiver.h"
+#include "echoctl/sender.h"
+
+#define SENDER_PATIENCE_MS 1000
+
+/* SIGINT and SIGTERM blocked and readable; restored when the session is over. */
+static int take_signals(sigset_t *ret_former)
+{
+	sigset_t taken;
+	int fd;
+
+	sigemptyset(&taken);
+	sigaddset(&taken, SIGINT);
+	sigaddset(&taken, SIGTERM);
+	if (sigprocmask(SIG_BLOCK, &taken, ret_former) < 0)
+		return -errno;
+	fd = signalfd(-1, &taken, SFD_CLOEXEC | SFD_NONBLOCK);
+	return fd < 0 ? -errno : fd;
+}
+
+static struct sender_counters *map_counters(void)
+{
+	void *page = mmap(NULL, sizeof(struct sender_counters), PROT_READ | PROT_WRITE,
+			  MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+	return page == MAP_FAILED ? NULL : page;
+}
+
+/* Forks the sender. Returns its process id or -errno; the caller keeps pair[0]. */
+static pid_t start_sender(struct sender *sender, int pair[2])
+{
+	pid_t pid;
+
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
+		return -errno;
+	pid = fork();
+	if (pid < 0) {
+		pid = -errno;
+		fd_close(pair[0]);
+		fd_close(pair[1]);
+		return pid;
+	}
+	if (pid == 0) {
+		fd_close(pair[0]);
+		sender->receiver_fd = pair[1];
+		sender_run(sender);
+		_exit(0);
+	}
+	pair[1] = fd_close(pair[1]);
+	return pid;
+}
+
+/* Lets go of the sender and waits for it, so that its counters are final. */
+static void end_sender(pid_t pid, int pair_fd)
+{
+	struct pollfd gone = {.fd = pair_fd, .events = POLLIN};
+
+	/* The sender never writes: what can be read is the end, when it exits. */
+	shutdown(pair_fd, SHUT_WR);
+	while (poll(&gone, 1, SENDER_PATIENCE_MS) < 0 && errno == EINTR)
+		;
+	if (gone.revents == 0)
+		kill(pid, SIGKILL);
+	while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+		;
+}
+
+/* What only the final counters of the sender can tell. */
+static void judge(const struct sender *sender, struct session_result *result)
+{
+	const struct sender_counters *counters = sender->counters;
+	bool connection_over = result->end == SESSION_OK || result->end == SESSION_RESET;
+	bool complete;
+
+	result->bytes_sent = counters->sent;
+	result->first_sent_ns = counters->first_sent_ns;
+	result->fin_ns = counters->fin_ns;
+	result->input_ended = counters->state == SENDER_FINISHED;
+	complete = !sender->options->verify || result->bytes_received >= result->bytes_sent;
+	if (counters->state == SENDER_INPUT_FAILED) {
+		result->end = SESSION_INPUT_FAILED;
+		result->error = counters->error;
+	} else if (connection_over && counters->state == SENDER_FAILED) {
+		result->end = SESSION_RESET;
+		result->error = counters->error;
+	} else if (result->end == SESSION_STALL && complete && result->input_ended) {
+		/* Without a FIN of ours silence is how it ends. */
+		result->end = sender->options->fin ? SESSION_NO_EOF : SESSION_OK;
+	} else if (result->end == SESSION_OK && !(complete && result->input_ended)) {
+		result->end = SESSION_EARLY_EOF;
+	}
+	if (sender->inflight != NULL && result->end <= SESSION_EARLY_EOF &&
+	    inflight_check_tail(sender->inflight, &result->difference) != INFLIGHT_EQUAL)
+		result->end = SESSION_CORRUPT;
+	result->verified = sender->options->verify && result->end == SESSION_OK;
+}
+
+static void broken(struct session_result *result, int error)
+{
+	result->end = SESSION_BROKEN;
+	result->error = error;
+	result->ended_ns = clock_now_ns();
+}
+
+static void run_both(struct sender *sender, int signal_fd, struct session_result *result)
+{
+	int pair[2] = {-1, -1};
+	pid_t pid = start_sender(sender, pair);
+
+	if (pid < 0) {
+		broken(result, -pid);
+		return;
+	}
+	receiver_run(sender, pair[0], signal_fd, result);
+	end_sender(pid, pair[0]);
+	fd_close(pair[0]);
+	result->ended_ns = clock_now_ns();
+	judge(sender, result);
+}
+
+void session_run(int socket_fd, const struct session_options *options,
+		 struct session_result *ret_result)
+{
+	struct sender sender = {.socket_fd = socket_fd, .options = options};
+	FD_CLEANUP int signal_fd = -1;
+	sigset_t former;
+
+	*ret_result = (struct session_result){.started_ns = clock_now_ns()};
+	signal_fd = take_signals(&former);
+	sender.counters = map_counters();
+	if (options->verify)
+		sender.inflight = inflight_new(&inflight_default_sizes);
+	if (signal_fd < 0)
+		broken(ret_result, -signal_fd);
+	else if (sender.counters == NULL || (options->verify && sender.inflight == NULL))
+		broken(ret_result, ENOMEM);
+	else
+		run_both(&sender, signal_fd, ret_result);
+	inflight_free(sender.inflight);
+	if (sender.counters != NULL)
+		munmap(sender.counters, sizeof(*sender.counters));
+	sigprocmask(SIG_SETMASK, &former, NULL);
+}
