@@ -27,23 +27,33 @@ source_files()
 
 lint_compiler()
 {
-	build_tree "$BUILD/variant/werror-$1" --enable-werror "CC=$1" &&
-		make -C "$BUILD/variant/werror-$1" -s -j"$(nproc)" check TESTS=
+	local directory=$BUILD/variant/werror-$1 # $1 is CC=gcc or CC=clang
+	build_tree "$directory" --enable-werror "$@" &&
+		make -C "$directory" -s -j"$(nproc)" check TESTS=
+}
+
+# clang notes down how it compiled each file, for clang-tidy
+lint_clang()
+{
+	local directory=$BUILD/variant/werror-CC=clang status=0
+	lint_compiler CC=clang "CFLAGS=-g -O2 -gen-cdb-fragment-path $PWD/$directory/commands" ||
+		status=$?
+	{ printf '[' && cat "$directory"/commands/*.json | sed '$ s/,$//' && printf ']'; } \
+		>"$directory/compile_commands.json"
+	return "$status"
 }
 
 lint_cppcheck()
 {
-	source_files 'src/*.c' | xargs -r cppcheck -q --std=c11 --enable=warning,portability,performance \
-		--inline-suppr --suppress=missingIncludeSystem --error-exitcode=1 \
-		-DHAVE_CONFIG_H -I src -I "$BUILD" -j"$(nproc)"
+	source_files 'src/*.c' | xargs -r cppcheck -q --std=c11 --inline-suppr --error-exitcode=1 \
+		--enable=warning,portability,performance --suppress=missingIncludeSystem \
+		--include="$BUILD/config.h" -I src -j"$(nproc)"
 }
 
 lint_tidy()
 {
-	# shellcheck disable=SC2016 # the inner shell expands these
-	source_files 'src/*.c' | xargs -r -P"$(nproc)" -n 4 sh -c \
-		'build=$1; shift; clang-tidy --quiet --warnings-as-errors="*" "$@" -- \
-			-std=gnu11 -D_GNU_SOURCE -DHAVE_CONFIG_H -I src -I "$build"' tidy "$BUILD"
+	source_files 'src/*.c' | xargs -r -P"$(nproc)" -n 4 \
+		clang-tidy --quiet -p "$BUILD/variant/werror-CC=clang"
 }
 
 lint_shell()
@@ -73,7 +83,7 @@ lint_units()
 	make -C "$BUILD" -s install DESTDIR="$root" >/dev/null
 	find "$root" -name 'echod*.s*' -path '*systemd*' -exec cp -t "$root" {} +
 	sed -i -E "s|^(Exec[A-Za-z]*=[-+!:@]*)(/usr\|/opt)|\\1$root\\2|" "$root"/echod.service
-	output=$(systemd-analyze verify "$root"/echod.service "$root"/echod.socket 2>&1 |
+	output=$(systemd-analyze verify --man=no "$root"/echod.service "$root"/echod.socket 2>&1 |
 		grep -F echod || true)
 	rm -rf "$root"
 	[ -z "$output" ] || { say "$output" && return 1; }
@@ -88,8 +98,8 @@ command_lint()
 {
 	install_packages build lint
 	build_tree "$BUILD"
-	lint_step "gcc -Werror" lint_compiler gcc
-	lint_step "clang -Werror" lint_compiler clang
+	lint_step "gcc -Werror" lint_compiler CC=gcc
+	lint_step "clang -Werror" lint_clang
 	lint_step "cppcheck" lint_cppcheck
 	lint_step "clang-tidy" lint_tidy
 	lint_step "shellcheck" lint_shell
