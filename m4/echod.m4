@@ -69,7 +69,15 @@ AC_DEFUN([ECHOD_LISTENER_LINKAGE],
 		AS_IF([test "$listener_linkage" = dynamic],
 			[AC_MSG_ERROR([no static libc: apt-get install libc6-dev, or --disable-static-listener])])
 		AC_DEFINE([STATIC_LISTENER], [1], [Define when echod-listener is linked statically.])])
+	dnl what a lean worker, which has none of the program's data, must not be compiled to use
+	WORKER_CFLAGS=
+	AS_CASE([$listener_linkage:$host_cpu],
+		[static*:x86_64],
+			[m4_foreach_w([flag], [-ffreestanding -fno-stack-protector -fno-jump-tables
+				-mgeneral-regs-only],
+				[ECHOD_ADD_FLAG([WORKER_CFLAGS], flag)])])
 	AM_CONDITIONAL([STATIC_LISTENER], [test "$listener_linkage" != dynamic])
+	AC_SUBST([WORKER_CFLAGS])
 	AC_SUBST([LISTENER_LDFLAGS])])
 
 dnl Only the prefix /usr owns systemd's directory; systemd looks below /usr/local by itself.

@@ -5,6 +5,7 @@
 
 #include <assert.h>
 #include <stdint.h>
+#include <sys/socket.h>
 
 enum endpoint_family {
 	ENDPOINT_NONE = 0,
@@ -23,5 +24,8 @@ struct endpoint {
 };
 
 static_assert(sizeof(struct endpoint) == 24, "endpoint crosses a process border");
+
+/* From a socket address; another family than these three becomes ENDPOINT_NONE. */
+void endpoint_set(struct endpoint *endpoint, const struct sockaddr_storage *address);
 
 #endif

@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: MIT */
+/* The only judge of limits: accept, look, then fork or refuse. */
+#include "listener/accept.h"
+
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/fd.h"
+#include "listener/events.h"
+#include "listener/rules.h"
+#include "listener/spawn.h"
+#include "listener/sys.h"
+#include "listener/worker.h"
+#include "wire/endpoint.h"
+
+#define ACCEPT_BATCH 16		/* a turn of the loop and socket: reaping comes in between */
+
+bool accept_at_limit(const struct listener *listener)
+{
+	uint32_t foreign = atomic_load_explicit(&listener->table->foreign_live,
+						memory_order_relaxed);
+
+	return (uint64_t)listener->live + foreign >= listener->settings->connections ||
+	       listener->slots.free_count == 0;
+}
+
+bool accept_is_open(const struct listener *listener)
+{
+	if (listener->is_stopping || listener->starvation.retry_ns != 0)
+		return false;
+	return listener->settings->at_limit == AT_LIMIT_REFUSE || !accept_at_limit(listener);
+}
+
+static void accept_take_over(struct listener *listener, struct connection *connection)
+{
+	int r = spawn_worker(listener, connection);
+
+	if (r == 0)
+		return;
+	listener->pending = *connection;
+	events_starve(listener, r, clock_now_ns());
+}
+
+void accept_pending(struct listener *listener)
+{
+	struct connection connection = listener->pending;
+
+	if (connection.fd < 0 || listener->starvation.retry_ns != 0)
+		return;
+	listener->pending.fd = -1;
+	accept_take_over(listener, &connection);
+}
+
+/* FIN before the close: a peer that has sent nothing yet sees an end and no reset. */
+static void accept_refuse(struct listener *listener, struct connection *connection,
+			  enum refuse_reason reason)
+{
+	events_put_refused(listener, connection, reason);
+	(void)sys_shutdown(connection->fd, SHUT_WR);
+	connection->fd = fd_close(connection->fd);
+}
+
+/* Returns true when the connection may have a worker and is counted for its source. */
+static bool accept_judge(struct listener *listener, struct connection *connection)
+{
+	uint8_t address[16];
+	int r;
+
+	connection->source = SOURCES_NONE;
+	if (accept_at_limit(listener)) {
+		accept_refuse(listener, connection, REFUSE_CONNECTIONS);
+		return false;
+	}
+	if (!rules_address(&connection->peer, address))
+		return true;
+	if (!rules_allow(listener->settings, address)) {
+		accept_refuse(listener, connection, REFUSE_ACCESS);
+		return false;
+	}
+	r = sources_enter(&listener->sources, address, connection->start_ns, &connection->source);
+	if (r < 0) {
+		accept_refuse(listener, connection,
+			      r == -EUSERS ? REFUSE_PER_SOURCE : REFUSE_RATE);
+		return false;
+	}
+	return true;
+}
+
+/* The local end: as bound, or asked for where the socket is bound to every address. */
+static void accept_set_local(const struct settings_socket *socket, struct connection *connection)
+{
+	struct sockaddr_storage storage;
+	socklen_t length = sizeof(storage);
+
+	if (socket->wildcard == 1 &&
+	    sys_getsockname(connection->fd, (struct sockaddr *)&storage, &length) == 0) {
+		endpoint_set(&connection->local, &storage);
+		return;
+	}
+	connection->local.family = socket->family;
+	connection->local.port = socket->port;
+	connection->local.scope = socket->scope;
+	memcpy(connection->local.address, socket->address, sizeof(socket->address));
+}
+
+/* A Unix peer has no address: its process and user stand for it. */
+static void accept_set_credentials(struct connection *connection)
+{
+	struct ucred credentials;
+	socklen_t length = sizeof(credentials);
+
+	connection->flags |= WORKER_UNIX;
+	if (sys_getsockopt(connection->fd, SOL_SOCKET, SO_PEERCRED, &credentials, &length) < 0)
+		return;
+	memcpy(connection->peer.address, &credentials.pid, sizeof(credentials.pid));
+	memcpy(connection->peer.address + 4, &credentials.uid, sizeof(credentials.uid));
+}
+
+static void accept_describe(struct listener *listener, struct connection *connection,
+			    const struct sockaddr_storage *peer)
+{
+	endpoint_set(&connection->peer, peer);
+	if (connection->peer.family == ENDPOINT_UNIX)
+		accept_set_credentials(connection);
+	accept_set_local(&settings_sockets(listener->settings)[connection->socket], connection);
+}
+
+/* Returns 0, -EAGAIN when there is no more, or -errno. */
+static int accept_one(struct listener *listener, uint32_t socket)
+{
+	struct connection connection = { .socket = socket };
+	struct sockaddr_storage peer;
+	socklen_t length = sizeof(peer);
+
+	connection.fd = sys_accept(listener->sockets[socket], (struct sockaddr *)&peer, &length);
+	if (connection.fd < 0)
+		return connection.fd;
+	connection.start_ns = clock_now_ns();
+	events_count(&listener->table->totals.accepted, 1);
+	accept_describe(listener, &connection, &peer);
+	if (accept_judge(listener, &connection))
+		accept_take_over(listener, &connection);
+	return 0;
+}
+
+static bool is_shortage(int error)
+{
+	return error == -EMFILE || error == -ENFILE || error == -ENOBUFS || error == -ENOMEM;
+}
+
+void accept_turn(struct listener *listener, uint32_t socket)
+{
+	for (int i = 0; i < ACCEPT_BATCH; i++) {
+		int r;
+
+		if (!accept_is_open(listener))
+			return;
+		r = accept_one(listener, socket);
+		if (!listener->is_at_limit && accept_at_limit(listener))
+			events_note_limit(listener, true);
+		if (is_shortage(r)) {
+			events_starve(listener, r, clock_now_ns());
+			return;
+		}
+		if (r == -EAGAIN)
+			return;
+	}
+}
+
+void accept_single(struct listener *listener)
+{
+	struct connection connection = { .fd = fd_steal(&listener->sockets[0]),
+					 .flags = WORKER_NOT_ACCEPTED };
+	struct sockaddr_storage peer;
+	socklen_t length = sizeof(peer);
+
+	connection.start_ns = clock_now_ns();
+	events_count(&listener->table->totals.accepted, 1);
+	memset(&peer, 0, sizeof(peer));
+	if (getpeername(connection.fd, (struct sockaddr *)&peer, &length) < 0)
+		peer.ss_family = AF_UNSPEC;
+	accept_describe(listener, &connection, &peer);
+	listener->is_stopping = true;
+	if (accept_judge(listener, &connection))
+		accept_take_over(listener, &connection);
+}

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: MIT */
+/* New connections: taken in turn from each socket, judged, and given a worker. */
+#ifndef LISTENER_ACCEPT_H
+#define LISTENER_ACCEPT_H
+
+#include <stdbool.h>
+
+#include "listener/state.h"
+
+/* True when no more connections may be taken: connections live here and in older generations. */
+bool accept_at_limit(const struct listener *listener);
+
+/* True when the listening sockets belong into the poll set. */
+bool accept_is_open(const struct listener *listener);
+
+/* Takes a bounded number of connections from one socket that is readable. */
+void accept_turn(struct listener *listener, uint32_t socket);
+
+/* Tries again to give the connection that waits for one a worker, unless still starved. */
+void accept_pending(struct listener *listener);
+
+/* The one connection of MODE_SINGLE, which was accepted by somebody else. */
+void accept_single(struct listener *listener);
+
+#endif

@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: MIT */
+/* Messages of enum message_type, one datagram each. */
+#include "listener/channel.h"
+
+#include <string.h>
+
+#include "base/fd.h"
+#include "listener/sys.h"
+
+#define RECEIVE_BATCH 16	/* messages a turn of the loop */
+
+static int send_message(int fd, const struct message *message)
+{
+	ssize_t n = sys_send(fd, message, sizeof(*message), MSG_NOSIGNAL | MSG_DONTWAIT);
+
+	return n < 0 ? (int)n : 0;
+}
+
+int channel_send(struct listener *listener, enum message_type type, uint32_t value)
+{
+	const struct message message = { .type = type, .value = value };
+
+	if (listener->channel_fd < 0)
+		return -EPIPE;
+	return send_message(listener->channel_fd, &message);
+}
+
+void channel_send_failed(int channel_fd, const char *what, int error)
+{
+	struct message message = { .type = MESSAGE_FAILED, .value = (uint32_t)-error };
+	size_t length = strnlen(what, sizeof(message.text) - 1);
+
+	memcpy(message.text, what, length);
+	(void)send_message(channel_fd, &message);
+}
+
+static void channel_stop(struct listener *listener)
+{
+	if (listener->is_stopping)
+		return;
+	listener->is_stopping = true;
+	for (uint32_t i = 0; i < listener->settings->socket_count; i++)
+		listener->sockets[i] = fd_close(listener->sockets[i]);
+	(void)channel_send(listener, MESSAGE_STOPPED, 0);
+}
+
+/* Returns false when there is nothing more to read. */
+static bool channel_receive_one(struct listener *listener)
+{
+	struct message message;
+	ssize_t n = sys_recv(listener->channel_fd, &message, sizeof(message), MSG_DONTWAIT);
+
+	if (n == -EAGAIN || n == -EINTR)
+		return false;
+	if (n <= 0) {
+		listener->channel_fd = fd_close(listener->channel_fd);
+		channel_stop(listener);
+		return false;
+	}
+	if ((size_t)n < sizeof(message))
+		return true;
+	if (message.type == MESSAGE_PING)
+		(void)channel_send(listener, MESSAGE_PONG, message.value);
+	else if (message.type == MESSAGE_STOP)
+		channel_stop(listener);
+	return true;
+}
+
+void channel_receive(struct listener *listener)
+{
+	for (int i = 0; i < RECEIVE_BATCH; i++) {
+		if (!channel_receive_one(listener))
+			return;
+	}
+}

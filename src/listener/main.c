@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * echod-listener: accepts, judges, forks, reaps. Started by echod only, with the descriptors of
+ * wire/settings.h.
+ *
+ * Exit status: 0 drained (told to stop and the last worker reaped), 1 could not start
+ * (MESSAGE_FAILED says why), 2 not started by echod.
+ */
+#include <stdio.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#include "listener/accept.h"
+#include "listener/channel.h"
+#include "listener/loop.h"
+#include "listener/start.h"
+#include "listener/sys.h"
+
+enum listener_exit { EXIT_DRAINED = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
+
+static struct listener listener;
+
+/* A datagram socket of the supervisor's, or somebody has started the program by hand. */
+static bool is_started_by_echod(void)
+{
+	int type = 0;
+	socklen_t length = sizeof(type);
+
+	return getsockopt(LISTENER_FD_CHANNEL, SOL_SOCKET, SO_TYPE, &type, &length) == 0 &&
+	       type == SOCK_SEQPACKET;
+}
+
+int main(void)
+{
+	const char *what = "";
+	int r;
+
+	(void)prctl(PR_SET_NAME, "echod-listener", 0, 0, 0);
+	if (!is_started_by_echod()) {
+		fputs("echod-listener: started by echod only, see echod(8)\n", stderr);
+		return EXIT_USAGE;
+	}
+	/* Ctrl-C on a terminal is for echod, which then drains us */
+	(void)setsid();
+	/* the connection is descriptor 0: a worker then closes the others with one call */
+	(void)close(STDIN_FILENO);
+	listener.channel_fd = LISTENER_FD_CHANNEL;
+	r = start_listener(&listener, &what);
+	if (r < 0) {
+		channel_send_failed(LISTENER_FD_CHANNEL, what, r);
+		sys_exit(EXIT_FAILED);
+	}
+	(void)channel_send(&listener, MESSAGE_READY, 0);
+	if (listener.settings->mode == MODE_SINGLE)
+		accept_single(&listener);
+	loop_run(&listener);
+	sys_exit(EXIT_DRAINED);
+}

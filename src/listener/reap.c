@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: MIT */
+/* The ends of workers, each in constant time. */
+#include "listener/reap.h"
+
+#include <string.h>
+#include <sys/signalfd.h>
+
+#include "base/clock.h"
+#include "listener/events.h"
+#include "listener/sys.h"
+
+#define REAP_BATCH 32
+
+int reap_open(void)
+{
+	sigset_t set;
+	int fd;
+
+	sigemptyset(&set);
+	sigaddset(&set, REAP_SIGNAL);
+	if (sigprocmask(SIG_BLOCK, &set, NULL) < 0)
+		return -errno;
+	fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	return fd < 0 ? -errno : fd;
+}
+
+static enum end_reason reap_reason(int status)
+{
+	if (WIFSIGNALED(status)) {
+		int number = WTERMSIG(status);
+
+		return number == SIGKILL || number == SIGTERM ? END_KILLED : END_CRASHED;
+	}
+	return WEXITSTATUS(status) < END_COUNT ? (enum end_reason)WEXITSTATUS(status) : END_ERROR;
+}
+
+static uint32_t cpu_time_us(const struct rusage *usage)
+{
+	int64_t us = ((int64_t)usage->ru_utime.tv_sec + usage->ru_stime.tv_sec) * CLOCK_US_PER_S +
+		     usage->ru_utime.tv_usec + usage->ru_stime.tv_usec;
+
+	return us > UINT32_MAX ? UINT32_MAX : (uint32_t)us;
+}
+
+static void reap_account(struct listener *listener, const struct event *event)
+{
+	struct totals *totals = &listener->table->totals;
+
+	events_count(&totals->closed[event->reason], 1);
+	events_count(&totals->bytes_in, event->bytes_in);
+	events_count(&totals->bytes_out, event->bytes_out);
+	if (event->bytes_in == 0)
+		events_count(&totals->empty, 1);
+}
+
+/* The slot is free once the event was made of it. */
+static void reap_free(struct listener *listener, uint32_t slot)
+{
+	struct entry *entry = &listener->table->entries[slot];
+
+	atomic_store_explicit(&entry->state, ENTRY_FREE, memory_order_release);
+	atomic_store_explicit(&entry->pid, 0, memory_order_relaxed);
+	atomic_store_explicit(&entry->id, 0, memory_order_relaxed);
+	slots_give(&listener->slots, slot);
+}
+
+static void reap_worker(struct listener *listener, pid_t pid, int status,
+			const struct rusage *usage)
+{
+	uint32_t slot = slots_unbind(&listener->slots, pid);
+	const struct entry *entry = &listener->table->entries[slot];
+	const struct slot *shared = &listener->shared[slot];
+	struct event event = { .type = EVENT_CLOSED };
+
+	if (slot == SLOTS_NONE)
+		return;
+	event.slot = slot;
+	event.id = atomic_load_explicit(&entry->id, memory_order_relaxed);
+	event.start_ns = atomic_load_explicit(&entry->start_ns, memory_order_relaxed);
+	event.end_ns = clock_now_ns();
+	event.bytes_in = atomic_load_explicit(&shared->bytes_in, memory_order_relaxed);
+	event.bytes_out = atomic_load_explicit(&shared->bytes_out, memory_order_relaxed);
+	event.pid = pid;
+	event.status = status;
+	event.cpu_us = cpu_time_us(usage);
+	event.rtt_us = atomic_load_explicit(&shared->rtt_us, memory_order_relaxed);
+	event.retransmits = atomic_load_explicit(&shared->retransmits, memory_order_relaxed);
+	event.reason = (uint16_t)reap_reason(status);
+	event.socket = (uint16_t)entry->socket;
+	event.detail = atomic_load_explicit(&shared->detail, memory_order_relaxed);
+	event.peer = entry->peer;
+	event.local = entry->local;
+
+	reap_account(listener, &event);
+	sources_leave(&listener->sources, listener->source_of[slot]);
+	atomic_store_explicit(&listener->table->live, --listener->live, memory_order_relaxed);
+	reap_free(listener, slot);
+	listener->starvation.retry_ns = 0;
+	events_put(listener, &event);
+	if (listener->is_at_limit &&
+	    listener->live * 8ull <= listener->settings->connections * 7ull)
+		events_note_limit(listener, false);
+}
+
+/* Returns false when pid (-1: any) has not ended. */
+static bool reap_wait(struct listener *listener, pid_t pid)
+{
+	struct rusage usage;
+	int status;
+	pid_t ended = sys_wait(pid, &status, WNOHANG | __WALL, &usage);
+
+	if (ended <= 0)
+		return false;
+	reap_worker(listener, ended, status, &usage);
+	return true;
+}
+
+void reap_signalled(struct listener *listener)
+{
+	struct signalfd_siginfo records[REAP_BATCH];
+	ssize_t n = sys_read(listener->signal_fd, records, sizeof(records));
+
+	for (size_t i = 0; n > 0 && i < (size_t)n / sizeof(records[0]); i++)
+		(void)reap_wait(listener, (pid_t)records[i].ssi_pid);
+}
+
+void reap_all(struct listener *listener)
+{
+	while (reap_wait(listener, -1))
+		;
+}

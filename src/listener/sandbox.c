@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: MIT */
+/* The sandbox that every worker inherits. */
+#include "listener/sandbox.h"
+
+#include <linux/capability.h>
+#include <linux/filter.h>
+#include <linux/landlock.h>
+#include <linux/seccomp.h>
+#include <string.h>
+#include <sys/prctl.h>
+
+#include "base/fd.h"
+#include "listener/sys.h"
+
+#define SPARE_FDS 16u	/* connections while they are accepted */
+
+/* Bounds first: a process without capabilities could still drop them. */
+static int drop_capabilities(void)
+{
+	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
+	struct __user_cap_data_struct none[2];
+
+	memset(none, 0, sizeof(none));
+	(void)prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
+	for (unsigned long capability = 0; capability <= 63; capability++)
+		(void)prctl(PR_CAPBSET_DROP, capability, 0, 0, 0);
+	return syscall(SYS_capset, &header, none) < 0 ? -errno : 0;
+}
+
+static int set_limit(__rlimit_resource_t resource, rlim_t value)
+{
+	const struct rlimit limit = { .rlim_cur = value, .rlim_max = value };
+
+	return setrlimit(resource, &limit) < 0 ? -errno : 0;
+}
+
+/* Every right over files that this kernel's version of Landlock knows is handled and none given. */
+static int deny_files(void)
+{
+	static const uint64_t rights_of_version[] = { 0, (1u << 13) - 1, (1u << 14) - 1,
+						      (1u << 15) - 1, (1u << 15) - 1,
+						      (1u << 16) - 1 };
+	const size_t known = sizeof(rights_of_version) / sizeof(rights_of_version[0]) - 1;
+	struct landlock_ruleset_attr rules = { .handled_access_fs = 0 };
+	FD_CLEANUP int fd = -1;
+	long version = syscall(SYS_landlock_create_ruleset, NULL, 0,
+			       LANDLOCK_CREATE_RULESET_VERSION);
+
+	if (version <= 0)
+		return 0;
+	rules.handled_access_fs =
+		rights_of_version[(size_t)version < known ? (size_t)version : known];
+	fd = (int)syscall(SYS_landlock_create_ruleset, &rules, sizeof(rules.handled_access_fs), 0);
+	if (fd < 0)
+		return -errno;
+	return syscall(SYS_landlock_restrict_self, fd, 0) < 0 ? -errno : 0;
+}
+
+static int install_filter(const struct settings *settings)
+{
+	const struct sock_fprog program = {
+		.len = (unsigned short)settings->filter_count,
+		.filter = (struct sock_filter *)(uintptr_t)settings_filter(settings),
+	};
+
+	int r = 0;
+
+	if (settings->flags & SETTINGS_FILTER)
+		r = sys_seccomp(SECCOMP_SET_MODE_FILTER, 0, &program);
+	return (settings->flags & SETTINGS_FILTER_REQUIRED) != 0 ? r : 0;
+}
+
+int sandbox_enter(const struct settings *settings, int highest_fd, const char **ret_what)
+{
+	int r;
+
+	*ret_what = "no_new_privs";
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+		return -errno;
+	*ret_what = "capabilities";
+	r = drop_capabilities();
+	if (r < 0)
+		return r;
+	*ret_what = "resource limits";
+	r = set_limit(RLIMIT_CORE, 0);
+	if (r == 0)
+		r = set_limit(RLIMIT_FSIZE, 0);
+	if (r == 0)
+		r = set_limit(RLIMIT_NOFILE, (rlim_t)highest_fd + SPARE_FDS);
+	if (r < 0)
+		return r;
+	*ret_what = "Landlock";
+	r = deny_files();
+	if (r < 0)
+		return r;
+	*ret_what = "seccomp filter";
+	return install_filter(settings);
+}

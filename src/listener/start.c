@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: MIT */
+/* The start of a listener: nothing is used before it was checked. */
+#include "listener/start.h"
+
+#include <fcntl.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+
+#include "base/fd.h"
+#include "listener/echo.h"
+#include "listener/memory.h"
+#include "listener/reap.h"
+#include "listener/sandbox.h"
+#include "listener/sys.h"
+#include "wire/version.h"
+
+#define SEALS_REQUIRED (F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE)
+
+/* Maps all of a memory file of at least size bytes (0: any) and closes it. */
+static int map_file(struct lean *lean, int fd, uint64_t size, int protection, void **ret_memory,
+		    size_t *ret_size)
+{
+	struct stat status;
+	void *memory;
+
+	if (fstat(fd, &status) < 0)
+		return -errno;
+	if (!S_ISREG(status.st_mode) || status.st_size <= 0 || (uint64_t)status.st_size < size)
+		return -EINVAL;
+	memory = lean_map_shared(lean, fd, (size_t)status.st_size, protection);
+	if (memory == NULL)
+		return -errno;
+	(void)fd_close(fd);
+	*ret_memory = memory;
+	*ret_size = (size_t)status.st_size;
+	return 0;
+}
+
+static int take_settings(struct listener *listener, const char **ret_what)
+{
+	int seals = fcntl(LISTENER_FD_SETTINGS, F_GET_SEALS);
+	void *memory;
+	size_t size;
+	int r;
+
+	if (seals < 0)
+		return -errno;
+	if ((seals & SEALS_REQUIRED) != SEALS_REQUIRED)
+		return -EPERM;
+	r = map_file(&listener->lean, LISTENER_FD_SETTINGS, sizeof(struct settings), PROT_READ,
+		     &memory, &size);
+	if (r < 0)
+		return r;
+	r = settings_check(memory, size, ret_what);
+	if (r < 0)
+		return r;
+	listener->settings = memory;
+	return 0;
+}
+
+static int take_table(struct listener *listener)
+{
+	uint32_t slots = listener->settings->slots;
+	struct table *table;
+	void *memory;
+	size_t size;
+	int r = map_file(&listener->lean, LISTENER_FD_TABLE, scoreboard_table_bytes(slots),
+			 PROT_READ | PROT_WRITE, &memory, &size);
+
+	if (r < 0)
+		return r;
+	if (madvise(memory, size, MADV_DONTFORK) < 0)
+		return -errno;
+	table = memory;
+	if (table->magic != TABLE_MAGIC || table->version != WIRE_VERSION || table->slots != slots)
+		return -EINVAL;
+	listener->table = table;
+	return 0;
+}
+
+static int take_slots(struct listener *listener)
+{
+	void *memory;
+	size_t size;
+	int r = map_file(&listener->lean, LISTENER_FD_SLOTS,
+			 scoreboard_slots_bytes(listener->settings->slots),
+			 PROT_READ | PROT_WRITE, &memory, &size);
+
+	if (r < 0)
+		return r;
+	listener->shared = memory;
+	return 0;
+}
+
+/* Accepted TCP connections inherit the tick; Unix ones do not, their workers set it. */
+static int take_socket(const struct listener *listener, int fd)
+{
+	const struct settings *settings = listener->settings;
+	uint64_t tick_us = echo_tick_us(settings);
+	int r;
+
+	if (settings->mode == MODE_SINGLE)
+		return fd_set_nonblocking(fd, false);
+	r = fd_set_nonblocking(fd, true);
+	if (r == 0)
+		r = echo_set_timeout(fd, SO_RCVTIMEO, tick_us);
+	if (r == 0)
+		r = echo_set_timeout(fd, SO_SNDTIMEO, tick_us);
+	return r;
+}
+
+static int take_sockets(struct listener *listener)
+{
+	for (uint32_t i = 0; i < listener->settings->socket_count; i++) {
+		int fd = LISTENER_FD_SOCKETS + (int)i;
+		int r = take_socket(listener, fd);
+
+		if (r < 0)
+			return r;
+		listener->sockets[i] = fd;
+	}
+	return 0;
+}
+
+static int make_tables(struct listener *listener)
+{
+	uint64_t seed[2];
+	int r = slots_init(&listener->slots, listener->settings->slots);
+
+	if (r < 0)
+		return r;
+	listener->source_of = memory_get(listener->settings->slots * sizeof(uint32_t));
+	if (listener->source_of == NULL)
+		return -ENOMEM;
+	if (getrandom(seed, sizeof(seed), 0) != (ssize_t)sizeof(seed))
+		return -errno;
+	return sources_init(&listener->sources, listener->settings, seed);
+}
+
+/* Does nothing: that a blocked read or write ends with EINTR is all that is asked of it. */
+static void ignore_signal(int number)
+{
+	(void)number;
+}
+
+/* SIGURG says look at your slot, SIGALRM look at your clock. Workers inherit the handlers. */
+static int set_signals(struct listener *listener)
+{
+	struct sigaction action = { .sa_handler = ignore_signal };
+	sigset_t set;
+
+	sigemptyset(&set);
+	if (sigprocmask(SIG_SETMASK, &set, NULL) < 0 || sigaction(SIGURG, &action, NULL) < 0 ||
+	    sigaction(SIGALRM, &action, NULL) < 0)
+		return -errno;
+	listener->signal_fd = reap_open();
+	return listener->signal_fd < 0 ? listener->signal_fd : 0;
+}
+
+/* The block, the scoreboard and the sockets. */
+static int take_descriptors(struct listener *listener, const char **ret_what)
+{
+	int r;
+
+	*ret_what = "memory for workers";
+	r = lean_open(&listener->lean);
+	if (r < 0)
+		return r;
+	*ret_what = "settings";
+	r = take_settings(listener, ret_what);
+	if (r < 0)
+		return r;
+	*ret_what = "slots";
+	r = take_slots(listener);
+	if (r < 0)
+		return r;
+	*ret_what = "table";
+	r = take_table(listener);
+	if (r < 0)
+		return r;
+	*ret_what = "listening sockets";
+	return take_sockets(listener);
+}
+
+int start_listener(struct listener *listener, const char **ret_what)
+{
+	int r = take_descriptors(listener, ret_what);
+
+	if (r < 0)
+		return r;
+	*ret_what = "tables";
+	r = make_tables(listener);
+	if (r < 0)
+		return r;
+	*ret_what = "signals";
+	r = set_signals(listener);
+	if (r < 0)
+		return r;
+	/* not fatal: without it each fork costs more */
+	(void)lean_trim(&listener->lean);
+	listener->pending.fd = -1;
+	listener->next_id = 1;
+	return sandbox_enter(listener->settings,
+			     LISTENER_FD_SOCKETS + (int)listener->settings->socket_count, ret_what);
+}

@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: MIT */
+/* What a listener knows: one struct, made at the start, passed to every part of the loop. */
+#ifndef LISTENER_STATE_H
+#define LISTENER_STATE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "listener/lean.h"
+#include "listener/slots.h"
+#include "listener/sources.h"
+#include "wire/endpoint.h"
+#include "wire/scoreboard.h"
+#include "wire/settings.h"
+
+/* An accepted connection that has no worker yet. */
+struct connection {
+	int fd;			/* -1: none */
+	uint32_t socket;	/* index of the listening socket */
+	uint32_t source;	/* node in sources, SOURCES_NONE */
+	uint32_t flags;		/* enum worker_flag */
+	uint64_t start_ns;
+	struct endpoint peer;
+	struct endpoint local;
+};
+
+/* Want of a resource (descriptors, memory, processes): no accept before the deadline or a reap. */
+struct starvation {
+	uint64_t retry_ns;	/* 0: not starved, a reap or the loop's clock set it back */
+	uint64_t report_ns;	/* no event before that time */
+	uint32_t count;		/* since the last event */
+	int error;
+};
+
+struct listener {
+	const struct settings *settings;
+	struct table *table;
+	struct slot *shared;		/* the workers' slots; untrusted */
+	struct lean lean;		/* where workers live */
+	int channel_fd;			/* -1: the supervisor is gone */
+	int signal_fd;			/* the ends of workers, one record each */
+	int sockets[SETTINGS_MAX_SOCKETS];
+
+	uint64_t next_id;
+	uint32_t live;			/* as table->live */
+	bool is_stopping;
+	bool is_at_limit;		/* EVENT_LIMIT was sent */
+	struct connection pending;	/* accepted, waits for a worker */
+	struct starvation starvation;
+
+	struct slots slots;
+	uint32_t *source_of;		/* of each slot */
+	struct sources sources;
+};
+
+#endif

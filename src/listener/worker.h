@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: MIT */
+/* A worker's life from the fork to its exit. */
+#ifndef LISTENER_WORKER_H
+#define LISTENER_WORKER_H
+
+#include <stdint.h>
+#include <stdnoreturn.h>
+
+#include "wire/scoreboard.h"
+#include "wire/settings.h"
+
+enum worker_flag {
+	WORKER_UNIX = 1u << 0,		/* no TCP_INFO; the timeouts were not inherited */
+	WORKER_SPARE = 1u << 1,		/* fd is the pair on which the connection will come */
+	WORKER_NOT_ACCEPTED = 1u << 2,	/* a TCP connection that inherited no timeouts */
+};
+
+/* What the listener sends to a spare, with the connection (SCM_RIGHTS). */
+struct worker_order {
+	uint32_t flags;		/* enum worker_flag */
+	uint32_t reserved;
+};
+
+/* All that a worker is given: five values, few enough to travel in registers. */
+struct worker_call {
+	int fd;			/* its connection; a spare: its end of the pair */
+	uint32_t flags;		/* enum worker_flag */
+	struct slot *slot;
+	const struct settings *settings;
+	uint8_t *small;		/* ECHO_SMALL_BYTES, and on to the end of the last page */
+};
+
+/*
+ * Serves the connection fd and exits with an enum end_reason. A lean worker runs on a small
+ * stack without the data of the program: nothing called from here may use a global variable, a
+ * constant in memory, libc, or thread-local storage (tests/run/lean.py looks).
+ */
+noreturn void worker_run(int fd, struct slot *slot, const struct settings *settings,
+			 uint32_t flags, uint8_t *small);
+
+#endif

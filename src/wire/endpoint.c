@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: MIT */
+/* Socket addresses as endpoints. */
+#include "wire/endpoint.h"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <string.h>
+
+static void set_inet6(struct endpoint *endpoint, const struct sockaddr_in6 *inet6)
+{
+	endpoint->port = ntohs(inet6->sin6_port);
+	if (IN6_IS_ADDR_V4MAPPED(&inet6->sin6_addr)) {
+		endpoint->family = ENDPOINT_INET;
+		memcpy(endpoint->address, inet6->sin6_addr.s6_addr + 12, 4);
+		return;
+	}
+	endpoint->family = ENDPOINT_INET6;
+	endpoint->scope = inet6->sin6_scope_id;
+	memcpy(endpoint->address, &inet6->sin6_addr, 16);
+}
+
+void endpoint_set(struct endpoint *endpoint, const struct sockaddr_storage *address)
+{
+	const struct sockaddr_in *inet = (const void *)address;
+
+	memset(endpoint, 0, sizeof(*endpoint));
+	switch (address->ss_family) {
+	case AF_INET:
+		endpoint->family = ENDPOINT_INET;
+		endpoint->port = ntohs(inet->sin_port);
+		memcpy(endpoint->address, &inet->sin_addr, 4);
+		break;
+	case AF_INET6:
+		set_inet6(endpoint, (const void *)address);
+		break;
+	case AF_UNIX:
+		endpoint->family = ENDPOINT_UNIX;
+		break;
+	default:
+		endpoint->family = ENDPOINT_NONE;
+	}
+}

@@ -1,0 +1,243 @@
+# SPDX-License-Identifier: MIT
+"""echod-listener alone: this process plays the supervisor, with the formats of src/wire."""
+import fcntl
+import mmap
+import os
+import select
+import signal
+import socket
+import struct
+import time
+
+from harness_tap import BUILDDIR, DEADLINE_S
+
+PROGRAM = os.environ.get("ECHOD_LISTENER") or os.path.join(BUILDDIR, "echod-listener")
+
+SETTINGS = struct.Struct("<4I Q 10I 3Q 6I")
+SOCKET = struct.Struct("<BBHI16s")
+RULE = struct.Struct("<16sBB6x")
+EVENT = struct.Struct("<2I5Q2i3I2H2I24s24s")
+MESSAGE = struct.Struct("<2I56s")
+TOTALS = ["accepted",
+          "fin", "idle", "stall", "session", "reset", "drain", "killed", "crashed", "error",
+          "refuse-connections", "refuse-per-source", "refuse-rate", "refuse-access",
+          "refuse-resources", "bytes-in", "bytes-out", "empty", "events-dropped", "starved"]
+RING_EVENTS, TABLE_HEAD, RING_HEAD, RING_TAIL, TOTALS_AT = 4096, 256, 64, 128, 192
+FORK_BUCKETS = 24
+RING_AT = (TOTALS_AT + 8 * (len(TOTALS) + FORK_BUCKETS + 1) + 63) // 64 * 64
+ENTRIES_AT = RING_AT + RING_EVENTS * 128
+READY, FAILED, WAKE, STOPPED, PONG, STOP, PING = 1, 2, 3, 4, 5, 32, 33
+OPENED, CLOSED, REFUSED, STARVED, LIMIT = 1, 2, 3, 4, 5
+ENDS = TOTALS[1:10]
+REFUSALS = ["connections", "connections-per-source", "rate-per-source", "access", "resources"]
+FIELDS = ("type", "slot", "id", "start_ns", "end_ns", "bytes_in", "bytes_out", "pid", "status",
+          "cpu_us", "rtt_us", "retransmits", "reason", "socket", "detail", "count", "peer", "local")
+FAMILIES = {socket.AF_INET: 4, socket.AF_INET6: 6, socket.AF_UNIX: 1}
+
+
+def memory_file(data, seal):
+    """A memory file with these bytes; sealed against every change when seal is true."""
+    fd = os.memfd_create("test", os.MFD_ALLOW_SEALING)
+    os.write(fd, data)
+    if seal:
+        fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK |
+                    fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE)
+    return fd
+
+
+def describe(listening):
+    """struct settings_socket of a listening socket."""
+    address = b""
+    port = 0
+    if listening.family != socket.AF_UNIX:
+        host, port = listening.getsockname()[:2]
+        address = socket.inet_pton(listening.family, host)
+    return SOCKET.pack(FAMILIES[listening.family], not any(address) and port != 0, port, 0, address)
+
+
+def settings_block(sockets, version=1, magic=0x65636864, rules=(), filters=(b"", b""), **keys):
+    """The block; keys are those of struct settings, times in seconds."""
+    slots = keys.get("slots") or keys.get("connections", 64) + keys.get("spare_workers", 0)
+    tables = b"".join(sockets) + b"".join(RULE.pack(*rule) for rule in rules) + b"".join(filters)
+    flags = keys.get("flags", 0)
+    return SETTINGS.pack(
+        magic, version, SETTINGS.size + len(tables), flags, 1, keys.get("mode", 0),
+        keys.get("at_limit", 0), slots, keys.get("connections", 64),
+        keys.get("connections_per_source", 0), keys.get("source_prefix_ipv4", 32),
+        keys.get("source_prefix_ipv6", 64), keys.get("rate_per_source", 0),
+        keys.get("rate_burst", 1), keys.get("spare_workers", 0),
+        *(int(keys.get(name, 0) * 1e6) for name in ("idle", "stall", "session")),
+        keys.get("access_default_allow", 1), len(sockets), len(rules), len(filters[0]) // 8,
+        len(filters[1]) // 8, 0) + tables
+
+
+def start(descriptors, close_limit=256):
+    """Forks and executes the listener with exactly these descriptors from 3 on."""
+    pid = os.fork()
+    if pid != 0:
+        return pid
+    try:
+        high = [fcntl.fcntl(fd, fcntl.F_DUPFD, close_limit) for fd in descriptors]
+        for number, fd in enumerate(high):
+            os.dup2(fd, 3 + number)
+        os.closerange(3 + len(high), 1024)
+        os.execv(PROGRAM, ["echod-listener"])
+    finally:
+        os._exit(127)
+
+
+class Listener:
+    """A listener process, its scoreboard and its channel; ended by the with statement."""
+
+    def __init__(self, families=(socket.AF_INET,), sockets=None, block=None, nofile=0, **keys):
+        self.sockets = sockets if sockets is not None else [self.listen(f) for f in families]
+        block = block or settings_block([describe(s) for s in self.sockets], **keys)
+        self.slots_count = SETTINGS.unpack_from(block)[7]
+        table_bytes = ENTRIES_AT + 128 * self.slots_count
+        head = struct.pack("<8I", 0x65636874, 1, self.slots_count, 0, 0, 0, 0, 1)
+        files = [memory_file(block, keys.get("seal", True)),
+                 memory_file(head + bytes(table_bytes - len(head)), False),
+                 memory_file(bytes(64 * self.slots_count), False)]
+        self.table = mmap.mmap(files[1], table_bytes)
+        self.slots = mmap.mmap(files[2], 64 * self.slots_count)
+        self.channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.channel.settimeout(DEADLINE_S)
+        self.status = None
+        self.events = []
+        self.pid = start([*files, theirs.fileno()] + [s.fileno() for s in self.sockets])
+        theirs.close()
+        for fd in files:
+            os.close(fd)
+
+    @staticmethod
+    def listen(family):
+        """A listening socket at a free port, or at an abstract name."""
+        listening = socket.socket(family, socket.SOCK_STREAM)
+        if family == socket.AF_UNIX:
+            listening.bind("")
+        else:
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listening.bind(("127.0.0.1" if family == socket.AF_INET else "::1", 0))
+        listening.listen(4096)
+        return listening
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.channel.close()
+        if self.status is None:
+            for pid in self.pids():
+                os.kill(pid, signal.SIGKILL)
+            os.kill(self.pid, signal.SIGKILL)
+            os.waitpid(self.pid, 0)
+        for listening in self.sockets:
+            listening.close()
+
+    def message(self, *, skip=(WAKE,)):
+        """The next message: type, value, text."""
+        while True:
+            data = self.channel.recv(256)
+            if not data:
+                raise EOFError("the listener has closed the channel")
+            kind, value, text = MESSAGE.unpack(data)
+            if kind not in skip:
+                return kind, value, text.rstrip(b"\0").decode()
+
+    def ready(self):
+        """Waits until it accepts; returns itself."""
+        message = self.message()
+        assert message[0] == READY, message
+        return self
+
+    def send(self, kind, value=0):
+        """Sends a message."""
+        self.channel.send(MESSAGE.pack(kind, value, b""))
+
+    def wait(self):
+        """The exit status of the listener (negative: a signal)."""
+        end = time.monotonic() + DEADLINE_S
+        fd = os.pidfd_open(self.pid)
+        select.select([fd], [], [], end - time.monotonic())
+        os.close(fd)
+        self.status = os.waitstatus_to_exitcode(os.waitpid(self.pid, os.WNOHANG)[1])
+        return self.status
+
+    def connect(self, index=0):
+        """A client connection to one of the sockets."""
+        listening = self.sockets[index]
+        client = socket.socket(listening.family, socket.SOCK_STREAM)
+        client.settimeout(DEADLINE_S)
+        client.connect(listening.getsockname())
+        return client
+
+    def word(self, offset, form="<I"):
+        """A number of the table."""
+        return struct.unpack_from(form, self.table, offset)[0]
+
+    @property
+    def live(self):
+        """table->live"""
+        return self.word(16)
+
+    @property
+    def spares(self):
+        """table->spares"""
+        return self.word(20)
+
+    def totals(self):
+        """Counters by name."""
+        return dict(zip(TOTALS, struct.unpack_from(f"<{len(TOTALS)}Q", self.table, TOTALS_AT)))
+
+    def entry(self, slot):
+        """state, pid, id, start_ns of an entry."""
+        return struct.unpack_from("<IiQQ", self.table, ENTRIES_AT + 128 * slot)
+
+    def pids(self):
+        """Process ids in the table."""
+        return [pid for pid in (self.entry(i)[1] for i in range(self.slots_count)) if pid > 0]
+
+    def command(self, slot, command):
+        """Tells the worker of a slot to end, as echod does."""
+        struct.pack_into("<I", self.slots, 64 * slot + 32, command)
+        os.kill(self.entry(slot)[1], signal.SIGURG)
+
+    def read_ring(self):
+        """Takes what stands in the ring into self.events."""
+        head, tail = self.word(RING_HEAD, "<Q"), self.word(RING_TAIL, "<Q")
+        for number in range(tail, head):
+            values = EVENT.unpack_from(self.table, RING_AT + number % RING_EVENTS * 128)
+            self.events.append(dict(zip(FIELDS, values)))
+        struct.pack_into("<Q", self.table, RING_TAIL, head)
+
+    def event(self, kind):
+        """Waits for the next event of this kind and removes it."""
+        end = time.monotonic() + DEADLINE_S
+        while time.monotonic() < end:
+            struct.pack_into("<I", self.table, 28, 1)
+            self.read_ring()
+            for event in self.events:
+                if event["type"] == kind:
+                    self.events.remove(event)
+                    return event
+            select.select([self.channel], [], [], 0.2)
+            try:
+                self.channel.recv(256, socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                pass
+        raise TimeoutError(f"no event of type {kind}")
+
+    def closed(self):
+        """The next end of a worker: its word and the event."""
+        event = self.event(CLOSED)
+        return ENDS[event["reason"]], event
+
+    def refused(self):
+        """The next refusal's word."""
+        return REFUSALS[self.event(REFUSED)["reason"]]
+
+    def is_balanced(self):
+        """accepted = closed + refused + live"""
+        totals = self.totals()
+        ended = sum(totals[name] for name in TOTALS[1:15])
+        return totals["accepted"] == ended + self.live
