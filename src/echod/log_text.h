@@ -24,7 +24,7 @@ struct log_text {
  */
 void log_text_append(struct log_text *text, const char *value);
 
-/* Appends "WORD name=value name=value"; values that are empty, have a space or quote, are quoted. */
+/* Appends "WORD name=value name=value"; an empty value, or one with a space or quote, is quoted. */
 void log_text_append_fields(struct log_text *text, const char *word,
 			    const struct log_field *fields, size_t count);
 

@@ -131,8 +131,10 @@ static int closed_priority(const struct event *event)
 
 static void fill_closed(struct report_line *line, const struct event *event)
 {
-	uint64_t duration_ns = event->end_ns > event->start_ns ? event->end_ns - event->start_ns : 0;
+	uint64_t duration_ns = 0;
 
+	if (event->end_ns > event->start_ns)
+		duration_ns = event->end_ns - event->start_ns;
 	line->word = "closed";
 	line->priority = closed_priority(event);
 	report_line_add(line, "worker", "%" PRId32, event->pid);

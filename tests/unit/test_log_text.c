@@ -126,7 +126,8 @@ static void test_journal(void **state)
 	log_text_append_fields(&text, record.word, fields, 3);
 	size = log_encode_journal(&record, bytes);
 	assert_string_equal(bytes,
-			    "MESSAGE=closed peer=unix:pid=1,uid=0 bytes-in=17 text=a\\x0aPRIORITY=0\n"
+			    "MESSAGE=closed peer=unix:pid=1,uid=0 bytes-in=17 "
+			    "text=a\\x0aPRIORITY=0\n"
 			    "PRIORITY=3\n"
 			    "SYSLOG_FACILITY=3\n"
 			    "SYSLOG_IDENTIFIER=echod\n"
