@@ -45,7 +45,8 @@ int sockets_bind(const struct configuration *configuration, const struct sockets
  * Options that accepted connections inherit, after the timeouts: SO_RCVTIMEO, SO_SNDTIMEO,
  * TCP_NODELAY, SO_KEEPALIVE and its times, TCP_USER_TIMEOUT. Returns 0 or -errno.
  */
-int sockets_apply_timeouts(const struct sockets *sockets, const struct configuration *configuration);
+int sockets_apply_timeouts(const struct sockets *sockets,
+			   const struct configuration *configuration);
 
 /*
  * True when passed sockets are not those that listen names (only looked at when listen is
