@@ -21,6 +21,7 @@ static const struct {
 	{"starved", "6143638447f74367b5ff04de3c467ccf"},
 	{"limit", "98b5ac68a29647588a24300aebc0da7a"},
 	{"lost", "31cc9e962c7b4d6daa590451b3059ad8"},
+	{"totals", "0b9d4a5833b849668cbc74002d2f9058"},
 };
 
 static const char *message_id(const char *word)

@@ -8,12 +8,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/time.h>
 #include <sys/un.h>
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
 
-#include "base/clock.h"
 #include "base/fd.h"
 #include "echod/log.h"
 #include "echod/sockets_item.h"
@@ -160,16 +158,6 @@ static int set_option(int fd, int level, int option, int value)
 	return setsockopt(fd, level, option, &value, sizeof(value)) < 0 ? -errno : 0;
 }
 
-static int set_timeout(int fd, int option, uint64_t us)
-{
-	struct timeval timeout = {
-		.tv_sec = (time_t)(us / CLOCK_US_PER_S),
-		.tv_usec = (suseconds_t)(us % CLOCK_US_PER_S),
-	};
-
-	return setsockopt(fd, SOL_SOCKET, option, &timeout, sizeof(timeout)) < 0 ? -errno : 0;
-}
-
 /* stall = 0 is endless patience with a closed window, so the kernel must not lose it (tcp(7)). */
 static int user_timeout_ms(uint64_t stall_us)
 {
@@ -207,16 +195,12 @@ static int apply_to_tcp(int fd, const struct configuration *configuration)
 int sockets_apply_timeouts(const struct sockets *sockets,
 			   const struct configuration *configuration)
 {
-	const struct listening_socket *item;
 	int r;
 
 	for (size_t i = 0; i < sockets->count; i++) {
-		item = &sockets->items[i];
-		r = set_timeout(item->fd, SO_RCVTIMEO, configuration->timeouts.idle_us);
-		if (r == 0)
-			r = set_timeout(item->fd, SO_SNDTIMEO, configuration->timeouts.stall_us);
-		if (r == 0 && item->wire.family != ENDPOINT_UNIX)
-			r = apply_to_tcp(item->fd, configuration);
+		if (sockets->items[i].wire.family == ENDPOINT_UNIX)
+			continue;
+		r = apply_to_tcp(sockets->items[i].fd, configuration);
 		if (r < 0)
 			return r;
 	}

@@ -42,8 +42,9 @@ int sockets_bind(const struct configuration *configuration, const struct sockets
 		 struct sockets *ret_sockets);
 
 /*
- * Options that accepted connections inherit, after the timeouts: SO_RCVTIMEO, SO_SNDTIMEO,
- * TCP_NODELAY, SO_KEEPALIVE and its times, TCP_USER_TIMEOUT. Returns 0 or -errno.
+ * Options that accepted TCP connections inherit (tcp(7)): TCP_NODELAY, SO_KEEPALIVE and its
+ * times, TCP_USER_TIMEOUT after timeouts.stall. SO_RCVTIMEO and SO_SNDTIMEO are the listener's.
+ * Returns 0 or -errno.
  */
 int sockets_apply_timeouts(const struct sockets *sockets,
 			   const struct configuration *configuration);
