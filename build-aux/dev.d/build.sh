@@ -19,8 +19,10 @@ missing_packages()
 	for group in "$@"; do
 		[ -n "${PACKAGES[$group]:-}" ] || die "no such group of packages: $group"
 		for package in ${PACKAGES[$group]}; do
-			[ "$(dpkg-query -W -f='${db:Status-Status}' "$package" 2>/dev/null)" = installed ] ||
-				say "$package"
+			case $(dpkg-query -W -f='${db:Status-Status}' "$package" 2>/dev/null) in
+			installed) ;;
+			*) say "$package" ;;
+			esac
 		done
 	done | sort -u
 }
@@ -47,9 +49,10 @@ install_packages()
 		fi
 	fi
 	say "installing: $*"
-	"${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=300 update
-	"${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends \
-		-o DPkg::Lock::Timeout=300 install "$@" >/dev/null
+	local apt_get=("${sudo[@]}" env DEBIAN_FRONTEND=noninteractive
+		apt-get -qq -y --no-install-recommends -o DPkg::Lock::Timeout=300)
+	"${apt_get[@]}" update
+	"${apt_get[@]}" install "$@" >/dev/null
 }
 
 # build_tree DIRECTORY [CONFIGURE ARGUMENTS...]: configured once for these arguments, then made.

@@ -1,12 +1,13 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
-"""The rules of the tree: layers, sizes, licence lines, words that do not belong, what is shipped."""
+"""The rules of the tree: layers, sizes, licence lines, unfit words, what is shipped."""
 import os
 import re
 import subprocess
 import sys
 
-TOP = os.environ.get("ABS_SRCDIR") or os.path.abspath(os.path.join(os.path.dirname(__file__), "../.."))
+TOP = os.environ.get("ABS_SRCDIR") or os.path.abspath(
+    os.path.join(os.path.dirname(__file__), "../.."))
 MAX_FILE_LINES = 400
 MAX_FUNCTION_LINES = 60
 MAX_COLUMNS = 100
@@ -63,7 +64,8 @@ def check_layers():
             if own and own[1] in LAYERS and own[1] not in LAYERS[layer]:
                 yield f"{name}:{number}: {layer} includes {own[1]}"
             for header, layers in LIBRARIES.items():
-                if re.match(r"\s*#\s*include\s+<" + re.escape(header), line) and layer not in layers:
+                pattern = r"\s*#\s*include\s+<" + re.escape(header)
+                if re.match(pattern, line) and layer not in layers:
                     yield f"{name}:{number}: {layer} includes <{header}>"
 
 

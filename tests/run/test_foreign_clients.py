@@ -66,7 +66,8 @@ def test_net_ping():
 def test_bash():
     bash = foreign("bash")
     with Echod() as echod:
-        script = f'exec 3<>/dev/tcp/127.0.0.1/{echod.port}; echo hello >&3; read -r x <&3; echo "$x"'
+        script = (f"exec 3<>/dev/tcp/127.0.0.1/{echod.port}; echo hello >&3; "
+                  "read -r line <&3; echo $line")
         result = subprocess.run([bash, "-c", script], capture_output=True, timeout=DEADLINE_S,
                                 check=False)
         assert result.stdout == b"hello\n", result.stderr.decode()

@@ -35,8 +35,8 @@ def base_tree():
 class Machine:
     """The booted system. Nothing that is done in it is kept."""
 
-    def __init__(self):
-        self._console = open(os.path.join(os.environ["ECHOD_STAGE"], "../console.log"), "wb")
+    def __init__(self, stage):
+        self._console = open(stage + "-console.log", "wb")
         self._nspawn = subprocess.Popen(
             ["systemd-nspawn", "-q", "-D", base_tree(), "--keep-unit", "--register=no",
              "--private-network", "--volatile=overlay", "--hostname=echod-test",
@@ -50,7 +50,7 @@ class Machine:
             raise
 
     def _find_leader(self):
-        assert self._nspawn.poll() is None, "systemd-nspawn has ended, see console.log"
+        assert self._nspawn.poll() is None, "systemd-nspawn has ended, see stage-console.log"
         for pid in descendant_pids(self._nspawn.pid):
             with open(f"/proc/{pid}/status", encoding="ascii") as file:
                 status = dict(line.rstrip("\n").split(":\t", 1) for line in file if ":\t" in line)

@@ -1,154 +1,15 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
 """The installed programs and units in a booted systemd."""
-import atexit
-import json
 import os
 import signal
-import threading
-import time
 
-from machine import Machine
-from harness import (DEADLINE_S, case, child_pids, connect_to, exchange, main, note, random_bytes,
-                     read_exactly, send_and_close, read_to_end, wait_until)
+from service import (ADDRESSES, CONFIG, SHIPPED, STAGE, Clients, cursor, drop_in, echoes, fresh,
+                     hold, journal, listener_pid, machine, main_pid, refused, state, supervisors,
+                     wait_journal)
+from harness import (case, child_pids, connect_to, exchange, main, note, read_exactly, read_to_end,
+                     send_and_close, wait_until)
 
-ADDRESSES = ("127.0.0.1:7", "[::1]:7")
-DROP_IN = "/run/systemd/system/echod.{}.d/test.conf"
-CONFIG = "/etc/echod.conf"
-
-machine = Machine()
-atexit.register(machine.stop)
-machine.install(os.environ["ECHOD_STAGE"])
-machine.enter_network()
-with open(machine.path(CONFIG), encoding="utf-8") as shipped:
-    SHIPPED = shipped.read()
-
-
-# ---------------------------------------------------------------- what the cases share
-
-def fresh():
-    """As after the installation: shipped settings, nothing runs."""
-    machine.systemctl("stop", "echod.service", "echod.socket", check=False)
-    for kind in ("service", "socket"):
-        if os.path.exists(machine.path(DROP_IN.format(kind))):
-            os.unlink(machine.path(DROP_IN.format(kind)))
-    machine.write(CONFIG, SHIPPED)
-    machine.systemctl("daemon-reload")
-    machine.systemctl("reset-failed", "echod.service", "echod.socket", check=False)
-
-
-def drop_in(kind, text):
-    machine.write(DROP_IN.format(kind), text)
-    machine.systemctl("daemon-reload")
-
-
-def state(unit="echod.service"):
-    return machine.show("ActiveState", unit)
-
-
-def main_pid():
-    """The supervisor's process id, seen from outside."""
-    inner = machine.show("MainPID")
-    for pid in supervisors():
-        with open(f"/proc/{pid}/status", encoding="ascii") as file:
-            if any(line.startswith("NSpid:") and line.split()[-1] == inner for line in file):
-                return pid
-    return None
-
-
-def supervisors():
-    """Processes of systemd's that run echod."""
-    found = []
-    for pid in child_pids(machine.leader):
-        try:
-            if os.path.basename(os.readlink(f"/proc/{pid}/exe").split(" ")[0]) == "echod":
-                found.append(pid)
-        except OSError:
-            pass
-    return found
-
-
-def listener_pid():
-    return wait_until(lambda: child_pids(main_pid()), "the listener runs")[-1]
-
-
-def hold():
-    sock = connect_to(ADDRESSES[0])
-    sock.sendall(b"held")
-    assert read_exactly(sock, 4) == b"held"
-    return sock
-
-
-def echoes():
-    for address in ADDRESSES:
-        data = random_bytes(20000)
-        assert exchange(connect_to(address), data) == data, address
-
-
-def refused(address=ADDRESSES[0]):
-    try:
-        connect_to(address).close()
-    except ConnectionRefusedError:
-        return True
-    return False
-
-
-def cursor():
-    """A place in the journal."""
-    machine.run("journalctl", "--sync", check=False)
-    text = machine.run("journalctl", "-q", "-n", "1", "-o", "json").stdout.strip()
-    return json.loads(text.splitlines()[-1])["__CURSOR"]
-
-
-def journal(since, *matches):
-    """Entries of echod's unit after the cursor, as dictionaries."""
-    output = machine.run("journalctl", "-q", "-u", "echod.service", "-o", "json",
-                         f"--after-cursor={since}", *matches, check=False).stdout
-    return [json.loads(line) for line in output.splitlines() if line.startswith("{")]
-
-
-def wait_journal(since, predicate, what):
-    def look():
-        return [entry for entry in journal(since) if predicate(entry)]
-    return wait_until(look, what)
-
-
-class Clients:
-    """Threads that connect and echo all the time; every refused connection is a failure."""
-
-    def __init__(self, count=3):
-        self.failures, self.served = [], 0
-        self._stop = threading.Event()
-        self._threads = [threading.Thread(target=self._work, daemon=True) for _ in range(count)]
-        for thread in self._threads:
-            thread.start()
-
-    def _work(self):
-        while not self._stop.is_set():
-            try:
-                sock = connect_to(ADDRESSES[0])
-            except OSError as error:
-                self.failures.append(repr(error))
-                continue
-            try:
-                exchange(sock, b"x" * 100)
-                self.served += 1
-            except OSError:
-                pass    # a connection that the killed daemon had taken may be lost
-
-    def more(self):
-        before = self.served
-        wait_until(lambda: self.served > before + 20, "connections are served")
-
-    def finish(self):
-        self._stop.set()
-        for thread in self._threads:
-            thread.join(DEADLINE_S)
-        assert not self.failures, self.failures[:3]
-        assert self.served
-
-
-# ---------------------------------------------------------------- cases
 
 @case("nothing of echod listens beyond loopback after the installation")
 def test_loopback_only():
@@ -425,10 +286,9 @@ def test_upgrade():
     machine.systemctl("start", "echod")
     pid = machine.show("MainPID")
     with hold() as sock:
-        stage = os.environ["ECHOD_STAGE"]
         for name in ("/usr/sbin/echod", "/usr/libexec/echod/echod-listener"):
             os.unlink(machine.path(name))
-        machine.install(stage)
+        machine.install(STAGE)
         machine.systemctl("reload", "echod")
         for found in (main_pid, listener_pid):
             wait_until(lambda: "deleted" not in os.readlink(f"/proc/{found()}/exe"),

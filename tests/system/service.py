@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: MIT
+"""The machine with echod installed, and what the cases ask and do there."""
+import atexit
+import json
+import os
+import threading
+
+from machine import Machine
+from harness import (DEADLINE_S, child_pids, connect_to, exchange, random_bytes, read_exactly,
+                     wait_until)
+
+ADDRESSES = ("127.0.0.1:7", "[::1]:7")
+DROP_IN = "/run/systemd/system/echod.{}.d/test.conf"
+CONFIG = "/etc/echod.conf"
+
+STAGE = os.environ["ECHOD_STAGE"]
+with open(STAGE + CONFIG, encoding="utf-8") as shipped:
+    SHIPPED = shipped.read()
+
+machine = Machine(STAGE)
+atexit.register(machine.stop)
+machine.install(STAGE)
+machine.enter_network()
+
+
+def fresh():
+    """As after the installation: shipped settings, nothing runs."""
+    machine.systemctl("stop", "echod.service", "echod.socket", check=False)
+    for kind in ("service", "socket"):
+        if os.path.exists(machine.path(DROP_IN.format(kind))):
+            os.unlink(machine.path(DROP_IN.format(kind)))
+    machine.write(CONFIG, SHIPPED)
+    machine.systemctl("daemon-reload")
+    machine.systemctl("reset-failed", "echod.service", "echod.socket", check=False)
+
+
+def drop_in(kind, text):
+    machine.write(DROP_IN.format(kind), text)
+    machine.systemctl("daemon-reload")
+
+
+def state(unit="echod.service"):
+    return machine.show("ActiveState", unit)
+
+
+def main_pid():
+    """The supervisor's process id, seen from outside."""
+    inner = machine.show("MainPID")
+    for pid in supervisors():
+        with open(f"/proc/{pid}/status", encoding="ascii") as file:
+            if any(line.startswith("NSpid:") and line.split()[-1] == inner for line in file):
+                return pid
+    return None
+
+
+def supervisors():
+    """Processes of systemd's that run echod."""
+    found = []
+    for pid in child_pids(machine.leader):
+        try:
+            if os.path.basename(os.readlink(f"/proc/{pid}/exe").split(" ")[0]) == "echod":
+                found.append(pid)
+        except OSError:
+            pass
+    return found
+
+
+def listener_pid():
+    return wait_until(lambda: child_pids(main_pid()), "the listener runs")[-1]
+
+
+def hold():
+    sock = connect_to(ADDRESSES[0])
+    sock.sendall(b"held")
+    assert read_exactly(sock, 4) == b"held"
+    return sock
+
+
+def echoes():
+    for address in ADDRESSES:
+        data = random_bytes(20000)
+        assert exchange(connect_to(address), data) == data, address
+
+
+def refused(address=ADDRESSES[0]):
+    try:
+        connect_to(address).close()
+    except ConnectionRefusedError:
+        return True
+    return False
+
+
+def cursor():
+    """A place in the journal."""
+    machine.run("journalctl", "--sync", check=False)
+    text = machine.run("journalctl", "-q", "-n", "1", "-o", "json").stdout.strip()
+    return json.loads(text.splitlines()[-1])["__CURSOR"]
+
+
+def journal(since, *matches):
+    """Entries of echod's unit after the cursor, as dictionaries."""
+    output = machine.run("journalctl", "-q", "-u", "echod.service", "-o", "json",
+                         f"--after-cursor={since}", *matches, check=False).stdout
+    return [json.loads(line) for line in output.splitlines() if line.startswith("{")]
+
+
+def wait_journal(since, predicate, what):
+    def look():
+        return [entry for entry in journal(since) if predicate(entry)]
+    return wait_until(look, what)
+
+
+class Clients:
+    """Threads that connect and echo all the time; every refused connection is a failure."""
+
+    def __init__(self, count=3):
+        self.failures, self.served = [], 0
+        self._stop = threading.Event()
+        self._threads = [threading.Thread(target=self._work, daemon=True) for _ in range(count)]
+        for thread in self._threads:
+            thread.start()
+
+    def _work(self):
+        while not self._stop.is_set():
+            try:
+                sock = connect_to(ADDRESSES[0])
+            except OSError as error:
+                self.failures.append(repr(error))
+                continue
+            try:
+                exchange(sock, b"x" * 100)
+                self.served += 1
+            except OSError:
+                pass    # a connection that the killed daemon had taken may be lost
+
+    def more(self):
+        before = self.served
+        wait_until(lambda: self.served > before + 20, "connections are served")
+
+    def finish(self):
+        self._stop.set()
+        for thread in self._threads:
+            thread.join(DEADLINE_S)
+        assert not self.failures, self.failures[:3]
+        assert self.served
