@@ -74,11 +74,22 @@ static int on_channel(sd_event_source *source, int fd, uint32_t events, void *co
 	(void)fd;
 	(void)events;
 	if (!channel_receive(generation)) {
-		/* A listener without a channel can be told nothing: see to it that it ends. */
 		channel_close(generation);
-		generation_kill_listener(generation);
+		/* One that was not told to end can be told nothing any more. */
+		if (!generation->stopped)
+			generation_kill_listener(generation);
 	}
 	return 0;
+}
+
+int generation_watch(struct generation *generation, struct sd_event *loop,
+		     const struct generation_hooks *hooks)
+{
+	generation->hooks = hooks;
+	if (!loop || generation->channel_fd < 0)
+		return 0;
+	return sd_event_add_io(loop, &generation->channel_source, generation->channel_fd, EPOLLIN,
+			       on_channel, generation);
 }
 
 int generation_start(struct sd_event *loop, const struct generation_plan *plan,
@@ -89,15 +100,11 @@ int generation_start(struct sd_event *loop, const struct generation_plan *plan,
 
 	if (result < 0)
 		return result;
-	generation->hooks = hooks;
-	if (loop) {
-		result = sd_event_add_io(loop, &generation->channel_source, generation->channel_fd,
-					 EPOLLIN, on_channel, generation);
-		if (result < 0) {
-			generation_kill_listener(generation);
-			generation_free(generation);
-			return result;
-		}
+	result = generation_watch(generation, loop, hooks);
+	if (result < 0) {
+		generation_kill_listener(generation);
+		generation_free(generation);
+		return result;
 	}
 	*ret_generation = generation;
 	return 0;
@@ -261,5 +268,27 @@ unsigned generation_end_workers(struct generation *generation, enum slot_command
 
 	for (uint32_t slot = 0; slot < generation->scoreboard.slots; slot++)
 		count += scoreboard_end_worker(&generation->scoreboard, slot, command, signal) == 0;
+	return count;
+}
+
+int generation_kill_connection(struct generation *generation, uint64_t id)
+{
+	struct scoreboard *scoreboard = &generation->scoreboard;
+
+	for (uint32_t slot = 0; slot < scoreboard->slots && id; slot++)
+		if (atomic_load(&scoreboard->table->entries[slot].id) == id)
+			return scoreboard_end_worker(scoreboard, slot, SLOT_END_KILLED, SIGURG);
+	return -ESRCH;
+}
+
+unsigned generation_kill_again(struct generation *generation, bool force)
+{
+	struct scoreboard *scoreboard = &generation->scoreboard;
+	unsigned count = 0;
+
+	for (uint32_t slot = 0; slot < scoreboard->slots; slot++)
+		if (atomic_load(&scoreboard->slot[slot].command) == SLOT_END_KILLED)
+			count += scoreboard_end_worker(scoreboard, slot, SLOT_END_KILLED,
+						       force ? SIGKILL : SIGURG) == 0;
 	return count;
 }

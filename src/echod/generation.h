@@ -39,6 +39,7 @@ struct generation {
 	struct generation *next;	/* older */
 	const struct generation_hooks *hooks;
 	struct sd_event_source *channel_source;	/* NULL without an event loop */
+	uint32_t wire_version;		/* what it speaks */
 	uint64_t number;		/* counts from 1 over the daemon's life */
 	enum generation_state state;
 	bool stopped;			/* was told to accept no more */
@@ -69,6 +70,10 @@ struct generation_plan {
  */
 int generation_start(struct sd_event *loop, const struct generation_plan *plan,
 		     const struct generation_hooks *hooks, struct generation **ret_generation);
+
+/* Watches the channel of a generation that was made elsewhere. Returns 0 or -errno. */
+int generation_watch(struct generation *generation, struct sd_event *loop,
+		     const struct generation_hooks *hooks);
 
 /*
  * Kills nothing: whoever frees a generation that still has processes leaves them to themselves.
@@ -103,6 +108,13 @@ void generation_add_tally(const struct generation *generation, struct tally *tal
 
 /* Live workers of other generations, which count against the limit too. */
 void generation_set_foreign(struct generation *generation, uint32_t live);
+
+/*
+ * Ends connection id with SLOT_END_KILLED; generation_kill_again() repeats that for all that
+ * were told so and still live, with SIGKILL when force. Returns 0 or -ESRCH; how many there were.
+ */
+int generation_kill_connection(struct generation *generation, uint64_t id);
+unsigned generation_kill_again(struct generation *generation, bool force);
 
 /* Ends every worker with this command and signal; returns how many there were. */
 unsigned generation_end_workers(struct generation *generation, enum slot_command command,

@@ -12,6 +12,7 @@
 #include "echod/filter.h"
 #include "echod/log.h"
 #include "echod/settings_block.h"
+#include "wire/version.h"
 
 /* Returns 0 also when there is none: sandbox = "off", or "auto" on a machine that has no way. */
 static int filters_compile(const struct configuration *configuration,
@@ -127,6 +128,7 @@ int generation_launch(const struct generation_plan *plan, struct generation **re
 		return -ENOMEM;
 	generation->channel_fd = -1;
 	generation->scoreboard = (struct scoreboard){ .table_fd = -1, .slots_fd = -1 };
+	generation->wire_version = WIRE_VERSION;
 	generation->number = plan->number;
 	generation->state = GENERATION_STARTING;
 	generation->connections = plan->configuration->limits.connections;

@@ -18,9 +18,10 @@ void service_reloading(void)
 		   clock_now_ns() / 1000);
 }
 
-void service_stopping(const char *status)
+void service_stopping(const char *status, uint64_t timeout_us)
 {
-	sd_notifyf(0, "STOPPING=1\nSTATUS=%s", status);
+	sd_notifyf(0, "STOPPING=1\nEXTEND_TIMEOUT_USEC=%" PRIu64 "\nSTATUS=%s", timeout_us,
+		   status);
 }
 
 void service_status(const char *status)

@@ -10,7 +10,8 @@ void service_ready(const char *status);
 /* RELOADING=1 and MONOTONIC_USEC= in one datagram, as Type=notify-reload wants it. */
 void service_reloading(void);
 
-void service_stopping(const char *status);
+/* STOPPING=1; asks for this much time, whatever TimeoutStopSec= says. */
+void service_stopping(const char *status, uint64_t timeout_us);
 void service_status(const char *status);
 
 /* Shows that the listener makes progress; call it for nothing else. */

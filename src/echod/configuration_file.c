@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: MIT */
+/* Opening the configuration file: by its path, else by the descriptor that was kept. */
+#include "echod/configuration_file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+
+/* A descriptor of its own at offset 0, or -1: the loader then says why the path fails. */
+static int file_open(const char *path, int held_fd)
+{
+	struct stat status;
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+
+	if (fd >= 0 || errno != EACCES || held_fd < 0)
+		return fd;
+	if (fstat(held_fd, &status) < 0 || !status.st_nlink)
+		return -1;
+	fd = fcntl(held_fd, F_DUPFD_CLOEXEC, 0);
+	if (fd >= 0)
+		lseek(fd, 0, SEEK_SET);
+	return fd;
+}
+
+int configuration_file_load(const struct options *options, int held_fd,
+			    configuration_report_fn report, void *context,
+			    struct configuration **ret_configuration, int *ret_fd)
+{
+	FD_CLEANUP int fd = file_open(options->configuration_path, held_fd);
+	int result = options_load_configuration(options, fd, report, context, ret_configuration);
+
+	if (result == 0)
+		*ret_fd = fd_steal(&fd);
+	return result;
+}

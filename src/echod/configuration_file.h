@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: MIT */
+/* The configuration file as it is now, also when privileges no longer reach it by its path. */
+#ifndef ECHOD_CONFIGURATION_FILE_H
+#define ECHOD_CONFIGURATION_FILE_H
+
+#include "echod/configuration.h"
+#include "echod/options.h"
+
+/*
+ * Loads the file that the options name, with -l and -L applied. held_fd: the file as it was opened
+ * before (or -1); it is read again when its path cannot be walked any more and the file was
+ * not unlinked (in a directory that only root may enter only the main file can be reloaded,
+ * include()d ones cannot). Returns as configuration_load() does; *ret_fd (which the caller
+ * owns) is the descriptor to hold from now on, -1 when there is none.
+ */
+int configuration_file_load(const struct options *options, int held_fd,
+			    configuration_report_fn report, void *context,
+			    struct configuration **ret_configuration, int *ret_fd);
+
+#endif

@@ -1,0 +1,282 @@
+/* SPDX-License-Identifier: MIT */
+/* The event loop: what comes in is noted by the handlers, settle() decides what to do about it. */
+#include <inttypes.h>
+#include <signal.h>
+#include <systemd/sd-event.h>
+
+#include "base/clock.h"
+#include "echod/log.h"
+#include "echod/service.h"
+#include "echod/supervisor_parts.h"
+
+#define RING_INTERVAL_US 20000u		/* between two looks into the rings while there is traffic */
+#define LOG_INTERVAL_US 100000u		/* between two tries to write what waits for a log sink */
+#define SECOND_US UINT64_C(1000000)
+
+void supervisor_arm(struct sd_event_source *timer, uint64_t after_us)
+{
+	sd_event_source_set_time_relative(timer, after_us);
+	sd_event_source_set_enabled(timer, SD_EVENT_ONESHOT);
+}
+
+void supervisor_disarm(struct sd_event_source *timer)
+{
+	sd_event_source_set_enabled(timer, SD_EVENT_OFF);
+}
+
+/* Every generation counts the live workers of all the others against its own limit. */
+static void share_live(struct supervisor *supervisor)
+{
+	uint32_t live = supervisor_live(supervisor);
+
+	for (struct generation *i = supervisor->generations; i; i = i->next)
+		if (i->state == GENERATION_STARTING || i->state == GENERATION_SERVING)
+			generation_set_foreign(i, live - generation_live(i));
+}
+
+static void read_rings(struct supervisor *supervisor)
+{
+	unsigned count = 0;
+	bool is_idle = true;
+	uint64_t now_ns = clock_now_ns();
+
+	for (struct generation *i = supervisor->generations; i; i = i->next)
+		count += generation_drain(i);
+	share_live(supervisor);
+	if (supervisor->flush_ns <= now_ns || count)
+		supervisor->flush_ns = report_flush(supervisor->report, now_ns);
+	if (!count)
+		for (struct generation *i = supervisor->generations; i; i = i->next)
+			is_idle = scoreboard_sleep(&i->scoreboard) && is_idle;
+	if (count || !is_idle)
+		supervisor_arm(supervisor->ring_timer, RING_INTERVAL_US);
+}
+
+static void on_ready(void *context, struct generation *generation)
+{
+	struct supervisor *supervisor = context;
+
+	if (generation == supervisor->starting)
+		start_on_ready(supervisor);
+}
+
+static void on_wake(void *context, struct generation *generation)
+{
+	struct supervisor *supervisor = context;
+
+	(void)generation;
+	supervisor_arm(supervisor->ring_timer, 0);
+}
+
+static void on_pong(void *context, struct generation *generation, uint32_t value)
+{
+	struct supervisor *supervisor = context;
+
+	if (generation != supervisor->current || !value)
+		return;
+	supervisor->pong_ns = clock_now_ns();
+	if (supervisor->watchdog_us)
+		service_alive();
+}
+
+static void on_event(void *context, struct generation *generation, const struct event *event)
+{
+	struct supervisor *supervisor = context;
+	const char *path = event->socket < generation->socket_count ?
+		generation->unix_paths[event->socket] : NULL;
+
+	report_event(supervisor->report, event, path);
+}
+
+struct generation_hooks loop_hooks(struct supervisor *supervisor)
+{
+	return (struct generation_hooks){ on_ready, on_wake, on_pong, on_event, supervisor };
+}
+
+static void retire_generations(struct supervisor *supervisor)
+{
+	for (struct generation **link = &supervisor->generations; *link;) {
+		struct generation *generation = *link;
+
+		if (!generation_is_gone(generation) || generation == supervisor->current ||
+		    generation == supervisor->starting) {
+			link = &generation->next;
+			continue;
+		}
+		*link = generation->next;
+		log_debug("generation %" PRIu64 " is gone", generation->number);
+		generation_add_tally(generation, &supervisor->retired);
+		generation_free(generation);
+	}
+}
+
+/* Runs after every event: one place where the next step is chosen. */
+static int settle(sd_event_source *source, void *context)
+{
+	struct supervisor *supervisor = context;
+
+	(void)source;
+	retire_generations(supervisor);
+	if (supervisor->drain != DRAIN_NONE) {
+		if (!supervisor->generations)
+			sd_event_exit(supervisor->loop, 0);
+	} else if (supervisor->reload_wanted && supervisor->is_ready && !supervisor->starting) {
+		reload_begin(supervisor);
+	} else if (supervisor->is_ready && !supervisor->current) {
+		start_schedule_replacement(supervisor, 0);
+	}
+	if (!log_flush())
+		supervisor_arm(supervisor->log_timer, LOG_INTERVAL_US);
+	return 0;
+}
+
+static int on_signal(sd_event_source *source, const struct signalfd_siginfo *info, void *context)
+{
+	struct supervisor *supervisor = context;
+
+	(void)source;
+	switch (info->ssi_signo) {
+	case SIGCHLD:
+		reap_children(supervisor);
+		share_live(supervisor);
+		break;
+	case SIGHUP:
+		supervisor_reload(supervisor);
+		break;
+	case SIGUSR1:
+		supervisor_log_totals(supervisor);
+		break;
+	default:
+		supervisor_drain(supervisor);
+		break;
+	}
+	return 0;
+}
+
+static int on_ring_timer(sd_event_source *source, uint64_t now_us, void *context)
+{
+	(void)source;
+	(void)now_us;
+	read_rings(context);
+	return 0;
+}
+
+/* It has done its part by waking the loop: settle() flushes. */
+static int on_log_timer(sd_event_source *source, uint64_t now_us, void *context)
+{
+	(void)source;
+	(void)now_us;
+	(void)context;
+	return 0;
+}
+
+static int on_start_timer(sd_event_source *source, uint64_t now_us, void *context)
+{
+	(void)source;
+	(void)now_us;
+	log_error("a listener was not ready within %" PRIu64 " s", START_DEADLINE_US / SECOND_US);
+	start_abandon(context);
+	return 0;
+}
+
+static int on_replace_timer(sd_event_source *source, uint64_t now_us, void *context)
+{
+	(void)source;
+	(void)now_us;
+	start_replacement(context);
+	return 0;
+}
+
+static int on_drain_timer(sd_event_source *source, uint64_t now_us, void *context)
+{
+	(void)source;
+	(void)now_us;
+	drain_step(context);
+	return 0;
+}
+
+static int on_kill_timer(sd_event_source *source, uint64_t now_us, void *context)
+{
+	(void)source;
+	(void)now_us;
+	kill_step(context);
+	return 0;
+}
+
+static int on_second_timer(sd_event_source *source, uint64_t now_us, void *context)
+{
+	struct supervisor *supervisor = context;
+	uint64_t now_ns = clock_now_ns();
+
+	(void)source;
+	(void)now_us;
+	if (supervisor->is_ready)
+		status_tell(supervisor);
+	if (supervisor->flush_ns <= now_ns)
+		supervisor->flush_ns = report_flush(supervisor->report, now_ns);
+	supervisor_arm(supervisor->second_timer, SECOND_US);
+	return 0;
+}
+
+/* A service manager with a watchdog judges for itself; without one a hung listener is replaced. */
+static int on_ping_timer(sd_event_source *source, uint64_t now_us, void *context)
+{
+	struct supervisor *supervisor = context;
+	uint64_t silent_us = (clock_now_ns() - supervisor->pong_ns) / 1000;
+
+	(void)source;
+	(void)now_us;
+	if (supervisor->current && !supervisor->watchdog_us && silent_us > PING_DEADLINE_US) {
+		log_error("listener %d does not answer, it is replaced",
+			  supervisor->current->listener_pid);
+		generation_kill_listener(supervisor->current);
+	} else if (supervisor->current) {
+		generation_ping(supervisor->current, ++supervisor->ping);
+	}
+	supervisor_arm(supervisor->ping_timer, supervisor->watchdog_us ?
+			supervisor->watchdog_us / 4 : PING_DEADLINE_US / 4);
+	return 0;
+}
+
+static int add_timer(struct supervisor *supervisor, sd_event_time_handler_t handler,
+		     struct sd_event_source **ret_timer)
+{
+	int result = sd_event_add_time_relative(supervisor->loop, ret_timer, CLOCK_MONOTONIC, 0,
+						1000, handler, supervisor);
+
+	return result < 0 ? result : sd_event_source_set_enabled(*ret_timer, SD_EVENT_OFF);
+}
+
+int loop_create(struct supervisor *supervisor)
+{
+	const int signals[] = { SIGCHLD, SIGHUP, SIGUSR1, SIGTERM, SIGINT };
+	const struct {
+		sd_event_time_handler_t handler;
+		struct sd_event_source **timer;
+	} timers[] = {
+		{ on_ring_timer, &supervisor->ring_timer },
+		{ on_start_timer, &supervisor->start_timer },
+		{ on_replace_timer, &supervisor->replace_timer },
+		{ on_drain_timer, &supervisor->drain_timer },
+		{ on_second_timer, &supervisor->second_timer },
+		{ on_ping_timer, &supervisor->ping_timer },
+		{ on_log_timer, &supervisor->log_timer },
+		{ on_kill_timer, &supervisor->kill_timer },
+	};
+	int result = sd_event_new(&supervisor->loop);
+
+	for (size_t i = 0; i < sizeof(signals) / sizeof(*signals) && result >= 0; i++)
+		result = sd_event_add_signal(supervisor->loop, NULL, signals[i], on_signal,
+					     supervisor);
+	for (size_t i = 0; i < sizeof(timers) / sizeof(*timers) && result >= 0; i++)
+		result = add_timer(supervisor, timers[i].handler, timers[i].timer);
+	if (result >= 0)
+		result = sd_event_add_post(supervisor->loop, NULL, settle, supervisor);
+	if (result < 0) {
+		log_errno(LOG_ERR, result, "event loop");
+		return result;
+	}
+	supervisor_arm(supervisor->second_timer, SECOND_US);
+	supervisor_arm(supervisor->ping_timer, SECOND_US);
+	return 0;
+}

@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: MIT */
+/* echod(8): from the command line to the supervisor. */
+#include <errno.h>
+#include <stdlib.h>
+#include <sysexits.h>
+
+#include "base/fd.h"
+#include "echod/configuration_file.h"
+#include "echod/handover.h"
+#include "echod/inetd.h"
+#include "echod/log.h"
+#include "echod/options.h"
+#include "echod/supervisor.h"
+
+/* connection_fd: for --inetd, else -1. Returns the exit status. */
+static int serve(const struct options *options, int connection_fd)
+{
+	struct configuration *configuration;
+	int fd = -1;
+	int result = configuration_file_load(options, -1, log_report, NULL, &configuration, &fd);
+
+	if (result < 0)
+		return result == -EBADMSG ? EX_CONFIG : EXIT_FAILURE;
+	log_set_level(configuration->log.level);
+	result = log_open(configuration->log.target, configuration->log.facility);
+	if (result < 0)
+		log_errno(LOG_WARNING, result, "log: the target cannot be opened");
+	if (!options->inetd) {
+		result = supervise(options, configuration, fd);
+	} else {
+		fd_close(fd);
+		result = inetd_serve(configuration, connection_fd);
+		configuration_free(configuration);
+	}
+	return result < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
+/* A program that takes over has its settings from the one before. */
+static int run(const struct options *options)
+{
+	int state_fd = handover_take();
+
+	if (state_fd < 0)
+		return serve(options, -1);
+	return supervise_again(options, state_fd) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
+static int serve_connection(const struct options *options)
+{
+	int fd = inetd_take_connection();
+
+	if (fd < 0) {
+		log_errno(LOG_ERR, fd, "--inetd: standard input is not a connection");
+		return EXIT_FAILURE;
+	}
+	/* Standard error may have been the peer: an error in the settings has to go elsewhere. */
+	log_open(LOG_TARGET_AUTO, LOG_DAEMON);
+	return serve(options, fd);
+}
+
+int main(int argc, char **argv)
+{
+	struct options options;
+	int status = options_parse(argc, argv, &options);
+
+	handover_remember_program(argv);
+	if (status == -EINVAL)
+		return OPTIONS_EXIT_USAGE;
+	if (status != 0)
+		return status < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+	if (options.mode != OPTIONS_RUN)
+		status = options_check(&options);
+	else if (options.inetd)
+		status = serve_connection(&options);
+	else
+		status = run(&options);
+	log_close();
+	options_release(&options);
+	return status;
+}

@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: MIT */
+/* SIGHUP: new settings are a new generation; the old one accepts no more when that is ready. */
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "echod/configuration_file.h"
+#include "echod/handover.h"
+#include "echod/log.h"
+#include "echod/service.h"
+#include "echod/supervisor_parts.h"
+
+void supervisor_reload(struct supervisor *supervisor)
+{
+	supervisor->reload_wanted = true;
+}
+
+static void reload_finished(struct supervisor *supervisor)
+{
+	supervisor->reload_running = false;
+	status_format(supervisor, supervisor->status, sizeof(supervisor->status));
+	service_ready(supervisor->status);
+}
+
+static bool sockets_name(const struct sockets *sockets, const char *text)
+{
+	for (size_t i = 0; i < sockets->count; i++)
+		if (!strcmp(sockets->items[i].text, text))
+			return true;
+	return false;
+}
+
+/* Closes gone; the path of a Unix socket goes too unless it is one of kept. */
+static void sockets_drop(struct sockets *gone, const struct sockets *kept)
+{
+	for (size_t i = 0; i < gone->count; i++)
+		if (gone->items[i].unix_path && !sockets_name(kept, gone->items[i].text))
+			unlink(gone->items[i].unix_path);
+	sockets_release(gone, false);
+}
+
+void reload_abandon(struct supervisor *supervisor)
+{
+	configuration_free(supervisor->next_configuration);
+	supervisor->next_configuration = NULL;
+	supervisor->next_configuration_fd = fd_close(supervisor->next_configuration_fd);
+	sockets_drop(&supervisor->next_sockets, &supervisor->sockets);
+	/* They are options of the sockets, which the generation in force uses too. */
+	sockets_apply_timeouts(&supervisor->sockets, supervisor->configuration);
+	reload_finished(supervisor);
+}
+
+static int reload_start(struct supervisor *supervisor)
+{
+	/* Passed sockets stay what they are, our own follow listen. */
+	const struct sockets *sockets = supervisor->sockets.passed ?
+		&supervisor->sockets : &supervisor->next_sockets;
+	int result = configuration_file_load(supervisor->options, supervisor->configuration_fd,
+					     log_report, NULL, &supervisor->next_configuration,
+					     &supervisor->next_configuration_fd);
+
+	if (result == 0 && !supervisor->sockets.passed)
+		result = sockets_bind(supervisor->next_configuration, &supervisor->sockets,
+				      &supervisor->next_sockets);
+	if (result == 0)
+		result = sockets_apply_timeouts(sockets, supervisor->next_configuration);
+	if (result == 0)
+		result = start_generation(supervisor, supervisor->next_configuration, sockets);
+	return result;
+}
+
+void reload_begin(struct supervisor *supervisor)
+{
+	if (supervisor_generations(supervisor) >= SUPERVISOR_GENERATIONS_MAX) {
+		if (!supervisor->reload_delay_said)
+			log_notice("reload: waits until one of %u generations has ended",
+				   supervisor_generations(supervisor));
+		supervisor->reload_delay_said = true;
+		return;
+	}
+	supervisor->reload_delay_said = false;
+	/* The new program reloads by itself; when it cannot be executed we go on. */
+	if (handover_is_due())
+		handover_execute(supervisor);
+	supervisor->reload_wanted = false;
+	supervisor->reload_running = true;
+	service_reloading();
+	log_info("reload: reading %s", supervisor->options->configuration_path);
+	if (reload_start(supervisor) < 0) {
+		log_error("reload: failed, the old settings stay in force");
+		reload_abandon(supervisor);
+	}
+}
+
+static void replace_sockets(struct supervisor *supervisor)
+{
+	struct sockets *old = &supervisor->sockets;
+	struct sockets *new = &supervisor->next_sockets;
+
+	for (size_t i = 0; i < old->count; i++)
+		if (!sockets_name(new, old->items[i].text))
+			log_info("no longer listening on %s", old->items[i].text);
+	for (size_t i = 0; i < new->count; i++)
+		if (!sockets_name(old, new->items[i].text))
+			log_info("listening on %s", new->items[i].text);
+	sockets_drop(old, new);
+	*old = *new;
+	*new = (struct sockets){ NULL };
+}
+
+void reload_commit(struct supervisor *supervisor)
+{
+	struct configuration *old = supervisor->configuration;
+	struct configuration *new = supervisor->next_configuration;
+	struct timespec now;
+
+	if (!supervisor->sockets.passed)
+		replace_sockets(supervisor);
+	supervisor->configuration = new;
+	supervisor->next_configuration = NULL;
+	fd_close(supervisor->configuration_fd);
+	supervisor->configuration_fd = fd_steal(&supervisor->next_configuration_fd);
+	clock_gettime(CLOCK_REALTIME, &now);
+	supervisor->reloaded_realtime_us =
+		(uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+
+	if (new->log.target != old->log.target || new->log.facility != old->log.facility)
+		log_open(new->log.target, new->log.facility);
+	log_set_level(new->log.level);
+	report_configure(supervisor->report, new);
+	if (strcmp(new->user, old->user))
+		log_warning("user: changed, counts from the next start");
+	configuration_free(old);
+	log_info("reload: new settings are in force");
+	reload_finished(supervisor);
+}

@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: MIT */
+/* New generations: at the start, for a reload, in place of one whose listener died. */
+#include <errno.h>
+#include <inttypes.h>
+#include <systemd/sd-event.h>
+
+#include "base/clock.h"
+#include "echod/log.h"
+#include "echod/service.h"
+#include "echod/supervisor_parts.h"
+
+int start_generation(struct supervisor *supervisor, const struct configuration *configuration,
+		     const struct sockets *sockets)
+{
+	struct generation_plan plan = {
+		.number = ++supervisor->generation_count,
+		.configuration = configuration,
+		.sockets = sockets,
+		.listener = &supervisor->listener,
+		.mode = MODE_LISTEN,
+		.foreign_live = supervisor_live(supervisor),
+	};
+	struct generation *generation;
+	int result = generation_start(supervisor->loop, &plan, &supervisor->hooks, &generation);
+
+	if (result < 0)
+		return result;
+	generation->next = supervisor->generations;
+	supervisor->generations = generation;
+	supervisor->starting = generation;
+	supervisor_arm(supervisor->start_timer, START_DEADLINE_US);
+	return 0;
+}
+
+static void announce(struct supervisor *supervisor)
+{
+	for (size_t i = 0; i < supervisor->sockets.count; i++)
+		log_info("listening on %s", supervisor->sockets.items[i].text);
+	supervisor->is_ready = true;
+	status_format(supervisor, supervisor->status, sizeof(supervisor->status));
+	service_ready(supervisor->status);
+}
+
+void start_on_ready(struct supervisor *supervisor)
+{
+	struct generation *generation = supervisor->starting;
+
+	supervisor->starting = NULL;
+	supervisor->current = generation;
+	supervisor->pong_ns = clock_now_ns();
+	supervisor_disarm(supervisor->start_timer);
+	if (supervisor->drain != DRAIN_NONE) {
+		generation_stop(generation);
+		return;
+	}
+	for (struct generation *i = generation->next; i; i = i->next)
+		if (i->state != GENERATION_DRAINING)
+			generation_stop(i);
+	if (supervisor->next_configuration)
+		reload_commit(supervisor);
+	if (!supervisor->is_ready)
+		announce(supervisor);
+	log_debug("generation %" PRIu64 " serves, listener %d", generation->number,
+		  generation->listener_pid);
+}
+
+void start_abandon(struct supervisor *supervisor)
+{
+	struct generation *generation = supervisor->starting;
+
+	if (!generation)
+		return;
+	supervisor->starting = NULL;
+	supervisor_disarm(supervisor->start_timer);
+	generation_kill_listener(generation);
+	if (!supervisor->is_ready) {
+		log_error("the listener did not start");
+		sd_event_exit(supervisor->loop, -EPROTO);
+		return;
+	}
+	if (supervisor->next_configuration) {
+		log_error("reload: the new listener did not start, the old settings stay in force");
+		reload_abandon(supervisor);
+	}
+	if (!supervisor->current)
+		start_schedule_replacement(supervisor, 0);
+}
+
+void start_replacement(struct supervisor *supervisor)
+{
+	int result;
+
+	supervisor->replacement_due = false;
+	if (supervisor->current || supervisor->starting || supervisor->drain != DRAIN_NONE)
+		return;
+	result = start_generation(supervisor, supervisor->configuration, &supervisor->sockets);
+	if (result < 0)
+		start_schedule_replacement(supervisor, 0);
+}
+
+void start_schedule_replacement(struct supervisor *supervisor, uint64_t lived_ms)
+{
+	uint32_t delay_ms;
+
+	if (supervisor->drain != DRAIN_NONE || supervisor->starting ||
+	    supervisor->replacement_due)
+		return;
+	delay_ms = backoff_next_ms(&supervisor->backoff, lived_ms);
+	if (delay_ms)
+		log_notice("a new listener is started in %" PRIu32 " ms", delay_ms);
+	supervisor->replacement_due = true;
+	supervisor_arm(supervisor->replace_timer, (uint64_t)delay_ms * 1000);
+}
