@@ -196,22 +196,26 @@ static void report_connection(struct report *report, const struct event *event,
 {
 	struct report_window *window = &report->lines;
 	uint64_t most = report->max_per_second == 0 ? UINT64_MAX : report->max_per_second;
+	int priority = report_line_priority(event);
 	struct report_line line;
 
 	if (event->type == EVENT_OPENED && report->connections != LOG_CONNECTIONS_ALL)
 		return;
-	if (report_line_fill(&line, event, unix_path) < 0 || line.priority > log_level())
+	if (report->connections == LOG_CONNECTIONS_NONE && priority > LOG_WARNING)
 		return;
-	if (report->connections == LOG_CONNECTIONS_NONE && line.priority > LOG_WARNING)
+	if (priority > log_level())
 		return;
-	if (line.priority <= LOG_ERR) {
+	if (priority <= LOG_ERR) {
 		window = &report->crashes;
 		most = CRASH_LINES;
 	}
-	if (report_window_admit(window, now_ns, most))
-		write_line(&line);
-	else
+	/* formatting costs more than all the rest: only for what is written */
+	if (!report_window_admit(window, now_ns, most)) {
 		report->suppressed++;
+		return;
+	}
+	report_line_fill(&line, event, unix_path);
+	write_line(&line);
 }
 
 void report_event_at(struct report *report, const struct event *event, const char *unix_path,
@@ -223,7 +227,8 @@ void report_event_at(struct report *report, const struct event *event, const cha
 				event->count, now_ns);
 	else if (event->type == EVENT_LIMIT)
 		report_repeated(report, &report->limit_reached, event->count != 0, 1, now_ns);
-	else
+	else if (event->type == EVENT_OPENED || event->type == EVENT_CLOSED ||
+		 event->type == EVENT_REFUSED)
 		report_connection(report, event, unix_path, now_ns);
 }
 

@@ -2,7 +2,6 @@
 /* Every number here may come from a hostile worker: printed, compared, never an index unchecked. */
 #include "echod/report_line.h"
 
-#include <errno.h>
 #include <inttypes.h>
 #include <limits.h>
 #include <netinet/in.h>
@@ -116,10 +115,12 @@ static void add_signal(struct report_line *line, int status)
 		report_line_add(line, "cause", "forbidden system call");
 }
 
-static int closed_priority(const struct event *event)
+int report_line_priority(const struct event *event)
 {
 	bool is_empty = event->bytes_in == 0 && event->bytes_out == 0;
 
+	if (event->type != EVENT_CLOSED)
+		return LOG_INFO;
 	if (event->reason == END_CRASHED)
 		return LOG_ERR;
 	if (event->reason == END_ERROR || event->reason >= END_COUNT || WIFSIGNALED(event->status))
@@ -136,7 +137,6 @@ static void fill_closed(struct report_line *line, const struct event *event)
 	if (event->end_ns > event->start_ns)
 		duration_ns = event->end_ns - event->start_ns;
 	line->word = "closed";
-	line->priority = closed_priority(event);
 	report_line_add(line, "worker", "%" PRId32, event->pid);
 	report_line_add(line, "bytes-in", "%" PRIu64, event->bytes_in);
 	report_line_add(line, "bytes-out", "%" PRIu64, event->bytes_out);
@@ -155,13 +155,10 @@ static void fill_closed(struct report_line *line, const struct event *event)
 	report_line_add(line, "retransmits", "%" PRIu32, event->retransmits);
 }
 
-int report_line_fill(struct report_line *line, const struct event *event, const char *unix_path)
+void report_line_fill(struct report_line *line, const struct event *event, const char *unix_path)
 {
-	if (event->type != EVENT_OPENED && event->type != EVENT_CLOSED &&
-	    event->type != EVENT_REFUSED)
-		return -EINVAL;
 	line->count = 0;
-	line->priority = LOG_INFO;
+	line->priority = report_line_priority(event);
 	add_endpoints(line, event, unix_path);
 	if (event->type == EVENT_CLOSED) {
 		fill_closed(line, event);
@@ -173,5 +170,4 @@ int report_line_fill(struct report_line *line, const struct event *event, const 
 		report_line_add(line, "reason", "%s", event->reason < REFUSE_COUNT ?
 				refuse_names[event->reason] : "unknown");
 	}
-	return 0;
 }

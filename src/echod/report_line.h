@@ -22,13 +22,17 @@ struct report_line {
 };
 
 /*
- * Fills line from EVENT_OPENED, EVENT_CLOSED or EVENT_REFUSED. unix_path: of the listening
- * socket, NULL unless a Unix one. Returns 0, -EINVAL for another event.
- *
- * Priorities: closed is info; debug when no byte was carried and the peer ended it (a health
- * check); warning for end=error and a worker ended by a signal; error for a crash.
+ * The priority that the event's line has: info; debug when no byte was carried and the peer
+ * ended it (a health check); warning for end=error and a worker ended by a signal; error for a
+ * crash.
  */
-int report_line_fill(struct report_line *line, const struct event *event, const char *unix_path);
+int report_line_priority(const struct event *event);
+
+/*
+ * Fills line from EVENT_OPENED, EVENT_CLOSED or EVENT_REFUSED. unix_path: of the listening
+ * socket, NULL unless a Unix one.
+ */
+void report_line_fill(struct report_line *line, const struct event *event, const char *unix_path);
 
 /* Appends one field; value is copied and cut to REPORT_VALUE_MAX. */
 void report_line_add(struct report_line *line, const char *name, const char *format, ...)
