@@ -3,6 +3,7 @@
 #include "echoctl/command.h"
 
 extern const struct command command_check;
+extern const struct command command_idle;
 extern const struct command command_load;
 extern const struct command command_ping;
 extern const struct command command_send;
@@ -12,5 +13,6 @@ const struct command *const commands[] = {
 	&command_ping,
 	&command_check,
 	&command_load,
+	&command_idle,
 	NULL,
 };

@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: MIT
+"""Servers that behave and servers that do not, as peers for echoctl."""
+import contextlib
+import json
+import select
+import socket
+import struct
+import threading
+
+from harness_clients import read_exactly
+
+CHUNK = 1 << 16
+
+
+class Peer:
+    """Listens on loopback (or a Unix socket) and runs handle(connection) in a thread for each connection."""
+
+    def __init__(self, handle, path=None):
+        self.handle = handle
+        self.connections = 0
+        self.done = threading.Event()
+        if path:
+            self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            self.listener.bind(path)
+            self.listener.listen()
+            self.address = "unix:" + path
+        else:
+            self.listener = socket.create_server(("127.0.0.1", 0), backlog=128)
+            self.address = "127.0.0.1:%d" % self.listener.getsockname()[1]
+        self.thread = threading.Thread(target=self._accept, daemon=True)
+
+    def _accept(self):
+        while True:
+            try:
+                connection, _ = self.listener.accept()
+            except OSError:
+                return
+            self.connections += 1
+            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+
+    def _serve(self, connection):
+        # What a peer that went away causes is not what is tested.
+        with connection, contextlib.suppress(OSError):
+            self.handle(connection)
+
+    def __enter__(self):
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.done.set()
+        self.listener.shutdown(socket.SHUT_RDWR)
+        self.listener.close()
+        self.thread.join()
+
+    def hold(self, _connection):
+        """For handlers: keeps a connection until the test is over."""
+        self.done.wait()
+
+
+def echo(connection):
+    """RFC 862."""
+    while data := connection.recv(CHUNK):
+        connection.sendall(data)
+
+
+def echo_bytewise(connection):
+    """Correct, but in the smallest segments."""
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    while data := connection.recv(CHUNK):
+        for byte in data:
+            connection.sendall(bytes([byte]))
+
+
+def swallow(connection):
+    """Reads everything, answers nothing."""
+    while connection.recv(CHUNK):
+        pass
+
+
+def by_message(size, answer):
+    """A handler that answers each message of this size with answer(number, message)."""
+    def handle(connection):
+        number = 0
+        while len(message := read_exactly(connection, size)) == size:
+            number += 1
+            reply = answer(number, message)
+            if reply is None:
+                return
+            connection.sendall(reply)
+    return handle
+
+
+def flip(message, offset):
+    """The message with one bit changed."""
+    changed = bytearray(message)
+    changed[offset] ^= 0x40
+    return bytes(changed)
+
+
+def reset(connection):
+    """Closes with RST."""
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    connection.close()
+
+
+def forget(silence_s, how):
+    """
+    An echo that ends a connection which was silent for that long: at once by "fin" or "reset",
+    or, when it is used again, by "late reset" or as a "black hole".
+    """
+    def handle(connection):
+        forgotten = False
+        while True:
+            if not forgotten and not select.select([connection], [], [], silence_s)[0]:
+                if how == "fin":
+                    return
+                if how == "reset":
+                    reset(connection)
+                    return
+                forgotten = True
+            data = connection.recv(CHUNK)
+            if not data:
+                return
+            if forgotten and how == "late reset":
+                reset(connection)
+                return
+            if not forgotten:
+                connection.sendall(data)
+    return handle
+
+
+def events(result, name=None):
+    """The JSON lines that echoctl wrote, those of one event only if a name is given."""
+    def refuse(constant):
+        raise ValueError(f"{constant} is not JSON")
+    lines = [json.loads(line, parse_constant=refuse) for line in result.stdout.splitlines()]
+    for line in lines:
+        assert next(iter(line)) == "event", line
+    return [line for line in lines if name in (None, line["event"])]

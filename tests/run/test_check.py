@@ -1,0 +1,149 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: MIT
+"""echoctl check: what a monitoring system sees: one line, performance data, four codes."""
+import re
+import socket
+
+from harness import Echod, case, main, read_exactly, read_to_end, run_echoctl
+from harness_peers import Peer, by_message, echo, events, flip, reset, swallow
+
+OK, WARNING, CRITICAL, UNKNOWN = range(4)
+
+
+def check(*arguments):
+    """Exit status and the one line."""
+    result = run_echoctl("check", *arguments)
+    text = result.stdout.decode()
+    assert text.count("\n") == 1 and text.endswith("\n"), result
+    return result.returncode, text[:-1]
+
+
+def unused_address():
+    """Where nobody listens."""
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        return "127.0.0.1:%d" % unused.getsockname()[1]
+
+
+@case("OK with performance data, by -H and -p or by ADDRESS")
+def test_ok():
+    with Peer(echo) as peer:
+        host, port = peer.address.split(":")
+        number = r"\d+\.\d{6}"
+        for target in (["-H", host, "-p", port], [peer.address], ["-H", peer.address],
+                       [host, "-p", port]):
+            code, text = check(*target)
+            assert code == OK, text
+            assert re.fullmatch(rf"ECHO OK - 64 bytes verified in {number} s"
+                                rf"\|time={number}s;;;0;10\.000 size=64B;;;0", text), text
+
+
+@case("thresholds are ranges, and stand in the performance data")
+def test_thresholds():
+    with Peer(echo) as peer:
+        for options, wanted in (
+                (["-w", "20", "-c", "30"], OK),
+                (["-w", "20:", "-c", "30"], WARNING),
+                (["-w", "@0:20", "-c", "~:30"], WARNING),
+                (["-w", "20", "-c", "@~:20"], CRITICAL),
+                (["-w", "0:0", "-c", "20:30"], CRITICAL),
+                (["-c", "25:"], CRITICAL),
+                (["-w", "25:"], WARNING)):
+            code, text = check(*options, "-t", "20", peer.address)
+            given = dict(zip(options[::2], options[1::2]))
+            assert code == wanted, (options, text)
+            assert text.startswith("ECHO " + ("OK", "WARNING", "CRITICAL")[wanted]), text
+            assert f"s;{given.get('-w', '')};{given.get('-c', '')};0;20.000 " in text, text
+
+
+@case("a large message")
+def test_size():
+    with Peer(echo) as peer:
+        code, text = check("-s", "2M", peer.address)
+        assert code == OK and " 2097152 bytes verified" in text, text
+
+
+@case("--halfclose wants the echo and the FIN behind it")
+def test_half_close():
+    def keep_open(connection):
+        connection.sendall(read_to_end(connection))
+        peer.done.wait()
+
+    def drop_at_end(connection):
+        read_to_end(connection)
+
+    with Peer(echo) as peer:
+        code, text = check("--halfclose", peer.address)
+        assert code == OK and "half-close passed" in text, text
+    with Peer(keep_open) as peer:
+        code, text = check("--halfclose", "-t", "0.5", peer.address)
+        assert code == CRITICAL and "eof: no answer in time after 64 of 64" in text, text
+    with Peer(drop_at_end) as peer:
+        code, text = check("--halfclose", peer.address)
+        assert code == CRITICAL and "after 0 of 64 bytes" in text, text
+        assert "|" not in text, text
+
+
+@case("CRITICAL, with the phase: refused, black hole, closed, reset, changed, too much")
+def test_critical():
+    def close_early(connection):
+        connection.sendall(read_exactly(connection, 64)[:10])
+
+    def answer_with_reset(connection):
+        read_exactly(connection, 64)
+        reset(connection)
+
+    code, text = check(unused_address())
+    assert code == CRITICAL and "connect: Connection refused" in text, text
+    for handle, wanted in (
+            (swallow, "echo: no answer in time after 0 of 64 bytes"),
+            (close_early, "echo: the peer closed the connection after 10 of 64 bytes"),
+            (answer_with_reset, "echo: Connection reset by peer after 0 of 64 bytes"),
+            (by_message(64, lambda _, data: flip(data, 33)),
+             "echo: other bytes came back than were sent after 33 of 64 bytes"),
+            (by_message(64, lambda _, data: data + data),
+             "other bytes came back than were sent after 64 of 64 bytes")):
+        with Peer(handle) as peer:
+            code, text = check("-t", "1", peer.address)
+            assert code == CRITICAL, text
+            assert text.startswith(f"ECHO CRITICAL - {peer.address}: "), text
+            assert text.endswith(wanted), (text, wanted)
+
+
+@case("a name that does not resolve is CRITICAL")
+def test_resolve():
+    code, text = check("-H", "nowhere.invalid")
+    assert code == CRITICAL and "nowhere.invalid: resolve: " in text, text
+
+
+@case("wrong usage is UNKNOWN")
+def test_usage():
+    for arguments in ([], ["-w", "x", "h"], ["-c", "2:1", "h"], ["-t", "0", "h"], ["-t", "-1", "h"],
+                      ["-p", "0", "h"], ["-p", "65536", "h"], ["--nonsense", "h"], ["a", "b"],
+                      ["-H", "a", "b"], ["-H", "[::1"], ["-s", "17M", "h"]):
+        code, text = check(*arguments)
+        assert code == UNKNOWN and text.startswith("ECHO UNKNOWN - "), (arguments, text)
+
+
+@case("--json")
+def test_json():
+    with Peer(echo) as peer:
+        result = run_echoctl("check", "--json", peer.address)
+        event, = events(result)
+        assert result.returncode == OK
+        assert event["state"] == "OK" and event["code"] == 0 and event["time_ns"] > 0, event
+    result = run_echoctl("check", "--json", unused_address())
+    event, = events(result)
+    assert result.returncode == CRITICAL and event["state"] == "CRITICAL", event
+    assert "time_ns" not in event
+
+
+@case("echod, with the half-close")
+def test_echod():
+    with Echod() as echod:
+        code, text = check("-H", "127.0.0.1", "-p", str(echod.port), "--halfclose", "-s", "1M",
+                           "-t", "20")
+        assert code == OK, text
+
+
+main()

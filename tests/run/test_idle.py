@@ -1,0 +1,114 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: MIT
+"""echoctl idle: finds how long a silent connection lives, and how it dies."""
+import signal
+import subprocess
+
+from harness import DEADLINE_S, Echod, case, main, program, run_echoctl
+from harness_peers import Peer, echo, events, forget, swallow
+
+SECOND = 1_000_000_000
+
+
+def idle(*arguments):
+    """Runs it with --json; the result, its probes and its verdict."""
+    result = run_echoctl("--json", "idle", *arguments)
+    return result, events(result, "idle_probe"), events(result, "idle_verdict")[-1]
+
+
+@case("a path that forgets nothing survives")
+def test_survives():
+    with Peer(echo) as peer:
+        result, probes, verdict = idle("--min", "50ms", "--max", "400ms", "--parallel", "2",
+                                       "--timeout", "20s", peer.address)
+        assert result.returncode == 0, result
+        assert verdict["survives_ns"] >= 400_000_000 and "dies_ns" not in verdict, verdict
+        assert verdict["how"] is None and verdict["complete"], verdict
+        planned = [50, 75, 100, 150, 200, 300, 400]
+        assert len(probes) == len(planned), probes
+        for probe, silence in zip(sorted(probes, key=lambda p: p["silence_ns"]), planned):
+            assert probe["result"] == "alive" and probe["silence_ns"] >= silence * 1_000_000, probe
+
+
+@case("how it dies: by FIN or RST while silent, by RST or in a black hole when used again")
+def test_how():
+    for how, wanted, seen in (("fin", "fin", True), ("reset", "reset", True),
+                              ("late reset", "reset", False), ("black hole", "black hole", False)):
+        with Peer(forget(1.0, how)) as peer:
+            result, _, verdict = idle("--min", "100ms", "--max", "10s", "--parallel", "4",
+                                      "--timeout", "1s", "--precision", "50", peer.address)
+            assert result.returncode == 1, (how, result)
+            assert verdict["how"] == wanted and verdict["seen_while_silent"] == seen, (how, verdict)
+            # The server forgets after a second; a busy machine makes us ask a little later.
+            assert verdict["survives_ns"] < 1.5 * SECOND, (how, verdict)
+            assert verdict["dies_ns"] >= 0.99 * SECOND, (how, verdict)
+
+
+@case("bisection narrows the bounds")
+def test_bisection():
+    with Peer(forget(0.85, "late reset")) as peer:
+        result, probes, verdict = idle("--min", "100ms", "--max", "2s", "--parallel", "1",
+                                       "--precision", "60", "--timeout", "5s", peer.address)
+        assert result.returncode == 1, result
+        # 0.8 s lived and 1.6 s did not, or the machine was slow: in any case the bounds are close.
+        assert verdict["dies_ns"] - verdict["survives_ns"] <= 0.6 * verdict["dies_ns"], verdict
+        assert any(probe["result"] == "dead" for probe in probes)
+
+
+@case("text: a line for each silence, the verdict last")
+def test_text():
+    with Peer(forget(0.5, "fin")) as peer:
+        result = run_echoctl("idle", "--min", "50ms", "--max", "20s", "--parallel", "1",
+                             peer.address)
+        lines = result.stdout.decode().splitlines()
+        assert result.returncode == 1, result
+        assert any(line.endswith(" s silent: dead (fin)") for line in lines), lines
+        assert lines[-1].startswith(f"{peer.address}: between 0."), lines
+        assert lines[-1].endswith(" silent seconds kill it: fin"), lines
+    with Peer(echo) as peer:
+        result = run_echoctl("idle", "--min", "50ms", "--max", "50ms", peer.address)
+        assert result.stdout.decode().splitlines()[-1].startswith(
+            f"{peer.address}: path survives at least 0."), result
+
+
+@case("no echo before any silence: said, exit 1")
+def test_no_echo():
+    with Peer(swallow) as peer:
+        result = run_echoctl("idle", "--max", "2s", "--timeout", "200ms", peer.address)
+        assert result.returncode == 1, result
+        assert b"before any silence: no answer in time" in result.stderr, result
+
+
+@case("SIGINT prints what is known so far")
+def test_interrupt():
+    with Peer(echo) as peer:
+        with subprocess.Popen([program("echoctl"), "idle", "--min", "50ms", "--max", "1h",
+                               "--parallel", "1", peer.address],
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+            assert b"alive" in process.stdout.readline()
+            process.send_signal(signal.SIGINT)
+            out, err = process.communicate(timeout=DEADLINE_S)
+            assert process.returncode == 1, (process.returncode, err)
+            assert b"path survives at least 0." in out, out
+
+
+@case("nobody listens: exit 2; wrong usage: exit 3")
+def test_usage():
+    assert run_echoctl("idle", "127.0.0.1:1").returncode == 2
+    for arguments in (["--min", "1ms", "h"], ["--max", "8d", "h"], ["--parallel", "17", "h"], [],
+                      ["--min", "2s", "--max", "1s", "h"], ["--precision", "0", "h"]):
+        result = run_echoctl("idle", *arguments)
+        assert result.returncode == 3, (arguments, result)
+
+
+@case("echod's idle timeout is found")
+def test_echod():
+    with Echod({"timeouts": {"idle": "1s"}}) as echod:
+        result, _, verdict = idle("--min", "100ms", "--max", "20s", "--timeout", "20s",
+                                  f"127.0.0.1:{echod.port}")
+        assert result.returncode == 1, result
+        assert verdict["seen_while_silent"] and verdict["how"] == "fin", verdict
+        assert 0.9 * SECOND <= verdict["dies_ns"], verdict
+
+
+main()

@@ -1,0 +1,188 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: MIT
+"""echoctl load: every byte verified, counts exact, errors by phase, bounded in time."""
+import os
+import re
+import signal
+import subprocess
+import threading
+
+from harness import DEADLINE_S, Echod, case, main, program, run_echoctl, wait_until
+from harness_peers import Peer, by_message, echo, events, flip, swallow
+
+NO_ERRORS = {"connect": 0, "send": 0, "echo": 0, "verify": 0, "eof": 0}
+
+
+def load(*arguments):
+    """Runs it with --json; the result and its summary."""
+    result = run_echoctl("--json", "load", *arguments)
+    return result, events(result, "load_summary")[-1]
+
+
+@case("a count of messages is kept exactly, over several processes")
+def test_count():
+    with Peer(echo) as peer:
+        result, summary = load("-n", "1001", "-c", "7", "--processes", "3", peer.address)
+        assert result.returncode == 0, result
+        assert summary["messages"] == 1001 and summary["verified_bytes"] == 64 * 1001, summary
+        assert summary["connections_made"] == 7 and summary["processes"] == 3, summary
+        assert summary["errors"] == NO_ERRORS
+        assert summary["rtt"]["count"] == 1001
+        assert 0 < summary["rtt"]["min_ns"] <= summary["rtt"]["p50_ns"] <= summary["rtt"]["max_ns"]
+        assert peer.connections == 8, "one to find the address, seven for the load"
+
+
+@case("large messages, which no buffer holds")
+def test_large():
+    with Peer(echo) as peer:
+        result, summary = load("-n", "12", "-c", "3", "-s", "4M", "--timeout", "60s", peer.address)
+        assert result.returncode == 0, result
+        assert summary["messages"] == 12 and summary["verified_bytes"] == 12 << 22, summary
+
+
+@case("a duration ends it")
+def test_duration():
+    with Peer(echo) as peer:
+        result, summary = load("-d", "500ms", "-c", "2", "--timeout", "20s", peer.address)
+        assert result.returncode == 0, result
+        assert summary["duration_ns"] >= 500_000_000 and summary["messages"] > 0, summary
+
+
+@case("a fixed rate: latency from when a message was due, and the raw one")
+def test_rate():
+    lock = threading.Lock()
+    stalled = []
+
+    def stall_once(_number, data):
+        with lock:
+            if len(stalled) == 50:
+                # Nothing is answered meanwhile: the messages behind it are due all the same.
+                peer.done.wait(0.4)
+            stalled.append(1)
+        return data
+
+    with Peer(by_message(64, stall_once)) as peer:
+        result, summary = load("-n", "200", "-c", "1", "--rate", "200", peer.address)
+        assert result.returncode == 0, result
+        assert summary["messages"] == 200, summary
+        assert summary["duration_ns"] >= 199 * 5_000_000, summary
+        raw, due = summary["rtt"], summary["latency_from_due"]
+        assert raw["count"] == due["count"] == 200
+        # One message met the stall; some eighty were due while it lasted.
+        assert raw["max_ns"] >= 400_000_000
+        assert due["p90_ns"] >= 200_000_000, due
+        assert due["mean_ns"] > raw["mean_ns"] + 30_000_000, (raw, due)
+
+
+@case("--reconnect: a connection for each message, with half-close")
+def test_reconnect():
+    ends = []
+
+    def count_ends(connection):
+        echo(connection)
+        ends.append(1)
+
+    with Peer(count_ends) as peer:
+        result, summary = load("--reconnect", "-n", "40", "-c", "4", peer.address)
+        assert result.returncode == 0, result
+        assert summary["messages"] == 40 and summary["connections_made"] == 40, summary
+        assert summary["connect"]["count"] == 40
+        wait_until(lambda: len(ends) == 41, "41 clean ends")
+
+
+@case("errors are counted in their phase and make it fail")
+def test_errors():
+    def close_after_three(number, data):
+        return data if number < 3 else None
+
+    def never_close(connection):
+        echo(connection)
+        peer.done.wait()
+
+    for handle, phase, options in (
+            (by_message(64, lambda number, data: flip(data, 63) if number == 2 else data),
+             "verify", []),
+            (by_message(64, lambda _, data: data + b"!"), "verify", []),
+            (by_message(64, close_after_three), "echo", []),
+            (swallow, "echo", ["--timeout", "200ms"]),
+            (never_close, "eof", ["--timeout", "200ms", "--reconnect"])):
+        with Peer(handle) as peer:
+            result, summary = load("-n", "5", "-c", "1", *options, peer.address)
+            assert result.returncode == 1, (phase, result)
+            assert summary["errors"][phase] > 0, (phase, summary)
+            assert sum(summary["errors"].values()) == summary["errors"][phase], summary
+
+
+@case("a peer that does not read")
+def test_not_reading():
+    with Peer(None) as peer:
+        peer.handle = peer.hold
+        result, summary = load("-n", "1", "-c", "1", "-s", "16M", "--timeout", "300ms",
+                               peer.address)
+        assert result.returncode == 1, result
+        assert summary["errors"]["send"] == 1 and summary["messages"] == 0, summary
+
+
+@case("text: rates, errors, percentiles, a histogram")
+def test_text():
+    with Peer(echo) as peer:
+        result = run_echoctl("load", "-n", "500", "-c", "4", "--timeout", "20s", peer.address,
+                             env=dict(os.environ, LC_ALL="C"))
+        text = result.stdout.decode()
+        assert result.returncode == 0, result
+        assert f"--- {peer.address} load statistics ---\n4 connections, 64 bytes a message, " \
+            "closed loop\n500 echoes verified in " in text, text
+        assert "\nno errors\n" in text and " p99.99 " in text, text
+        rows = re.findall(r"^ *[\d.]+ [mun]?s - [\d.]+ [mun]?s +(\d+) +([\d.]+)%  [#.]*$", text, re.M)
+        assert sum(int(count) for count, _ in rows) == 500, text
+        assert abs(sum(float(share) for _, share in rows) - 100) < 0.2, text
+        assert result.stderr == b"", "no live line without a terminal"
+        result = run_echoctl("load", "-n", "10", peer.address,
+                             env=dict(os.environ, LC_ALL="C.UTF-8"))
+        assert "%  █" in result.stdout.decode(), result
+
+
+@case("SIGINT prints the summary")
+def test_interrupt():
+    with Peer(echo) as peer:
+        with subprocess.Popen([program("echoctl"), "load", "-d", "60s", "--progress", peer.address],
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+            line = process.stderr.readline().decode()
+            assert re.search(r"^ +1 s  8 open  \d+ echoes/s  .* 0 errors$", line), line
+            process.send_signal(signal.SIGINT)
+            out, err = process.communicate(timeout=DEADLINE_S)
+            assert process.returncode == 0, (process.returncode, err)
+            assert b"echoes verified" in out, out
+
+
+@case("live lines as JSON")
+def test_progress():
+    with Peer(echo) as peer:
+        result = run_echoctl("--json", "load", "-d", "2500ms", "--progress", peer.address)
+        lines = events(result, "load_progress")
+        assert len(lines) >= 1 and lines[0]["messages"] > 0, result.stdout
+        assert lines[0]["p99_ns"] >= lines[0]["p50_ns"] > 0
+
+
+@case("nobody listens: exit 2; wrong usage: exit 3")
+def test_usage():
+    assert run_echoctl("load", "127.0.0.1:1").returncode == 2
+    for arguments in (["-c", "0", "h"], ["--rate", "0", "h"], ["-d", "0", "h"], ["-s", "0", "h"],
+                      ["--processes", "17", "h"], [], ["-n", "-1", "h"]):
+        result = run_echoctl("load", *arguments)
+        assert result.returncode == 3, (arguments, result)
+
+
+@case("echod under load, both ways")
+def test_echod():
+    with Echod() as echod:
+        address = f"127.0.0.1:{echod.port}"
+        result, summary = load("-n", "5000", "-c", "64", "--timeout", "20s", address)
+        assert result.returncode == 0, result
+        assert summary["messages"] == 5000, summary
+        result, summary = load("--reconnect", "-n", "500", "-c", "16", "--timeout", "20s", address)
+        assert result.returncode == 0, result
+        assert summary["messages"] == 500, summary
+
+
+main()

@@ -1,0 +1,270 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: MIT
+"""echoctl ping: the schedule, what becomes of each probe, statistics, exit status."""
+import re
+import signal
+import socket
+import subprocess
+
+from harness import (DEADLINE_S, Echod, case, main, program, read_exactly, run_echoctl,
+                     temporary_directory, wait_until)
+from harness_peers import (Peer, by_message, echo, echo_bytewise, events, flip, swallow)
+
+COUNTS = ("sent", "ok", "lost", "corrupt", "late", "unsent", "waiting")
+
+
+def ping(*arguments):
+    """
+    Runs it with --json, patient unless told otherwise. Returns the result, the probes and the
+    final summary.
+    """
+    result = run_echoctl("--json", "ping", "-W", "20s", *arguments)
+    summary = events(result, "ping_summary")[-1]
+    assert summary["final"]
+    return result, events(result, "ping_probe"), summary
+
+
+def counts(summary):
+    """What is not zero."""
+    return {key: summary[key] for key in COUNTS if summary[key]}
+
+
+@case("a line for each probe, then the statistics")
+def test_text():
+    with Peer(echo) as peer:
+        result = run_echoctl("ping", "-c", "3", "-i", "10ms", "-s", "100", "-W", "20s",
+                             peer.address)
+        assert result.returncode == 0, result
+        number = r"\d+\.\d{3}"
+        wanted = "".join(rf"100 bytes from {peer.address}: seq={seq} time={number} ms\n"
+                         for seq in (1, 2, 3))
+        wanted += (rf"\n--- {peer.address} echo statistics ---\n"
+                   rf"3 sent, 3 ok, 0 lost, 0 corrupt, 0 late in {number} s\n"
+                   rf"rtt min/avg/max/mdev {number}/{number}/{number}/{number} ms\n"
+                   rf"rtt p50/p90/p99/p99\.9 {number}/{number}/{number}/{number} ms\n"
+                   rf"jitter {number} ms\n")
+        assert re.fullmatch(wanted, result.stdout.decode()), result.stdout.decode()
+        assert result.stderr == b""
+
+
+@case("probes are sent on time though no answer comes")
+def test_schedule():
+    def hold_back(connection):
+        connection.sendall(read_exactly(connection, 5 * 64))
+        echo(connection)
+    with Peer(hold_back) as peer:
+        result, probes, summary = ping("-c", "5", "-i", "20ms", peer.address)
+        assert result.returncode == 0, result
+        assert counts(summary) == {"sent": 5, "ok": 5}
+        times = [probe["rtt_ns"] for probe in probes]
+        assert times == sorted(times, reverse=True), times
+        assert summary["rtt"]["count"] == 5 and summary["rtt"]["max_ns"] == times[0]
+
+
+@case("a stream cut into single bytes is put together")
+def test_segments():
+    with Peer(echo_bytewise) as peer:
+        result, _, summary = ping("-c", "5", "-i", "5ms", "-s", "300", peer.address)
+        assert result.returncode == 0, result
+        assert counts(summary) == {"sent": 5, "ok": 5}
+
+
+@case("every size from one byte")
+def test_sizes():
+    with Peer(echo) as peer:
+        for size in ("1", "7", "16", "17", "64K", "1M"):
+            result, _, summary = ping("-c", "2", "-i", "5ms", "-s", size, peer.address)
+            assert result.returncode == 0, (size, result)
+            assert counts(summary) == {"sent": 2, "ok": 2}, size
+
+
+@case("a late answer is told from a lost one")
+def test_late():
+    def one_behind(connection):
+        connection.sendall(read_exactly(connection, 2 * 64))
+        echo(connection)
+    with Peer(one_behind) as peer:
+        result, probes, summary = ping("-c", "2", "-i", "900ms", "-W", "400ms", peer.address)
+        assert result.returncode == 1, result
+        assert summary["late"] >= 1 and summary["late"] + summary["ok"] == 2, summary
+        assert [probes[0]["result"], probes[1]["result"]] == ["overdue", "late"], probes
+        assert summary["rtt"]["count"] == 2 and summary["rtt"]["max_ns"] >= 400_000_000
+
+
+@case("a changed byte is named by its offset")
+def test_corrupt():
+    handle = by_message(64, lambda number, data: flip(data, 40) if number == 2 else data)
+    with Peer(handle) as peer:
+        result, probes, summary = ping("-c", "3", "-i", "5ms", peer.address)
+        assert result.returncode == 1, result
+        assert counts(summary) == {"sent": 3, "ok": 2, "corrupt": 1}
+        assert probes[1] == {"event": "ping_probe", "seq": 2, "result": "corrupt",
+                             "offset_bytes": 40}
+
+
+@case("a swallowed probe is lost, the one behind it is not")
+def test_lost():
+    handle = by_message(64, lambda number, data: b"" if number == 2 else data)
+    with Peer(handle) as peer:
+        result, probes, summary = ping("-c", "3", "-i", "5ms", peer.address)
+        assert result.returncode == 1, result
+        assert counts(summary) == {"sent": 3, "ok": 2, "lost": 1}
+        assert [(probe["seq"], probe["result"]) for probe in probes] == \
+            [(1, "ok"), (2, "lost"), (3, "ok")]
+
+
+@case("a black hole: everything is lost, in bounded time")
+def test_black_hole():
+    with Peer(swallow) as peer:
+        result, probes, summary = ping("-c", "3", "-i", "5ms", "-W", "100ms", peer.address)
+        assert result.returncode == 1, result
+        assert counts(summary) == {"sent": 3, "lost": 3}
+        assert [probe["result"] for probe in probes] == ["overdue"] * 3
+        assert summary["rtt"] == {"count": 0}
+
+
+@case("a peer that closes ends the run, and that is said")
+def test_closed():
+    with Peer(by_message(64, lambda number, data: data if number == 1 else None)) as peer:
+        result = run_echoctl("ping", "-c", "5", "-i", "50ms", peer.address)
+        assert result.returncode == 1, result
+        assert f"echoctl: {peer.address}: echo: the peer closed the connection\n" == \
+            result.stderr.decode()
+        assert "1 ok, 1 lost" in result.stdout.decode(), result.stdout
+
+
+@case("bytes that nobody asked for end the run")
+def test_surplus():
+    with Peer(by_message(64, lambda number, data: data + b"x")) as peer:
+        result, _, summary = ping("-c", "2", "-i", "200ms", peer.address)
+        assert result.returncode == 1, result
+        assert summary["broken"] == "the peer sent bytes that no probe waits for", summary
+
+
+@case("a peer that does not read: what cannot be sent is counted")
+def test_unsent():
+    with Peer(None) as peer:
+        peer.handle = peer.hold
+        result, probes, summary = ping("-c", "30", "-i", "5ms", "-s", "1M", "-W", "100ms",
+                                       peer.address)
+        assert result.returncode == 1, result
+        assert summary["unsent"] > 0 and summary["unsent"] + summary["sent"] == 30, summary
+        assert summary["lost"] == summary["sent"]
+        assert any(probe["result"] == "unsent" and probe["phase"] == "send" for probe in probes)
+
+
+@case("nobody listens: exit 2, host, address and phase named")
+def test_refused():
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        address = "127.0.0.1:%d" % unused.getsockname()[1]
+        result = run_echoctl("ping", "-c", "1", address)
+        assert result.returncode == 2, result
+        assert address in result.stderr.decode() and "connect: Connection refused" in \
+            result.stderr.decode(), result.stderr
+
+
+@case("--reconnect: a connection for each probe, two times")
+def test_reconnect():
+    with Peer(echo) as peer:
+        result, probes, summary = ping("--reconnect", "-c", "4", "-i", "5ms", peer.address)
+        assert result.returncode == 0, result
+        assert counts(summary) == {"sent": 4, "ok": 4}
+        wait_until(lambda: peer.connections == 4, "four connections")
+        assert all(probe["connect_ns"] > 0 and probe["rtt_ns"] > 0 for probe in probes)
+        assert summary["connect"]["count"] == 4
+
+
+@case("--reconnect: one bad connection does not spoil the others")
+def test_reconnect_lost():
+    def second_fails(connection):
+        if peer.connections != 2:
+            echo(connection)
+    with Peer(second_fails) as peer:
+        result, probes, summary = ping("--reconnect", "-c", "3", "-i", "300ms", peer.address)
+        assert result.returncode == 1, result
+        assert counts(summary) == {"sent": 3, "ok": 2, "lost": 1}
+        assert [probe["result"] for probe in probes] == ["ok", "lost", "ok"]
+        assert probes[1]["phase"] == "echo", probes[1]
+
+
+@case("-w ends the run, what is on its way then is not called lost")
+def test_deadline():
+    with Peer(swallow) as peer:
+        result, _, summary = ping("-w", "300ms", "-i", "1s", "-W", "10s", peer.address)
+        assert result.returncode == 1, result
+        assert counts(summary) == {"sent": 1, "waiting": 1}
+        assert summary["duration_ns"] >= 300_000_000
+
+
+@case("SIGQUIT tells how it stands, SIGINT ends with the statistics")
+def test_signals():
+    with Peer(echo) as peer:
+        with subprocess.Popen([program("echoctl"), "ping", "-i", "10ms", peer.address],
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+            process.stdout.readline()
+            process.send_signal(signal.SIGQUIT)
+            lines = []
+            while b"statistics" not in b"".join(lines):
+                lines.append(process.stdout.readline())
+            process.send_signal(signal.SIGINT)
+            out, err = process.communicate(timeout=DEADLINE_S)
+            assert process.returncode == 0, (process.returncode, err)
+            assert b"echo statistics" in out and b" 0 lost" in out, out
+
+
+@case("-D puts the time in front")
+def test_timestamps():
+    with Peer(echo) as peer:
+        result = run_echoctl("ping", "-D", "-c", "1", peer.address)
+        assert re.match(rb"\[\d{10}\.\d{6}\] 64 bytes from ", result.stdout), result
+
+
+@case("-q leaves out the lines")
+def test_quiet():
+    with Peer(echo) as peer:
+        result = run_echoctl("ping", "-q", "-c", "2", "-i", "5ms", peer.address)
+        assert b"seq=" not in result.stdout and b"2 ok" in result.stdout, result
+
+
+@case("a thousand probes a millisecond apart")
+def test_millisecond():
+    with Peer(echo) as peer:
+        result, _, summary = ping("-c", "1000", "-i", "1ms", peer.address)
+        assert result.returncode == 0, summary
+        assert counts(summary) == {"sent": 1000, "ok": 1000}
+        assert summary["duration_ns"] >= 999_000_000
+
+
+@case("wrong usage: exit 3, the value named")
+def test_usage():
+    for arguments in (["-i", "0.5ms", "h"], ["-c", "0", "h"], ["-c", "x", "h"], ["-s", "2M", "h"],
+                      ["-s", "0", "h"], ["--nonsense", "h"], [], ["a", "b"], ["-W", "0", "h"]):
+        result = run_echoctl("ping", *arguments)
+        assert result.returncode == 3, (arguments, result)
+        assert result.stdout == b"" and b"ping" in result.stderr, (arguments, result)
+
+
+@case("a Unix socket")
+def test_unix():
+    with temporary_directory() as folder, Peer(echo, folder + "/echo") as peer:
+        result, _, summary = ping("-c", "3", "-i", "5ms", peer.address)
+        assert result.returncode == 0, result
+        assert counts(summary) == {"sent": 3, "ok": 3}
+        assert summary["peer"] == peer.address, summary
+
+
+@case("echod answers every probe")
+def test_echod():
+    with Echod() as echod:
+        result, _, summary = ping("-c", "50", "-i", "5ms",
+                                  f"127.0.0.1:{echod.port}")
+        assert result.returncode == 0, result
+        assert counts(summary) == {"sent": 50, "ok": 50}
+        result, _, summary = ping("--reconnect", "-c", "20", "-i", "5ms",
+                                  f"127.0.0.1:{echod.port}")
+        assert result.returncode == 0, result
+        assert counts(summary) == {"sent": 20, "ok": 20}
+
+
+main()
