@@ -170,30 +170,49 @@ unsigned generation_drain(struct generation *generation)
 	return scoreboard_drain(&generation->scoreboard, on_ring_event, generation);
 }
 
-static void orphan_account(struct generation *generation, struct orphan *orphan, bool has_status,
-			   int status, const struct rusage *usage)
+static void orphan_end(struct generation *generation, struct orphan *orphan, struct event *event)
 {
-	struct event event;
-
 	orphan->ended = true;
 	generation->orphans.live--;
-	orphan_event(&generation->scoreboard, orphan, has_status, status, usage, clock_now_ns(),
-		     &event);
-	tally_add_closed(&generation->adopted, &event);
-	on_ring_event(generation, &event);
+	on_ring_event(generation, event);
 }
 
 /*
- * A listener that is killed between two stores leaves its counters one off against its entries;
- * the entries say which workers there are, so the sum is made to agree with them.
+ * A listener that is killed between two stores leaves its counters one off against its entries.
+ * Which way says what it was doing: it had counted an end and not cleared the entry (one too
+ * many is known), or accepted a connection that never got a worker (one too few).
  */
-static void accepted_settle(struct generation *generation)
+static int64_t count_surplus(const struct generation *generation)
 {
 	struct tally tally = { 0 };
 
 	tally_add_totals(&tally, &generation->scoreboard.table->totals);
-	generation->adopted.accepted = tally_closed(&tally) + tally_refused(&tally) +
-				       generation->orphans.count - tally.accepted;
+	return (int64_t)(tally_closed(&tally) + tally_refused(&tally) +
+			 generation->orphans.count - tally.accepted);
+}
+
+/* Accounts those whose exit status the listener took with it. */
+static void account_reaped(struct generation *generation)
+{
+	struct orphans *orphans = &generation->orphans;
+	int64_t surplus = count_surplus(generation);
+
+	for (uint32_t i = 0; i < orphans->count; i++) {
+		struct event event;
+		siginfo_t info;
+
+		if (waitid(P_PID, (id_t)orphans->items[i].pid, &info,
+			   WEXITED | WNOHANG | WNOWAIT) == 0 || errno != ECHILD)
+			continue;
+		orphan_event(&generation->scoreboard, &orphans->items[i], false, 0, NULL,
+			     clock_now_ns(), &event);
+		if (surplus > 0)
+			surplus--;
+		else
+			tally_add_closed(&generation->adopted, &event);
+		orphan_end(generation, &orphans->items[i], &event);
+	}
+	generation->adopted.accepted = (uint64_t)surplus;
 }
 
 void generation_listener_gone(struct generation *generation, int status)
@@ -214,24 +233,21 @@ void generation_listener_gone(struct generation *generation, int status)
 			  (unsigned long long)generation->number);
 		return;
 	}
-	accepted_settle(generation);
-	for (uint32_t i = 0; i < orphans->count; i++) {
-		siginfo_t info;
-
-		if (waitid(P_PID, (id_t)orphans->items[i].pid, &info,
-			   WEXITED | WNOHANG | WNOWAIT) < 0 && errno == ECHILD)
-			orphan_account(generation, &orphans->items[i], false, 0, NULL);
-	}
+	account_reaped(generation);
 }
 
 bool generation_reap(struct generation *generation, pid_t pid, int status,
 		     const struct rusage *usage)
 {
 	struct orphan *orphan = orphans_find(&generation->orphans, pid);
+	struct event event;
 
-	if (orphan)
-		orphan_account(generation, orphan, true, status, usage);
-	return orphan;
+	if (!orphan)
+		return false;
+	orphan_event(&generation->scoreboard, orphan, true, status, usage, clock_now_ns(), &event);
+	tally_add_closed(&generation->adopted, &event);
+	orphan_end(generation, orphan, &event);
+	return true;
 }
 
 bool generation_is_gone(const struct generation *generation)

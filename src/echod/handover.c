@@ -74,7 +74,8 @@ static json_t *pack_paths(const struct generation *generation)
 
 static json_t *pack_generation(const struct generation *generation)
 {
-	return json_pack("{s:i, s:i, s:i, s:i, s:i, s:I, s:I, s:I, s:I, s:I, s:i, s:b, s:o, s:o, s:o}",
+	return json_pack("{s:i, s:i, s:i, s:i, s:i, s:I, s:I, s:I, s:I, s:I, s:i, s:b, s:o, s:o,"
+			 " s:o}",
 			 "pid", generation->listener_pid,
 			 "channel", generation->channel_fd,
 			 "wire", (int)generation->wire_version,

@@ -155,7 +155,8 @@ static int unpack_generation(json_t *item, struct generation *generation)
 	int channel, state, stopped;
 	int result;
 
-	if (json_unpack(item, "{s:i, s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:i, s:b, s:o, s:o, s:o}",
+	if (json_unpack(item, "{s:i, s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:i, s:b, s:o, s:o,"
+			" s:o}",
 			"pid", &generation->listener_pid, "channel", &channel, "table", &table,
 			"slot", &slot, "slots", &slots, "connections", &connections,
 			"number", &number, "started_ns", &started_ns, "ready_ns", &ready_ns,

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -102,9 +103,13 @@ static void wait_for_all(struct generation *generation)
 	pid_t pid;
 
 	while ((pid = wait4(-1, &status, 0, &usage)) > 0 || errno == EINTR) {
-		if (pid > 0 && pid == generation->listener_pid)
+		if (pid > 0 && pid == generation->listener_pid) {
 			generation_listener_gone(generation, status);
-		else if (pid > 0)
+			if (WIFSIGNALED(status))
+				log_error("listener %d was killed by signal %d (%s)", pid,
+					  WTERMSIG(status), strsignal(WTERMSIG(status)));
+		}
+		if (pid > 0)
 			generation_reap(generation, pid, status, &usage);
 	}
 }

@@ -9,8 +9,8 @@
 #include "echod/service.h"
 #include "echod/supervisor_parts.h"
 
-#define RING_INTERVAL_US 20000u		/* between two looks into the rings while there is traffic */
-#define LOG_INTERVAL_US 100000u		/* between two tries to write what waits for a log sink */
+#define RING_INTERVAL_US 20000u		/* between two looks into busy rings */
+#define LOG_INTERVAL_US 100000u		/* between two tries to write what waits for a sink */
 #define SECOND_US UINT64_C(1000000)
 
 void supervisor_arm(struct sd_event_source *timer, uint64_t after_us)

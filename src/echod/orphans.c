@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Orphaned workers: the dead listener's table says who they are, wait status and slot how they end. */
+/* Orphaned workers: the table says who they are, wait status and slot how they ended. */
 #include "echod/orphans.h"
 
 #include <errno.h>

@@ -8,7 +8,7 @@
 #define START_DEADLINE_US (30 * UINT64_C(1000000))	/* from exec to MESSAGE_READY */
 #define PING_DEADLINE_US (30 * UINT64_C(1000000))	/* a listener that is silent so long hangs */
 
-/* loop.c: the event loop with all its sources (0 or -errno, logged), and what generations call. */
+/* loop.c: the loop with all its sources (0 or -errno, logged), and what generations call. */
 int loop_create(struct supervisor *supervisor);
 struct generation_hooks loop_hooks(struct supervisor *supervisor);
 

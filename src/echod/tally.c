@@ -38,7 +38,8 @@ void tally_add(struct tally *tally, const struct tally *more)
 
 void tally_add_duration(struct tally *tally, const struct event *event)
 {
-	uint64_t us = event->end_ns > event->start_ns ? (event->end_ns - event->start_ns) / 1000 : 0;
+	uint64_t ns = event->end_ns > event->start_ns ? event->end_ns - event->start_ns : 0;
+	uint64_t us = ns / 1000;
 	uint64_t ms = us / 1000;
 	unsigned bucket = ms ? 64 - (unsigned)__builtin_clzll(ms) : 0;
 
