@@ -151,10 +151,10 @@ def test_session():
 
 @case("a half-closed transfer that progresses slowly is not ended by a timer")
 def test_slow_tail():
-    data = random_bytes(3 << 20)
+    data = random_bytes(3 << 20)    # more than socket buffers hold
     with Echod({"timeouts": {"stall": "2s", "idle": "1s"}}) as echod:
         sock = socket.socket()
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)
         sock.settimeout(DEADLINE_S)
         sock.connect(("127.0.0.1", echod.port))
         sender = threading.Thread(target=send_and_close, args=(sock, data), daemon=True)
