@@ -222,6 +222,9 @@ static void apply_key(struct load *load, const struct key *key, cfg_opt_t *optio
 			complain(load, key, value, why);
 		else if (r < 0)
 			load->problems.out_of_memory = true;
+		/* That a list is too long is said once. */
+		if (r < 0 && key_is_list(key) && i >= key->max)
+			break;
 	}
 }
 

@@ -18,10 +18,16 @@ struct statement {
 	const struct key *key;		/* NULL: unknown */
 };
 
+static void complain_at(struct scanner *scanner, const struct statement *statement, unsigned line,
+			const char *why)
+{
+	problems_add(scanner->problems, scanner->source, line, statement->section,
+		     *statement->name ? statement->name : NULL, "%s", why);
+}
+
 static void complain(struct scanner *scanner, const struct statement *statement, const char *why)
 {
-	problems_add(scanner->problems, scanner->source, statement->first.line,
-		     statement->section, *statement->name ? statement->name : NULL, "%s", why);
+	complain_at(scanner, statement, statement->first.line, why);
 }
 
 /* Drops the statement, up to and with the token that does not fit unless that may begin or end
@@ -33,11 +39,14 @@ static void drop(struct scanner *scanner, const struct statement *statement,
 	    misfit->line > statement->first.line)
 		scanner_unget(scanner, misfit);
 	scanner_blank(scanner, statement->first.start);
+	scanner->broken_line = statement->first.line;
 }
 
-/* Reads to the brace that closes the last one of depth that are open. */
-static void skip_braces(struct scanner *scanner, const struct statement *statement, size_t depth)
+/* Reads to the brace that closes the one just read. */
+static void skip_braces(struct scanner *scanner, const struct statement *statement)
 {
+	unsigned depth = 1;
+
 	while (depth > 0) {
 		struct token token = scanner_next(scanner);
 
@@ -52,9 +61,29 @@ static void skip_braces(struct scanner *scanner, const struct statement *stateme
 	}
 }
 
-/* The rest of a list. Returns false when it is malformed, and has then dropped the statement. */
-static bool scan_list(struct scanner *scanner, const struct statement *statement)
+/*
+ * Drops a list that is broken at misfit, behind the line given. Its end is the brace, or what
+ * looks like the next statement: a word at the beginning of a line.
+ */
+static void drop_list(struct scanner *scanner, const struct statement *statement,
+		      unsigned line, struct token misfit)
 {
+	while (misfit.type != '}' && misfit.type != TOKEN_END &&
+	       !(misfit.type == TOKEN_WORD && misfit.line != line)) {
+		if (misfit.type == '{')
+			skip_braces(scanner, statement);
+		line = misfit.line;
+		misfit = scanner_next(scanner);
+	}
+	if (misfit.type != '}')
+		scanner_unget(scanner, &misfit);
+	scanner_blank(scanner, statement->first.start);
+}
+
+/* The rest of a list. */
+static void scan_list(struct scanner *scanner, const struct statement *statement)
+{
+	unsigned line = statement->first.line;
 	bool is_empty = true;
 
 	for (;;) {
@@ -62,6 +91,7 @@ static bool scan_list(struct scanner *scanner, const struct statement *statement
 
 		if (token_is_value(&token)) {
 			is_empty = false;
+			line = token.line;
 			token = scanner_next(scanner);
 			if (token.type == ',')
 				continue;
@@ -69,19 +99,15 @@ static bool scan_list(struct scanner *scanner, const struct statement *statement
 		if (token.type == '}')
 			break;
 		if (token.type != TOKEN_BAD)
-			complain(scanner, statement, token.type == TOKEN_END
+			complain_at(scanner, statement, line, token.type == TOKEN_END
 				? "'}' missing" : "',' or '}' missing in the list");
-		if (token.type != TOKEN_END)
-			skip_braces(scanner, statement, token.type == '{' ? 2 : 1);
-		scanner_blank(scanner, statement->first.start);
-		return false;
+		drop_list(scanner, statement, line, token);
+		return;
 	}
 	if (is_empty && statement->key->kind == KEY_ADDRESSES) {
 		complain(scanner, statement, "is empty");
 		scanner_blank(scanner, statement->first.start);
-		return false;
 	}
-	return true;
 }
 
 /* What follows = or +=. */
@@ -111,7 +137,7 @@ static void scan_assignment(struct scanner *scanner, const struct statement *sta
 		return;
 
 	if (token.type == '{')
-		skip_braces(scanner, statement, 1);
+		skip_braces(scanner, statement);
 	else if (!token_is_value(&token) || token.line != operator->line) {
 		drop(scanner, statement, &token);
 		return;
@@ -159,7 +185,7 @@ static bool scan_statement(struct scanner *scanner, struct statement *statement)
 			return true;
 		complain(scanner, statement, statement->key ? "is no section, it takes ="
 							    : "unknown key");
-		skip_braces(scanner, statement, 1);
+		skip_braces(scanner, statement);
 		scanner_blank(scanner, statement->first.start);
 		return false;
 	}
@@ -187,19 +213,29 @@ static void begin_statement(struct scanner *scanner, struct statement *statement
 	scanner->key = statement->name;
 }
 
-/* A token that no statement begins with. */
+/* A token that no statement begins with, or what remains of a broken one. */
 static void scan_stray(struct scanner *scanner, const struct token *token)
 {
 	struct statement stray = { .first = *token };
+	size_t length = token->end - token->start;
 
 	if (token->type == TOKEN_BAD)
 		return;
-	problems_add(scanner->problems, scanner->source, token->line, NULL, NULL,
-		     "unexpected %.*s", token->end - token->start > 60 ? 60
-		     : (int)(token->end - token->start), scanner->text + token->start);
+	if (token->line != scanner->broken_line)
+		problems_add(scanner->problems, scanner->source, token->line, NULL, NULL,
+			     "unexpected %.*s", length > 60 ? 60 : (int)length,
+			     scanner->text + token->start);
+	scanner->broken_line = token->line;
 	if (token->type == '{')
-		skip_braces(scanner, &stray, 1);
+		skip_braces(scanner, &stray);
 	scanner_blank(scanner, token->start);
+}
+
+/* Whether a word begins a statement. One mistake in a line is enough, but what is known counts. */
+static bool is_statement(const struct scanner *scanner, const struct statement *statement)
+{
+	return scanner->broken_line != statement->first.line || statement->key ||
+		(!statement->section && key_is_section(statement->name));
 }
 
 size_t scan_configuration(char *text, size_t length, const struct source *source,
@@ -219,16 +255,15 @@ size_t scan_configuration(char *text, size_t length, const struct source *source
 		token = scanner_next(&scanner);
 		if (token.type == TOKEN_END)
 			break;
-		if (token.type == TOKEN_WORD) {
-			begin_statement(&scanner, &statement, &token, is_open ? open.name : NULL);
-			if (scan_statement(&scanner, &statement)) {
-				open = statement;
-				is_open = true;
-			}
-		} else if (token.type == '}' && is_open) {
+		if (token.type == TOKEN_WORD)
+			begin_statement(&scanner, &statement, &token, scanner.section);
+		if (token.type == '}' && is_open) {
 			is_open = false;
-		} else {
+		} else if (token.type != TOKEN_WORD || !is_statement(&scanner, &statement)) {
 			scan_stray(&scanner, &token);
+		} else if (scan_statement(&scanner, &statement)) {
+			open = statement;
+			is_open = true;
 		}
 	}
 	if (is_open) {

@@ -195,7 +195,9 @@ struct token scanner_next(struct scanner *scanner)
 		token.type = read_bad_word(scanner);
 	}
 	token.end = scanner->position;
-	if (token.type == TOKEN_BAD)
+	if (token.type == TOKEN_BAD) {
+		scanner->broken_line = scanner->line;
 		scanner_blank(scanner, token.start);
+	}
 	return token;
 }

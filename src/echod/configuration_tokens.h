@@ -30,6 +30,7 @@ struct scanner {
 	const struct source *source;
 	struct problems *problems;
 	const char *section, *key;	/* that a bad token is noted for, or NULL */
+	unsigned broken_line;		/* the last one with a mistake in its grammar, or 0 */
 };
 
 /* The next token; comments before it are blanked. */
