@@ -1,0 +1,129 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: MIT
+"""Nothing that dies takes its accounts with it: accepted = closed + refused + active, always."""
+import contextlib
+import os
+import re
+import signal
+import threading
+
+from harness import RANDOM, Echod, case, exchange, main, random_bytes, read_exactly, wait_until
+
+
+def totals(echod):
+    """The numbers of the line that USR1 asks for."""
+    mark = echod.log_mark()
+    echod.signal(signal.SIGUSR1)
+    line = echod.wait_log(r"totals (.*)", since=mark)[0][1]
+    return {name: int(value) for name, value in re.findall(r"([\w-]+)=(\d+)", line)}
+
+
+def settled(echod):
+    """The totals once no connection is live; they have to add up."""
+    wait_until(lambda: totals(echod)["active"] == 0, "no connection is live")
+    found = totals(echod)
+    assert found["accepted"] == found["closed"] + found["refused"], found
+    return found
+
+
+class Crowd:
+    """Clients that connect, echo and close until they are told to stop."""
+
+    def __init__(self, echod, clients):
+        self.echod = echod
+        self.wrong = []
+        self.served = 0
+        self._stop = threading.Event()
+        self._threads = [threading.Thread(target=self._run, daemon=True) for _ in range(clients)]
+        for thread in self._threads:
+            thread.start()
+
+    def _run(self):
+        data = random_bytes(1000)
+        while not self._stop.is_set():
+            with contextlib.suppress(OSError):
+                echoed = exchange(self.echod.connect(), data)
+                self.served += 1
+                # Who was killed with its worker or listener got less, but nothing wrong.
+                if not data.startswith(echoed):
+                    self.wrong.append(echoed)
+
+    def wait_served(self, count):
+        """Waits until so many more were served."""
+        goal = self.served + count
+        wait_until(lambda: self.served >= goal, f"{count} more connections are served")
+
+    def stop(self):
+        """Ends the clients; returns how many connections they had."""
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+        assert not self.wrong, f"{len(self.wrong)} echoes were wrong"
+        return self.served
+
+
+SETTINGS = {"log": {"max-per-second": 0}, "limits": {"spare-workers": 4}}
+
+
+@case("listeners killed under load")
+def test_listeners_killed():
+    with Echod(SETTINGS) as echod:
+        crowd = Crowd(echod, 8)
+        for _ in range(6):
+            crowd.wait_served(RANDOM.randrange(1, 30))
+            os.kill(echod.listener_pid, signal.SIGKILL)
+        crowd.wait_served(20)
+        served = crowd.stop()
+        found = settled(echod)
+        assert found["closed"] >= served, (found, served)
+        assert found["restarts"] == 6, found
+        assert not echod.zombies()
+
+
+@case("workers and listeners killed, settings reloaded, under load")
+def test_all_at_once():
+    with Echod(SETTINGS) as echod:
+        crowd = Crowd(echod, 8)
+        for _ in range(8):
+            crowd.wait_served(RANDOM.randrange(1, 20))
+            echod.signal(signal.SIGHUP)
+            for pid in RANDOM.sample(workers := echod.worker_pids(), min(2, len(workers))):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            if RANDOM.random() < 0.5:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(echod.listener_pid, signal.SIGKILL)
+        crowd.wait_served(20)
+        crowd.stop()
+        settled(echod)
+        assert not echod.zombies()
+
+
+@case("the limit counts the connections of older generations and of dead listeners")
+def test_limit_over_generations():
+    settings = {"limits": {"connections": 3, "at-limit": "refuse", "spare-workers": 0}}
+    with Echod(settings) as echod, contextlib.ExitStack() as stack:
+        def hold():
+            sock = stack.enter_context(echod.connect())
+            sock.sendall(b"held")
+            assert read_exactly(sock, 4) == b"held"
+            return sock
+
+        hold()
+        mark = echod.reload(settings)
+        echod.wait_log("new settings are in force", since=mark)
+        second = hold()
+        old = echod.listener_pid
+        os.kill(old, signal.SIGKILL)
+        wait_until(lambda: [pid for pid in echod.listener_pids() if pid > old], "a new listener")
+        hold()
+        mark = echod.log_mark()
+        with echod.connect() as refused:
+            assert refused.recv(1) == b""
+        echod.wait_log("refused .*reason=connections", since=mark)
+        second.close()
+        wait_until(lambda: totals(echod)["active"] == 2, "the orphan has ended")
+        hold()
+
+
+main()
