@@ -3,15 +3,21 @@
 #include "echoctl/command.h"
 
 extern const struct command command_check;
+extern const struct command command_halfclose;
 extern const struct command command_idle;
 extern const struct command command_load;
 extern const struct command command_ping;
 extern const struct command command_send;
+extern const struct command command_sweep;
+extern const struct command command_trace;
 
 const struct command *const commands[] = {
 	&command_send,
 	&command_ping,
 	&command_check,
+	&command_halfclose,
+	&command_trace,
+	&command_sweep,
 	&command_load,
 	&command_idle,
 	NULL,

@@ -18,7 +18,7 @@
 #define BUFFER_BYTES (128u * 1024u)
 #define NS_PER_MS 1000000u
 #define PROGRESS_NS (250u * NS_PER_MS)
-#define HELD_LOOK_NS (20u * NS_PER_MS)	/* between looks at a sender that a held reader blocks */
+#define HELD_LOOK_NS (5u * NS_PER_MS)	/* between looks at a sender that a held reader blocks */
 
 struct receiver {
 	const struct sender *sender;

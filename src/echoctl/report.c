@@ -87,6 +87,11 @@ void record_append(struct record *record, const char *key, struct record *child)
 	json_array_append_new(json_object_get(to_json(record), key), to_json(child));
 }
 
+void record_free(struct record *record)
+{
+	json_decref(to_json(record));
+}
+
 static void note_write(struct report *report, bool written)
 {
 	if (!written && report->error == 0)
@@ -104,7 +109,7 @@ void report_record(struct report *report, struct record *record)
 				   putchar('\n') != EOF && fflush(stdout) == 0);
 		free(line);
 	}
-	json_decref(to_json(record));
+	record_free(record);
 }
 
 void report_text(struct report *report, const char *format, ...)

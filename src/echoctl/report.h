@@ -28,6 +28,9 @@ void record_append(struct record *record, const char *key, struct record *child)
 /* An empty array of that name, so that it is there even when nothing gets appended. */
 void record_array(struct record *record, const char *key);
 
+/* For a record that is not to be emitted after all. */
+void record_free(struct record *record);
+
 /* Emits the record as one line in JSON mode, nothing else; frees it in any case. */
 void report_record(struct report *report, struct record *record);
 

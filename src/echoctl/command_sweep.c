@@ -1,0 +1,281 @@
+/* SPDX-License-Identifier: MIT */
+/* sweep: which sizes and patterns survive the path? */
+#include "echoctl/command.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/fd.h"
+#include "base/size.h"
+#include "echoctl/dial.h"
+#include "echoctl/session.h"
+
+#define TIMEOUT_DEFAULT_US 10000000u
+#define SIZES_MAX 64
+#define SIZE_MAX_BYTES (1024u * 1024u * 1024u)
+
+enum { OPTION_DRAIN_TIMEOUT = OPTION_OWN };
+
+/* Around the borders where paths break: segments, buffers, 16-bit counts. */
+static const uint64_t default_sizes[] = {
+	1, 2, 64, 511, 512, 1460, 1461, 4096, 8191, 16384, 65535, 65536, 65537, 262144, 1048576,
+};
+
+struct settings {
+	const char *source;
+	uint64_t sizes[SIZES_MAX];
+	size_t n_sizes;
+	bool patterns[PATTERN_COUNT];	/* none: all */
+	uint64_t drain_timeout_us;
+};
+
+/* How far a sweep is and what it found. */
+struct sweep {
+	struct report *report;
+	const struct address_spec *target;
+	const struct dial_options *dialling;
+	const struct settings *settings;
+	uint64_t n_passed;
+	uint64_t n_failed;
+	bool stopped;			/* interrupted, or this side failed */
+	uint64_t first_size;		/* the first cell that failed */
+	enum pattern first_pattern;
+	struct session_result first;
+};
+
+/* Calls take_one for each element of a list with commas. */
+static const char *take_list(struct settings *settings, const char *value,
+			     const char *(*take_one)(struct settings *, const char *))
+{
+	const char *why = NULL;
+	char word[64];
+
+	while (why == NULL && value != NULL) {
+		const char *comma = strchr(value, ',');
+		size_t length = comma != NULL ? (size_t)(comma - value) : strlen(value);
+
+		if (length >= sizeof(word))
+			return "too long";
+		snprintf(word, sizeof(word), "%.*s", (int)length, value);
+		why = take_one(settings, word);
+		value = comma != NULL ? comma + 1 : NULL;
+	}
+	return why;
+}
+
+static const char *take_size(struct settings *settings, const char *word)
+{
+	if (settings->n_sizes == SIZES_MAX)
+		return "too many sizes";
+	return command_take_size(word, 0, SIZE_MAX_BYTES, &settings->sizes[settings->n_sizes++]);
+}
+
+static const char *take_pattern(struct settings *settings, const char *word)
+{
+	int pattern = pattern_find(word);
+
+	if (pattern < 0)
+		return "not a pattern (random, zeros, ones, crlf, telnet, http, sip)";
+	settings->patterns[pattern] = true;
+	return NULL;
+}
+
+static const char *take(void *settings, int option, const char *value)
+{
+	struct settings *sweep = settings;
+
+	switch (option) {
+	case OPTION_DRAIN_TIMEOUT:
+		return command_take_duration(value, &sweep->drain_timeout_us);
+	case 's':
+		return take_list(sweep, value, take_size);
+	case 'p':
+		return take_list(sweep, value, take_pattern);
+	case 'S':
+		sweep->source = value;
+		break;
+	}
+	return NULL;
+}
+
+static void note_cell(struct sweep *sweep, uint64_t size, enum pattern pattern,
+		      const struct session_result *result)
+{
+	struct record *record = record_new("sweep");
+
+	record_integer(record, "size_bytes", (int64_t)size);
+	record_text(record, "pattern", pattern_name(pattern));
+	session_record(record, result);
+	report_record(sweep->report, record);
+	if (session_passed(result)) {
+		sweep->n_passed++;
+		return;
+	}
+	if (sweep->n_failed++ == 0) {
+		sweep->first_size = size;
+		sweep->first_pattern = pattern;
+		sweep->first = *result;
+	}
+	sweep->stopped = result->end >= SESSION_INTERRUPTED;
+}
+
+/* One size of one pattern over a connection of its own. Returns as dial_target(). */
+static int run_cell(struct sweep *sweep, uint64_t size, enum pattern pattern)
+{
+	const struct session_options options = {
+		.input_fd = SESSION_INPUT_PATTERN,
+		.pattern = pattern,
+		.pattern_bytes = size,
+		.output_fd = SESSION_OUTPUT_NONE,
+		.verify = true,
+		.fin = true,
+		.drain_timeout_us = sweep->settings->drain_timeout_us,
+	};
+	struct session_result result;
+	struct dial dial;
+	int status = dial_target(sweep->report, sweep->target, sweep->dialling, &dial);
+
+	if (status != COMMAND_PROCEED) {
+		report_text(sweep->report, " %7s", "unreach");
+		return status;
+	}
+	session_run(dial.fd, &options, &result);
+	fd_close(dial.fd);
+	report_text(sweep->report, " %7s", session_passed(&result) ? "ok" :
+		    result.end == SESSION_EARLY_EOF ? "short" :
+		    result.end == SESSION_INTERRUPTED ? "-" : session_end_name(result.end));
+	note_cell(sweep, size, pattern, &result);
+	return COMMAND_PROCEED;
+}
+
+static int run_row(struct sweep *sweep, uint64_t size)
+{
+	char text[SIZE_TEXT_MAX];
+	int status = COMMAND_PROCEED;
+
+	report_text(sweep->report, "%-9s", size_format(size, text));
+	for (int i = 0; i < PATTERN_COUNT && status == COMMAND_PROCEED && !sweep->stopped; i++) {
+		if (sweep->settings->patterns[i])
+			status = run_cell(sweep, size, (enum pattern)i);
+	}
+	report_text(sweep->report, "\n");
+	return status;
+}
+
+static void print_heading(const struct sweep *sweep)
+{
+	report_text(sweep->report, "%-9s", "size");
+	for (int i = 0; i < PATTERN_COUNT; i++) {
+		if (sweep->settings->patterns[i])
+			report_text(sweep->report, " %7s", pattern_name((enum pattern)i));
+	}
+	report_text(sweep->report, "\n");
+}
+
+static void conclude(const struct sweep *sweep)
+{
+	struct record *record = record_new("sweep-end");
+	char text[SESSION_TEXT_MAX];
+
+	record_text(record, "host", sweep->target->host);
+	record_integer(record, "passed", (int64_t)sweep->n_passed);
+	record_integer(record, "failed", (int64_t)sweep->n_failed);
+	if (sweep->n_failed > 0) {
+		session_describe(&sweep->first, text);
+		report_text(sweep->report, "%s: %" PRIu64 " of %" PRIu64 " failed, first %s of %"
+			    PRIu64 " bytes: %s\n", sweep->target->host, sweep->n_failed,
+			    sweep->n_failed + sweep->n_passed, pattern_name(sweep->first_pattern),
+			    sweep->first_size, text);
+		record_integer(record, "first_failed_size_bytes", (int64_t)sweep->first_size);
+		record_text(record, "first_failed_pattern", pattern_name(sweep->first_pattern));
+		record_text(record, "message", text);
+	} else {
+		report_text(sweep->report, "%s: ok, all %" PRIu64 " came back unchanged\n",
+			    sweep->target->host, sweep->n_passed);
+	}
+	report_record(sweep->report, record);
+}
+
+static int run_sweep(struct sweep *sweep)
+{
+	int status = COMMAND_PROCEED;
+
+	print_heading(sweep);
+	for (size_t i = 0; i < sweep->settings->n_sizes; i++) {
+		if (status == COMMAND_PROCEED && !sweep->stopped)
+			status = run_row(sweep, sweep->settings->sizes[i]);
+	}
+	if (sweep->n_passed + sweep->n_failed > 0)
+		conclude(sweep);
+	if (status != COMMAND_PROCEED)
+		return status;
+	return sweep->n_failed > 0 ? session_status(&sweep->first) : STATUS_OK;
+}
+
+static void apply_defaults(struct settings *settings)
+{
+	bool any = false;
+
+	for (int i = 0; i < PATTERN_COUNT; i++)
+		any |= settings->patterns[i];
+	for (int i = 0; i < PATTERN_COUNT && !any; i++)
+		settings->patterns[i] = true;
+	if (settings->n_sizes > 0)
+		return;
+	memcpy(settings->sizes, default_sizes, sizeof(default_sizes));
+	settings->n_sizes = sizeof(default_sizes) / sizeof(*default_sizes);
+}
+
+static int run(struct invocation *invocation)
+{
+	struct settings settings = {.drain_timeout_us = TIMEOUT_DEFAULT_US};
+	struct dial_options dialling;
+	struct address_spec target;
+	struct sweep sweep = {
+		.report = &invocation->globals.report,
+		.target = &target,
+		.dialling = &dialling,
+		.settings = &settings,
+	};
+	int status;
+
+	status = command_parse(invocation, take, &settings);
+	if (status == COMMAND_PROCEED)
+		status = command_address(invocation, &target);
+	if (status != COMMAND_PROCEED)
+		return status;
+	apply_defaults(&settings);
+	dialling = dial_options(&invocation->globals);
+	dialling.source = settings.source;
+	return run_sweep(&sweep);
+}
+
+static const struct option long_options[] = {
+	{"drain-timeout", required_argument, NULL, OPTION_DRAIN_TIMEOUT},
+	{"patterns", required_argument, NULL, 'p'},
+	{"sizes", required_argument, NULL, 's'},
+	{"source", required_argument, NULL, 'S'},
+	{0},
+};
+
+const struct command command_sweep = {
+	.name = "sweep",
+	.operands = "ADDRESS",
+	.summary = "which sizes and patterns survive the path?",
+	.help =
+		"Sends messages of growing size in several patterns, each over a connection of its\n"
+		"own, and compares what comes back: a table, then the first size, pattern and offset\n"
+		"that fails. It shows a path that loses large packets, translates line ends, takes\n"
+		"0xff for a telnet command, or answers what looks like HTTP or SIP.\n\n"
+		"Options:\n"
+		"      --drain-timeout TIME    longest wait without progress (10s)\n"
+		"  -p, --patterns LIST         of random, zeros, ones, crlf, telnet, http, sip (all)\n"
+		"  -s, --sizes LIST            sizes with commas, as 1,1460,64K (15 from 1 to 1M)\n"
+		"  -S, --source ADDRESS        connect from this numeric address\n\n"
+		"Example:\n"
+		"  echoctl sweep -p random,crlf -s 1,100,1400,1500,64K echo.example\n",
+	.short_options = "p:s:S:",
+	.long_options = long_options,
+	.run = run,
+};
