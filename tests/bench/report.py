@@ -113,8 +113,8 @@ def panel(title, entries, pattern, more_is_better, top):
     longest = max(value for _, value in entries) or 1
     hint = "more is better" if more_is_better else "less is better"
     parts = [f'<text x="10" y="{top + 22}" font-size="14" font-weight="bold">'
-             f'{html.escape(title)}<tspan fill="#666" font-weight="normal" font-size="11">'
-             f'  {hint}</tspan></text>']
+             f'{html.escape(title)}<tspan dx="8" fill="#666" font-weight="normal" font-size="11">'
+             f'{hint}</tspan></text>']
     y = top + HEAD - 10
     for name, value in entries:
         length = max(1.0, (WIDTH - LABEL - 90) * max(value, 0) / longest)
