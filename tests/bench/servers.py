@@ -84,7 +84,7 @@ ECHOD_CONF = """\
 listen = {{ }}
 user = "nobody"
 limits {{
-	connections = 30000
+	connections = 12000
 	connections-per-source = 0
 	spare-workers = {spares}
 }}
