@@ -81,7 +81,6 @@ def with_private_files(pairs, command):
 
 
 ECHOD_CONF = """\
-listen = {{ }}
 user = "nobody"
 limits {{
 	connections = 12000
