@@ -184,7 +184,7 @@ static const char *format_unix(const struct sockaddr_un *un, size_t length,
 const char *address_format(const struct sockaddr *address, socklen_t length,
 			   char text[ADDRESS_TEXT_MAX])
 {
-	/* The caller's storage may be a plain struct sockaddr to the compiler: copy, do not cast. */
+	/* To the compiler it may be a plain struct sockaddr: copy, do not cast. */
 	union {
 		struct sockaddr_storage storage;
 		struct sockaddr_in in;

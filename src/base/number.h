@@ -17,7 +17,7 @@ struct decimal {
 	uint32_t fraction;	/* in units of 10^-7 */
 };
 
-/* Reads a number at the start of text; returns the first byte behind it, NULL when there is none. */
+/* Reads a number at the start of text; returns the byte behind it, NULL when there is none. */
 const char *number_scan_decimal(const char *text, struct decimal *ret_decimal);
 
 /*

@@ -9,9 +9,10 @@
 
 #include "echod/configuration_keys.h"
 
-static_assert(sizeof(enum log_target) == sizeof(int) && sizeof(enum log_connections) == sizeof(int) &&
-	      sizeof(enum at_limit) == sizeof(int) && sizeof(enum sandbox_mode) == sizeof(int),
-	      "choices are stored as int");
+static_assert(sizeof(enum log_target) == sizeof(int), "choices are stored as int");
+static_assert(sizeof(enum log_connections) == sizeof(int), "choices are stored as int");
+static_assert(sizeof(enum at_limit) == sizeof(int), "choices are stored as int");
+static_assert(sizeof(enum sandbox_mode) == sizeof(int), "choices are stored as int");
 
 int configuration_default(struct configuration **ret_configuration)
 {

@@ -8,15 +8,18 @@
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "echod/configuration_source.h"
 
 /* A descriptor of its own at offset 0, or -1: the loader then says why the path fails. */
 static int file_open(const char *path, int held_fd)
 {
 	struct stat status;
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+	int fd = source_open(path);
 
-	if (fd >= 0 || errno != EACCES || held_fd < 0)
+	if (fd >= 0)
 		return fd;
+	if (fd != -EACCES || held_fd < 0)
+		return -1;
 	if (fstat(held_fd, &status) < 0 || !status.st_nlink)
 		return -1;
 	fd = fcntl(held_fd, F_DUPFD_CLOEXEC, 0);

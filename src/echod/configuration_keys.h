@@ -33,7 +33,7 @@ struct key {
 	size_t offset;		/* of the field in struct configuration */
 	size_t count_offset;	/* lists: of the field (size_t) that counts the elements */
 	const char *fallback;	/* the default as text; NULL: an empty list */
-	uint64_t min;		/* KEY_NAME and KEY_PATH: 0 = may be empty, which is stored as NULL */
+	uint64_t min;		/* KEY_NAME, KEY_PATH: 0 = may be empty, stored as NULL */
 	uint64_t max;
 	const struct key_choice *choices;
 };

@@ -161,7 +161,8 @@ static int read_bad_word(struct scanner *scanner)
 
 	problems_add(scanner->problems, scanner->source, scanner->line, scanner->section,
 		     scanner->key, "unexpected %s outside of quotes", key_quote(first, quoted));
-	while (scanner->position < scanner->length && !strchr(" \t\r\n#\"'={}(),", peek(scanner, 0)))
+	while (scanner->position < scanner->length &&
+	       !strchr(" \t\r\n#\"'={}(),", peek(scanner, 0)))
 		scanner->position++;
 	return TOKEN_BAD;
 }

@@ -21,6 +21,7 @@
 
 #define CONFIGURATION __attribute__((cleanup(configuration_freep))) struct configuration
 #define MIB (1u << 20)
+#define LEVELS "is none of emerg, alert, crit, err, warning, notice, info, debug, error, warn\n"
 
 /* Lines keep their numbers behind every kind of comment, string and end of line. */
 static void test_lines(void **state)
@@ -39,8 +40,7 @@ static void test_lines(void **state)
 		"log{level=loud}",
 		"t:5: user: \"/* none */\" is not a user or group name\n"
 		"t:8: limits.connections: \"0\" is not in 1-100000\n"
-		"t:10: log.level: \"loud\" is none of emerg, alert, crit, err, warning, notice, info, "
-		"debug, error, warn\n");
+		"t:10: log.level: \"loud\" " LEVELS);
 }
 
 static void test_unknown_keys(void **state)
@@ -151,8 +151,7 @@ static void test_strings(void **state)
 		{ "listen = {\"a:1, \"b:2\"}\nlog { level = 5 }",
 		  "t:1: listen: ',' or '}' missing in the list\n"
 		  "t:1: listen: unterminated string\n"
-		  "t:2: log.level: \"5\" is none of emerg, alert, crit, err, warning, notice, info, "
-		  "debug, error, warn\n" },
+		  "t:2: log.level: \"5\" " LEVELS },
 		{ "listen = {\n\"a:1\",\n\"b:2,\n\"c:3\"\n}\nuser = ''",
 		  "t:3: listen: unterminated string\nt:6: user: is empty\n" },
 		{ "listen = {\"a:1\",\nuser = ''",
@@ -212,8 +211,9 @@ static void test_bytes(void **state)
 	settings_write_bytes("t", "\0", 1);
 	settings_expect("t", "t:1: NUL byte\n");
 	settings_expect_text("\xef\xbb\xbfuser = x", "t:1: \xef\xbb\xbfuser: unknown key\n");
-	settings_expect_text("user = \x01\n\x1b[31m", "t:1: user: unexpected \"\\x01\" outside of quotes\n"
-						    "t:2: unexpected \"\\x1b\" outside of quotes\n");
+	settings_expect_text("user = \x01\n\x1b[31m",
+			     "t:1: user: unexpected \"\\x01\" outside of quotes\n"
+			     "t:2: unexpected \"\\x1b\" outside of quotes\n");
 	configuration_free((settings_write("t", ""), settings_load("t")));
 	configuration_free((settings_write("t", "\n\n"), settings_load("t")));
 	configuration_free((settings_write("t", "# only"), settings_load("t")));
@@ -234,16 +234,16 @@ static void test_huge(void **state)
 	bytes[used] = '9';
 	memcpy(bytes + MIB - 2, " }", 2);
 	settings_write_bytes("t", bytes, MIB);
-	settings_expect("t", "t:1: limits.connections: \"99999999999999999999999999999999999999999999"
-			     "9999999999999999...\" is not in 1-100000\n");
+	settings_expect("t", "t:1: limits.connections: \"999999999999999999999999999999"
+			     "999999999999999999999999999999...\" is not in 1-100000\n");
 
 	memset(bytes, '{', MIB);
 	settings_write_bytes("t", bytes, MIB);
 	settings_expect("t", "t:1: unexpected {\nt:1: '}' missing\n");
 	memset(bytes, 'n', MIB);
 	settings_write_bytes("t", bytes, MIB);
-	settings_expect("t", "t:1: nnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnn: "
-			     "unknown key\n");
+	settings_expect("t", "t:1: nnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnn"
+			     "nnnnnnnnnnnnnnnnnnnnnnnnnnnnnn: unknown key\n");
 	free(bytes);
 }
 
@@ -257,8 +257,8 @@ static void test_many_errors(void **state)
 		memcpy(text + 2 * i, ";\n", 2);
 	text[2000] = '\0';
 	for (int i = 1; i <= 100; i++)
-		used += (size_t)sprintf(expected + used, "t:%d: unexpected \";\" outside of quotes\n",
-					i);
+		used += (size_t)sprintf(expected + used,
+					"t:%d: unexpected \";\" outside of quotes\n", i);
 	strcpy(expected + used, "900 more errors are not shown\n");
 	settings_expect_text(text, expected);
 }

@@ -1,0 +1,230 @@
+/* SPDX-License-Identifier: MIT */
+/* src/base: addresses and network prefixes, as text and as bits. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <string.h>
+#include <sys/un.h>
+
+#include "base/address.h"
+#include "base/cidr.h"
+
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
+static void test_address_parse(void **state)
+{
+	static const struct {
+		const char *text;
+		const char *host;
+		uint16_t port;
+	} cases[] = {
+		{ "localhost", "localhost", 7 },
+		{ "localhost:7007", "localhost", 7007 },
+		{ "192.0.2.7:0", "192.0.2.7", 0 },
+		{ "[2001:db8::1]:65535", "2001:db8::1", 65535 },
+		{ "[::1]", "::1", 7 },
+		{ "::1", "::1", 7 },
+		{ "[fe80::1%eth0]:9", "fe80::1%eth0", 9 },
+		{ "*:7", "*", 7 },
+		{ "unix:/run/x y", NULL, 0 },
+		{ "unix:/run/echo", "/run/echo", 0 },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		struct address_spec spec;
+		int r = address_parse(cases[i].text, 7, &spec, NULL);
+
+		if (!cases[i].host) {
+			assert_int_equal(r, -EINVAL);
+			continue;
+		}
+		assert_int_equal(r, 0);
+		assert_string_equal(spec.host, cases[i].host);
+		assert_int_equal(spec.is_wildcard, strcmp(cases[i].host, "*") == 0);
+		assert_int_equal(spec.is_unix, cases[i].host[0] == '/');
+		if (!spec.is_unix)
+			assert_int_equal(spec.port, cases[i].port);
+	}
+}
+
+static void test_address_errors(void **state)
+{
+	static const struct {
+		const char *text;
+		int result;
+		const char *why;
+	} cases[] = {
+		{ "", -EINVAL, "host missing (* stands for every address)" },
+		{ ":7", -EINVAL, "host missing (* stands for every address)" },
+		{ "localhost", -EINVAL, "port missing" },
+		{ "::1", -EINVAL, "port missing" },
+		{ "[::1]", -EINVAL, "port missing" },
+		{ "a:", -EINVAL, "port is not a number" },
+		{ "a:echo", -EINVAL, "port is not a number" },
+		{ "a:-1", -EINVAL, "port is not a number" },
+		{ "a:65536", -ERANGE, "port not in 0-65535" },
+		{ "a:99999999999999999999999", -ERANGE, "port not in 0-65535" },
+		{ "[::1", -EINVAL, "expected [ADDRESS] or [ADDRESS]:PORT" },
+		{ "[::1]7", -EINVAL, "expected [ADDRESS] or [ADDRESS]:PORT" },
+		{ "[localhost]:7", -EINVAL, "no IPv6 address between the brackets" },
+		{ "[fe80::1%]:7", -EINVAL, "no IPv6 address between the brackets" },
+		{ "[]:7", -EINVAL, "no IPv6 address between the brackets" },
+		{ "1:2:3", -EINVAL, "an IPv6 address with a port needs brackets" },
+		{ "a b:7", -EINVAL, "space or control character in an address" },
+		{ "a\n:7", -EINVAL, "space or control character in an address" },
+		{ "unix:run", -EINVAL, "the path of a Unix socket must begin with /" },
+		{ "unix:", -EINVAL, "the path of a Unix socket must begin with /" },
+		{ "/run/echo", -EINVAL, "not a host name (a Unix socket is unix:/PATH)" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		struct address_spec spec = { .port = 4711 };
+		const char *why = "";
+
+		assert_int_equal(address_parse(cases[i].text, -1, &spec, &why), cases[i].result);
+		assert_string_equal(why, cases[i].why);
+		assert_int_equal(spec.port, 4711);
+	}
+}
+
+static void test_address_length(void **state)
+{
+	struct sockaddr_un un;
+	char text[1000] = "unix:/";
+	struct address_spec spec;
+	const char *why;
+
+	(void)state;
+	memset(text + 6, 'x', sizeof(un.sun_path) - 2);
+	assert_int_equal(address_parse(text, -1, &spec, &why), 0);
+	assert_int_equal(strlen(spec.host), sizeof(un.sun_path) - 1);
+	strcat(text, "x");
+	assert_int_equal(address_parse(text, -1, &spec, &why), -ENAMETOOLONG);
+	assert_string_equal(why, "the path of a Unix socket has more than 107 bytes");
+
+	memset(text, 'h', 255);
+	strcpy(text + 255, ":65535");
+	assert_int_equal(address_parse(text, -1, &spec, &why), 0);
+	memset(text, 'h', 256);
+	strcpy(text + 256, ":1");
+	assert_int_equal(address_parse(text, -1, &spec, &why), -ENAMETOOLONG);
+	memset(text, 'h', 998);
+	assert_int_equal(address_parse(text, -1, &spec, &why), -ENAMETOOLONG);
+}
+
+static void test_address_format(void **state)
+{
+	struct sockaddr_in in = { .sin_family = AF_INET, .sin_port = htons(7) };
+	struct sockaddr_in6 in6 = { .sin6_family = AF_INET6, .sin6_port = htons(7) };
+	struct sockaddr_un un = { .sun_family = AF_UNIX };
+	char text[ADDRESS_TEXT_MAX];
+
+	(void)state;
+	inet_pton(AF_INET, "192.0.2.7", &in.sin_addr);
+	assert_string_equal(address_format((void *)&in, sizeof(in), text), "192.0.2.7:7");
+	inet_pton(AF_INET6, "::ffff:192.0.2.7", &in6.sin6_addr);
+	assert_string_equal(address_format((void *)&in6, sizeof(in6), text), "192.0.2.7:7");
+	inet_pton(AF_INET6, "fe80::1", &in6.sin6_addr);
+	in6.sin6_scope_id = 2;
+	assert_string_equal(address_format((void *)&in6, sizeof(in6), text), "[fe80::1%2]:7");
+
+	strcpy(un.sun_path, "/run/echo");
+	assert_string_equal(address_format((void *)&un, sizeof(un), text), "unix:/run/echo");
+	assert_string_equal(address_format((void *)&un, sizeof(sa_family_t), text), "unix:");
+	memcpy(un.sun_path, "\0name", 5);
+	assert_string_equal(address_format((void *)&un, sizeof(sa_family_t) + 5, text),
+			    "unix:@name");
+	memset(un.sun_path, 'x', sizeof(un.sun_path));
+	assert_int_equal(strlen(address_format((void *)&un, sizeof(un), text)),
+			 strlen("unix:") + sizeof(un.sun_path));
+	assert_string_equal(address_format((void *)&in, 1, text), "unknown (family 2)");
+}
+
+static void test_cidr_text(void **state)
+{
+	static const struct {
+		const char *text;
+		const char *written, *why;
+	} cases[] = {
+		{ "192.0.2.0/24", "192.0.2.0/24", NULL },
+		{ "192.0.2.7", "192.0.2.7/32", NULL },
+		{ "0.0.0.0/0", "0.0.0.0/0", NULL },
+		{ "2001:db8::/32", "2001:db8::/32", NULL },
+		{ "2001:DB8::1", "2001:db8::1/128", NULL },
+		{ "::/0", "::/0", NULL },
+		{ "::ffff:192.0.2.0/120", "192.0.2.0/24", NULL },
+		{ "192.0.2.7/24", NULL, "bits are set beyond the prefix length" },
+		{ "2001:db8::1/64", NULL, "bits are set beyond the prefix length" },
+		{ "192.0.2.0/33", NULL, "prefix length not in 0-32" },
+		{ "192.0.2.0/", NULL, "prefix length not in 0-32" },
+		{ "192.0.2.0/-1", NULL, "prefix length not in 0-32" },
+		{ "192.0.2.0/24/24", NULL, "prefix length not in 0-32" },
+		{ "::/129", NULL, "prefix length not in 0-128" },
+		{ "", NULL, "not an IPv4 or IPv6 address" },
+		{ "192.0.2/24", NULL, "not an IPv4 or IPv6 address" },
+		{ "localhost", NULL, "not an IPv4 or IPv6 address" },
+		{ "1111:2222:3333:4444:5555:6666:7777:8888:9999:aaaa:bbbb:cccc", NULL,
+		  "not an IPv4 or IPv6 address" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		struct cidr cidr = { .bits = 77 };
+		char text[CIDR_TEXT_MAX];
+		const char *why = NULL;
+		int r = cidr_parse(cases[i].text, &cidr, &why);
+
+		if (cases[i].why) {
+			assert_int_equal(r, -EINVAL);
+			assert_string_equal(why, cases[i].why);
+			assert_int_equal(cidr.bits, 77);
+			continue;
+		}
+		assert_int_equal(r, 0);
+		assert_string_equal(cidr_format(&cidr, text), cases[i].written);
+	}
+}
+
+static void test_cidr_bits(void **state)
+{
+	(void)state;
+	for (unsigned bits = 0; bits <= 128; bits++) {
+		uint8_t ones[16], address[16];
+
+		memset(ones, 0xff, sizeof(ones));
+		cidr_mask(ones, bits);
+		memset(address, 0xff, sizeof(address));
+		assert_true(cidr_contains(ones, bits, address));
+		for (unsigned i = 0; i < 128; i++) {
+			bool is_set = ones[i / 8] >> (7 - i % 8) & 1;
+
+			assert_int_equal(is_set, i < bits);
+			address[i / 8] ^= (uint8_t)(0x80 >> i % 8);
+			assert_int_equal(cidr_contains(ones, bits, address), i >= bits);
+			address[i / 8] ^= (uint8_t)(0x80 >> i % 8);
+		}
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_address_parse),
+		cmocka_unit_test(test_address_errors),
+		cmocka_unit_test(test_address_length),
+		cmocka_unit_test(test_address_format),
+		cmocka_unit_test(test_cidr_text),
+		cmocka_unit_test(test_cidr_bits),
+	};
+
+	return cmocka_run_group_tests_name("address", tests, NULL, NULL);
+}
