@@ -11,12 +11,10 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "wire/settings.h"
-
-/* The supervisor's: log, notify, event loop, channels and scoreboards of a few generations... */
-#define SUPERVISOR_DESCRIPTORS 192
-/* ...every listening socket, once in each of two sets during a reload. */
-#define SOCKET_DESCRIPTORS (2 * SETTINGS_MAX_SOCKETS)
+/* The supervisor's: log, notify, event loop, control clients, what each generation takes. */
+#define SUPERVISOR_DESCRIPTORS 128
+/* Listening sockets, in two sets during a reload. */
+#define SOCKET_DESCRIPTORS 64
 /* The supervisor and the listeners of a few generations. */
 #define OTHER_PROCESSES 8
 /* What a small machine runs besides; kernel threads take process ids too. */
@@ -42,16 +40,19 @@ unsigned privileges_find_shortages(const struct privileges_limits *limits, uint3
 		uint64_t limit;
 		uint64_t need;
 		const char *what;
+		const char *name;
 		const char *remedy;
 	} rows[PRIVILEGES_WARNINGS_MAX] = {
-		{limits->descriptors, needs.descriptors, "descriptors", "LimitNOFILE="},
-		{limits->user_processes, needs.processes, "processes of the user", "LimitNPROC="},
+		{limits->descriptors, needs.descriptors, "descriptors", "RLIMIT_NOFILE",
+		 "LimitNOFILE"},
+		{limits->user_processes, needs.processes, "processes of the user", "RLIMIT_NPROC",
+		 "LimitNPROC"},
 		{limits->cgroup_processes, needs.processes, "processes in the control group",
-		 "TasksMax="},
+		 "pids.max", "TasksMax"},
 		{limits->system_processes, needs.system_processes, "process ids on the system",
-		 "sysctl kernel.pid_max="},
+		 "kernel.pid_max", "sysctl kernel.pid_max"},
 		{limits->system_threads, needs.system_processes, "threads on the system",
-		 "sysctl kernel.threads-max="},
+		 "kernel.threads-max", "sysctl kernel.threads-max"},
 	};
 	unsigned count = 0;
 
@@ -59,9 +60,9 @@ unsigned privileges_find_shortages(const struct privileges_limits *limits, uint3
 		if (rows[i].limit >= rows[i].need)
 			continue;
 		snprintf(warnings[count++], PRIVILEGES_WARNING_MAX,
-			 "connections = %" PRIu32 " needs %" PRIu64 " %s, the limit is %" PRIu64
-			 ": %s%" PRIu64, connections, rows[i].need, rows[i].what, rows[i].limit,
-			 rows[i].remedy, rows[i].need);
+			 "connections = %" PRIu32 " needs %" PRIu64 " %s, %s is %" PRIu64
+			 ": %s=%" PRIu64, connections, rows[i].need, rows[i].what, rows[i].name,
+			 rows[i].limit, rows[i].remedy, rows[i].need);
 	}
 	return count;
 }

@@ -28,7 +28,7 @@ struct privileges_needs privileges_compute_needs(uint32_t connections, uint32_t 
 
 /*
  * Writes one line for each limit that does not suffice: "connections = 1024 needs 1052
- * processes, the limit is 512: LimitNPROC=1052". Returns their number.
+ * processes of the user, RLIMIT_NPROC is 512: LimitNPROC=1052". Returns their number.
  */
 unsigned privileges_find_shortages(const struct privileges_limits *limits, uint32_t connections,
 				   uint32_t spare_workers,

@@ -40,18 +40,18 @@ static void test_shortages(void **state)
 	assert_int_equal(privileges_find_shortages(&limits, 1024, 16, lines), 1);
 	assert_string_equal(lines[0],
 			    "connections = 1024 needs 1048 processes in the control group, "
-			    "the limit is 1047: TasksMax=1048");
+			    "pids.max is 1047: TasksMax=1048");
 	limits = (struct privileges_limits){};
 	assert_int_equal(privileges_find_shortages(&limits, 1, 0, lines), PRIVILEGES_WARNINGS_MAX);
 	assert_string_equal(lines[1],
 			    "connections = 1 needs 9 processes of the user, "
-			    "the limit is 0: LimitNPROC=9");
+			    "RLIMIT_NPROC is 0: LimitNPROC=9");
 	limits = endless;
 	limits.system_processes = 32768;
 	assert_int_equal(privileges_find_shortages(&limits, 20000, 0, lines), 0);
 	assert_int_equal(privileges_find_shortages(&limits, 40000, 0, lines), 1);
 	assert_string_equal(lines[0], "connections = 40000 needs 40208 process ids on the system, "
-				      "the limit is 32768: sysctl kernel.pid_max=40208");
+				      "kernel.pid_max is 32768: sysctl kernel.pid_max=40208");
 }
 
 static void assert_cgroup(const char *text, const char *expected, int expected_unified)
@@ -206,7 +206,7 @@ static void test_check(void **state)
 	assert_int_equal(in_child(check_limits, &configuration), 0);
 	line = capture_line(*state, NULL);
 	assert_non_null(line);
-	assert_non_null(strstr(line, "descriptors, the limit is 64: LimitNOFILE="));
+	assert_non_null(strstr(line, "descriptors, RLIMIT_NOFILE is 64: LimitNOFILE="));
 }
 
 int main(void)
