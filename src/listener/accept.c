@@ -15,26 +15,40 @@
 
 #define ACCEPT_BATCH 16		/* a turn of the loop and socket: reaping comes in between */
 
+static uint64_t accept_all_live(const struct listener *listener)
+{
+	return (uint64_t)listener->live +
+	       atomic_load_explicit(&listener->table->foreign_live, memory_order_relaxed);
+}
+
 bool accept_at_limit(const struct listener *listener)
 {
-	uint32_t foreign = atomic_load_explicit(&listener->table->foreign_live,
-						memory_order_relaxed);
+	return accept_all_live(listener) >= listener->settings->connections;
+}
 
-	return (uint64_t)listener->live + foreign >= listener->settings->connections ||
-	       listener->slots.free_count == 0;
+void accept_note_limit(struct listener *listener)
+{
+	if (!listener->is_at_limit && accept_at_limit(listener))
+		events_note_limit(listener, true);
+	else if (listener->is_at_limit &&
+		 accept_all_live(listener) * 8 <= listener->settings->connections * 7ull)
+		events_note_limit(listener, false);
 }
 
 bool accept_is_open(const struct listener *listener)
 {
-	if (listener->is_stopping || listener->starvation.retry_ns != 0)
+	if (listener->is_stopping || listener->pending.fd >= 0 ||
+	    listener->starvation.retry_ns != 0)
 		return false;
 	return listener->settings->at_limit == AT_LIMIT_REFUSE || !accept_at_limit(listener);
 }
 
 static void accept_take_over(struct listener *listener, struct connection *connection)
 {
-	int r = spawn_worker(listener, connection);
+	int r = spares_hand_over(listener, connection);
 
+	if (r < 0)
+		r = spawn_worker(listener, connection);
 	if (r == 0)
 		return;
 	listener->pending = *connection;
@@ -156,8 +170,6 @@ void accept_turn(struct listener *listener, uint32_t socket)
 		if (!accept_is_open(listener))
 			return;
 		r = accept_one(listener, socket);
-		if (!listener->is_at_limit && accept_at_limit(listener))
-			events_note_limit(listener, true);
 		if (is_shortage(r)) {
 			events_starve(listener, r, clock_now_ns());
 			return;

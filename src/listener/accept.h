@@ -10,6 +10,9 @@
 /* True when no more connections may be taken: connections live here and in older generations. */
 bool accept_at_limit(const struct listener *listener);
 
+/* Reports that the limit is reached, and that it was left by an eighth. */
+void accept_note_limit(struct listener *listener);
+
 /* True when the listening sockets belong into the poll set. */
 bool accept_is_open(const struct listener *listener);
 

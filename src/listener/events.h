@@ -27,7 +27,7 @@ void events_put_refused(struct listener *listener, const struct connection *conn
  */
 void events_starve(struct listener *listener, int error, uint64_t now_ns);
 
-/* The connection limit: reached, or left by an eighth. */
+/* The connection limit: reached or left. */
 void events_note_limit(struct listener *listener, bool is_reached);
 
 #endif

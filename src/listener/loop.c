@@ -18,21 +18,19 @@ static uint64_t earlier(uint64_t a_ns, uint64_t b_ns)
 	return a_ns < b_ns ? a_ns : b_ns;
 }
 
-/* How long the loop may sleep; UINT64_MAX: until something happens. */
-static uint64_t loop_wait_ns(const struct listener *listener, bool is_open)
+/* When the loop has to turn although nothing has happened; UINT64_MAX: never. */
+static uint64_t loop_deadline_ns(const struct listener *listener, bool is_open, uint64_t now_ns)
 {
-	uint64_t wait_ns = listener->live > 0 ? SWEEP_NS : UINT64_MAX;
-	uint64_t now_ns;
+	uint64_t deadline_ns = spares_due_ns(listener);
 
-	if (!is_open && !listener->is_stopping && accept_at_limit(listener) &&
+	if (listener->live > 0)
+		deadline_ns = earlier(deadline_ns, listener->sweep_ns);
+	if (listener->starvation.retry_ns != 0)
+		deadline_ns = earlier(deadline_ns, listener->starvation.retry_ns);
+	if (!is_open && accept_at_limit(listener) &&
 	    atomic_load_explicit(&listener->table->foreign_live, memory_order_relaxed) > 0)
-		wait_ns = earlier(wait_ns, FOREIGN_NS);
-	if (listener->starvation.retry_ns == 0)
-		return wait_ns;
-	now_ns = clock_now_ns();
-	if (now_ns >= listener->starvation.retry_ns)
-		return 0;
-	return earlier(wait_ns, listener->starvation.retry_ns - now_ns);
+		deadline_ns = earlier(deadline_ns, now_ns + FOREIGN_NS);
+	return deadline_ns;
 }
 
 /* Returns the number of entries used; the sockets stand in it only while they may be accepted. */
@@ -50,11 +48,26 @@ static unsigned int loop_fill(const struct listener *listener, bool is_open, str
 static int loop_wait(const struct listener *listener, bool is_open, struct pollfd *fds,
 		     unsigned int count)
 {
-	uint64_t wait_ns = loop_wait_ns(listener, is_open);
+	uint64_t now_ns = clock_now_ns();
+	uint64_t deadline_ns = loop_deadline_ns(listener, is_open, now_ns);
+	uint64_t wait_ns = deadline_ns > now_ns ? deadline_ns - now_ns : 0;
 	struct timespec timeout = { .tv_sec = (time_t)(wait_ns / CLOCK_NS_PER_S),
 				    .tv_nsec = (long)(wait_ns % CLOCK_NS_PER_S) };
 
-	return sys_poll(fds, count, wait_ns == UINT64_MAX ? NULL : &timeout);
+	return sys_poll(fds, count, deadline_ns == UINT64_MAX ? NULL : &timeout);
+}
+
+/* What is due by the clock alone. */
+static void loop_look_at_clock(struct listener *listener)
+{
+	uint64_t now_ns = clock_now_ns();
+
+	if (now_ns >= listener->starvation.retry_ns)
+		listener->starvation.retry_ns = 0;
+	if (now_ns >= listener->sweep_ns) {
+		reap_all(listener);
+		listener->sweep_ns = now_ns + SWEEP_NS;
+	}
 }
 
 static void loop_turn(struct listener *listener)
@@ -64,10 +77,7 @@ static void loop_turn(struct listener *listener)
 	unsigned int count = loop_fill(listener, is_open, fds);
 	int ready = loop_wait(listener, is_open, fds, count);
 
-	if (ready == 0) {
-		listener->starvation.retry_ns = 0;
-		reap_all(listener);
-	}
+	loop_look_at_clock(listener);
 	if (ready <= 0)
 		return;
 	if (fds[POLL_SIGNAL].revents != 0)
@@ -80,9 +90,17 @@ static void loop_turn(struct listener *listener)
 	}
 }
 
+static bool loop_is_done(const struct listener *listener)
+{
+	return listener->is_stopping && listener->live == 0 && listener->pending.fd < 0 &&
+	       listener->spares.waiting.count == 0;
+}
+
 void loop_run(struct listener *listener)
 {
-	while (!listener->is_stopping || listener->live > 0 || listener->pending.fd >= 0) {
+	while (!loop_is_done(listener)) {
+		accept_note_limit(listener);
+		spares_replenish(listener);
 		loop_turn(listener);
 		accept_pending(listener);
 	}

@@ -74,6 +74,10 @@ static void reap_worker(struct listener *listener, pid_t pid, int status,
 
 	if (slot == SLOTS_NONE)
 		return;
+	if (spares_reaped(listener, slot)) {
+		reap_free(listener, slot);
+		return;
+	}
 	event.slot = slot;
 	event.id = atomic_load_explicit(&entry->id, memory_order_relaxed);
 	event.start_ns = atomic_load_explicit(&entry->start_ns, memory_order_relaxed);
@@ -97,9 +101,6 @@ static void reap_worker(struct listener *listener, pid_t pid, int status,
 	reap_free(listener, slot);
 	listener->starvation.retry_ns = 0;
 	events_put(listener, &event);
-	if (listener->is_at_limit &&
-	    listener->live * 8ull <= listener->settings->connections * 7ull)
-		events_note_limit(listener, false);
 }
 
 /* Returns false when pid (-1: any) has not ended. */

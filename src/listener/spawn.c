@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Fork after accept: the entry first, then the process, so that no worker is ever unknown. */
+/* Forking workers, after an accept or ahead of it. */
 #include "listener/spawn.h"
 
 #include <string.h>
@@ -9,15 +9,15 @@
 #include "listener/events.h"
 #include "listener/lean.h"
 #include "listener/reap.h"
+#include "listener/state.h"
 #include "listener/sys.h"
 #include "listener/worker.h"
 
-static void spawn_fill_entry(struct listener *listener, uint32_t slot,
-			     const struct connection *connection)
+void spawn_fill_entry(struct listener *listener, uint32_t slot,
+		      const struct connection *connection)
 {
 	struct entry *entry = &listener->table->entries[slot];
 
-	memset(&listener->shared[slot], 0, sizeof(listener->shared[slot]));
 	entry->socket = connection->socket;
 	entry->peer = connection->peer;
 	entry->local = connection->local;
@@ -26,13 +26,12 @@ static void spawn_fill_entry(struct listener *listener, uint32_t slot,
 	atomic_store_explicit(&entry->state, ENTRY_LIVE, memory_order_release);
 }
 
-static void spawn_undo_entry(struct listener *listener, uint32_t slot)
+void spawn_fill_spare(struct listener *listener, uint32_t slot)
 {
 	struct entry *entry = &listener->table->entries[slot];
 
-	atomic_store_explicit(&entry->state, ENTRY_FREE, memory_order_release);
 	atomic_store_explicit(&entry->id, 0, memory_order_relaxed);
-	slots_give(&listener->slots, slot);
+	atomic_store_explicit(&entry->state, ENTRY_SPARE, memory_order_release);
 }
 
 static void spawn_count_time(struct listener *listener, uint64_t elapsed_ns)
@@ -47,7 +46,34 @@ static void spawn_count_time(struct listener *listener, uint64_t elapsed_ns)
 	events_count(&totals->fork_sum_us, us);
 }
 
-static void spawn_report_open(struct listener *listener, uint32_t slot, pid_t pid,
+/* The entry of slot is filled. On failure it is free again. */
+static int spawn_fork(struct listener *listener, uint32_t slot, int fd, uint32_t flags)
+{
+	struct entry *entry = &listener->table->entries[slot];
+	const struct worker_call call = {
+		.fd = fd,
+		.flags = flags,
+		.slot = &listener->shared[slot],
+		.settings = listener->settings,
+		.small = listener->lean.small,
+	};
+	uint64_t before_ns = clock_now_ns();
+	pid_t pid;
+
+	memset(call.slot, 0, sizeof(*call.slot));
+	pid = lean_fork(&listener->lean, &call, REAP_SIGNAL, &entry->pid);
+	if (pid < 0) {
+		atomic_store_explicit(&entry->state, ENTRY_FREE, memory_order_release);
+		atomic_store_explicit(&entry->id, 0, memory_order_relaxed);
+		slots_give(&listener->slots, slot);
+		return pid;
+	}
+	slots_bind(&listener->slots, pid, slot);
+	spawn_count_time(listener, clock_now_ns() - before_ns);
+	return 0;
+}
+
+static void spawn_report_open(struct listener *listener, uint32_t slot,
 			      const struct connection *connection)
 {
 	const struct event event = {
@@ -56,7 +82,8 @@ static void spawn_report_open(struct listener *listener, uint32_t slot, pid_t pi
 		.id = listener->next_id,
 		.start_ns = connection->start_ns,
 		.end_ns = connection->start_ns,
-		.pid = pid,
+		.pid = atomic_load_explicit(&listener->table->entries[slot].pid,
+					    memory_order_relaxed),
 		.socket = (uint16_t)connection->socket,
 		.peer = connection->peer,
 		.local = connection->local,
@@ -65,34 +92,42 @@ static void spawn_report_open(struct listener *listener, uint32_t slot, pid_t pi
 	events_put(listener, &event);
 }
 
+void spawn_settle(struct listener *listener, uint32_t slot, struct connection *connection)
+{
+	connection->fd = fd_close(connection->fd);
+	listener->source_of[slot] = connection->source;
+	atomic_store_explicit(&listener->table->live, ++listener->live, memory_order_relaxed);
+	if (listener->settings->flags & SETTINGS_REPORT_OPEN)
+		spawn_report_open(listener, slot, connection);
+	listener->next_id++;
+}
+
 int spawn_worker(struct listener *listener, struct connection *connection)
 {
-	struct worker_call call = {
-		.fd = connection->fd,
-		.flags = connection->flags,
-		.settings = listener->settings,
-		.small = listener->lean.small,
-	};
-	uint64_t before_ns = clock_now_ns();
 	uint32_t slot = slots_take(&listener->slots);
-	pid_t pid;
+	int r;
 
 	if (slot == SLOTS_NONE)
 		return -EAGAIN;
 	spawn_fill_entry(listener, slot, connection);
-	call.slot = &listener->shared[slot];
-	pid = lean_fork(&listener->lean, &call, REAP_SIGNAL, &listener->table->entries[slot].pid);
-	if (pid < 0) {
-		spawn_undo_entry(listener, slot);
-		return pid;
-	}
-	spawn_count_time(listener, clock_now_ns() - before_ns);
-	connection->fd = fd_close(connection->fd);
-	slots_bind(&listener->slots, pid, slot);
-	listener->source_of[slot] = connection->source;
-	atomic_store_explicit(&listener->table->live, ++listener->live, memory_order_relaxed);
-	if (listener->settings->flags & SETTINGS_REPORT_OPEN)
-		spawn_report_open(listener, slot, pid, connection);
-	listener->next_id++;
+	r = spawn_fork(listener, slot, connection->fd, connection->flags);
+	if (r < 0)
+		return r;
+	spawn_settle(listener, slot, connection);
 	return 0;
+}
+
+int spawn_spare(struct listener *listener, int pair_fd, uint32_t *ret_slot)
+{
+	uint32_t slot = slots_take(&listener->slots);
+	int r;
+
+	if (slot == SLOTS_NONE)
+		return -EAGAIN;
+	listener->source_of[slot] = SOURCES_NONE;
+	spawn_fill_spare(listener, slot);
+	r = spawn_fork(listener, slot, pair_fd, WORKER_SPARE);
+	if (r == 0)
+		*ret_slot = slot;
+	return r;
 }

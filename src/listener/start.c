@@ -183,24 +183,42 @@ static int take_descriptors(struct listener *listener, const char **ret_what)
 	return take_sockets(listener);
 }
 
-int start_listener(struct listener *listener, const char **ret_what)
+static int highest_fd(const struct listener *listener)
 {
-	int r = take_descriptors(listener, ret_what);
+	int sockets = LISTENER_FD_SOCKETS + (int)listener->settings->socket_count;
+	int pairs = spares_highest_fd(listener);
 
-	if (r < 0)
-		return r;
+	return sockets > pairs ? sockets : pairs;
+}
+
+/* What the listener needs for itself. */
+static int make_state(struct listener *listener, const char **ret_what)
+{
+	int r;
+
 	*ret_what = "tables";
 	r = make_tables(listener);
 	if (r < 0)
 		return r;
-	*ret_what = "signals";
-	r = set_signals(listener);
+	*ret_what = "pairs for spare workers";
+	r = spares_open(listener);
 	if (r < 0)
 		return r;
-	/* not fatal: without it each fork costs more */
-	(void)lean_trim(&listener->lean);
+	*ret_what = "signals";
+	return set_signals(listener);
+}
+
+int start_listener(struct listener *listener, const char **ret_what)
+{
+	int r = take_descriptors(listener, ret_what);
+
+	if (r == 0)
+		r = make_state(listener, ret_what);
+	if (r < 0)
+		return r;
 	listener->pending.fd = -1;
 	listener->next_id = 1;
-	return sandbox_enter(listener->settings,
-			     LISTENER_FD_SOCKETS + (int)listener->settings->socket_count, ret_what);
+	/* not fatal: without it each fork costs more */
+	(void)lean_trim(&listener->lean);
+	return sandbox_enter(listener->settings, highest_fd(listener), ret_what);
 }

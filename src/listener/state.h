@@ -9,6 +9,7 @@
 #include "listener/lean.h"
 #include "listener/slots.h"
 #include "listener/sources.h"
+#include "listener/spares.h"
 #include "wire/endpoint.h"
 #include "wire/scoreboard.h"
 #include "wire/settings.h"
@@ -47,10 +48,12 @@ struct listener {
 	bool is_at_limit;		/* EVENT_LIMIT was sent */
 	struct connection pending;	/* accepted, waits for a worker */
 	struct starvation starvation;
+	uint64_t sweep_ns;		/* next look for ends that no signal has told */
 
 	struct slots slots;
 	uint32_t *source_of;		/* of each slot */
 	struct sources sources;
+	struct spares spares;
 };
 
 #endif

@@ -162,6 +162,40 @@ static noreturn void worker_serve(struct echo *echo)
 	sys_exit(reason);
 }
 
+/*
+ * A spare: waits for its order and the connection that comes with it. Without one (the listener
+ * stops or is gone) it ends.
+ */
+static void worker_await(struct echo *echo)
+{
+	struct worker_order order;
+	struct iovec part = { .iov_base = &order, .iov_len = sizeof(order) };
+	union {
+		struct cmsghdr header;
+		char bytes[CMSG_SPACE(sizeof(int))];
+	} control;
+	struct msghdr message = { .msg_iov = &part,
+				  .msg_iovlen = 1,
+				  .msg_control = &control,
+				  .msg_controllen = sizeof(control.bytes) };
+	const int pair_fd = echo->fd;
+	ssize_t n;
+
+	do
+		n = sys_recvmsg(pair_fd, &message, 0);
+	while (n == -EINTR && atomic_load_explicit(&echo->slot->command, memory_order_relaxed) ==
+				      SLOT_RUN);
+	if (n <= 0)
+		sys_exit(END_FIN);
+	if (n != (ssize_t)sizeof(order) || message.msg_controllen < CMSG_LEN(sizeof(int)))
+		sys_exit(END_ERROR);
+	echo->fd = *(int *)(void *)CMSG_DATA(&control.header);
+	echo->is_tcp = (order.flags & WORKER_UNIX) == 0;
+	(void)sys_close(pair_fd);
+	if (order.flags & (WORKER_UNIX | WORKER_NOT_ACCEPTED))
+		worker_set_timeouts(echo);
+}
+
 noreturn void worker_run(int fd, struct slot *slot, const struct settings *settings,
 			 uint32_t flags, uint8_t *small)
 {
@@ -178,7 +212,9 @@ noreturn void worker_run(int fd, struct slot *slot, const struct settings *setti
 	worker_close_others(fd);
 	if ((settings->flags & SETTINGS_WORKER_FILTER) && worker_install_filter(settings) < 0)
 		sys_exit(END_ERROR);
-	if (flags & (WORKER_UNIX | WORKER_NOT_ACCEPTED))
+	if (flags & WORKER_SPARE)
+		worker_await(&echo);
+	else if (flags & (WORKER_UNIX | WORKER_NOT_ACCEPTED))
 		worker_set_timeouts(&echo);
 	worker_serve(&echo);
 }

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: MIT
 """echod-listener alone: this process plays the supervisor, with the formats of src/wire."""
+import contextlib
 import fcntl
 import mmap
 import os
+import resource
 import select
 import signal
 import socket
@@ -32,12 +34,13 @@ ENDS = TOTALS[1:10]
 REFUSALS = ["connections", "connections-per-source", "rate-per-source", "access", "resources"]
 FIELDS = ("type", "slot", "id", "start_ns", "end_ns", "bytes_in", "bytes_out", "pid", "status",
           "cpu_us", "rtt_us", "retransmits", "reason", "socket", "detail", "count", "peer", "local")
+UNUSED_UID = 54321
 FAMILIES = {socket.AF_INET: 4, socket.AF_INET6: 6, socket.AF_UNIX: 1}
 
 
-def memory_file(data, seal):
+def memory_file(name, data, seal=False):
     """A memory file with these bytes; sealed against every change when seal is true."""
-    fd = os.memfd_create("test", os.MFD_ALLOW_SEALING)
+    fd = os.memfd_create("test-" + name, os.MFD_ALLOW_SEALING)
     os.write(fd, data)
     if seal:
         fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK |
@@ -71,16 +74,22 @@ def settings_block(sockets, version=1, magic=0x65636864, rules=(), filters=(b"",
         len(filters[1]) // 8, 0) + tables
 
 
-def start(descriptors, close_limit=256):
-    """Forks and executes the listener with exactly these descriptors from 3 on."""
+def start(descriptors, nproc):
+    """
+    Forks and executes the listener with exactly these descriptors from 3 on; nproc > 0: as a
+    user of its own that may have so many processes.
+    """
     pid = os.fork()
     if pid != 0:
         return pid
     try:
-        high = [fcntl.fcntl(fd, fcntl.F_DUPFD, close_limit) for fd in descriptors]
+        high = [fcntl.fcntl(fd, fcntl.F_DUPFD, 256) for fd in descriptors]
         for number, fd in enumerate(high):
             os.dup2(fd, 3 + number)
         os.closerange(3 + len(high), 1024)
+        if nproc > 0:
+            resource.setrlimit(resource.RLIMIT_NPROC, (nproc, nproc))
+            os.setresuid(UNUSED_UID, UNUSED_UID, UNUSED_UID)
         os.execv(PROGRAM, ["echod-listener"])
     finally:
         os._exit(127)
@@ -89,22 +98,22 @@ def start(descriptors, close_limit=256):
 class Listener:
     """A listener process, its scoreboard and its channel; ended by the with statement."""
 
-    def __init__(self, families=(socket.AF_INET,), sockets=None, block=None, nofile=0, **keys):
+    def __init__(self, families=(socket.AF_INET,), sockets=None, block=None, nproc=0, **keys):
         self.sockets = sockets if sockets is not None else [self.listen(f) for f in families]
         block = block or settings_block([describe(s) for s in self.sockets], **keys)
         self.slots_count = SETTINGS.unpack_from(block)[7]
         table_bytes = ENTRIES_AT + 128 * self.slots_count
         head = struct.pack("<8I", 0x65636874, 1, self.slots_count, 0, 0, 0, 0, 1)
-        files = [memory_file(block, keys.get("seal", True)),
-                 memory_file(head + bytes(table_bytes - len(head)), False),
-                 memory_file(bytes(64 * self.slots_count), False)]
+        files = [memory_file("settings", block, keys.get("seal", True)),
+                 memory_file("table", head + bytes(table_bytes - len(head))),
+                 memory_file("slots", bytes(64 * self.slots_count))]
         self.table = mmap.mmap(files[1], table_bytes)
         self.slots = mmap.mmap(files[2], 64 * self.slots_count)
         self.channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.channel.settimeout(DEADLINE_S)
         self.status = None
         self.events = []
-        self.pid = start([*files, theirs.fileno()] + [s.fileno() for s in self.sockets])
+        self.pid = start([*files, theirs.fileno()] + [s.fileno() for s in self.sockets], nproc)
         theirs.close()
         for fd in files:
             os.close(fd)
@@ -127,9 +136,10 @@ class Listener:
     def __exit__(self, *_):
         self.channel.close()
         if self.status is None:
-            for pid in self.pids():
-                os.kill(pid, signal.SIGKILL)
             os.kill(self.pid, signal.SIGKILL)
+            for pid in self.pids():
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
             os.waitpid(self.pid, 0)
         for listening in self.sockets:
             listening.close()
@@ -220,11 +230,8 @@ class Listener:
                 if event["type"] == kind:
                     self.events.remove(event)
                     return event
-            select.select([self.channel], [], [], 0.2)
-            try:
-                self.channel.recv(256, socket.MSG_DONTWAIT)
-            except BlockingIOError:
-                pass
+            if select.select([self.channel], [], [], 0.2)[0]:
+                self.channel.recv(256)
         raise TimeoutError(f"no event of type {kind}")
 
     def closed(self):

@@ -1,0 +1,417 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: MIT
+"""echod-listener without a supervisor: accept, limits, timers, ends, accounting, its channel."""
+import os
+import signal
+import socket
+import struct
+import time
+
+from harness import (Skip, case, descriptors, exchange, is_zombie, main, process_stat,
+                     random_bytes, read_to_end, wait_until)
+from harness_listener import (FAILED, LIMIT, OPENED, PING, PONG, STARVED, STOP, STOPPED, Listener,
+                              describe, settings_block)
+
+LOOPBACK = bytes(10) + b"\xff\xff\x7f\0\0\1"
+PER_MESSAGE = 64
+SPARES = (0, 3)
+
+
+def fill(client):
+    """Sends without reading until nothing more goes; returns how many bytes went."""
+    client.settimeout(0.5)
+    sent = 0
+    try:
+        while True:
+            sent += client.send(bytes(1 << 16))
+    except TimeoutError:
+        client.settimeout(30)
+        return sent
+
+
+def echoed(client, data=b"hello\n"):
+    """True when data comes back; the connection stays open."""
+    client.sendall(data)
+    return client.recv(len(data), socket.MSG_WAITALL) == data
+
+
+def both_kinds(function):
+    """The case is run with fork after accept and with spare workers."""
+    def run():
+        for spares in SPARES:
+            function(spares)
+    return run
+
+
+@case("every byte comes back and the end is accounted")
+@both_kinds
+def test_echo(spares):
+    with Listener(spare_workers=spares).ready() as listener:
+        for size in (0, 1, 64, 65535, 65536, 65537, 3000000):
+            data = random_bytes(size)
+            assert exchange(listener.connect(), data) == data
+            word, event = listener.closed()
+            assert (word, event["bytes_in"], event["bytes_out"]) == ("fin", size, size), event
+        totals = listener.totals()
+        assert totals["accepted"] == totals["fin"] == 7 and totals["empty"] == 1, totals
+        assert listener.is_balanced() and listener.live == 0
+
+
+@case("IPv6 and Unix peers are described and served")
+@both_kinds
+def test_families(spares):
+    families = (socket.AF_INET, socket.AF_INET6, socket.AF_UNIX)
+    with Listener(families, idle=60, spare_workers=spares).ready() as listener:
+        for index, family in enumerate((4, 6, 1)):
+            client = listener.connect(index)
+            mine = client.getsockname()
+            assert exchange(client, b"hello") == b"hello"
+            event = listener.closed()[1]
+            assert event["socket"] == index and event["peer"][0] == family, event
+            if family == 1:
+                assert struct.unpack_from("<2i", event["peer"], 8) == (os.getpid(), os.getuid())
+            else:
+                assert struct.unpack_from("<H", event["peer"], 2)[0] == mine[1]
+                assert event["rtt_us"] > 0
+
+
+@case("a wildcard socket names the address that was asked, IPv4-mapped as IPv4")
+def test_wildcard():
+    listening = socket.create_server(("", 0), family=socket.AF_INET6, dualstack_ipv6=True)
+    with Listener(sockets=[listening]).ready() as listener:
+        client = socket.create_connection(("127.0.0.1", listening.getsockname()[1]))
+        assert exchange(client, b"x") == b"x"
+        event = listener.closed()[1]
+        for end in ("peer", "local"):
+            assert event[end][0] == 4 and event[end][8:12] == b"\x7f\0\0\1", event[end]
+
+
+@case("idle: ends in an orderly way, not before its time, bytes move it on")
+@both_kinds
+def test_idle(spares):
+    with Listener(idle=1, spare_workers=spares).ready() as listener:
+        client = listener.connect()
+        for _ in range(3):
+            time.sleep(0.6)
+            assert echoed(client)
+        begin = time.monotonic()
+        assert read_to_end(client) == b""
+        assert 0.95 < time.monotonic() - begin < 20
+        client.close()
+        assert listener.closed()[0] == "idle"
+
+
+@case("idle: a Unix connection too")
+def test_idle_unix():
+    with Listener((socket.AF_UNIX,), idle=0.3).ready() as listener:
+        client = listener.connect()
+        assert echoed(client) and read_to_end(client) == b""
+        client.close()
+        assert listener.closed()[0] == "idle"
+
+
+@case("stall: a peer that does not read is ended, whether we wait in a read or in a write")
+def test_stall():
+    with Listener(stall=0.8).ready() as listener:
+        for is_full in (True, False):
+            client = listener.connect()
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            if is_full:
+                fill(client)
+            else:
+                for _ in range(40):
+                    client.sendall(bytes(8192))
+                    time.sleep(0.005)
+            word, event = listener.closed()
+            assert word == "stall", (is_full, event)
+            client.close()
+
+
+@case("stall: a half-closed transfer that a slow reader drains is not ended")
+def test_slow_reader():
+    with Listener(stall=0.4, idle=0.4).ready() as listener:
+        client = socket.socket()
+        client.settimeout(30)
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16384)
+        client.connect(listener.sockets[0].getsockname())
+        data = random_bytes(1 << 20)
+        sent = 0
+        received = bytearray()
+        while len(received) < len(data):
+            if sent < len(data):
+                client.setblocking(False)
+                try:
+                    sent += client.send(data[sent:])
+                except BlockingIOError:
+                    pass
+                client.settimeout(30)
+                if sent == len(data):
+                    client.shutdown(socket.SHUT_WR)
+            received += client.recv(32768)
+            time.sleep(0.05)
+        assert bytes(received) == data and read_to_end(client) == b""
+        assert listener.closed()[0] == "fin"
+
+
+@case("stall: what lies unsent after the peer's FIN is still watched")
+def test_stall_half_closed():
+    with Listener(stall=0.8).ready() as listener:
+        client = socket.socket()
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.connect(listener.sockets[0].getsockname())
+        client.sendall(bytes(200000))
+        client.shutdown(socket.SHUT_WR)
+        assert listener.closed()[0] == "stall"
+        client.close()
+
+
+@case("session: ends even a connection that never waits")
+@both_kinds
+def test_session(spares):
+    with Listener(session=0.7, spare_workers=spares).ready() as listener:
+        client = listener.connect()
+        begin = time.monotonic()
+        try:
+            while client.send(bytes(512)) and client.recv(4096):
+                pass
+        except ConnectionError:
+            pass
+        assert 0.65 < time.monotonic() - begin < 20
+        client.close()
+        assert listener.closed()[0] == "session"
+        quiet = listener.connect()
+        assert read_to_end(quiet) == b""
+        quiet.close()
+        assert listener.closed()[0] == "session"
+
+
+@case("commands: drain and killed end a worker in an orderly way")
+@both_kinds
+def test_commands(spares):
+    with Listener(spare_workers=spares).ready() as listener:
+        for command, word in ((1, "drain"), (2, "killed")):
+            client = listener.connect()
+            assert echoed(client)
+            slot = next(i for i in range(listener.slots_count) if listener.entry(i)[0] == 2)
+            listener.command(slot, command)
+            assert read_to_end(client) == b""
+            client.close()
+            assert listener.closed()[0] == word
+
+
+@case("a reset, a kill and a crash have their own ends")
+@both_kinds
+def test_ends(spares):
+    with Listener(spare_workers=spares).ready() as listener:
+        client = listener.connect()
+        assert echoed(client)
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("2i", 1, 0))
+        client.close()
+        assert listener.closed()[0] == "reset"
+        for number, word in ((signal.SIGKILL, "killed"), (signal.SIGTERM, "killed"),
+                             (signal.SIGSEGV, "crashed")):
+            client = listener.connect()
+            assert echoed(client)
+            pid = next(listener.entry(i)[1] for i in range(listener.slots_count)
+                       if listener.entry(i)[0] == 2)
+            os.kill(pid, number)
+            found, event = listener.closed()
+            assert (found, event["pid"], event["status"] & 0x7f) == (word, pid, number), event
+            client.close()
+        assert listener.is_balanced() and listener.live == 0
+
+
+@case("at the limit the next connection waits and is then served")
+@both_kinds
+def test_defer(spares):
+    with Listener(connections=2, spare_workers=spares).ready() as listener:
+        clients = [listener.connect() for _ in range(3)]
+        assert echoed(clients[0]) and echoed(clients[1])
+        clients[2].sendall(b"late")
+        assert listener.event(LIMIT)["count"] == 1 and listener.live == 2
+        clients[0].close()
+        assert listener.closed()[0] == "fin"
+        assert clients[2].recv(4) == b"late"
+        for client in clients[1:]:
+            client.close()
+            listener.closed()
+        assert listener.event(LIMIT)["count"] == 0
+
+
+@case("workers of other generations count for the limit")
+def test_foreign():
+    with Listener(connections=2).ready() as listener:
+        struct.pack_into("<I", listener.table, 24, 2)
+        client = listener.connect()
+        client.sendall(b"late")
+        assert listener.event(LIMIT)["count"] == 1 and listener.live == 0
+        struct.pack_into("<I", listener.table, 24, 1)
+        assert client.recv(4) == b"late"
+
+
+@case("refusals: connections, connections-per-source, rate-per-source, access")
+@both_kinds
+def test_refuse(spares):
+    cases = (({"connections": 1, "at_limit": 1}, "connections", True),
+             ({"connections_per_source": 1}, "connections-per-source", True),
+             ({"rate_per_source": 1, "rate_burst": 1}, "rate-per-source", True),
+             ({"rules": [(LOOPBACK, 128, 0), (bytes(16), 0, 1)]}, "access", False),
+             ({"access_default_allow": 0}, "access", False))
+    for keys, word, is_first_served in cases:
+        with Listener(spare_workers=spares, **keys).ready() as listener:
+            first = listener.connect()
+            if is_first_served:
+                assert echoed(first)
+            second = listener.connect() if is_first_served else first
+            assert read_to_end(second) == b""
+            assert listener.refused() == word
+            assert listener.is_balanced()
+
+
+@case("a source that has left may come again")
+def test_source_leaves():
+    with Listener(connections_per_source=1).ready() as listener:
+        for _ in range(5):
+            assert exchange(listener.connect(), b"x") == b"x"
+            assert listener.closed()[0] == "fin"
+        assert listener.totals()["refuse-per-source"] == 0
+
+
+@case("stop: sockets closed, live workers go on, exit 0 after the last")
+@both_kinds
+def test_stop(spares):
+    for how in ("message", "end of file"):
+        with Listener(spare_workers=spares).ready() as listener:
+            client = listener.connect()
+            assert echoed(client)
+            if how == "message":
+                listener.send(STOP)
+                assert listener.message()[0] == STOPPED
+            else:
+                listener.channel.shutdown(socket.SHUT_WR)
+            listener.sockets.pop().close()
+            wait_until(lambda found=listener: found.spares == 0, "spares ended")
+            assert echoed(client) and listener.live == 1
+            assert exchange(client, b"tail") == b"tail"
+            assert listener.wait() == 0
+            listener.read_ring()
+            assert listener.closed()[0] == "fin" and listener.is_balanced()
+
+
+@case("a ping is answered with its value, also at the limit")
+def test_ping():
+    with Listener(connections=1).ready() as listener:
+        for value in (7, 0xffffffff):
+            listener.send(PING, value)
+            assert listener.message()[:2] == (PONG, value)
+            listener.connect()
+
+
+@case("a start that fails says at what, and exits 1")
+def test_failed_start():
+    listening = Listener.listen(socket.AF_INET)
+    described = [describe(listening)]
+    good = settings_block(described)
+    bad = ((settings_block(described, version=99), "settings of another version"),
+           (settings_block(described, magic=1), "not a settings block"),
+           (settings_block(described, slots=3, connections=4), "slots out of range"),
+           (good + b"x" * 8, "size of the block"))
+    for block, text in bad:
+        with Listener(sockets=[listening], block=block) as listener:
+            assert listener.message() == (FAILED, 22, text)
+            assert listener.wait() == 1
+        listening = Listener.listen(socket.AF_INET)
+    with Listener(sockets=[listening], seal=False) as listener:
+        assert listener.message() == (FAILED, 1, "settings")
+        assert listener.wait() == 1
+
+
+@case("a worker holds its connection and nothing else, and does not map the table")
+@both_kinds
+def test_isolation(spares):
+    with Listener(spare_workers=spares).ready() as listener:
+        client = listener.connect()
+        assert echoed(client)
+        pid = next(listener.entry(i)[1] for i in range(listener.slots_count)
+                   if listener.entry(i)[0] == 2)
+        held = descriptors(pid)
+        assert len(held) == 1 and "socket" in next(iter(held.values())), held
+        with open(f"/proc/{pid}/maps", encoding="utf-8") as file:
+            maps = file.read()
+        assert "test-slots" in maps and "test-table" not in maps, maps
+        with open(f"/proc/{pid}/status", encoding="utf-8") as file:
+            status = dict(line.split(":\t", 1) for line in file.read().splitlines())
+        assert status["NoNewPrivs"].strip() == "1" and int(status["CapEff"], 16) == 0
+        assert process_stat(pid)[0] == "echod-listener"
+
+
+@case("a full ring drops events, is counted, and stops nothing")
+def test_full_ring():
+    with Listener().ready() as listener:
+        for _ in range(4200):
+            assert exchange(listener.connect(), b"x") == b"x"
+        wait_until(lambda: listener.totals()["fin"] == 4200, "all accounted")
+        assert listener.totals()["events-dropped"] == 4200 - 4096
+
+
+@case("thousands of short connections: all accounted, no zombie")
+@both_kinds
+def test_many(spares):
+    with Listener(connections=8, spare_workers=spares).ready() as listener:
+        for _ in range(250):
+            clients = [listener.connect() for _ in range(8)]
+            for client in clients:
+                client.send(b"x" * PER_MESSAGE)
+            for client in clients:
+                client.shutdown(socket.SHUT_WR)
+                assert len(read_to_end(client)) == PER_MESSAGE
+                client.close()
+            listener.read_ring()
+        wait_until(lambda: listener.live == 0, "all reaped")
+        totals = listener.totals()
+        assert totals["accepted"] == totals["fin"] == 2000 and listener.is_balanced(), totals
+        assert not any(is_zombie(pid) for pid in listener.pids())
+
+
+@case("opened is reported when it was asked for")
+def test_opened():
+    with Listener(flags=8).ready() as listener:
+        assert exchange(listener.connect(), b"x") == b"x"
+        opened, closed = listener.event(OPENED), listener.closed()[1]
+        assert (opened["id"], opened["pid"]) == (closed["id"], closed["pid"]) == (1, closed["pid"])
+
+
+@case("one connection that somebody else has accepted")
+def test_single():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        client = socket.create_connection(server.getsockname())
+        accepted = server.accept()[0]
+    block = settings_block([describe(accepted)], mode=1, connections=1, idle=60)
+    with Listener(sockets=[accepted], block=block).ready() as listener:
+        accepted.close()
+        assert exchange(client, b"hello") == b"hello"
+        assert listener.wait() == 0
+        assert listener.closed()[1]["peer"][0] == 4 and listener.totals()["accepted"] == 1
+
+
+@case("no process for a worker: the connection waits, nothing is lost, nothing spins")
+def test_no_process():
+    if os.getuid() != 0:
+        raise Skip("needs root to become a user without processes")
+    with Listener(nproc=2).ready() as listener:
+        first = listener.connect()
+        assert echoed(first)
+        second = listener.connect()
+        second.sendall(b"late")
+        event = listener.event(STARVED)
+        assert event["detail"] == 11, event
+        used = process_stat(listener.pid)
+        assert used and listener.totals()["starved"] < 100
+        first.close()
+        assert second.recv(4) == b"late"
+        second.close()
+        wait_until(lambda: listener.live == 0, "all reaped")
+        assert listener.totals()["fin"] == 2 and listener.is_balanced()
+
+
+main()
