@@ -175,7 +175,7 @@ static void print_heading(const struct sweep *sweep)
 
 static void conclude(const struct sweep *sweep)
 {
-	struct record *record = record_new("sweep-end");
+	struct record *record = record_new("sweep_summary");
 	char text[SESSION_TEXT_MAX];
 
 	record_text(record, "host", sweep->target->host);

@@ -173,7 +173,7 @@ static int run_exchange(struct trace *trace, int fd, const struct settings *sett
 static void conclude(struct trace *trace, const struct address_spec *target,
 		     const struct dial *dial, const struct session_result *result)
 {
-	struct record *record = record_new("trace-end");
+	struct record *record = record_new("trace_summary");
 	struct path_info info;
 	char address[ADDRESS_TEXT_MAX];
 	bool have_info = path_info_get(dial->fd, &info) == 0;
