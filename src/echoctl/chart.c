@@ -9,8 +9,8 @@
 /* Steps in a decade, in hundredths; the coarsest that gives enough rows is taken. */
 static const unsigned coarse[] = { 100, 200, 500 };
 static const unsigned medium[] = { 100, 150, 200, 300, 500, 700 };
-static const unsigned fine[] = { 100, 110, 120, 130, 140, 150, 160, 180, 200, 220, 250, 280, 310, 350,
-	400, 450, 500, 550, 600, 650, 700, 800, 900 };
+static const unsigned fine[] = { 100, 110, 120, 130, 140, 150, 160, 180, 200, 220, 250, 280, 310,
+	350, 400, 450, 500, 550, 600, 650, 700, 800, 900 };
 
 static const struct density {
 	const unsigned *steps;
@@ -28,13 +28,17 @@ const char *chart_time(uint64_t time_ns, char text[CHART_TIME_MAX])
 		const char *name;
 	} units[] = { { 1000000000, "s" }, { 1000000, "ms" }, { 1000, "us" }, { 1, "ns" } };
 	unsigned i = 0;
+	unsigned decimals = 2;
 	double value;
 
 	while (units[i].ns > 1 && time_ns < units[i].ns)
 		i++;
 	value = (double)time_ns / (double)units[i].ns;
-	snprintf(text, CHART_TIME_MAX, "%.*f %s",
-		 units[i].ns == 1 || value >= 99.95 ? 0 : value >= 9.995 ? 1 : 2, value, units[i].name);
+	if (units[i].ns == 1 || value >= 99.95)
+		decimals = 0;
+	else if (value >= 9.995)
+		decimals = 1;
+	snprintf(text, CHART_TIME_MAX, "%.*f %s", (int)decimals, value, units[i].name);
 	return text;
 }
 
@@ -59,7 +63,9 @@ static unsigned row_of(const struct density *density, uint64_t value_ns)
 
 static void draw_bar(FILE *stream, uint64_t count, uint64_t most, unsigned columns, bool utf8)
 {
-	static const char *const eighths[] = { "", "▏", "▎", "▍", "▌", "▋", "▊", "▉" };
+	static const char *const eighths[] = {
+		"", "▏", "▎", "▍", "▌", "▋", "▊", "▉",
+	};
 	unsigned length = (unsigned)((double)count / (double)most * columns * 8);
 
 	if (count > 0 && length == 0)
@@ -93,7 +99,7 @@ void chart_draw(FILE *stream, const struct histogram *histogram, unsigned width,
 		last = to;
 	}
 	for (unsigned row = first; row <= last; row++) {
-		/* The largest value's bucket may reach beyond the last row: the sum must stay right. */
+		/* The largest value's bucket may reach beyond the last row: none is left out. */
 		counts[row - first] = histogram_between(histogram, row_start_ns(density, row),
 			row < last ? row_start_ns(density, row + 1) : UINT64_MAX);
 		if (counts[row - first] > most)

@@ -137,7 +137,7 @@ static const char *text_of(const struct threshold *threshold)
 	return threshold->text ? threshold->text : "";
 }
 
-/* The one line. Performance data only when the echo came: a time of zero would be taken for fast. */
+/* The one line. Performance data only when the echo came: no time would be taken for a fast one. */
 __attribute__((format(printf, 3, 4)))
 static int conclude(struct check *check, enum state state, const char *format, ...)
 {
@@ -160,8 +160,8 @@ static int conclude(struct check *check, enum state state, const char *format, .
 	if (check->elapsed_ns > 0) {
 		snprintf(performance, sizeof(performance),
 			 "|time=%.6fs;%s;%s;0;%.3f size=%" PRIu64 "B;;;0",
-			 (double)check->elapsed_ns / 1e9, text_of(&check->warning), text_of(&check->critical), check->timeout_s,
-			 check->size_bytes);
+			 (double)check->elapsed_ns / 1e9, text_of(&check->warning),
+			 text_of(&check->critical), check->timeout_s, check->size_bytes);
 		record_integer(record, "time_ns", (int64_t)check->elapsed_ns);
 	}
 	report_record(check->report, record);
@@ -234,8 +234,8 @@ static int reach(struct check *check, struct globals *globals)
 		error = dial_connect(&dial, &check->dial);
 	if (error < 0)
 		return conclude(check, STATE_CRITICAL, "%s%s: %s: %s", check->target.host,
-				last_address(&check->dial, address), dial_phase_name(check->dial.phase),
-				check->dial.why);
+				last_address(&check->dial, address),
+				dial_phase_name(check->dial.phase), check->dial.why);
 	return exchange(check, check->started_ns + timeout_us * 1000);
 }
 

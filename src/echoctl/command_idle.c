@@ -173,7 +173,9 @@ static int run(struct invocation *invocation)
 	if (status != COMMAND_PROCEED)
 		return status;
 	report_verdict(&idle, peer);
-	return idle.dies_ns == 0 && idle.survives_ns > 0 && !idle.stopped ? STATUS_OK : STATUS_FAILED;
+	if (idle.dies_ns > 0 || idle.stopped)
+		return STATUS_FAILED;
+	return STATUS_OK;
 }
 
 const struct command command_idle = {

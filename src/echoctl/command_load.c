@@ -212,8 +212,8 @@ static int watch_processes(struct run *run)
 			wait_ns = START_POLL_NS;
 		else if (!run->report.progress)
 			wait_ns = PROGRESS_NS;
-		if (poll(run->polls, run->plan->processes + 1, (int)((wait_ns + 999999) / 1000000)) < 0 &&
-		    errno != EINTR)
+		if (poll(run->polls, run->plan->processes + 1,
+			 (int)((wait_ns + 999999) / 1000000)) < 0 && errno != EINTR)
 			return -errno;
 		for (uint64_t i = 0; i < run->plan->processes; i++) {
 			if (run->polls[i].fd < 0 || !run->polls[i].revents)

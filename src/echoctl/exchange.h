@@ -14,8 +14,8 @@ struct exchange {
 };
 
 /*
- * Sends bytes over the non-blocking fd while it reads what comes back. half_close: sends the FIN right
- * behind the last byte, while the echo is still to come, and waits for the peer's FIN. Returns 0,
+ * Sends bytes over the non-blocking fd while it reads what comes back. half_close: sends the FIN
+ * right behind the last byte, while the echo is still to come, and waits for the peer's. Returns 0,
  * or -ETIMEDOUT, -ENODATA (FIN before the whole echo), -EBADMSG (the byte at received_bytes differs
  * or was never sent), or -errno of send(2) or recv(2). *ret_exchange is set in every case.
  */

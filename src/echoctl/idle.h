@@ -17,7 +17,7 @@ struct idle_settings {
 	uint64_t min_us;
 	uint64_t max_us;
 	uint64_t timeout_us;		/* for an answer */
-	uint64_t parallel;		/* silences tried for each doubling, and in each bisection */
+	uint64_t parallel;		/* silences for each doubling, and in each bisection */
 	uint64_t precision_percent;	/* what the last bracket may be wide */
 };
 
@@ -31,7 +31,7 @@ struct idle {
 	bool stopped;			/* by a signal */
 	uint64_t survives_ns;		/* longest silence that was followed by an echo; 0: none */
 	uint64_t dies_ns;		/* shortest that was not; 0: none */
-	const char *how;		/* it died: "fin", "reset", "black hole", or an error; static */
+	const char *how;		/* it died: "fin", "reset", "black hole", words; static */
 	bool seen;			/* the end was seen while silent: dies_ns is exact */
 	uint64_t contradicted_ns;	/* longest silence above dies_ns that lived; 0: none */
 };

@@ -155,7 +155,8 @@ static void take_answer(struct idle *idle, struct probe *probe)
 		bury(idle, probe, how_of(got == 0 ? -ENODATA : -errno));
 		return;
 	}
-	if (probe->state == SILENT || (size_t)got > sizeof(probe->message) - probe->received_bytes ||
+	if (probe->state == SILENT ||
+	    (size_t)got > sizeof(probe->message) - probe->received_bytes ||
 	    memcmp(bytes, probe->message + probe->received_bytes, (size_t)got) != 0) {
 		bury(idle, probe, how_of(-EBADMSG));
 		return;

@@ -51,8 +51,8 @@ struct ping {
 
 /*
  * Takes over the connection that the first probe uses, sends all probes and counts what becomes
- * of them in ping->tally, until they are done, the deadline has come or a signal. Returns 0 or -errno
- * when this side failed.
+ * of them in ping->tally, until they are done, the deadline has come or a signal. Returns 0, or
+ * -errno when this side failed.
  */
 int ping_run(struct ping *ping, const struct dial *dial);
 

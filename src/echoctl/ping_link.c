@@ -56,7 +56,8 @@ int ping_link_flush(struct ping_link *link)
 {
 	while (ping_link_blocked(link)) {
 		ssize_t sent = send(link->fd, link->out + link->out_bytes,
-				    link->size_bytes - link->out_bytes, MSG_NOSIGNAL | MSG_DONTWAIT);
+				    link->size_bytes - link->out_bytes,
+				    MSG_NOSIGNAL | MSG_DONTWAIT);
 
 		if (sent >= 0)
 			link->out_bytes += (size_t)sent;

@@ -43,8 +43,8 @@ struct ping_link {
 };
 
 /*
- * Takes over fd, a connected socket or one on its way. capacity: probes that may be unanswered at a time. Returns 0 or
- * -ENOMEM; fd is the caller's then.
+ * Takes over fd, a connected socket or one on its way. capacity: probes that may be unanswered at
+ * a time. Returns 0, or -ENOMEM; fd is the caller's then.
  */
 int ping_link_open(struct ping_link *link, int fd, size_t size_bytes, size_t capacity);
 

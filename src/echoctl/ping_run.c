@@ -31,7 +31,8 @@ static const char *why(int error)
 }
 
 /* The connection is lost and all its probes with it. With --reconnect the others go on. */
-static void break_slot(struct ping *ping, struct ping_slot *slot, const char *phase, const char *reason)
+static void break_slot(struct ping *ping, struct ping_slot *slot, const char *phase,
+		       const char *reason)
 {
 	if (ping->settings.reconnect) {
 		ping_tally_lost(&ping->tally, slot->sequence, phase, reason);
@@ -101,7 +102,10 @@ static int send_reconnecting(struct ping *ping, uint64_t sequence)
 	}
 	ping->tally.sent++;
 	*slot = (struct ping_slot){
-		.link.fd = -1, .connecting = true, .sequence = sequence, .started_ns = clock_now_ns(),
+		.link.fd = -1,
+		.connecting = true,
+		.sequence = sequence,
+		.started_ns = clock_now_ns(),
 	};
 	fd = dial_start(&ping->target, &ping->dial_options, &phase);
 	if (fd < 0) {

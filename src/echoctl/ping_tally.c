@@ -121,7 +121,8 @@ static void tally_trouble(struct ping_tally *tally, uint64_t sequence, const cha
 	say(tally, "%s: seq=%" PRIu64 " %s: %s: %s", tally->peer, sequence, result, phase, why);
 }
 
-void ping_tally_lost(struct ping_tally *tally, uint64_t sequence, const char *phase, const char *why)
+void ping_tally_lost(struct ping_tally *tally, uint64_t sequence, const char *phase,
+		     const char *why)
 {
 	tally->lost++;
 	tally_trouble(tally, sequence, "lost", phase, why);
@@ -193,7 +194,7 @@ void ping_tally_summary(struct ping_tally *tally, bool final)
 		    " corrupt, %" PRIu64 " late", tally->sent, tally->ok, tally->lost,
 		    tally->corrupt, tally->late);
 	if (tally->unsent > 0)
-		report_text(tally->report, ", %" PRIu64 " could not be sent in time", tally->unsent);
+		report_text(tally->report, ", %" PRIu64 " could not be sent", tally->unsent);
 	if (waiting > 0)
 		report_text(tally->report, ", %" PRIu64 " %s", waiting,
 			    final ? "not waited for" : "on the way");

@@ -19,7 +19,7 @@ struct ping_tally {
 	bool timestamps;
 	bool connects;			/* a connection for each probe */
 	uint64_t started_ns;
-	uint64_t sent;			/* the sum of the following and of those still on their way */
+	uint64_t sent;			/* the next four together, and what is still on its way */
 	uint64_t ok;
 	uint64_t lost;
 	uint64_t corrupt;
@@ -33,10 +33,12 @@ struct ping_tally {
 };
 
 /* A whole echo or what was overtaken; connect_ns counts with connects only. */
-void ping_tally_reply(struct ping_tally *tally, const struct ping_reply *reply, uint64_t connect_ns);
+void ping_tally_reply(struct ping_tally *tally, const struct ping_reply *reply,
+		      uint64_t connect_ns);
 
 /* A probe that will not come back, and why: a phase ("connect", "echo") and words. */
-void ping_tally_lost(struct ping_tally *tally, uint64_t sequence, const char *phase, const char *why);
+void ping_tally_lost(struct ping_tally *tally, uint64_t sequence, const char *phase,
+		     const char *why);
 
 /* A probe that has not come back in time, but may still. */
 void ping_tally_overdue(struct ping_tally *tally, uint64_t sequence);

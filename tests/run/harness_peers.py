@@ -13,7 +13,7 @@ CHUNK = 1 << 16
 
 
 class Peer:
-    """Listens on loopback (or a Unix socket) and runs handle(connection) in a thread for each connection."""
+    """Listens on loopback or a Unix socket; a thread for each connection runs handle(it)."""
 
     def __init__(self, handle, path=None):
         self.handle = handle

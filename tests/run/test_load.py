@@ -133,7 +133,8 @@ def test_text():
         assert f"--- {peer.address} load statistics ---\n4 connections, 64 bytes a message, " \
             "closed loop\n500 echoes verified in " in text, text
         assert "\nno errors\n" in text and " p99.99 " in text, text
-        rows = re.findall(r"^ *[\d.]+ [mun]?s - [\d.]+ [mun]?s +(\d+) +([\d.]+)%  [#.]*$", text, re.M)
+        time = r" *[\d.]+ [mun]?s"
+        rows = re.findall(rf"^{time} -{time} +(\d+) +([\d.]+)%  [#.]*$", text, re.M)
         assert sum(int(count) for count, _ in rows) == 500, text
         assert abs(sum(float(share) for _, share in rows) - 100) < 0.2, text
         assert result.stderr == b"", "no live line without a terminal"

@@ -46,9 +46,9 @@ static void test_count_agrees_with_due(void **state)
 }
 
 /*
- * A server that answers in 1 ms but stands still for one second of ten, probed 100 times a second by a
- * client that has one request in flight: only latencies from the due time show that a tenth of
- * all requests met the stall.
+ * A server that answers in 1 ms but stands still for one second of ten, probed 100 times a second
+ * by a client that has one request in flight: only latencies from the due time show that a tenth
+ * of all requests met the stall.
  */
 static void test_latency_from_the_due_time_shows_a_stall(void **state)
 {

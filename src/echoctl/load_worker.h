@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: MIT */
+/* What the two halves of a load process share: its connections and its loop. */
+#ifndef ECHOCTL_LOAD_WORKER_H
+#define ECHOCTL_LOAD_WORKER_H
+
+#include "echoctl/load.h"
+#include "echoctl/schedule.h"
+
+#define LOAD_BUFFER_BYTES 262144
+
+enum load_state {
+	CLOSED,		/* to be opened at the next sweep */
+	CONNECTING,
+	IDLE,
+	ECHOING,
+	CLOSING,	/* our FIN is out, the peer's is awaited */
+};
+
+struct load_connection {
+	enum load_state state;
+	int fd;
+	bool queued;			/* stands in the idle queue, even if closed since */
+	bool active;			/* carries a message */
+	bool writes;			/* EPOLLOUT is asked for */
+	uint64_t number;		/* among those of all processes */
+	uint64_t message;		/* how many it has begun */
+	const uint8_t *bytes;
+	size_t sent_bytes;
+	size_t received_bytes;
+	uint64_t began_ns;		/* of connecting or of the message */
+	uint64_t due_ns;
+	struct load_connection *next;	/* in the idle queue */
+};
+
+struct load_worker {
+	const struct load_plan *plan;
+	const struct load_shared *shared;
+	struct load_tally *tally;
+	uint64_t index;
+	struct load_connection *connections;
+	size_t n_connections;
+	struct load_connection *idle_first;
+	struct load_connection *idle_last;
+	size_t connecting;
+	size_t active;			/* messages under way */
+	uint64_t begun;			/* messages, of quota */
+	uint64_t quota;
+	struct schedule schedule;	/* events of all processes; ours are every n-th */
+	uint64_t end_ns;		/* nothing begins after it; 0: before the start */
+	uint64_t sweep_ns;
+	int epoll_fd;
+	uint8_t *buffer;
+};
+
+/* The connection is free for a message: long-lived and open, or to be opened for it. */
+void load_connection_free(struct load_worker *worker, struct load_connection *connection);
+
+/* The one that is free for the longest time; NULL when none is. */
+struct load_connection *load_connection_first(struct load_worker *worker);
+
+/* Closes and counts a failure; -errno, or what exchange_why() takes. */
+void load_connection_fail(struct load_worker *worker, struct load_connection *connection,
+			  enum load_phase phase, int error);
+
+void load_connection_start(struct load_worker *worker, struct load_connection *connection,
+			   uint64_t now_ns);
+
+/* Begins what is due, as long as a connection is free for it. */
+void load_connection_begin_due(struct load_worker *worker, uint64_t now_ns);
+
+/* Takes events of epoll(7). */
+void load_connection_take(struct load_worker *worker, struct load_connection *connection,
+			  uint32_t events);
+
+/* Where it would fail if it did now. */
+enum load_phase load_connection_phase(const struct load_worker *worker,
+				      const struct load_connection *connection);
+
+/* When the next message is due, with a rate. */
+static inline uint64_t load_worker_due_ns(const struct load_worker *worker)
+{
+	/* Messages are dealt out in turn: ours are every n-th of the common schedule. */
+	return schedule_due_ns(&worker->schedule,
+			       worker->begun * worker->plan->processes + worker->index);
+}
+
+#endif
