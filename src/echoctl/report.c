@@ -123,6 +123,7 @@ void report_text(struct report *report, const char *format, ...)
 	va_end(arguments);
 }
 
+__attribute__((format(printf, 1, 0)))
 static void say(const char *format, va_list arguments)
 {
 	char text[1024];
