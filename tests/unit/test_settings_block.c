@@ -101,7 +101,7 @@ static void test_filters(void **state)
 	configuration->sandbox = SANDBOX_STRICT;
 	assert_int_equal(filter_compile(FILTER_LISTENER, &listener), 0);
 	assert_int_equal(filter_compile(FILTER_WORKER, &worker), 0);
-	assert_true(worker.count > 0 && worker.count < listener.count);
+	assert_true(worker.count > 0 && worker.count <= listener.count);
 	block = block_map(settings_block_write(configuration, &sockets, 1, MODE_SINGLE, &listener,
 					       &worker));
 	assert_int_equal(block->flags, SETTINGS_FILTER | SETTINGS_FILTER_REQUIRED |
