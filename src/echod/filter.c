@@ -119,5 +119,5 @@ int filter_compile(enum filter_kind kind, struct filter *ret_filter)
 void filter_release(struct filter *filter)
 {
 	free(filter->instructions);
-	*filter = (struct filter){ NULL };
+	*filter = (struct filter){ };
 }

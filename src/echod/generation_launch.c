@@ -38,8 +38,8 @@ static int filters_compile(const struct configuration *configuration,
 /* Returns the sealed block or -errno. */
 static int settings_make(const struct generation_plan *plan)
 {
-	struct filter listener = { NULL };
-	struct filter worker = { NULL };
+	struct filter listener = { };
+	struct filter worker = { };
 	int result = filters_compile(plan->configuration, &listener, &worker);
 
 	if (result == 0) {

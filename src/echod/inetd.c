@@ -117,7 +117,7 @@ static void wait_for_all(struct generation *generation)
 static int serve(const struct configuration *configuration, const struct program *listener,
 		 int connection_fd)
 {
-	struct inetd inetd = { NULL };
+	struct inetd inetd = { };
 	struct generation_hooks hooks = { on_nothing, on_nothing, on_pong, on_event, &inetd };
 	struct listening_socket connection = {
 		.fd = connection_fd,

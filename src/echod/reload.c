@@ -106,7 +106,7 @@ static void replace_sockets(struct supervisor *supervisor)
 			log_info("listening on %s", new->items[i].text);
 	sockets_drop(old, new);
 	*old = *new;
-	*new = (struct sockets){ NULL };
+	*new = (struct sockets){ };
 }
 
 void reload_commit(struct supervisor *supervisor)

@@ -93,7 +93,7 @@ static void test_rules_are_sorted(void **state)
 static void test_filters(void **state)
 {
 	struct configuration *configuration = NULL;
-	struct filter listener = { NULL }, worker = { NULL };
+	struct filter listener = { }, worker = { };
 	struct settings *block;
 
 	(void)state;
