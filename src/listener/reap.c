@@ -116,13 +116,27 @@ static bool reap_wait(struct listener *listener, pid_t pid)
 	return true;
 }
 
+/*
+ * Who has ended. The kernel sends a child's record, but for signalfd(2) a real-time number with a
+ * code that small is one of poll: what stands in the place of the process id comes as the band,
+ * which is the id where the low half of a long stands first. -1: any child, dear with many.
+ */
+static pid_t reap_pid(const struct signalfd_siginfo *record)
+{
+	if (record->ssi_pid != 0)
+		return (pid_t)record->ssi_pid;
+	if (__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__ && record->ssi_band > 0)
+		return record->ssi_band;
+	return -1;
+}
+
 void reap_signalled(struct listener *listener)
 {
 	struct signalfd_siginfo records[REAP_BATCH];
 	ssize_t n = sys_read(listener->signal_fd, records, sizeof(records));
 
 	for (size_t i = 0; n > 0 && i < (size_t)n / sizeof(records[0]); i++)
-		(void)reap_wait(listener, (pid_t)records[i].ssi_pid);
+		(void)reap_wait(listener, reap_pid(&records[i]));
 }
 
 void reap_all(struct listener *listener)
