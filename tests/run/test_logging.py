@@ -122,7 +122,7 @@ def test_signals():
     with Echod() as echod:
         for number, expected in (
                 (signal.SIGKILL, "end=killed signal=KILL"),
-                (signal.SIGSEGV, "end=crashed signal=SEGV"),
+                (signal.SIGABRT, "end=crashed signal=ABRT"),
                 (signal.SIGSYS, 'end=crashed signal=SYS cause="forbidden system call"')):
             with echod.connect() as client:
                 client.sendall(b"x")
