@@ -198,14 +198,19 @@ static bool scan_statement(struct scanner *scanner, struct statement *statement)
 	return false;
 }
 
+/* Copies text, cut off when it is too long. */
+static void copy_text(const struct scanner *scanner, size_t start, size_t end,
+		      char copy[NAME_MAX_BYTES])
+{
+	size_t length = end - start < NAME_MAX_BYTES ? end - start : NAME_MAX_BYTES - 1;
+
+	*(char *)mempcpy(copy, scanner->text + start, length) = '\0';
+}
+
 static void begin_statement(struct scanner *scanner, struct statement *statement,
 			    const struct token *token, const char *section)
 {
-	size_t length = token->end - token->start;
-
-	if (length >= sizeof(statement->name))
-		length = sizeof(statement->name) - 1;
-	*(char *)mempcpy(statement->name, scanner->text + token->start, length) = '\0';
+	copy_text(scanner, token->start, token->end, statement->name);
 	statement->first = *token;
 	statement->section = section;
 	statement->key = key_find(section, statement->name);
@@ -217,14 +222,15 @@ static void begin_statement(struct scanner *scanner, struct statement *statement
 static void scan_stray(struct scanner *scanner, const struct token *token)
 {
 	struct statement stray = { .first = *token };
-	size_t length = token->end - token->start;
+	size_t inset = token->type == TOKEN_STRING ? 1 : 0;
+	char copy[NAME_MAX_BYTES], quoted[KEY_QUOTE_MAX];
 
 	if (token->type == TOKEN_BAD)
 		return;
+	copy_text(scanner, token->start + inset, token->end - inset, copy);
 	if (token->line != scanner->broken_line)
 		problems_add(scanner->problems, scanner->source, token->line, NULL, NULL,
-			     "unexpected %.*s", length > 60 ? 60 : (int)length,
-			     scanner->text + token->start);
+			     "unexpected %s", key_quote(copy, quoted));
 	scanner->broken_line = token->line;
 	if (token->type == '{')
 		skip_braces(scanner, &stray);

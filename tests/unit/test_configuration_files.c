@@ -88,7 +88,7 @@ static void test_grammar(void **state)
 		"sandbox = = auto\n"
 		"user += x\n"
 		"user = {x}\n"
-		"\"user\" = x\n"
+		"\"us\ter\" = x\n"
 		"}\n"
 		"{ x = 1 }\n"
 		"limits connections = 5\n"
@@ -108,9 +108,9 @@ static void test_grammar(void **state)
 		"t:4: sandbox: value missing\n"
 		"t:5: user: is no list, it takes = and not +=\n"
 		"t:6: user: is no list, it takes one value\n"
-		"t:7: unexpected \"user\"\n"
-		"t:8: unexpected }\n"
-		"t:9: unexpected {\n"
+		"t:7: unexpected \"us\\x09er\"\n"
+		"t:8: unexpected \"}\"\n"
+		"t:9: unexpected \"{\"\n"
 		"t:10: limits: '{' missing\n"
 		"t:11: listen: ',' or '}' missing in the list\n"
 		"t:12: listen: ',' or '}' missing in the list\n"
@@ -143,7 +143,7 @@ static void test_strings(void **state)
 		{ "user = \"a\\0b\"", "t:1: user: bad escape sequence in a string\n" },
 		{ "user = \"a\\x00b\"", "t:1: user: bad escape sequence in a string\n" },
 		{ "user = \"${HOME\"\n}", "t:1: user: '}' of a variable missing in a string\n"
-					  "t:2: unexpected }\n" },
+					  "t:2: unexpected \"}\"\n" },
 		{ "user = \"${", "t:1: user: '}' of a variable missing in a string\n" },
 		{ "user = ${HOME}", "t:1: user: unexpected \"$\" outside of quotes\n" },
 		{ "user = x /* no end\n}", "t:1: unterminated comment\n" },
@@ -239,7 +239,7 @@ static void test_huge(void **state)
 
 	memset(bytes, '{', MIB);
 	settings_write_bytes("t", bytes, MIB);
-	settings_expect("t", "t:1: unexpected {\nt:1: '}' missing\n");
+	settings_expect("t", "t:1: unexpected \"{\"\nt:1: '}' missing\n");
 	memset(bytes, 'n', MIB);
 	settings_write_bytes("t", bytes, MIB);
 	settings_expect("t", "t:1: nnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnn"
