@@ -40,7 +40,8 @@ static size_t encode(const struct log_record *record, char bytes[LOG_DATAGRAM_MA
 		return log_encode_journal(record, bytes);
 	if (state.is_open && state.sink.target == LOG_TARGET_SYSLOG)
 		return log_encode_syslog(record, bytes);
-	return log_encode_stderr(record, state.is_open && state.sink.with_priority, bytes);
+	return log_encode_stderr(record, state.is_open ? state.sink.with_priority :
+				 log_sink_stderr_is_journal(), bytes);
 }
 
 static void count_lost(uint64_t lines)

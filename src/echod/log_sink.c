@@ -40,8 +40,7 @@ static int connect_datagram(const char *path)
 	return fd_steal(&fd);
 }
 
-/* True when standard error is what systemd names in $JOURNAL_STREAM (systemd.exec(5)). */
-static bool stderr_is_journal(void)
+bool log_sink_stderr_is_journal(void)
 {
 	const char *text = getenv("JOURNAL_STREAM");
 	unsigned long long device, inode;
@@ -61,7 +60,7 @@ static bool can_connect(const char *path)
 
 enum log_target log_sink_choose(void)
 {
-	if (stderr_is_journal() && can_connect(LOG_SINK_JOURNAL_PATH))
+	if (log_sink_stderr_is_journal() && can_connect(LOG_SINK_JOURNAL_PATH))
 		return LOG_TARGET_JOURNAL;
 	if (isatty(STDERR_FILENO) || !can_connect(LOG_SINK_SYSLOG_PATH))
 		return LOG_TARGET_STDERR;
@@ -88,7 +87,7 @@ int log_sink_open(enum log_target target, const char *path, struct log_sink *ret
 
 	if (target == LOG_TARGET_STDERR) {
 		sink.fd = open_stderr();
-		sink.with_priority = stderr_is_journal();
+		sink.with_priority = log_sink_stderr_is_journal();
 	} else {
 		sink.fd = connect_datagram(path);
 		if (sink.fd < 0)

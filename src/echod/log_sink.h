@@ -19,6 +19,9 @@ struct log_sink {
 	bool is_torn;			/* the last line on standard error was not written whole */
 };
 
+/* True when standard error is what systemd names in $JOURNAL_STREAM (systemd.exec(5)). */
+bool log_sink_stderr_is_journal(void);
+
 /* What LOG_TARGET_AUTO is here and now. */
 enum log_target log_sink_choose(void);
 

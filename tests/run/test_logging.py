@@ -230,6 +230,11 @@ def test_journal_stream():
                    command=private_root(folder)) as echod:
             assert exchange(echod.connect(), b"hello") == b"hello"
             echod.wait_log("^<6>closed peer=")
+        # so do errors that come before there is a log
+        echod = Echod(text="nonsense = 1\n", env={"ECHOD_TEST_STREAM": "1"}, wait=False,
+                      command=private_root(folder))
+        echod.wait_log("^<3>.*nonsense")
+        assert echod.wait() == 78
 
 
 @case("a journal that stands still stops nobody, and what it misses is counted")
