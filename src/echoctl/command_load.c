@@ -60,7 +60,7 @@ static const char help[] =
 	"\n"
 	"  -c, --connections COUNT     connections at a time (8)\n"
 	"  -d, --duration TIME         how long to begin messages (10s; 1h with -n)\n"
-	"  -n, --count COUNT           messages in all\n"
+	"  -n, --count COUNT           messages in all, those that fail included\n"
 	"      --rate N                messages a second in all, at a fixed schedule: latency is\n"
 	"                              told from when a message was due (what waits for a free\n"
 	"                              connection is not left out) and from when it was sent\n"

@@ -48,11 +48,22 @@ static void hang_up(struct load_worker *worker, struct load_connection *connecti
 	connection->state = CLOSED;
 }
 
+static void note_tried(struct load_worker *worker, struct load_connection *connection)
+{
+	if (!connection->tried)
+		worker->untried--;
+	connection->tried = true;
+}
+
 void load_connection_fail(struct load_worker *worker, struct load_connection *connection,
 			  enum load_phase phase, int error)
 {
 	worker->tally->errors[phase]++;
 	worker->tally->reasons[phase] = error;
+	/* Counts as an attempt, so that a count of messages ends with a dead server too. */
+	if (!connection->active)
+		worker->begun++;
+	note_tried(worker, connection);
 	hang_up(worker, connection);
 }
 
@@ -158,6 +169,7 @@ static void take_connection(struct load_worker *worker, struct load_connection *
 	}
 	/* Unix sockets refuse, and need it not. */
 	setsockopt(connection->fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
+	note_tried(worker, connection);
 	worker->connecting--;
 	worker->tally->connections++;
 	worker->tally->open++;

@@ -14,11 +14,17 @@
 #define SWEEP_NS 100000000u		/* between looks for what is overdue or to be opened */
 #define START_POLL_NS 1000000u
 
+/* What is closed is opened: before the start once, after it whenever a sweep comes along. */
+static bool wants_opening(const struct load_worker *worker,
+			  const struct load_connection *connection)
+{
+	return connection->state == CLOSED && worker->connecting < CONNECTING_MAX &&
+		(!connection->tried || worker->end_ns > 0);
+}
+
 /* Gives up what takes too long; opens what is closed, a few at a time. */
 static void sweep(struct load_worker *worker, uint64_t now_ns)
 {
-	size_t untried = 0;
-
 	for (size_t i = 0; i < worker->n_connections; i++) {
 		struct load_connection *connection = &worker->connections[i];
 
@@ -26,17 +32,14 @@ static void sweep(struct load_worker *worker, uint64_t now_ns)
 		    now_ns - connection->began_ns > worker->plan->timeout_us * 1000)
 			load_connection_fail(worker, connection,
 					     load_connection_phase(worker, connection), -ETIMEDOUT);
-		else if (connection->state == CLOSED && worker->plan->reconnect)
+		else if (worker->plan->reconnect && connection->state == CLOSED)
 			load_connection_free(worker, connection);
-		else if (connection->state == CLOSED && worker->connecting < CONNECTING_MAX)
+		else if (wants_opening(worker, connection))
 			load_connection_start(worker, connection, now_ns);
-		/* began_ns is 0 until the first attempt. */
-		untried += !worker->plan->reconnect && connection->began_ns == 0;
 	}
-	if (worker->plan->reconnect || (untried == 0 && worker->connecting == 0))
+	if (worker->plan->reconnect || worker->untried == 0)
 		__atomic_store_n(&worker->tally->ready, true, __ATOMIC_RELEASE);
-	/* Until all were tried the next ones follow at once. */
-	worker->sweep_ns = now_ns + (untried > 0 ? START_POLL_NS : SWEEP_NS);
+	worker->sweep_ns = now_ns + (worker->end_ns > 0 ? SWEEP_NS : START_POLL_NS);
 }
 
 static int wait_for_events(struct load_worker *worker, uint64_t now_ns)
@@ -116,6 +119,7 @@ int load_work(const struct load_plan *plan, struct load_shared *shared, uint64_t
 		return -errno;
 	if (plan->messages > 0)
 		worker.quota = share(plan->messages, plan->processes, index);
+	worker.untried = worker.n_connections;
 	worker.connections = calloc(worker.n_connections, sizeof(*worker.connections));
 	if (!worker.connections || !worker.buffer)
 		return -ENOMEM;

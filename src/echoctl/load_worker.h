@@ -19,6 +19,7 @@ enum load_state {
 struct load_connection {
 	enum load_state state;
 	int fd;
+	bool tried;			/* it was open once, or its first attempt has failed */
 	bool queued;			/* stands in the idle queue, even if closed since */
 	bool active;			/* carries a message */
 	bool writes;			/* EPOLLOUT is asked for */
@@ -42,6 +43,7 @@ struct load_worker {
 	struct load_connection *idle_first;
 	struct load_connection *idle_last;
 	size_t connecting;
+	size_t untried;
 	size_t active;			/* messages under way */
 	uint64_t begun;			/* messages, of quota */
 	uint64_t quota;

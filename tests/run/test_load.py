@@ -104,6 +104,7 @@ def test_errors():
              "verify", []),
             (by_message(64, lambda _, data: data + b"!"), "verify", []),
             (by_message(64, close_after_three), "echo", []),
+            (lambda _: None, "echo", []),
             (swallow, "echo", ["--timeout", "200ms"]),
             (never_close, "eof", ["--timeout", "200ms", "--reconnect"])):
         with Peer(handle) as peer:
