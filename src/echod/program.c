@@ -82,8 +82,16 @@ static int actions_init(posix_spawn_file_actions_t *actions, const int *lifted,
 static int spawn_lifted(const struct program *program, const int *lifted,
 			const struct program_start *start, pid_t *ret_pid)
 {
-	/* rseq would be registered at start and again in every worker: 1 us a fork for nothing. */
-	char *const environment[] = { (char[]){ "GLIBC_TUNABLES=glibc.pthread.rseq=0" }, NULL };
+	char *const environment[] = {
+		/* rseq would be registered in every worker: 1 us a fork for nothing. */
+		(char[]){ "GLIBC_TUNABLES=glibc.pthread.rseq=0" },
+#ifdef INSTRUMENTED
+		/* What a sanitizer finds is a crash, not an exit code that names an end. */
+		(char[]){ "ASAN_OPTIONS=abort_on_error=1" },
+		(char[]){ "UBSAN_OPTIONS=abort_on_error=1:print_stacktrace=1" },
+#endif
+		NULL
+	};
 	char *const arguments[] = { (char[]){ "echod-listener" }, NULL };
 	posix_spawn_file_actions_t actions;
 	posix_spawnattr_t attributes;

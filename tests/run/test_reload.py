@@ -13,9 +13,11 @@ RELOADED = r"reloaded|generation"
 
 def listeners_settle(echod, old):
     """Waits until one listener is left, another one than old; returns it."""
-    wait_until(lambda: len(echod.listener_pids()) == 1 and echod.listener_pids() != [old],
-               "a new listener has taken over")
-    return echod.listener_pid
+    def settled():
+        pids = echod.listener_pids()
+        return pids if len(pids) == 1 and pids != [old] else None
+
+    return wait_until(settled, "a new listener has taken over")[0]
 
 
 @case("HUP starts a new listener, and a held connection goes on")
