@@ -34,7 +34,7 @@ static int drop_capabilities(void)
 {
 	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
 	struct __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3] = {};
-	bool holds;
+	bool holds = true;
 	int r;
 
 	if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) < 0 && errno != EINVAL)
@@ -57,7 +57,7 @@ static int drop_bounding_set(void)
 /* True when every way back is closed: no id of root, no capability, no call that restores one. */
 static bool is_root_gone(uid_t uid, gid_t gid)
 {
-	bool holds;
+	bool holds = true;
 	uid_t real_uid, effective_uid, saved_uid;
 	gid_t real_gid, effective_gid, saved_gid;
 
