@@ -35,6 +35,7 @@ static void drain_begin(struct supervisor *supervisor)
 		generation_stop(i);
 	/* Our copies too: a socket that stays open would take connections that nobody serves. */
 	sockets_release(&supervisor->sockets, true);
+	sockets_release(&supervisor->next_sockets, true);
 	enter(supervisor, DRAIN_WAIT, supervisor->configuration->timeouts.drain_us * 1000);
 	log_info("stopping: %" PRIu32 " connections are live", live);
 	status_format(supervisor, supervisor->status, sizeof(supervisor->status));

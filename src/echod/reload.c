@@ -8,6 +8,7 @@
 #include "echod/configuration_file.h"
 #include "echod/handover.h"
 #include "echod/log.h"
+#include "echod/privileges.h"
 #include "echod/service.h"
 #include "echod/supervisor_parts.h"
 
@@ -65,9 +66,10 @@ static int reload_start(struct supervisor *supervisor)
 				      &supervisor->next_sockets);
 	if (result == 0)
 		result = sockets_apply_timeouts(sockets, supervisor->next_configuration);
-	if (result == 0)
-		result = start_generation(supervisor, supervisor->next_configuration, sockets);
-	return result;
+	if (result < 0)
+		return result;
+	privileges_check_limits(supervisor->next_configuration);
+	return start_generation(supervisor, supervisor->next_configuration, sockets);
 }
 
 void reload_begin(struct supervisor *supervisor)
