@@ -78,6 +78,8 @@ static void loop_turn(struct listener *listener)
 	int ready = loop_wait(listener, is_open, fds, count);
 
 	loop_look_at_clock(listener);
+	if (ready == 0)
+		spares_replenish(listener);
 	if (ready <= 0)
 		return;
 	if (fds[POLL_SIGNAL].revents != 0)
@@ -100,7 +102,6 @@ void loop_run(struct listener *listener)
 {
 	while (!loop_is_done(listener)) {
 		accept_note_limit(listener);
-		spares_replenish(listener);
 		loop_turn(listener);
 		accept_pending(listener);
 	}

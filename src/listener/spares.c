@@ -12,7 +12,8 @@
 #include "listener/sys.h"
 #include "listener/worker.h"
 
-#define REPLENISH_BATCH 16u
+#define PAIRS_IN_FLIGHT 2u	/* beside those with a spare: every descriptor makes a fork dearer */
+#define NO_PAIR_NS 2000000u
 #define BACKOFF_FIRST_NS 100000000u
 #define BACKOFF_LAST_NS (10ull * CLOCK_NS_PER_S)
 
@@ -67,7 +68,7 @@ int spares_open(struct listener *listener)
 	spares->target = listener->settings->spare_workers;
 	if (spares->target == 0)
 		return 0;
-	spares->count = 2 * spares->target;
+	spares->count = spares->target + PAIRS_IN_FLIGHT;
 	spares->backoff_ns = BACKOFF_FIRST_NS;
 	spares->pairs = memory_get(spares->count * sizeof(*spares->pairs));
 	spares->pair_of = memory_get(slots * sizeof(*spares->pair_of));
@@ -192,7 +193,7 @@ static int spares_fork_one(struct listener *listener)
 	int r;
 
 	if (index == SPARES_NONE)
-		return -EAGAIN;
+		return -EBUSY;
 	pair->slot = SLOTS_NONE;
 	r = spawn_spare(listener, pair->theirs, &pair->slot);
 	if (r < 0) {
@@ -210,15 +211,16 @@ void spares_replenish(struct listener *listener)
 	struct spares *spares = &listener->spares;
 	uint64_t due_ns = spares_due_ns(listener);
 
+	int r;
+
 	if (due_ns == UINT64_MAX || (due_ns != 0 && clock_now_ns() < due_ns))
 		return;
 	spares->retry_ns = 0;
-	for (uint32_t i = 0; i < REPLENISH_BATCH && spares->waiting.count < spares->target; i++) {
-		if (spares_fork_one(listener) < 0) {
-			spares_back_off(spares);
-			return;
-		}
-	}
+	r = spares_fork_one(listener);
+	if (r == -EBUSY)
+		spares->retry_ns = clock_now_ns() + NO_PAIR_NS;
+	else if (r < 0)
+		spares_back_off(spares);
 }
 
 uint64_t spares_due_ns(const struct listener *listener)

@@ -31,7 +31,7 @@ struct spare_queue {
 
 struct spares {
 	uint32_t target;		/* settings->spare_workers */
-	uint32_t count;			/* pairs: twice as many */
+	uint32_t count;			/* pairs: a few more */
 	struct spare_pair *pairs;
 	uint32_t *pair_of;		/* of each slot, SPARES_NONE */
 	struct spare_queue waiting;	/* with a spare */
@@ -52,7 +52,10 @@ int spares_highest_fd(const struct listener *listener);
  */
 int spares_hand_over(struct listener *listener, struct connection *connection);
 
-/* Forks what is missing, a bounded number a call. Nothing while stopping or backing off. */
+/*
+ * Forks one that is missing; nothing while stopping or backing off. To be called when there is
+ * nothing else to do: while connections wait, forking for them costs less than forking ahead.
+ */
 void spares_replenish(struct listener *listener);
 
 /* When spares_replenish() wants to be called: 0 at once, UINT64_MAX not, else CLOCK_MONOTONIC. */
