@@ -8,7 +8,7 @@
  *    no anonymous memory is shared with children, so that no anon_vma chain grows with the live
  *    ones (rate with 10,000 held). Care: a worker must not touch data, heap, libc, TLS or the old
  *    stack: it has none. Its files are compiled without stack protector, vector registers and jump
- *    tables, and tests/run/lean.py looks at what they refer to.
+ *    tables, and tests/run/test_lean.py looks at what they refer to.
  * 2. One region (lean_open, lean_map_shared): stack, small buffer, slots and settings stand in
  *    the same aligned 2 MiB as the worker's text where there is room: one page table instead of
  *    up to four, 4 KiB and 1 us each. Care: the listener never touches the private part, or it

@@ -52,7 +52,7 @@ static int spawn_fork(struct listener *listener, uint32_t slot, int fd, uint32_t
 	struct entry *entry = &listener->table->entries[slot];
 	const struct worker_call call = {
 		.fd = fd,
-		.flags = flags,
+		.flags = flags | worker_common_flags(listener->settings),
 		.slot = &listener->shared[slot],
 		.settings = listener->settings,
 		.small = listener->lean.small,

@@ -44,8 +44,6 @@ static void worker_start_session(struct echo *echo)
 	const struct settings *settings = echo->settings;
 	struct itimerval timer = { .it_interval.tv_sec = 1 };
 
-	if (settings->session_us == 0)
-		return;
 	timer.it_value.tv_sec = (time_t)(settings->session_us / US_PER_S);
 	timer.it_value.tv_usec = (suseconds_t)(settings->session_us % US_PER_S);
 	echo->session_end_ns = sys_now_ns() + settings->session_us * NS_PER_US;
@@ -146,7 +144,6 @@ static noreturn void worker_serve(struct echo *echo)
 	struct tcp_info info;
 	int reason;
 
-	worker_start_session(echo);
 	reason = echo_run(echo);
 	if (reason == END_FIN)
 		worker_enter(echo, SLOT_HALF_CLOSED);
@@ -210,11 +207,13 @@ noreturn void worker_run(int fd, struct slot *slot, const struct settings *setti
 	};
 
 	worker_close_others(fd);
-	if ((settings->flags & SETTINGS_WORKER_FILTER) && worker_install_filter(settings) < 0)
+	if ((flags & WORKER_FILTER) && worker_install_filter(settings) < 0)
 		sys_exit(END_ERROR);
 	if (flags & WORKER_SPARE)
 		worker_await(&echo);
 	else if (flags & (WORKER_UNIX | WORKER_NOT_ACCEPTED))
 		worker_set_timeouts(&echo);
+	if (flags & WORKER_SESSION)
+		worker_start_session(&echo);
 	worker_serve(&echo);
 }

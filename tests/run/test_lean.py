@@ -1,0 +1,63 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: MIT
+"""A lean worker: its code refers to nothing that it has not, and it inherits little."""
+import glob
+import os
+import platform
+import subprocess
+
+from harness import BUILDDIR, case, exchange, main, note
+from harness_listener import Listener
+
+ALLOWED = {"echo_", "worker_"}
+
+
+def is_lean():
+    """As LEAN in src/listener/sys.h."""
+    with open(os.path.join(BUILDDIR, "config.h"), encoding="utf-8") as file:
+        return "#define STATIC_LISTENER 1" in file.read() and platform.machine() == "x86_64"
+
+
+def tool(*arguments):
+    """The lines that a tool of binutils prints."""
+    return subprocess.run(arguments, capture_output=True, text=True, check=True).stdout.splitlines()
+
+
+@case("the worker's objects have no data and call nothing outside")
+def test_objects():
+    if not is_lean():
+        note("a plain build: workers have all of the program")
+        return
+    objects = glob.glob(os.path.join(BUILDDIR, "src/listener/libworker_la-*.o"))
+    assert len(objects) == 2, objects
+    for path in objects:
+        for line in tool("nm", "--undefined-only", path):
+            name = line.split()[-1]
+            assert any(name.startswith(prefix) for prefix in ALLOWED), f"{path}: {name}"
+        for line in tool("objdump", "-h", path):
+            fields = line.split()
+            if len(fields) > 2 and fields[1].startswith((".rodata", ".data", ".bss", ".tdata")):
+                assert int(fields[2], 16) == 0, f"{path}: {line}"
+        assert not any("%fs:" in line for line in tool("objdump", "-d", path)), path
+
+
+@case("a worker inherits a handful of mappings and touches a handful of pages")
+def test_mappings():
+    if not is_lean():
+        note("a plain build: workers inherit everything")
+        return
+    with Listener(connections=1000).ready() as listener:
+        assert exchange(listener.connect(), b"x") == b"x"
+        client = listener.connect()
+        client.sendall(b"x" * 64)
+        assert len(client.recv(64)) == 64
+        with open(f"/proc/{listener.pids()[0]}/maps", encoding="utf-8") as file:
+            maps = file.read().splitlines()
+        with open(f"/proc/{listener.pids()[0]}/smaps_rollup", encoding="utf-8") as file:
+            dirty = {line.split(":")[0]: line.split()[1] for line in file if "kB" in line}
+        assert len(maps) <= 5, "\n".join(maps)
+        assert int(dirty["Anonymous"]) <= 4, dirty
+        assert len({int(line.split("-")[0], 16) >> 21 for line in maps}) <= 2, "\n".join(maps)
+
+
+main()
