@@ -274,14 +274,14 @@ static void apply(struct load *load, cfg_t *cfg, struct configuration *configura
 /* Reads the first file and all that it includes. */
 static void parse_all(struct load *load, cfg_t *cfg, const char *path, int fd)
 {
-	FD_CLEANUP int opened_fd = -1;
+	FD_CLEANUP int opened_fd = fd < 0 ? source_open(path) : -1;
 	struct source *source = add_source(load, strdup(path));
 	int r;
 
 	if (!source)
 		return;
 	if (fd < 0)
-		fd = opened_fd = source_open(path);
+		fd = opened_fd;
 	if (fd >= 0)
 		source_identify(source, fd);
 	r = fd < 0 ? fd : parse_file(load, cfg, fd, source);

@@ -30,8 +30,10 @@ static void complain(struct scanner *scanner, const struct statement *statement,
 	complain_at(scanner, statement, statement->first.line, why);
 }
 
-/* Drops the statement, up to and with the token that does not fit unless that may begin or end
- * something else. */
+/*
+ * Drops the statement, up to the token that does not fit; with that one unless it may begin or
+ * end something else.
+ */
 static void drop(struct scanner *scanner, const struct statement *statement,
 		 const struct token *misfit)
 {

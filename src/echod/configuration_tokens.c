@@ -183,10 +183,10 @@ struct token scanner_next(struct scanner *scanner)
 		why = read_string(scanner);
 		token.type = why ? read_bad_string(scanner, why) : TOKEN_STRING;
 	} else if (strchr("={}(),", c)) {
-		token.type = c;
+		token.type = (unsigned char)c;
 		scanner->position++;
 	} else if (c == '+' && peek(scanner, 1) == '=') {
-		token.type = c;
+		token.type = (unsigned char)c;
 		scanner->position += 2;
 	} else if (is_word(c)) {
 		token.type = TOKEN_WORD;
