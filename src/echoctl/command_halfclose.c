@@ -7,6 +7,7 @@
 
 #include "base/fd.h"
 #include "echoctl/dial.h"
+#include "echoctl/interrupt.h"
 #include "echoctl/session.h"
 #include "echoctl/verdict.h"
 
@@ -81,6 +82,7 @@ static int probe(struct report *report, const struct address_spec *target,
 		.fin = true,
 		.drain_timeout_us = settings->drain_timeout_us,
 		.hold_us = shape->held ? settings->hold_us : 0,
+		.interrupt_fd = dialling->interrupt_fd,
 	};
 	struct record *child;
 	struct dial dial;
@@ -164,6 +166,7 @@ static int run(struct invocation *invocation)
 	};
 	struct dial_options dialling;
 	struct address_spec target;
+	FD_CLEANUP int interrupt_fd = -1;
 	int status;
 
 	status = command_parse(invocation, take, &settings);
@@ -171,8 +174,12 @@ static int run(struct invocation *invocation)
 		status = command_address(invocation, &target);
 	if (status != COMMAND_PROCEED)
 		return status;
+	interrupt_fd = interrupt_open();
+	if (interrupt_fd < 0)
+		return STATUS_LOCAL;
 	dialling = dial_options(&invocation->globals);
 	dialling.source = settings.source;
+	dialling.interrupt_fd = interrupt_fd;
 	dialling.receive_buffer_bytes = RECEIVE_BUFFER_BYTES;
 	return run_probes(&invocation->globals.report, &target, &dialling, &settings);
 }

@@ -15,6 +15,7 @@
 #include "base/fd.h"
 #include "base/io.h"
 #include "echoctl/dial.h"
+#include "echoctl/interrupt.h"
 #include "echoctl/progress.h"
 #include "echoctl/session.h"
 
@@ -179,10 +180,11 @@ static int send_once(struct report *report, const struct address_spec *target,
 }
 
 static int send_all(struct report *report, const struct address_spec *target,
-		    const struct dial_options *dialling, const struct settings *settings)
+		    struct dial_options *dialling, const struct settings *settings)
 {
 	FD_CLEANUP int input_fd = -1;
 	FD_CLEANUP int output_fd = -1;
+	FD_CLEANUP int interrupt_fd = -1;
 	struct session_options options;
 	off_t start;
 	int status = STATUS_OK;
@@ -198,6 +200,11 @@ static int send_all(struct report *report, const struct address_spec *target,
 			     settings->output_path : "standard output", strerror(-output_fd));
 		return STATUS_LOCAL;
 	}
+	/* Not before: reading and opening files are to end as they always do. */
+	interrupt_fd = interrupt_open();
+	if (interrupt_fd < 0)
+		return STATUS_LOCAL;
+	dialling->interrupt_fd = interrupt_fd;
 	options = (struct session_options){
 		.input_fd = input_fd,
 		.input_is_terminal = isatty(input_fd),
@@ -205,6 +212,7 @@ static int send_all(struct report *report, const struct address_spec *target,
 		.verify = settings->verify,
 		.fin = settings->fin,
 		.drain_timeout_us = settings->drain_timeout_us,
+		.interrupt_fd = interrupt_fd,
 	};
 	for (uint64_t run = 1; run <= settings->repeat && status == STATUS_OK; run++) {
 		if (settings->repeat > 1 && lseek(input_fd, start, SEEK_SET) < 0)

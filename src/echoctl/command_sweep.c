@@ -2,6 +2,7 @@
 /* sweep: which sizes and patterns survive the path? */
 #include "echoctl/command.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -9,6 +10,7 @@
 #include "base/fd.h"
 #include "base/size.h"
 #include "echoctl/dial.h"
+#include "echoctl/interrupt.h"
 #include "echoctl/session.h"
 
 #define TIMEOUT_DEFAULT_US 10000000u
@@ -131,13 +133,14 @@ static int run_cell(struct sweep *sweep, uint64_t size, enum pattern pattern)
 		.verify = true,
 		.fin = true,
 		.drain_timeout_us = sweep->settings->drain_timeout_us,
+		.interrupt_fd = sweep->dialling->interrupt_fd,
 	};
 	struct session_result result;
 	struct dial dial;
 	int status = dial_target(sweep->report, sweep->target, sweep->dialling, &dial);
 
 	if (status != COMMAND_PROCEED) {
-		report_text(sweep->report, " %7s", "unreach");
+		report_text(sweep->report, " %7s", dial.error == EINTR ? "-" : "lost");
 		return status;
 	}
 	session_run(dial.fd, &options, &result);
@@ -238,6 +241,7 @@ static int run(struct invocation *invocation)
 		.dialling = &dialling,
 		.settings = &settings,
 	};
+	FD_CLEANUP int interrupt_fd = -1;
 	int status;
 
 	status = command_parse(invocation, take, &settings);
@@ -246,8 +250,12 @@ static int run(struct invocation *invocation)
 	if (status != COMMAND_PROCEED)
 		return status;
 	apply_defaults(&settings);
+	interrupt_fd = interrupt_open();
+	if (interrupt_fd < 0)
+		return STATUS_LOCAL;
 	dialling = dial_options(&invocation->globals);
 	dialling.source = settings.source;
+	dialling.interrupt_fd = interrupt_fd;
 	return run_sweep(&sweep);
 }
 

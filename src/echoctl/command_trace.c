@@ -8,6 +8,7 @@
 
 #include "base/fd.h"
 #include "echoctl/dial.h"
+#include "echoctl/interrupt.h"
 #include "echoctl/session.h"
 #include "echoctl/tcp_info.h"
 
@@ -147,7 +148,8 @@ static const char *failed_phase(const struct session_result *result)
 	return "eof";
 }
 
-static int run_exchange(struct trace *trace, int fd, const struct settings *settings,
+static int run_exchange(struct trace *trace, int fd, int interrupt_fd,
+			const struct settings *settings,
 			struct session_result *ret_result)
 {
 	const struct session_options options = {
@@ -158,6 +160,7 @@ static int run_exchange(struct trace *trace, int fd, const struct settings *sett
 		.verify = true,
 		.fin = true,
 		.drain_timeout_us = settings->drain_timeout_us,
+		.interrupt_fd = interrupt_fd,
 	};
 	char text[SESSION_TEXT_MAX];
 
@@ -208,7 +211,7 @@ static int trace_target(struct report *report, const struct address_spec *target
 		dial_report_failure(report, target, &dial);
 		return dial_status(&dial);
 	}
-	status = run_exchange(&trace, dial.fd, settings, &result);
+	status = run_exchange(&trace, dial.fd, dialling->interrupt_fd, settings, &result);
 	conclude(&trace, target, &dial, &result);
 	fd_close(dial.fd);
 	return status;
@@ -222,6 +225,7 @@ static int run(struct invocation *invocation)
 	};
 	struct dial_options dialling;
 	struct address_spec target;
+	FD_CLEANUP int interrupt_fd = -1;
 	int status;
 
 	status = command_parse(invocation, take, &settings);
@@ -229,8 +233,12 @@ static int run(struct invocation *invocation)
 		status = command_address(invocation, &target);
 	if (status != COMMAND_PROCEED)
 		return status;
+	interrupt_fd = interrupt_open();
+	if (interrupt_fd < 0)
+		return STATUS_LOCAL;
 	dialling = dial_options(&invocation->globals);
 	dialling.source = settings.source;
+	dialling.interrupt_fd = interrupt_fd;
 	return trace_target(&invocation->globals.report, &target, &dialling, &settings);
 }
 

@@ -174,14 +174,16 @@ static int wait_ms(const struct race *race, bool more)
 /* Waits for any pending attempt to end, or for the next moment to act. */
 static void wait_attempts(struct race *race, bool more)
 {
-	struct pollfd polled[DIAL_ADDRESSES_MAX];
+	struct pollfd polled[DIAL_ADDRESSES_MAX + 1];
 	size_t n = race->dial->n_attempts;
+	int interrupt_fd = race->options->interrupt_fd;
 	socklen_t length = sizeof(int);
 	int error;
 
 	for (size_t i = 0; i < n; i++)
 		polled[i] = (struct pollfd){.fd = race->fds[i], .events = POLLOUT};
-	if (poll(polled, n, wait_ms(race, more)) <= 0)
+	polled[n] = (struct pollfd){.fd = interrupt_fd > 0 ? interrupt_fd : -1, .events = POLLIN};
+	if (poll(polled, n + 1, wait_ms(race, more)) <= 0)
 		return;
 	for (size_t i = 0; i < n && race->dial->phase != DIAL_DONE; i++) {
 		if (polled[i].fd < 0 || polled[i].revents == 0)
@@ -195,6 +197,13 @@ static void wait_attempts(struct race *race, bool more)
 	}
 }
 
+bool dial_interrupted(const struct dial_options *options)
+{
+	struct pollfd polled = {.fd = options->interrupt_fd, .events = POLLIN};
+
+	return options->interrupt_fd > 0 && poll(&polled, 1, 0) > 0;
+}
+
 int dial_connect(const struct dial_options *options, struct dial *dial)
 {
 	struct race race = {
@@ -203,9 +212,14 @@ int dial_connect(const struct dial_options *options, struct dial *dial)
 		.deadline_ns = dial->started_ns + options->timeout_us * 1000,
 	};
 	bool more = true;
+	int late = ETIMEDOUT;
 
 	while (dial->phase != DIAL_DONE && (more || race.n_pending > 0)) {
 		more = dial->n_attempts < dial->n_addresses;
+		if (dial_interrupted(options)) {
+			late = EINTR;
+			break;
+		}
 		if (more && (race.n_pending == 0 || clock_now_ns() >= race.next_ns))
 			start_attempt(&race);
 		else if (clock_now_ns() >= race.deadline_ns)
@@ -216,7 +230,7 @@ int dial_connect(const struct dial_options *options, struct dial *dial)
 	for (size_t i = 0; i < dial->n_attempts; i++) {
 		if (race.fds[i] >= 0)
 			end_attempt(&race, i, DIAL_CONNECT,
-				    dial->phase == DIAL_DONE ? ECANCELED : ETIMEDOUT);
+				    dial->phase == DIAL_DONE ? ECANCELED : late);
 	}
 	return dial->phase == DIAL_DONE ? 0 : -dial->error;
 }

@@ -11,6 +11,8 @@
 
 #include "base/clock.h"
 
+#define SLICE_NS 200000000	/* between looks for an interrupt, which no resolver waits for */
+
 /* One look-up that may outlive the wait for it: the resolver's thread then still owns it. */
 struct lookup {
 	struct gaicb request;
@@ -94,24 +96,23 @@ static struct lookup *lookup_new(const struct address_spec *target, int family)
 	return lookup;
 }
 
-/* Waits for the resolver's thread (getaddrinfo_a(3)). Returns an EAI_ code; EAI_AGAIN too late. */
-static int wait_lookup(struct lookup *lookup, uint64_t timeout_us)
+/* Waits for the resolver's thread (getaddrinfo_a(3)). Returns its EAI_ code; EAI_INPROGRESS: late. */
+static int wait_lookup(struct lookup *lookup, const struct dial_options *options)
 {
 	const struct gaicb *waited[] = {&lookup->request};
-	uint64_t deadline_ns = clock_now_ns() + timeout_us * 1000;
+	uint64_t deadline_ns = clock_now_ns() + options->timeout_us * 1000;
 	int r = EAI_INPROGRESS;
 
 	while (r == EAI_INPROGRESS) {
 		uint64_t now_ns = clock_now_ns();
 		uint64_t left_ns = now_ns < deadline_ns ? deadline_ns - now_ns : 0;
-		struct timespec left = {
-			.tv_sec = (time_t)(left_ns / CLOCK_NS_PER_S),
-			.tv_nsec = (long)(left_ns % CLOCK_NS_PER_S),
+		struct timespec slice = {
+			.tv_nsec = (long)(left_ns < SLICE_NS ? left_ns : SLICE_NS),
 		};
 
-		if (left_ns == 0)
+		if (left_ns == 0 || dial_interrupted(options))
 			return EAI_INPROGRESS;
-		r = gai_suspend(waited, 1, &left);
+		gai_suspend(waited, 1, &slice);
 		r = gai_error(&lookup->request);
 	}
 	return r;
@@ -128,10 +129,12 @@ static int resolve_name(const struct address_spec *target, const struct dial_opt
 		return fail(dial, ENOMEM, strerror(ENOMEM));
 	r = getaddrinfo_a(GAI_NOWAIT, requests, 1, NULL);
 	if (r == 0)
-		r = wait_lookup(lookup, options->timeout_us);
+		r = wait_lookup(lookup, options);
 	if (r == EAI_INPROGRESS) {
 		if (gai_cancel(&lookup->request) == EAI_CANCELED)
 			free(lookup);
+		if (dial_interrupted(options))
+			return fail(dial, EINTR, strerror(EINTR));
 		return fail(dial, ETIMEDOUT, "no answer from the resolver in time");
 	}
 	if (r == 0)

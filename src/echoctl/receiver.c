@@ -7,12 +7,13 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
+#include <signal.h>
 #include <string.h>
-#include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "echoctl/interrupt.h"
 #include "echoctl/output.h"
 
 #define BUFFER_BYTES (128u * 1024u)
@@ -26,7 +27,6 @@ struct receiver {
 	struct session_result *result;
 	struct output output;
 	int sender_fd;			/* -1: the sender has ended */
-	int signal_fd;
 	bool ended;
 	bool released;			/* a held reader that may read on */
 	char *pending;			/* received, compared, not yet written */
@@ -178,9 +178,13 @@ static void receive(struct receiver *receiver, char *buffer)
 
 static void take_signal(struct receiver *receiver)
 {
-	struct signalfd_siginfo info;
+	int signal_number = interrupt_take(receiver->options->interrupt_fd);
 
-	if (read(receiver->signal_fd, &info, sizeof(info)) != sizeof(info))
+	if (signal_number == SIGQUIT && receiver->options->progress != NULL) {
+		receiver->next_progress_ns = 0;
+		return;
+	}
+	if (signal_number == 0)
 		return;
 	receiver->pending_size = 0;
 	end(receiver, SESSION_INTERRUPTED, 0);
@@ -239,7 +243,7 @@ static void step(struct receiver *receiver, char *buffer)
 	struct pollfd polled[N_POLLED] = {
 		[SOCKET] = {.fd = receiver->sender->socket_fd, .events = reading ? POLLIN : 0},
 		[OUTPUT] = {.fd = writing ? receiver->output.fd : -1, .events = POLLOUT},
-		[SIGNAL] = {.fd = receiver->signal_fd, .events = POLLIN},
+		[SIGNAL] = {.fd = receiver->options->interrupt_fd, .events = POLLIN},
 		[SENDER] = {.fd = receiver->sender_fd, .events = POLLIN},
 	};
 
@@ -267,8 +271,7 @@ static void step(struct receiver *receiver, char *buffer)
 	show_progress(receiver, now_ns);
 }
 
-void receiver_run(const struct sender *sender, int sender_fd, int signal_fd,
-		  struct session_result *result)
+void receiver_run(const struct sender *sender, int sender_fd, struct session_result *result)
 {
 	static char buffer[BUFFER_BYTES];
 	struct receiver receiver = {
@@ -276,7 +279,6 @@ void receiver_run(const struct sender *sender, int sender_fd, int signal_fd,
 		.options = sender->options,
 		.result = result,
 		.sender_fd = sender_fd,
-		.signal_fd = signal_fd,
 		.next_progress_ns = result->started_ns + CLOCK_NS_PER_S,
 	};
 	int r = output_open(sender->options->output_fd, &receiver.output);

@@ -8,9 +8,8 @@
 /*
  * Receives, compares and writes until the connection, the peer's time or the user ends it.
  * Fills what it knows of result; end is SESSION_OK for the server's FIN, whatever came before.
- * sender_fd ends when the sender does; signal_fd is readable when the user wants an end.
+ * sender_fd ends when the sender does.
  */
-void receiver_run(const struct sender *sender, int sender_fd, int signal_fd,
-		  struct session_result *result);
+void receiver_run(const struct sender *sender, int sender_fd, struct session_result *result);
 
 #endif

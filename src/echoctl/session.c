@@ -7,7 +7,6 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -18,21 +17,6 @@
 #include "echoctl/sender.h"
 
 #define SENDER_PATIENCE_MS 1000
-
-/* SIGINT and SIGTERM blocked and readable; restored when the session is over. */
-static int take_signals(sigset_t *ret_former)
-{
-	sigset_t taken;
-	int fd;
-
-	sigemptyset(&taken);
-	sigaddset(&taken, SIGINT);
-	sigaddset(&taken, SIGTERM);
-	if (sigprocmask(SIG_BLOCK, &taken, ret_former) < 0)
-		return -errno;
-	fd = signalfd(-1, &taken, SFD_CLOEXEC | SFD_NONBLOCK);
-	return fd < 0 ? -errno : fd;
-}
 
 static struct sender_counters *map_counters(void)
 {
@@ -96,7 +80,9 @@ static void judge(const struct sender *sender, struct session_result *result)
 	if (counters->state == SENDER_INPUT_FAILED) {
 		result->end = SESSION_INPUT_FAILED;
 		result->error = counters->error;
-	} else if (connection_over && counters->state == SENDER_FAILED) {
+	} else if (connection_over && counters->state == SENDER_FAILED &&
+		   !(result->eof && counters->error == EPIPE)) {
+		/* EPIPE beside an EOF is a reset that followed a FIN: the FIN counts (tcp(7)). */
 		result->end = SESSION_RESET;
 		result->error = counters->error;
 	} else if (result->end == SESSION_STALL && complete && result->input_ended) {
@@ -118,7 +104,7 @@ static void broken(struct session_result *result, int error)
 	result->ended_ns = clock_now_ns();
 }
 
-static void run_both(struct sender *sender, int signal_fd, struct session_result *result)
+static void run_both(struct sender *sender, struct session_result *result)
 {
 	int pair[2] = {-1, -1};
 	pid_t pid = start_sender(sender, pair);
@@ -127,7 +113,7 @@ static void run_both(struct sender *sender, int signal_fd, struct session_result
 		broken(result, -pid);
 		return;
 	}
-	receiver_run(sender, pair[0], signal_fd, result);
+	receiver_run(sender, pair[0], result);
 	end_sender(pid, pair[0]);
 	fd_close(pair[0]);
 	result->ended_ns = clock_now_ns();
@@ -138,22 +124,16 @@ void session_run(int socket_fd, const struct session_options *options,
 		 struct session_result *ret_result)
 {
 	struct sender sender = {.socket_fd = socket_fd, .options = options};
-	FD_CLEANUP int signal_fd = -1;
-	sigset_t former;
 
 	*ret_result = (struct session_result){.started_ns = clock_now_ns()};
-	signal_fd = take_signals(&former);
 	sender.counters = map_counters();
 	if (options->verify)
 		sender.inflight = inflight_new(&inflight_default_sizes);
-	if (signal_fd < 0)
-		broken(ret_result, -signal_fd);
-	else if (sender.counters == NULL || (options->verify && sender.inflight == NULL))
+	if (sender.counters == NULL || (options->verify && sender.inflight == NULL))
 		broken(ret_result, ENOMEM);
 	else
-		run_both(&sender, signal_fd, ret_result);
+		run_both(&sender, ret_result);
 	inflight_free(sender.inflight);
 	if (sender.counters != NULL)
 		munmap(sender.counters, sizeof(*sender.counters));
-	sigprocmask(SIG_SETMASK, &former, NULL);
 }

@@ -56,6 +56,7 @@ struct session_options {
 	bool fin;			/* shutdown(SHUT_WR) at the end of input */
 	uint64_t drain_timeout_us;	/* longest time without progress, once input is at hand */
 	uint64_t hold_us;		/* read nothing until so long after the FIN; 0: read at once */
+	int interrupt_fd;		/* interrupt_open(): SIGINT and SIGTERM end the session */
 	void (*progress)(void *context, const struct session_progress *progress);
 	void *progress_context;
 };
@@ -81,8 +82,8 @@ struct session_result {
 };
 
 /*
- * Runs an exchange over a connected, non-blocking socket that stays the caller's. SIGINT and
- * SIGTERM end it in an orderly way (they are blocked meanwhile). ret_result is always filled.
+ * Runs an exchange over a connected, non-blocking socket that stays the caller's.
+ * ret_result is always filled.
  */
 void session_run(int socket_fd, const struct session_options *options,
 		 struct session_result *ret_result);

@@ -1,0 +1,175 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: MIT
+"""echoctl halfclose: the verdict on servers, and on the real relays that people use."""
+import contextlib
+import os
+import socket
+
+from harness import (DEADLINE_S, Echod, Process, Skip, case, connect_to, foreign, main,
+                     read_exactly, read_to_end, run_echoctl, temporary_directory, wait_until)
+from harness_peers import Peer, echo, events, flip, reset
+
+PROXYD = "/lib/systemd/systemd-socket-proxyd"
+
+
+def halfclose(address, *options):
+    """The exit status, the event and the line for people."""
+    programs = run_echoctl("--json", "halfclose", *options, address, deadline_s=3 * DEADLINE_S)
+    people = run_echoctl("halfclose", *options, address, deadline_s=3 * DEADLINE_S)
+    assert people.returncode == programs.returncode, (people, programs)
+    assert people.stdout.count(b"\n") == 1, people
+    (event,) = events(programs)
+    return programs.returncode, event, people.stdout.decode()
+
+
+def check(address, verdict, *phrases, options=()):
+    """One verdict, and what the line for people says."""
+    status, event, line = halfclose(address, *options)
+    assert event["verdict"] == verdict, event
+    assert status == (0 if verdict == "ok" else 1), status
+    for phrase in phrases:
+        assert phrase in line, (phrase, line)
+    return event
+
+
+def free_port():
+    """A port that was free a moment ago, for programs that cannot choose one themselves."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return probe.getsockname()[1]
+
+
+@contextlib.contextmanager
+def relay(name, command, port):
+    """A relay as a process, once it accepts connections."""
+    process = Process(name, command)
+
+    def accepts():
+        assert process.popen.poll() is None, process.log()
+        with contextlib.suppress(OSError):
+            connect_to(f"127.0.0.1:{port}").close()
+            return True
+        return False
+
+    try:
+        wait_until(accepts, f"{name} accepts connections")
+        yield f"127.0.0.1:{port}"
+    finally:
+        process.kill()
+
+
+@case("echod passes the half-close")
+def test_echod():
+    with Echod() as echod:
+        event = check(echod.address, "ok", "ok, the half-close passes")
+        assert [probe["reader"] for probe in event["probes"]] == ["prompt", "prompt", "held"]
+        # The point of it: when the FIN goes out the echo is still in the path.
+        held = event["probes"][2]
+        assert held["bytes_before_fin"] < held["bytes_sent"]
+        assert event["culprit"] is None
+
+
+@case("HAProxy in TCP mode passes it")
+def test_haproxy():
+    haproxy = foreign("haproxy")
+    port = free_port()
+    with Echod() as echod, temporary_directory() as folder:
+        path = os.path.join(folder, "haproxy.cfg")
+        with open(path, "w", encoding="ascii") as file:
+            file.write("defaults\n mode tcp\n timeout connect 30s\n timeout client 60s\n"
+                       f" timeout server 60s\nlisten echo\n bind 127.0.0.1:{port}\n"
+                       f" server echod {echod.address}\n")
+        with relay("haproxy", [haproxy, "-db", "-q", "-f", path], port) as address:
+            check(address, "ok", "ok, the half-close passes")
+
+
+@case("systemd-socket-proxyd ends both directions at the FIN")
+def test_proxyd():
+    activate = foreign("systemd-socket-activate")
+    if not os.access(PROXYD, os.X_OK):
+        raise Skip(f"{PROXYD} is not installed")
+    port = free_port()
+    with Echod() as echod:
+        command = [activate, "-l", f"127.0.0.1:{port}", PROXYD, echod.address]
+        with relay("systemd-socket-proxyd", command, port) as address:
+            check(address, "early-eof", "early EOF after 0 of 1024 bytes",
+                  "closes both directions when it sees a FIN", "systemd-socket-proxyd")
+
+
+@case("socat cuts off half a second after the FIN")
+def test_socat():
+    socat = foreign("socat")
+    port = free_port()
+    with Echod() as echod:
+        command = [socat, f"TCP-LISTEN:{port},fork,reuseaddr,bind=127.0.0.1",
+                   f"TCP:{echod.address}"]
+        with relay("socat", command, port) as address:
+            event = check(address, "truncated", "truncated at offset ", "socat")
+            assert 0 < event["bytes_received"] < event["bytes_sent"]
+            # With patience it is no hindrance.
+        with relay("socat", [socat, "-t", "30", *command[1:]], port) as address:
+            check(address, "ok")
+
+
+@case("a server that returns less than it got: early EOF")
+def test_early_eof():
+    def tail_lost(connection):
+        connection.sendall(read_to_end(connection)[:-24])
+
+    def closes_by_itself(connection):
+        connection.sendall(read_exactly(connection, 50000))
+        connection.shutdown(socket.SHUT_WR)
+        read_to_end(connection)
+
+    with Peer(tail_lost) as peer:
+        check(peer.address, "early-eof", "early EOF after 1000 of 1024 bytes")
+    with Peer(closes_by_itself) as peer:
+        check(peer.address, "early-eof", "early EOF after 50000 of ")
+
+
+@case("a changed byte, a byte too many")
+def test_corrupt():
+    with Peer(lambda connection: connection.sendall(flip(read_to_end(connection), 77))) as peer:
+        check(peer.address, "corrupt", "corrupt: differs at offset 77: sent 0x")
+    with Peer(lambda connection: connection.sendall(read_to_end(connection) + b"!")) as peer:
+        check(peer.address, "excess", "more bytes than sent: got 0x21 at offset 1024")
+
+
+@case("a reset at the FIN")
+def test_reset():
+    def at_fin(connection):
+        read_to_end(connection)
+        reset(connection)
+
+    with Peer(at_fin) as peer:
+        check(peer.address, "reset", "reset: connection lost after 0 of 1024 bytes: Connection reset")
+
+
+@case("a FIN that is swallowed, and silence")
+def test_swallowed():
+    def never_ends(connection):
+        echo(connection)
+        peer.hold(connection)
+
+    def never_answers(connection):
+        peer.hold(connection)
+
+    patience = ("--drain-timeout", "500ms")
+    with Peer(never_ends) as peer:
+        check(peer.address, "fin-swallowed", "FIN swallowed: all 1024 bytes came back, but no EOF",
+              options=patience)
+    with Peer(never_answers) as peer:
+        check(peer.address, "stall", "no progress after 0 of 1024 bytes", options=patience)
+
+
+@case("a Unix socket, a target that is not reached, a bad option")
+def test_others():
+    with temporary_directory() as folder, \
+            Peer(echo, path=os.path.join(folder, "echo.sock")) as peer:
+        check(peer.address, "ok", options=("--hold", "100ms"))
+    result = run_echoctl("halfclose", "127.0.0.1:%d" % free_port())
+    assert result.returncode == 2 and b"connect: Connection refused" in result.stderr
+    assert result.stdout == b""
+    assert run_echoctl("halfclose", "--size", "0", "localhost").returncode == 3
+
+
+main()
