@@ -82,8 +82,9 @@ static const char *take(void *data, int option, const char *value)
 	}
 }
 
-static void report_verdict(struct idle *idle, const char *peer)
+static void report_verdict(struct idle *idle)
 {
+	const char *peer = idle->peer;
 	double survives_s = (double)idle->survives_ns / 1e9;
 	struct record *record = record_new("idle_verdict");
 
@@ -143,7 +144,6 @@ static int run(struct invocation *invocation)
 	};
 	struct address_spec target;
 	struct dial dial;
-	char peer[ADDRESS_TEXT_MAX];
 	int status = command_parse(invocation, take, &idle.settings);
 
 	if (status == COMMAND_PROCEED)
@@ -158,7 +158,7 @@ static int run(struct invocation *invocation)
 		return status;
 	fd_close(dial.fd);
 	idle.target = dial.attempts[dial.winner].target;
-	dial_peer(&dial, peer);
+	dial_peer(&dial, idle.peer);
 	signal_fd = interrupt_open();
 	if (signal_fd < 0) {
 		report_error(report, "idle: %s", strerror(-signal_fd));
@@ -172,7 +172,7 @@ static int run(struct invocation *invocation)
 		fputs("\r\033[K", stderr);
 	if (status != COMMAND_PROCEED)
 		return status;
-	report_verdict(&idle, peer);
+	report_verdict(&idle);
 	if (idle.dies_ns > 0 || idle.stopped)
 		return STATUS_FAILED;
 	return STATUS_OK;

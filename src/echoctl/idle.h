@@ -25,6 +25,7 @@ struct idle {
 	struct idle_settings settings;
 	struct report *report;
 	struct dial_address target;
+	char peer[ADDRESS_TEXT_MAX];
 	struct dial_options dial;
 	int signal_fd;
 	bool progress;			/* a line on a terminal, rewritten in place */

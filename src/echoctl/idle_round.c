@@ -257,6 +257,20 @@ static int run_round(struct round *round)
 	return error;
 }
 
+static void say_failure(struct idle *idle, const char *phase, int error)
+{
+	struct record *record = record_new("error");
+
+	report_error(idle->report, "%s: %s before any silence: %s", idle->peer, phase,
+		     exchange_why(error));
+	record_text(record, "host", idle->peer);
+	record_text(record, "address", idle->peer);
+	record_text(record, "phase", phase);
+	record_text(record, "errno", strerrorname_np(-error));
+	record_text(record, "message", exchange_why(error));
+	report_record(idle->report, record);
+}
+
 int idle_round(struct idle *idle, const uint64_t *silences_ns, size_t n_silences)
 {
 	static struct round round;
@@ -284,6 +298,6 @@ int idle_round(struct idle *idle, const uint64_t *silences_ns, size_t n_silences
 		fd_close(round.probes[i].fd);
 	if (error == 0)
 		return COMMAND_PROCEED;
-	report_error(idle->report, "idle: %s before any silence: %s", phase, exchange_why(error));
+	say_failure(idle, phase, error);
 	return strcmp(phase, "connect") == 0 ? STATUS_UNREACHED : STATUS_FAILED;
 }

@@ -1,0 +1,71 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: MIT
+"""Every line that echoctl --json writes is what doc/echoctl.schema.json says."""
+import json
+import os
+
+from harness import SRCDIR, Skip, case, main, run_echoctl
+from harness_peers import Peer, by_message, echo, events, flip, forget, swallow
+
+try:
+    import jsonschema
+except ImportError:
+    jsonschema = None
+
+with open(os.path.join(SRCDIR, "doc/echoctl.schema.json"), encoding="utf-8") as file:
+    SCHEMA = json.load(file)
+
+# A handler of the peer (None: nobody listens), the command line, the events that come.
+RUNS = (
+    (echo, ["ping", "-D", "-c", "2", "-i", "5ms"], {"ping_probe", "ping_summary"}),
+    (echo, ["ping", "--reconnect", "-c", "2", "-i", "5ms"], {"ping_probe", "ping_summary"}),
+    (by_message(64, lambda _, data: flip(data, 3)), ["ping", "-c", "1"],
+     {"ping_probe", "ping_summary"}),
+    (swallow, ["ping", "-c", "1", "-W", "10ms"], {"ping_probe", "ping_summary"}),
+    (by_message(64, lambda *_: None), ["ping", "-c", "1"], {"ping_summary"}),
+    (None, ["ping", "-c", "1"], {"error"}),
+    (echo, ["check"], {"check"}),
+    (None, ["check"], {"check"}),
+    (echo, ["load", "-d", "1500ms", "--progress", "--rate", "100"],
+     {"load_progress", "load_summary"}),
+    (echo, ["load", "-n", "10", "--reconnect"], {"load_summary"}),
+    (lambda _: None, ["load", "-n", "2", "-c", "1"], {"load_summary"}),
+    (echo, ["idle", "--min", "10ms", "--max", "40ms"], {"idle_probe", "idle_verdict"}),
+    (forget(0.2, "fin"), ["idle", "--min", "10ms", "--max", "5s"],
+     {"idle_probe", "idle_verdict"}),
+    (swallow, ["idle", "--max", "1s", "--timeout", "50ms"], {"error"}),
+)
+
+
+def run(handle, arguments):
+    """The events of one command against such a peer."""
+    with Peer(handle or echo) as peer:
+        address = peer.address if handle else "127.0.0.1:1"
+        return events(run_echoctl("--json", *arguments, address))
+
+
+@case("the schema is one")
+def test_schema():
+    if not jsonschema:
+        raise Skip("python3-jsonschema is not installed")
+    jsonschema.Draft202012Validator.check_schema(SCHEMA)
+
+
+@case("every event is in the schema, and every event of the schema is seen")
+def test_lines():
+    if not jsonschema:
+        raise Skip("python3-jsonschema is not installed")
+    seen = set()
+    for handle, arguments, wanted in RUNS:
+        lines = run(handle, arguments)
+        for line in lines:
+            definition = {"$ref": "#/$defs/" + line["event"], "$defs": SCHEMA["$defs"]}
+            jsonschema.Draft202012Validator(definition).validate(line)
+            jsonschema.Draft202012Validator(SCHEMA).validate(line)
+        assert {line["event"] for line in lines} == wanted, (arguments, lines)
+        seen |= wanted
+    described = {entry["$ref"].rpartition("/")[2] for entry in SCHEMA["oneOf"]}
+    assert seen == described, seen ^ described
+
+
+main()
