@@ -143,8 +143,9 @@ def check_shipped():
     if listing.returncode != 0:
         yield f"make print-distributed: {listing.stderr.strip()[-300:]}"
         return
-    shipped = {os.path.relpath(os.path.join(TOP, name.replace(TOP + "/", "")), TOP)
-               for name in listing.stdout.split()}
+    # With "../configure" some names begin at the build directory.
+    shipped = {os.path.relpath(os.path.join(base, name), TOP)
+               for name in listing.stdout.split() for base in (TOP, builddir)}
     for name in tracked():
         if name not in (".gitignore", ".clang-format") and name not in shipped:
             yield f"{name}: not in the distribution"
