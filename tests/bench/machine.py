@@ -101,6 +101,27 @@ class Group:
             time.sleep(0.02)
 
 
+class Watch:
+    """How much CPU time others took meanwhile: what makes a measurement worthless."""
+
+    def __init__(self, group):
+        self.group = group
+        self.start = self._now()
+
+    def _now(self):
+        own = sum(sum(resource.getrusage(who)[:2])
+                  for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+        with open("/proc/uptime", encoding="ascii") as file:
+            idle_s = float(file.read().split()[1])
+        return time.monotonic(), idle_s, own + self.group.cpu_s()
+
+    def foreign_share(self):
+        """0: we were alone; 1: others had all processors."""
+        elapsed_s, idle_s, own_s = (now - then for now, then in zip(self._now(), self.start))
+        all_s = elapsed_s * os.cpu_count()
+        return max(0.0, (all_s - idle_s - own_s) / all_s)
+
+
 def reap_orphans():
     """Waits for whatever became our child and has ended."""
     with contextlib.suppress(ChildProcessError):

@@ -47,16 +47,34 @@ CHARTS = (
 )
 
 
+QUIET = 0.10    # of the processors' time taken by others: more, and a round says little
+
+
+def median(samples):
+    """Median of (value, foreign share): of the quiet rounds where there are three."""
+    quiet = [value for value, foreign in samples if foreign <= QUIET]
+    return statistics.median(quiet if len(quiet) >= 3 else [value for value, _ in samples])
+
+
 def medians(rounds):
     """{server: {measure: median over its rounds, or sum of failures}} of (server, values)."""
     collected = {}
     for server, values in rounds:
         for name, value in values.items():
             if value is not None:
-                collected.setdefault(server, {}).setdefault(name, []).append(value)
-    return {server: {name: sum(values) if name.startswith("failed_") else statistics.median(values)
-                     for name, values in measures.items()}
+                collected.setdefault(server, {}).setdefault(name, []).append(
+                    (value, values.get("foreign_cpu", 0)))
+    return {server: {name: sum(value for value, _ in samples) if name.startswith("failed_")
+                     else median(samples) for name, samples in measures.items()}
             for server, measures in collected.items()}
+
+
+def disturbances(rounds):
+    """A sentence when others used the machine meanwhile."""
+    shares = [values["foreign_cpu"] for _, values in rounds if "foreign_cpu" in values]
+    loud = sum(share > QUIET for share in shares)
+    return [f"{loud} of {len(shares)} measurements were disturbed: other programs took up to "
+            f"{max(shares):.0%} of the processors' time"] if loud else []
 
 
 def cell(values, name, pattern):

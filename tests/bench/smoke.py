@@ -150,6 +150,9 @@ def test_report():
     rounds += [("epoll, one process", {"rate_64": 1900, "memory_kb": None})]
     results = report.medians(rounds)
     assert results["echod"] == {"rate_64": 1000, "memory_kb": 70.0, "failed_64": 3}
+    noisy = [("echod", {"rate_64": rate, "foreign_cpu": rate / 1000}) for rate in range(1, 201)]
+    assert report.medians(noisy)["echod"]["rate_64"] == 50.5
+    assert "100 of 200" in report.disturbances(noisy)[0] and not report.disturbances(rounds)
     judged = {text: (measured, reached) for text, measured, _, reached in report.judge(results)}
     assert judged["connections/s at 64 clients / epoll"] == (1000 / 1900, True)
     assert judged["KB of an idle connection"] == (70.0, False)
