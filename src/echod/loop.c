@@ -38,13 +38,12 @@ static void read_rings(struct supervisor *supervisor)
 {
 	unsigned count = 0;
 	bool is_idle = true;
-	uint64_t now_ns = clock_now_ns();
 
 	for (struct generation *i = supervisor->generations; i; i = i->next)
 		count += generation_drain(i);
 	share_live(supervisor);
-	if (supervisor->flush_ns <= now_ns || count)
-		supervisor->flush_ns = report_flush(supervisor->report, now_ns);
+	if (count)
+		supervisor->flush_ns = report_flush(supervisor->report, clock_now_ns());
 	if (!count)
 		for (struct generation *i = supervisor->generations; i; i = i->next)
 			is_idle = scoreboard_sleep(&i->scoreboard) && is_idle;

@@ -139,6 +139,8 @@ static int supervisor_run(struct supervisor *supervisor)
 {
 	int result = sd_event_loop(supervisor->loop);
 
+	/* A window that is still open: what it left out is said too. */
+	report_flush(supervisor->report, clock_now_ns() + CLOCK_NS_PER_S);
 	if (result == 0)
 		log_info("stopped");
 	return result;

@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import threading
+import time
 
 from harness import RANDOM, Echod, case, exchange, main, random_bytes, read_exactly, wait_until
 
@@ -97,6 +98,22 @@ def test_all_at_once():
         crowd.stop()
         settled(echod)
         assert not echod.zombies()
+
+
+@case("a line for each connection, or it is counted among those that were left out")
+def test_lines():
+    most, started = 20, time.monotonic()
+    with Echod({"log": {"max-per-second": most}}) as echod:
+        crowd = Crowd(echod, 8)
+        crowd.wait_served(300)
+        crowd.stop()
+        closed = settled(echod)["closed"]
+    seconds = time.monotonic() - started
+    lines = sum(line.startswith("echod: closed ") for line in echod.log())
+    left_out = sum(int(match[1]) for line in echod.log()
+                   if (match := re.search(r"suppressed .*lines=(\d+)", line)))
+    assert lines + left_out == closed, (lines, left_out, closed)
+    assert lines <= most * (seconds + 2), (lines, seconds)
 
 
 @case("the limit counts the connections of older generations and of dead listeners")
