@@ -4,7 +4,7 @@
 
 #include <inttypes.h>
 
-#define BAR_COLUMN 45		/* where the bars begin */
+#define BAR_COLUMN 43		/* what the rest of a row takes, and one to spare */
 
 /* Steps in a decade, in hundredths; the coarsest that gives enough rows is taken. */
 static const unsigned coarse[] = { 100, 200, 500 };
