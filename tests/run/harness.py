@@ -20,10 +20,12 @@ fixed time. What a case starts it ends; on failure the logs of its daemons are p
 """
 # pylint: disable=unused-import
 from harness_clients import (connect_to, exchange, read_exactly, read_to_end, run_echoctl,
-                             send_and_close)
+                             send_and_close, sending)
 from harness_echod import Echod, Process, render_settings
-from harness_proc import (child_pids, descendant_pids, descriptors, is_zombie, process_stat)
+from harness_proc import (child_pids, descendant_pids, descriptors, is_zombie, process_stat,
+                          status_fields)
 from harness_tap import (BUILDDIR, DEADLINE_S, MUST_RUN, RANDOM, SEED, SRCDIR, Skip, case, foreign,
-                         main, note, program, random_bytes, temporary_directory, wait_until)
+                         main, note, processes_of_case, program, random_bytes,
+                         temporary_directory, wait_until)
 
 __all__ = [name for name in dir() if not name.startswith("_")]

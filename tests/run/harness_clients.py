@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
 """Connections, and echoctl as a client."""
+import contextlib
 import socket
 import subprocess
 import threading
@@ -30,11 +31,20 @@ def read_exactly(sock, count):
     return b"".join(parts)
 
 
+def sending(sock, data):
+    """A started thread that sends all of data and half-closes; the reader sees what went wrong."""
+    def work():
+        with contextlib.suppress(OSError):
+            send_and_close(sock, data)
+    sender = threading.Thread(target=work, daemon=True)
+    sender.start()
+    return sender
+
+
 def exchange(sock, data):
     """Sends data while reading what comes back, half-closes, reads to the end, closes."""
     with sock:
-        sender = threading.Thread(target=send_and_close, args=(sock, data), daemon=True)
-        sender.start()
+        sender = sending(sock, data)
         echoed = read_to_end(sock)
         sender.join(DEADLINE_S)
         assert not sender.is_alive(), "the sender is stuck"

@@ -40,6 +40,15 @@ def is_zombie(pid):
     return bool(stat) and stat[1] == "Z"
 
 
+def status_fields(pid):
+    """{name: value} of /proc/PID/status, empty when the process is gone."""
+    try:
+        with open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as file:
+            return dict(line.rstrip("\n").split(":\t", 1) for line in file if ":\t" in line)
+    except (FileNotFoundError, ProcessLookupError):
+        return {}
+
+
 def descriptors(pid):
     """{number: link text} of the descriptors that a process holds."""
     found = {}

@@ -2,11 +2,10 @@
 # SPDX-License-Identifier: MIT
 """Every byte comes back, in order, none changed, none added, whatever the peer's timing."""
 import socket
-import threading
 import time
 
 from harness import (DEADLINE_S, RANDOM, Echod, case, exchange, main, random_bytes, read_exactly,
-                     read_to_end, send_and_close)
+                     read_to_end, send_and_close, sending)
 
 MIB = 1 << 20
 
@@ -72,8 +71,7 @@ def test_slow_reader():
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
         sock.settimeout(DEADLINE_S)
         sock.connect(("127.0.0.1", echod.port))
-        sender = threading.Thread(target=send_and_close, args=(sock, data), daemon=True)
-        sender.start()
+        sender = sending(sock, data)
         # late: the sender is stuck because everything between us is full
         before = -1
         while before != (now := bytes_queued(sock)):
@@ -104,9 +102,7 @@ def test_half_close():
                 with echod.connect() as sock:
                     sock.sendall(data[:echoed_first])
                     early = read_exactly(sock, echoed_first)
-                    sender = threading.Thread(target=send_and_close,
-                                              args=(sock, data[echoed_first:]), daemon=True)
-                    sender.start()
+                    sender = sending(sock, data[echoed_first:])
                     late = read_to_end(sock)
                     sender.join(DEADLINE_S)
                     assert early + late == data, f"{total} bytes, FIN after {echoed_first}"
@@ -116,8 +112,7 @@ def test_half_close():
 def test_tail_in_flight():
     data = random_bytes(4 * MIB)
     with Echod() as echod, echod.connect() as sock:
-        sender = threading.Thread(target=send_and_close, args=(sock, data), daemon=True)
-        sender.start()
+        sender = sending(sock, data)
         # half of it is read only after our FIN is out
         first = read_exactly(sock, 2 * MIB)
         rest = read_to_end(sock)

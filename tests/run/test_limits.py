@@ -5,7 +5,7 @@ import socket
 import threading
 
 from harness import (DEADLINE_S, Echod, case, exchange, main, read_exactly, read_to_end,
-                     random_bytes, send_and_close, wait_until)
+                     random_bytes, send_and_close, sending, wait_until)
 
 
 def hold(echod, index=0):
@@ -157,8 +157,7 @@ def test_slow_tail():
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)
         sock.settimeout(DEADLINE_S)
         sock.connect(("127.0.0.1", echod.port))
-        sender = threading.Thread(target=send_and_close, args=(sock, data), daemon=True)
-        sender.start()
+        sender = sending(sock, data)
         pace, parts = threading.Event(), []
         while part := sock.recv(100000):
             parts.append(part)

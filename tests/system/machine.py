@@ -8,7 +8,7 @@ import subprocess
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../run"))
-from harness import child_pids, descendant_pids, wait_until  # noqa: E402
+from harness import child_pids, descendant_pids, status_fields, wait_until  # noqa: E402
 
 PACKAGES = ["dbus", "libconfuse2", "libjansson4", "libseccomp2", "libsystemd0", "netcat-openbsd",
             "systemd", "systemd-sysv"]
@@ -52,9 +52,8 @@ class Machine:
     def _find_leader(self):
         assert self._nspawn.poll() is None, "systemd-nspawn has ended, see stage-console.log"
         for pid in descendant_pids(self._nspawn.pid):
-            with open(f"/proc/{pid}/status", encoding="ascii") as file:
-                status = dict(line.rstrip("\n").split(":\t", 1) for line in file if ":\t" in line)
-            if status["NSpid"].split()[-1] == "1" and status["Name"] == "systemd":
+            status = status_fields(pid)
+            if status and status["NSpid"].split()[-1] == "1" and status["Name"] == "systemd":
                 return pid
         return None
 
@@ -95,8 +94,9 @@ class Machine:
 
     def install(self, stage):
         """Copies an installed tree over the system's."""
-        subprocess.run(["cp", "-a", "--no-preserve=ownership", stage + "/.", self.path("/")],
-                       check=True)
+        with subprocess.Popen(["tar", "-C", stage, "-c", "."], stdout=subprocess.PIPE) as pack:
+            subprocess.run(["tar", "-C", self.path("/"), "-x", "--no-same-owner",
+                            "--keep-directory-symlink"], stdin=pack.stdout, check=True)
         self.systemctl("daemon-reload")
 
     def enter_network(self):

@@ -6,8 +6,9 @@ import os
 import threading
 
 from machine import Machine
-from harness import (DEADLINE_S, child_pids, connect_to, exchange, random_bytes, read_exactly,
-                     wait_until)
+from harness import (DEADLINE_S, child_pids, connect_to, exchange, processes_of_case, random_bytes,
+                     read_exactly,
+                     status_fields, wait_until)
 
 ADDRESSES = ("127.0.0.1:7", "[::1]:7")
 DROP_IN = "/run/systemd/system/echod.{}.d/test.conf"
@@ -23,8 +24,26 @@ machine.install(STAGE)
 machine.enter_network()
 
 
+class Journal:
+    """Shown when a case fails, as the harness shows the log of a process."""
+
+    name = "echod in the journal"
+
+    def __init__(self):
+        self._since = cursor()
+
+    def log(self):
+        """What echod and systemd have said about it since."""
+        return machine.run("journalctl", "-q", "-u", "echod.*", "-n", "60", "-o", "short-precise",
+                           f"--after-cursor={self._since}", check=False).stdout.splitlines()
+
+    def kill(self):
+        """Nothing to end."""
+
+
 def fresh():
     """As after the installation: shipped settings, nothing runs."""
+    processes_of_case.append(Journal())
     machine.systemctl("stop", "echod.service", "echod.socket", check=False)
     for kind in ("service", "socket"):
         if os.path.exists(machine.path(DROP_IN.format(kind))):
@@ -47,9 +66,8 @@ def main_pid():
     """The supervisor's process id, seen from outside."""
     inner = machine.show("MainPID")
     for pid in supervisors():
-        with open(f"/proc/{pid}/status", encoding="ascii") as file:
-            if any(line.startswith("NSpid:") and line.split()[-1] == inner for line in file):
-                return pid
+        if status_fields(pid).get("NSpid", "").split()[-1:] == [inner]:
+            return pid
     return None
 
 

@@ -8,7 +8,7 @@ from service import (ADDRESSES, CONFIG, SHIPPED, STAGE, Clients, cursor, drop_in
                      hold, journal, listener_pid, machine, main_pid, refused, state, supervisors,
                      wait_journal)
 from harness import (case, child_pids, connect_to, exchange, main, note, read_exactly, read_to_end,
-                     send_and_close, wait_until)
+                     send_and_close, status_fields, wait_until)
 
 
 @case("nothing of echod listens beyond loopback after the installation")
@@ -241,8 +241,7 @@ def test_confinement():
         worker = wait_until(lambda: child_pids(listener), "a worker runs")[0]
         outside = os.readlink(f"/proc/{machine.leader}/ns/net")
         for pid in (supervisor, listener, worker):
-            with open(f"/proc/{pid}/status", encoding="ascii") as file:
-                status = dict(line.rstrip("\n").split(":\t", 1) for line in file if ":\t" in line)
+            status = status_fields(pid)
             assert "0" not in status["Uid"].split(), status["Uid"]
             assert status["NoNewPrivs"].strip() == "1" and status["Seccomp"].strip() == "2"
             for name in ("CapPrm", "CapEff", "CapBnd", "CapAmb"):
@@ -270,14 +269,13 @@ def test_no_journal():
 def test_stuck_journal():
     fresh()
     machine.systemctl("start", "echod")
-    journald = machine.show("MainPID", "systemd-journald.service")
-    machine.run("kill", "-STOP", journald)
+    machine.systemctl("kill", "--signal=STOP", "systemd-journald.service")
     try:
         for _ in range(300):
             data = b"while the journal is stuck"
             assert exchange(connect_to(ADDRESSES[0]), data) == data
     finally:
-        machine.run("kill", "-CONT", journald)
+        machine.systemctl("kill", "--signal=CONT", "systemd-journald.service")
 
 
 @case("programs replaced on disk are taken up by a reload that drops nothing")
