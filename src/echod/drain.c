@@ -93,6 +93,12 @@ void drain_step(struct supervisor *supervisor)
 	supervisor_arm(supervisor->drain_timer, STEP_US);
 }
 
+static void arm_kill(struct supervisor *supervisor)
+{
+	supervisor->kill_deadline_ns = clock_now_ns() + END_GRACE_NS;
+	supervisor_arm(supervisor->kill_timer, STEP_US);
+}
+
 int supervisor_kill(struct supervisor *supervisor, uint64_t number, uint64_t id)
 {
 	int result = -ESRCH;
@@ -100,10 +106,18 @@ int supervisor_kill(struct supervisor *supervisor, uint64_t number, uint64_t id)
 	for (struct generation *i = supervisor->generations; i && result; i = i->next)
 		if (i->number == number)
 			result = generation_kill_connection(i, id);
-	if (result == 0) {
-		supervisor->kill_deadline_ns = clock_now_ns() + END_GRACE_NS;
-		supervisor_arm(supervisor->kill_timer, STEP_US);
-	}
+	if (result == 0)
+		arm_kill(supervisor);
+	return result;
+}
+
+int supervisor_kill_slot(struct supervisor *supervisor, struct generation *generation,
+			 uint32_t slot)
+{
+	int result = scoreboard_end_worker(&generation->scoreboard, slot, SLOT_END_KILLED, SIGURG);
+
+	if (result == 0)
+		arm_kill(supervisor);
 	return result;
 }
 

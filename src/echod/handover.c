@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "echod/control.h"
 #include "echod/handover_state.h"
 #include "echod/log.h"
 
@@ -115,7 +116,7 @@ static json_t *pack_sockets(const struct sockets *sockets)
 
 static json_t *pack_supervisor(const struct supervisor *supervisor, int settings_fd)
 {
-	return json_pack("{s:i, s:b, s:o, s:o, s:i, s:i, s:i, s:I, s:I, s:I, s:I, s:I, s:o}",
+	return json_pack("{s:i, s:b, s:o, s:o, s:i, s:i, s:i, s:i, s:I, s:I, s:I, s:I, s:I, s:o}",
 			 "version", HANDOVER_VERSION,
 			 "passed", supervisor->sockets.passed,
 			 "sockets", pack_sockets(&supervisor->sockets),
@@ -123,6 +124,7 @@ static json_t *pack_supervisor(const struct supervisor *supervisor, int settings
 			 "settings", settings_fd,
 			 "configuration", supervisor->configuration_fd,
 			 "listener", supervisor->listener.fd,
+			 "control", control_fd(supervisor->control),
 			 "generation_count", (json_int_t)supervisor->generation_count,
 			 "listener_restarts", (json_int_t)supervisor->listener_restarts,
 			 "started_ns", (json_int_t)supervisor->started_ns,
@@ -174,6 +176,8 @@ static void keep_descriptors(const struct supervisor *supervisor, int settings_f
 		fd_set_cloexec(supervisor->configuration_fd, !keep);
 	if (supervisor->listener.fd >= 0)
 		fd_set_cloexec(supervisor->listener.fd, !keep);
+	if (supervisor->control)
+		fd_set_cloexec(control_fd(supervisor->control), !keep);
 	fd_set_cloexec(settings_fd, !keep);
 	fd_set_cloexec(state_fd, !keep);
 }

@@ -11,6 +11,7 @@
 
 #include "base/fd.h"
 #include "base/number.h"
+#include "echod/control.h"
 #include "echod/handover.h"
 #include "echod/handover_state.h"
 #include "echod/log.h"
@@ -265,6 +266,14 @@ static void restore_counters(struct supervisor *supervisor, json_t *state)
 	unpack_counters(retired, &supervisor->retired);
 }
 
+static void restore_control(struct supervisor *supervisor, json_t *state)
+{
+	FD_CLEANUP int fd = take_fd(json_integer_value(json_object_get(state, "control")));
+
+	if (fd >= 0 && control_adopt(supervisor, fd, &supervisor->control) == 0)
+		fd_steal(&fd);
+}
+
 static int restore(struct supervisor *supervisor, json_t *state)
 {
 	bool is_ours = json_integer_value(json_object_get(state, "version")) == HANDOVER_VERSION;
@@ -276,6 +285,7 @@ static int restore(struct supervisor *supervisor, json_t *state)
 		return result;
 	if (is_ours)
 		restore_counters(supervisor, state);
+	restore_control(supervisor, state);
 	return restore_generations(supervisor, json_object_get(state, "generations"), is_ours);
 }
 

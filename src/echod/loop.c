@@ -5,13 +5,17 @@
 #include <systemd/sd-event.h>
 
 #include "base/clock.h"
+#include "echod/control.h"
 #include "echod/log.h"
+#include "echod/metrics.h"
+#include "echod/sampler.h"
 #include "echod/service.h"
 #include "echod/supervisor_parts.h"
 
 #define RING_INTERVAL_US 20000u		/* between two looks into busy rings */
 #define LOG_INTERVAL_US 100000u		/* between two tries to write what waits for a sink */
 #define SECOND_US UINT64_C(1000000)
+#define METRICS_INTERVAL_NS (15 * UINT64_C(1000000000))	/* a usual scrape interval */
 
 void supervisor_arm(struct sd_event_source *timer, uint64_t after_us)
 {
@@ -117,8 +121,10 @@ static int settle(sd_event_source *source, void *context)
 	(void)source;
 	retire_generations(supervisor);
 	if (supervisor->drain != DRAIN_NONE) {
-		if (!supervisor->generations)
+		if (!supervisor->generations) {
+			control_note_drained(supervisor->control);
 			sd_event_exit(supervisor->loop, 0);
+		}
 	} else if (supervisor->reload_wanted && supervisor->is_ready && !supervisor->starting) {
 		reload_begin(supervisor);
 	} else if (supervisor->is_ready && !supervisor->current) {
@@ -202,6 +208,20 @@ static int on_kill_timer(sd_event_source *source, uint64_t now_us, void *context
 	return 0;
 }
 
+static void write_metrics(struct supervisor *supervisor, uint64_t now_ns)
+{
+	const char *path = supervisor->configuration->metrics.file;
+	int result;
+
+	if (!path || now_ns < supervisor->metrics_ns)
+		return;
+	supervisor->metrics_ns = now_ns + METRICS_INTERVAL_NS;
+	result = metrics_write_file(supervisor, path);
+	if (result < 0 && !supervisor->metrics_failed)
+		log_errno(LOG_WARNING, result, "metrics.file: %s", path);
+	supervisor->metrics_failed = result < 0;
+}
+
 static int on_second_timer(sd_event_source *source, uint64_t now_us, void *context)
 {
 	struct supervisor *supervisor = context;
@@ -209,6 +229,8 @@ static int on_second_timer(sd_event_source *source, uint64_t now_us, void *conte
 
 	(void)source;
 	(void)now_us;
+	sampler_take(supervisor->sampler, supervisor);
+	write_metrics(supervisor, now_ns);
 	if (supervisor->is_ready)
 		status_tell(supervisor);
 	if (supervisor->flush_ns <= now_ns)

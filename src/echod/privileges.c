@@ -72,32 +72,50 @@ static bool is_root_gone(uid_t uid, gid_t gid)
 	return setuid(0) < 0 && seteuid(0) < 0 && setresuid(0, 0, 0) < 0 && setgroups(0, NULL) < 0;
 }
 
-/* The password entry (static storage), or NULL and *ret_error. */
+/* The password entry (static storage), or NULL and *ret_error. The default user may be missing. */
 static const struct passwd *find_user(const struct configuration *configuration, int *ret_error)
 {
 	const struct passwd *user;
 
 	errno = 0;
 	user = getpwnam(configuration->user);
-	if (user == NULL && errno == 0 && !configuration->user_is_set) {
-		log_warning("user %s does not exist, becoming %s", configuration->user,
-			    FALLBACK_USER);
+	if (user == NULL && errno == 0 && !configuration->user_is_set)
 		user = getpwnam(FALLBACK_USER);
-	}
-	if (user == NULL) {
+	if (user == NULL)
 		*ret_error = errno == 0 ? -ENOENT : -errno;
-		if (*ret_error == -ENOENT)
-			log_error("user: %s: no such user", configuration->user);
-		else
-			log_errno(LOG_ERR, *ret_error, "user: %s", configuration->user);
-		return NULL;
-	}
-	if (user->pw_uid == 0) {
+	return user;
+}
+
+/* The same, with words about what is wrong. */
+static const struct passwd *require_user(const struct configuration *configuration, int *ret_error)
+{
+	const struct passwd *user = find_user(configuration, ret_error);
+
+	if (user == NULL && *ret_error == -ENOENT) {
+		log_error("user: %s: no such user", configuration->user);
+	} else if (user == NULL) {
+		log_errno(LOG_ERR, *ret_error, "user: %s", configuration->user);
+	} else if (user->pw_uid == 0) {
 		log_error("user: %s is root: nothing would be given up", user->pw_name);
 		*ret_error = -EPERM;
 		return NULL;
+	} else if (strcmp(user->pw_name, configuration->user) != 0) {
+		log_warning("user %s does not exist, becoming %s", configuration->user,
+			    user->pw_name);
 	}
 	return user;
+}
+
+int privileges_identity(const struct configuration *configuration, uid_t *ret_uid, gid_t *ret_gid)
+{
+	int r = 0;
+	const struct passwd *user = find_user(configuration, &r);
+
+	if (user == NULL)
+		return r;
+	*ret_uid = user->pw_uid;
+	*ret_gid = user->pw_gid;
+	return 0;
 }
 
 static int become(const struct passwd *user)
@@ -120,7 +138,7 @@ int privileges_drop(const struct configuration *configuration)
 	int r = 0;
 
 	if (geteuid() == 0) {
-		user = find_user(configuration, &r);
+		user = require_user(configuration, &r);
 		if (user == NULL)
 			return r;
 		r = become(user);

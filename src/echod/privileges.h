@@ -15,6 +15,13 @@
 int privileges_drop(const struct configuration *configuration);
 
 /*
+ * Whom privileges_drop() will become, as root before it is called. Silent; -errno when there is
+ * no such user, and the results are untouched.
+ */
+int privileges_identity(const struct configuration *configuration, uid_t *ret_uid,
+			gid_t *ret_gid);
+
+/*
  * Compares connections with RLIMIT_NOFILE, RLIMIT_NPROC, kernel.pid_max and the cgroup's
  * pids.max; raises the soft limits as far as they go and logs a warning with the figure to
  * change for each that does not suffice.

@@ -6,6 +6,7 @@
 
 #include "base/fd.h"
 #include "echod/configuration_file.h"
+#include "echod/control.h"
 #include "echod/handover.h"
 #include "echod/log.h"
 #include "echod/privileges.h"
@@ -17,11 +18,21 @@ void supervisor_reload(struct supervisor *supervisor)
 	supervisor->reload_wanted = true;
 }
 
-static void reload_finished(struct supervisor *supervisor)
+static void reload_finished(struct supervisor *supervisor, bool succeeded)
 {
 	supervisor->reload_running = false;
 	status_format(supervisor, supervisor->status, sizeof(supervisor->status));
 	service_ready(supervisor->status);
+	control_note_reloaded(supervisor->control, succeeded);
+}
+
+/* To the log, and to whoever asked for the reload. */
+static void reload_problem(void *context, const char *text)
+{
+	struct supervisor *supervisor = context;
+
+	log_report(NULL, text);
+	control_note_problem(supervisor->control, text);
 }
 
 static bool sockets_name(const struct sockets *sockets, const char *text)
@@ -49,7 +60,7 @@ void reload_abandon(struct supervisor *supervisor)
 	sockets_drop(&supervisor->next_sockets, &supervisor->sockets);
 	/* They are options of the sockets, which the generation in force uses too. */
 	sockets_apply_timeouts(&supervisor->sockets, supervisor->configuration);
-	reload_finished(supervisor);
+	reload_finished(supervisor, false);
 }
 
 static int reload_start(struct supervisor *supervisor)
@@ -58,7 +69,8 @@ static int reload_start(struct supervisor *supervisor)
 	const struct sockets *sockets = supervisor->sockets.passed ?
 		&supervisor->sockets : &supervisor->next_sockets;
 	int result = configuration_file_load(supervisor->options, supervisor->configuration_fd,
-					     log_report, NULL, &supervisor->next_configuration,
+					     reload_problem, supervisor,
+					     &supervisor->next_configuration,
 					     &supervisor->next_configuration_fd);
 
 	if (result == 0 && !supervisor->sockets.passed)
@@ -88,6 +100,7 @@ void reload_begin(struct supervisor *supervisor)
 	supervisor->reload_wanted = false;
 	supervisor->reload_running = true;
 	service_reloading();
+	control_note_reload(supervisor->control);
 	log_info("reload: reading %s", supervisor->options->configuration_path);
 	if (reload_start(supervisor) < 0) {
 		log_error("reload: failed, the old settings stay in force");
@@ -133,7 +146,9 @@ void reload_commit(struct supervisor *supervisor)
 	report_configure(supervisor->report, new);
 	if (strcmp(new->user, old->user))
 		log_warning("user: changed, counts from the next start");
+	if (control_has_changed(old, new))
+		log_warning("control: changed, counts from the next start");
 	configuration_free(old);
 	log_info("reload: new settings are in force");
-	reload_finished(supervisor);
+	reload_finished(supervisor, true);
 }

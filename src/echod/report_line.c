@@ -4,13 +4,13 @@
 
 #include <inttypes.h>
 #include <limits.h>
-#include <netinet/in.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/wait.h>
 
 #include "base/clock.h"
+#include "echod/endpoint_text.h"
 #include "wire/end.h"
 
 static const char *const end_names[] = END_NAMES;
@@ -42,53 +42,14 @@ void report_line_add_errno(struct report_line *line, uint32_t error)
 	report_line_add(line, "error", "%s", strerror((int)error));
 }
 
-static void format_inet(const struct endpoint *endpoint, char text[ADDRESS_TEXT_MAX])
-{
-	struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(endpoint->port)};
-
-	memcpy(&address.sin_addr, endpoint->address, sizeof(address.sin_addr));
-	address_format((const struct sockaddr *)&address, sizeof(address), text);
-}
-
-static void format_inet6(const struct endpoint *endpoint, char text[ADDRESS_TEXT_MAX])
-{
-	struct sockaddr_in6 address = {
-		.sin6_family = AF_INET6,
-		.sin6_port = htons(endpoint->port),
-		.sin6_scope_id = endpoint->scope,
-	};
-
-	memcpy(&address.sin6_addr, endpoint->address, sizeof(address.sin6_addr));
-	address_format((const struct sockaddr *)&address, sizeof(address), text);
-}
-
-static void add_endpoint(struct report_line *line, const char *name,
-			 const struct endpoint *endpoint)
-{
-	char text[ADDRESS_TEXT_MAX] = "unknown";
-
-	if (endpoint->family == ENDPOINT_INET)
-		format_inet(endpoint, text);
-	else if (endpoint->family == ENDPOINT_INET6)
-		format_inet6(endpoint, text);
-	report_line_add(line, name, "%s", text);
-}
-
 static void add_endpoints(struct report_line *line, const struct event *event,
 			  const char *unix_path)
 {
-	pid_t pid;
-	uid_t uid;
+	char text[ADDRESS_TEXT_MAX];
 
-	if (event->peer.family != ENDPOINT_UNIX) {
-		add_endpoint(line, "peer", &event->peer);
-		add_endpoint(line, "local", &event->local);
-		return;
-	}
-	memcpy(&pid, event->peer.address, sizeof(pid));
-	memcpy(&uid, event->peer.address + sizeof(pid), sizeof(uid));
-	report_line_add(line, "peer", "unix:pid=%d,uid=%u", (int)pid, (unsigned)uid);
-	report_line_add(line, "local", "unix:%s", unix_path == NULL ? "" : unix_path);
+	report_line_add(line, "peer", "%s", endpoint_text_peer(&event->peer, text));
+	report_line_add(line, "local", "%s",
+			endpoint_text_local(&event->local, &event->peer, unix_path, text));
 }
 
 static void add_seconds(struct report_line *line, const char *name, uint64_t us)

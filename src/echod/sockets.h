@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <sys/types.h>
 
 #include "base/address.h"
 #include "echod/configuration.h"
@@ -40,6 +41,12 @@ int sockets_take_passed(struct sockets *ret_sockets);
  */
 int sockets_bind(const struct configuration *configuration, const struct sockets *previous,
 		 struct sockets *ret_sockets);
+
+/*
+ * A listening Unix socket of the caller's with this mode, for another purpose than echo. A stale
+ * file that nobody listens on is replaced. Returns the descriptor or -errno.
+ */
+int sockets_listen_unix(const char *path, mode_t mode);
 
 /*
  * Options that accepted TCP connections inherit (tcp(7)): TCP_NODELAY, SO_KEEPALIVE and its

@@ -32,7 +32,7 @@ static bool is_stale(const char *path, const struct sockaddr *address, socklen_t
 	return fd >= 0 && connect(fd, address, length) < 0 && errno == ECONNREFUSED;
 }
 
-static int bind_unix(int fd, const struct sockaddr *address, socklen_t length)
+static int bind_unix(int fd, const struct sockaddr *address, socklen_t length, mode_t mode)
 {
 	struct sockaddr_un un;
 
@@ -45,7 +45,7 @@ static int bind_unix(int fd, const struct sockaddr *address, socklen_t length)
 		if (unlink(un.sun_path) < 0 || bind(fd, address, length) < 0)
 			return -errno;
 	}
-	return chmod(un.sun_path, UNIX_MODE) < 0 ? -errno : 0;
+	return chmod(un.sun_path, mode) < 0 ? -errno : 0;
 }
 
 static int bind_tcp(int fd, const struct sockaddr *address, socklen_t length, bool is_dual)
@@ -73,7 +73,7 @@ static int bind_address(const struct sockaddr *address, socklen_t length, bool i
 		return -errno;
 	*ret_call = "bind";
 	if (address->sa_family == AF_UNIX)
-		r = bind_unix(fd, address, length);
+		r = bind_unix(fd, address, length, UNIX_MODE);
 	else
 		r = bind_tcp(fd, address, length, is_dual);
 	if (r < 0)
@@ -82,6 +82,23 @@ static int bind_address(const struct sockaddr *address, socklen_t length, bool i
 	if (listen(fd, BACKLOG) < 0)
 		return -errno;
 	return fd_steal(&fd);
+}
+
+int sockets_listen_unix(const char *path, mode_t mode)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	FD_CLEANUP int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	int r;
+
+	if (fd < 0)
+		return -errno;
+	if (strlen(path) >= sizeof(address.sun_path))
+		return -ENAMETOOLONG;
+	strcpy(address.sun_path, path);
+	r = bind_unix(fd, (const struct sockaddr *)&address, sizeof(address), mode);
+	if (r < 0)
+		return r;
+	return listen(fd, BACKLOG) < 0 ? -errno : fd_steal(&fd);
 }
 
 static const struct listening_socket *find_same(const struct sockets *sockets,

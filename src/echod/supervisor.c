@@ -11,9 +11,11 @@
 
 #include "base/clock.h"
 #include "base/fd.h"
+#include "echod/control.h"
 #include "echod/handover.h"
 #include "echod/log.h"
 #include "echod/privileges.h"
+#include "echod/sampler.h"
 #include "echod/service.h"
 #include "echod/supervisor_parts.h"
 
@@ -53,6 +55,9 @@ static int prepare(struct supervisor *supervisor)
 		log_errno(LOG_ERR, result, "%s", supervisor->listener.path);
 		return result;
 	}
+	result = control_open(supervisor, &supervisor->control);
+	if (result < 0)
+		return result;
 	privileges_check_limits(supervisor->configuration);
 	result = privileges_drop(supervisor->configuration);
 	if (result < 0)
@@ -63,6 +68,8 @@ static int prepare(struct supervisor *supervisor)
 		return result;
 	}
 	result = report_new(&supervisor->report);
+	if (result == 0)
+		result = sampler_new(&supervisor->sampler);
 	if (result == 0)
 		report_configure(supervisor->report, supervisor->configuration);
 	return result;
@@ -99,6 +106,8 @@ static void supervisor_release(struct supervisor *supervisor)
 		supervisor->generations = generation->next;
 		generation_free(generation);
 	}
+	control_free(supervisor->control);
+	sampler_free(supervisor->sampler);
 	sd_event_source_unref(supervisor->ring_timer);
 	sd_event_source_unref(supervisor->start_timer);
 	sd_event_source_unref(supervisor->replace_timer);
@@ -159,6 +168,8 @@ int supervise(const struct options *options, struct configuration *configuration
 	if (result == 0)
 		result = loop_create(&supervisor);
 	if (result == 0)
+		result = control_watch(supervisor.control);
+	if (result == 0)
 		result = start_generation(&supervisor, configuration, &supervisor.sockets);
 	if (result == 0)
 		result = supervisor_run(&supervisor);
@@ -177,7 +188,11 @@ int supervise_again(const struct options *options, int state_fd)
 	if (result == 0)
 		result = report_new(&supervisor.report);
 	if (result == 0)
+		result = sampler_new(&supervisor.sampler);
+	if (result == 0)
 		result = handover_restore(&supervisor, state_fd);
+	if (result == 0)
+		result = control_watch(supervisor.control);
 	fd_close(state_fd);
 	if (result == 0) {
 		report_configure(supervisor.report, supervisor.configuration);

@@ -32,6 +32,10 @@ struct supervisor {
 	struct sockets sockets;		/* in force */
 	struct program listener;
 	struct report *report;
+	struct control *control;	/* NULL: there is none */
+	struct sampler *sampler;
+	uint64_t metrics_ns;		/* when the metrics file is due */
+	bool metrics_failed;		/* and that was said */
 	struct generation_hooks hooks;
 
 	struct generation *generations;	/* newest first, owned */
@@ -108,6 +112,10 @@ unsigned supervisor_generations(const struct supervisor *supervisor);
  * not ended two seconds later. Returns 0 or -ESRCH.
  */
 int supervisor_kill(struct supervisor *supervisor, uint64_t number, uint64_t id);
+
+/* The same for whoever has this slot of a generation, without a search. */
+int supervisor_kill_slot(struct supervisor *supervisor, struct generation *generation,
+			 uint32_t slot);
 
 /* SIGUSR1: one line of totals. */
 void supervisor_log_totals(const struct supervisor *supervisor);

@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: MIT */
+/* Where the control socket is, and whose. */
+#include <errno.h>
+#include <grp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "echod/control.h"
+#include "echod/control_client.h"
+#include "echod/log.h"
+#include "echod/privileges.h"
+#include "echod/sockets.h"
+
+static int control_new(struct supervisor *supervisor, int fd, struct control **ret_control)
+{
+	const struct configuration *configuration = supervisor->configuration;
+	struct control *made = calloc(1, sizeof(*made));
+
+	if (!made)
+		return -ENOMEM;
+	made->supervisor = supervisor;
+	made->path = strdup(configuration->control.path);
+	if (configuration->control.group)
+		made->group = strdup(configuration->control.group);
+	if (!made->path || (configuration->control.group && !made->group)) {
+		free(made->path);
+		free(made);
+		return -ENOMEM;
+	}
+	made->fd = fd;
+	*ret_control = made;
+	return 0;
+}
+
+/* Root's own start: the folder in /run is made, as RuntimeDirectory= does under systemd. */
+static void make_folder(const char *path, uid_t uid, gid_t gid)
+{
+	char *folder = strdup(path);
+	char *slash = folder ? strrchr(folder, '/') : NULL;
+
+	if (slash && slash != folder) {
+		*slash = '\0';
+		if (mkdir(folder, 0755) == 0 && chown(folder, uid, gid) < 0)
+			log_errno(LOG_WARNING, errno, "control.path: %s", folder);
+	}
+	free(folder);
+}
+
+static int give_to_group(const char *path, const char *name)
+{
+	const struct group *group = name ? getgrnam(name) : NULL;
+
+	if (!name)
+		return 0;
+	if (!group) {
+		log_error("control.group: %s: no such group", name);
+		return -ENOENT;
+	}
+	if (chown(path, (uid_t)-1, group->gr_gid) < 0) {
+		log_errno(LOG_ERR, errno, "control.group: %s", name);
+		return -errno;
+	}
+	return 0;
+}
+
+int control_open(struct supervisor *supervisor, struct control **ret_control)
+{
+	const struct configuration *configuration = supervisor->configuration;
+	const char *path = configuration->control.path;
+	FD_CLEANUP int fd = -1;
+	uid_t uid = (uid_t)-1;
+	gid_t gid = (gid_t)-1;
+	int result;
+
+	*ret_control = NULL;
+	if (geteuid() == 0) {
+		privileges_identity(configuration, &uid, &gid);
+		make_folder(path, uid, gid);
+	}
+	fd = sockets_listen_unix(path, configuration->control.mode);
+	if (fd < 0 && !configuration->control.path_is_set) {
+		log_errno(LOG_NOTICE, fd, "no control socket: %s", path);
+		return 0;
+	}
+	if (fd < 0) {
+		log_errno(LOG_ERR, fd, "control.path: %s", path);
+		return fd;
+	}
+	if (geteuid() == 0 && chown(path, uid, gid) < 0)
+		log_errno(LOG_WARNING, errno, "control.path: %s", path);
+	result = give_to_group(path, configuration->control.group);
+	if (result == 0)
+		result = control_new(supervisor, fd, ret_control);
+	if (result < 0)
+		unlink(path);
+	else
+		fd_steal(&fd);
+	return result;
+}
+
+static bool differ(const char *a, const char *b)
+{
+	return !a != !b || (a && strcmp(a, b));
+}
+
+bool control_has_changed(const struct configuration *old, const struct configuration *new)
+{
+	return differ(old->control.path, new->control.path) ||
+	       differ(old->control.group, new->control.group) ||
+	       old->control.mode != new->control.mode;
+}
+
+int control_adopt(struct supervisor *supervisor, int fd, struct control **ret_control)
+{
+	return control_new(supervisor, fd, ret_control);
+}

@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: MIT */
+/* One pass over the live entries a second; nothing is kept of a generation that is gone. */
+#include "echod/sampler.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "base/clock.h"
+
+/* The connections of one generation, by slot. */
+struct sampled {
+	uint64_t generation;
+	uint32_t slots;
+	struct sampler_connection *connections;
+};
+
+struct sampler {
+	struct sampler_second seconds[SAMPLER_SECONDS];
+	unsigned count;			/* filled */
+	unsigned next;
+	uint64_t accepted;		/* at the last sample */
+	uint64_t bytes_in;
+	uint64_t taken_ns;		/* 0: never */
+	struct sampled sampled[SUPERVISOR_GENERATIONS_MAX + 1];
+};
+
+int sampler_new(struct sampler **ret_sampler)
+{
+	struct sampler *made = calloc(1, sizeof(*made));
+
+	if (!made)
+		return -ENOMEM;
+	*ret_sampler = made;
+	return 0;
+}
+
+void sampler_free(struct sampler *sampler)
+{
+	if (!sampler)
+		return;
+	for (size_t i = 0; i < SUPERVISOR_GENERATIONS_MAX + 1; i++)
+		free(sampler->sampled[i].connections);
+	free(sampler);
+}
+
+static void forget_the_gone(struct sampler *sampler, const struct supervisor *supervisor)
+{
+	for (size_t i = 0; i < SUPERVISOR_GENERATIONS_MAX + 1; i++) {
+		struct sampled *sampled = &sampler->sampled[i];
+		const struct generation *generation = supervisor->generations;
+
+		while (generation && generation->number != sampled->generation)
+			generation = generation->next;
+		if (generation)
+			continue;
+		free(sampled->connections);
+		*sampled = (struct sampled){ 0 };
+	}
+}
+
+/* The place of a generation, a free one when it has none yet; NULL: none, or no memory. */
+static struct sampled *find_sampled(struct sampler *sampler, const struct generation *generation)
+{
+	struct sampled *free_one = NULL;
+
+	for (size_t i = 0; i < SUPERVISOR_GENERATIONS_MAX + 1; i++) {
+		struct sampled *sampled = &sampler->sampled[i];
+
+		if (sampled->generation == generation->number)
+			return sampled;
+		if (!sampled->generation)
+			free_one = sampled;
+	}
+	if (!free_one)
+		return NULL;
+	free_one->connections = calloc(generation->scoreboard.slots,
+				       sizeof(*free_one->connections));
+	if (!free_one->connections)
+		return NULL;
+	free_one->slots = generation->scoreboard.slots;
+	free_one->generation = generation->number;
+	return free_one;
+}
+
+/* A slot is a worker's to write: a counter that runs backwards is a rate of zero. */
+static uint64_t rate(uint64_t now, uint64_t before, uint64_t elapsed_ns)
+{
+	if (now <= before || !elapsed_ns)
+		return 0;
+	return (uint64_t)((double)(now - before) * CLOCK_NS_PER_S / (double)elapsed_ns);
+}
+
+static void sample_connection(struct sampler_connection *connection, const struct entry *entry,
+			      const struct slot *slot, uint64_t now_ns, uint64_t elapsed_ns)
+{
+	uint64_t id = atomic_load(&entry->id);
+	uint64_t bytes_in = atomic_load(&slot->bytes_in);
+	uint64_t bytes_out = atomic_load(&slot->bytes_out);
+
+	if (connection->id != id) {
+		uint64_t start_ns = atomic_load(&entry->start_ns);
+
+		*connection = (struct sampler_connection){ .id = id, .moved_ns = start_ns };
+		elapsed_ns = now_ns > start_ns ? now_ns - start_ns : 0;
+	}
+	if (connection->bytes_in != bytes_in || connection->bytes_out != bytes_out)
+		connection->moved_ns = now_ns;
+	connection->rate_in = rate(bytes_in, connection->bytes_in, elapsed_ns);
+	connection->rate_out = rate(bytes_out, connection->bytes_out, elapsed_ns);
+	connection->bytes_in = bytes_in;
+	connection->bytes_out = bytes_out;
+}
+
+/* Returns the bytes that live connections have received. */
+static uint64_t sample_generation(struct sampler *sampler, const struct generation *generation,
+				  uint64_t now_ns, uint64_t elapsed_ns)
+{
+	const struct scoreboard *scoreboard = &generation->scoreboard;
+	struct sampled *sampled = find_sampled(sampler, generation);
+	uint32_t live = generation_live(generation);
+	uint64_t bytes_in = 0;
+
+	for (uint32_t slot = 0; sampled && slot < scoreboard->slots && live; slot++) {
+		const struct entry *entry = &scoreboard->table->entries[slot];
+
+		if (atomic_load(&entry->state) != ENTRY_LIVE)
+			continue;
+		live--;
+		sample_connection(&sampled->connections[slot], entry, &scoreboard->slot[slot],
+				  now_ns, elapsed_ns);
+		bytes_in += sampled->connections[slot].bytes_in;
+	}
+	return bytes_in;
+}
+
+void sampler_take(struct sampler *sampler, const struct supervisor *supervisor)
+{
+	uint64_t now_ns = clock_now_ns();
+	uint64_t elapsed_ns = sampler->taken_ns ? now_ns - sampler->taken_ns : 0;
+	uint64_t bytes_in;
+	struct tally tally;
+
+	supervisor_tally(supervisor, &tally);
+	bytes_in = tally.bytes_in;
+	forget_the_gone(sampler, supervisor);
+	for (struct generation *i = supervisor->generations; i; i = i->next)
+		bytes_in += sample_generation(sampler, i, now_ns, elapsed_ns);
+	if (elapsed_ns) {
+		sampler->seconds[sampler->next] = (struct sampler_second){
+			.accepted = rate(tally.accepted, sampler->accepted, elapsed_ns),
+			.bytes_in = rate(bytes_in, sampler->bytes_in, elapsed_ns),
+		};
+		sampler->next = (sampler->next + 1) % SAMPLER_SECONDS;
+		if (sampler->count < SAMPLER_SECONDS)
+			sampler->count++;
+	}
+	sampler->accepted = tally.accepted;
+	sampler->bytes_in = bytes_in;
+	sampler->taken_ns = now_ns;
+}
+
+unsigned sampler_history(const struct sampler *sampler,
+			 struct sampler_second ret_seconds[SAMPLER_SECONDS])
+{
+	for (unsigned i = 0; i < sampler->count; i++)
+		ret_seconds[i] = sampler->seconds[(sampler->next + SAMPLER_SECONDS -
+						   sampler->count + i) % SAMPLER_SECONDS];
+	return sampler->count;
+}
+
+const struct sampler_connection *sampler_find(const struct sampler *sampler, uint64_t generation,
+					      uint32_t slot, uint64_t id)
+{
+	for (size_t i = 0; i < SUPERVISOR_GENERATIONS_MAX + 1; i++) {
+		const struct sampled *sampled = &sampler->sampled[i];
+
+		if (sampled->generation == generation && slot < sampled->slots &&
+		    sampled->connections[slot].id == id && id)
+			return &sampled->connections[slot];
+	}
+	return NULL;
+}
