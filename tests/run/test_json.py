@@ -15,8 +15,30 @@ except ImportError:
 with open(os.path.join(SRCDIR, "doc/echoctl.schema.json"), encoding="utf-8") as file:
     SCHEMA = json.load(file)
 
+
+def flip_last(connection):
+    """An echo that changes one byte of each piece."""
+    while data := connection.recv(65536):
+        connection.sendall(flip(data, len(data) - 1))
+
+
 # A handler of the peer (None: nobody listens), the command line, the events that come.
 RUNS = (
+    (echo, ["send"], {"send"}),
+    (flip_last, ["send", "--repeat", "2"], {"send"}),
+    (swallow, ["send", "--drain-timeout", "100ms"], {"send"}),
+    (None, ["send"], {"error"}),
+    (echo, ["halfclose", "--hold", "50ms"], {"halfclose"}),
+    (flip_last, ["halfclose"], {"halfclose"}),
+    (lambda _: None, ["halfclose"], {"halfclose"}),
+    (None, ["halfclose"], {"error"}),
+    (echo, ["trace"], {"trace", "trace_summary"}),
+    (swallow, ["trace", "--drain-timeout", "100ms"], {"trace", "trace_summary"}),
+    (flip_last, ["trace"], {"trace", "trace_summary"}),
+    (None, ["trace"], {"trace", "error"}),
+    (echo, ["sweep", "-s", "0,1,64K"], {"sweep", "sweep_summary"}),
+    (flip_last, ["sweep", "-s", "1,64K", "-p", "zeros"], {"sweep", "sweep_summary"}),
+    (None, ["sweep"], {"error"}),
     (echo, ["ping", "-D", "-c", "2", "-i", "5ms"], {"ping_probe", "ping_summary"}),
     (echo, ["ping", "--reconnect", "-c", "2", "-i", "5ms"], {"ping_probe", "ping_summary"}),
     (by_message(64, lambda _, data: flip(data, 3)), ["ping", "-c", "1"],
@@ -41,7 +63,7 @@ def run(handle, arguments):
     """The events of one command against such a peer."""
     with Peer(handle or echo) as peer:
         address = peer.address if handle else "127.0.0.1:1"
-        return events(run_echoctl("--json", *arguments, address))
+        return events(run_echoctl("--json", *arguments, address, stdin=b"hello\n"))
 
 
 @case("the schema is one")
