@@ -49,8 +49,8 @@ struct check {
 };
 
 static const char help[] =
-	"A plugin for monitoring systems: one line with performance data. Sends SIZE bytes and\n"
-	"expects just these back. Options and thresholds are those of check_tcp.\n"
+	"A plugin for monitoring systems: one line with performance data. Sends SIZE\n"
+	"bytes and expects just these back. Options and thresholds are check_tcp's.\n"
 	"\n"
 	"  -H, --hostname HOST         the target, in place of ADDRESS\n"
 	"  -p, --port PORT             its port (7)\n"
@@ -58,11 +58,11 @@ static const char help[] =
 	"  -c, --critical RANGE        CRITICAL likewise\n"
 	"  -t, --timeout SECONDS       CRITICAL after that time (10)\n"
 	"  -s, --size SIZE             bytes to send (64; at most 16M)\n"
-	"      --halfclose             end the sending half first: the echo and the peer's\n"
-	"                              FIN have to follow\n"
+	"      --halfclose             end the sending half before the echo comes: the\n"
+	"                              whole echo and the peer's FIN have to follow\n"
 	"\n"
-	"RANGE: 10 (0 to 10), 10: (10 or more), ~:10 (10 or less), 10:20, @10:20 (not from 10\n"
-	"to 20). The time is that of resolving, connecting and the whole echo.\n"
+	"RANGE: 10 (0 to 10), 10: (10 or more), ~:10 (10 or less), 10:20, @10:20 (not\n"
+	"in it). The time is that of resolving, connecting and the whole echo.\n"
 	"Exit status: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN (as after wrong usage).\n"
 	"\n"
 	"Example:\n"

@@ -19,16 +19,16 @@ enum {
 };
 
 static const char help[] =
-	"Sends numbered probes at a fixed schedule, which a late answer does not delay, and\n"
-	"verifies every byte that comes back. Any RFC 862 server will do.\n"
+	"Sends numbered probes at a fixed schedule, which a late answer does not delay,\n"
+	"and verifies every byte that comes back. Any RFC 862 server will do.\n"
 	"\n"
 	"  -c, --count COUNT           probes to send (until stopped)\n"
 	"  -i, --interval TIME         from one probe to the next (1s; at least 1ms)\n"
 	"  -s, --size SIZE             bytes of a probe (64; at most 1M)\n"
 	"  -w, --deadline TIME         end of the whole run\n"
-	"  -W, --late TIME             an answer after this time is late, none is lost (1s)\n"
+	"  -W, --late TIME             an answer after this time is late (1s)\n"
 	"  -D, --timestamps            print the time of day in front of each line\n"
-	"      --reconnect             a connection for each probe, its set-up timed apart\n"
+	"      --reconnect             a connection for each probe, timed apart\n"
 	"  -q, --quiet                 no line for each probe\n"
 	"\n"
 	"Statistics come at the end, on Ctrl-C, and on Ctrl-\\ (SIGQUIT) in between.\n"

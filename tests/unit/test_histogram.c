@@ -200,7 +200,8 @@ static void test_chart(void **state)
 		histogram_record(&one, 15000000);
 	histogram_record(&one, 1999000000);
 	text = draw(&one, false);
-	assert_non_null(strstr(text, "  100 us - 200 us           150  74.63%  #################\n"));
+	assert_non_null(strstr(text, "  100 us - 200 us           150  74.63%  ########"
+				     "#########\n"));
 	assert_non_null(strstr(text, " 10.0 ms - 20.0 ms           50  24.88%  #####\n"));
 	assert_non_null(strstr(text, "  1.00 s - 2.00 s             1   0.50%  .\n"));
 	assert_null(strstr(text, "50.0 us -"));
