@@ -43,6 +43,15 @@ class Terminal:
         """As tmux names keys: "C-c", "Enter"."""
         self._tmux("send-keys", key)
 
+    def type(self, line):
+        """The characters, then Enter."""
+        self._tmux("send-keys", "-l", line)
+        self.press("Enter")
+
+    def wait_count(self, line, count):
+        """Until so many lines of the screen are this one."""
+        wait_until(lambda: self.lines().count(line) == count, f"{line!r} {count} times")
+
     def wait(self, wanted):
         """The screen once a line of it holds this text."""
         def shown():
