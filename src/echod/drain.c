@@ -37,7 +37,7 @@ static void drain_begin(struct supervisor *supervisor)
 	sockets_release(&supervisor->sockets, true);
 	sockets_release(&supervisor->next_sockets, true);
 	enter(supervisor, DRAIN_WAIT, supervisor->configuration->timeouts.drain_us * 1000);
-	log_info("stopping: %" PRIu32 " connections are live", live);
+	log_info("stopping: %" PRIu32 " active", live);
 	status_format(supervisor, supervisor->status, sizeof(supervisor->status));
 	service_stopping(supervisor->status,
 			 supervisor->configuration->timeouts.drain_us + STOP_MARGIN_US);
@@ -48,7 +48,7 @@ void supervisor_drain(struct supervisor *supervisor)
 	if (supervisor->drain == DRAIN_NONE) {
 		drain_begin(supervisor);
 	} else if (supervisor->drain != DRAIN_KILL) {
-		log_notice("stopping at once: %" PRIu32 " connections are ended",
+		log_notice("stopping at once: ending %" PRIu32,
 			   supervisor_live(supervisor));
 		enter(supervisor, DRAIN_END, HURRY_GRACE_NS);
 	}
@@ -71,7 +71,7 @@ void drain_step(struct supervisor *supervisor)
 		if (!is_over)
 			break;
 		if (supervisor_live(supervisor))
-			log_notice("drain: %" PRIu32 " connections are ended",
+			log_notice("the drain time is over: ending %" PRIu32,
 				   supervisor_live(supervisor));
 		enter(supervisor, DRAIN_END, END_GRACE_NS);
 		return;

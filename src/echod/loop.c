@@ -222,6 +222,18 @@ static void write_metrics(struct supervisor *supervisor, uint64_t now_ns)
 	supervisor->metrics_failed = result < 0;
 }
 
+/* The ring was full: the counters are right, lines are missing. */
+static void tell_dropped(struct supervisor *supervisor)
+{
+	struct tally tally;
+
+	supervisor_tally(supervisor, &tally);
+	if (tally.events_dropped > supervisor->events_dropped)
+		log_warning("%" PRIu64 " events found no room in the ring and are not logged",
+			    tally.events_dropped - supervisor->events_dropped);
+	supervisor->events_dropped = tally.events_dropped;
+}
+
 static int on_second_timer(sd_event_source *source, uint64_t now_us, void *context)
 {
 	struct supervisor *supervisor = context;
@@ -233,6 +245,7 @@ static int on_second_timer(sd_event_source *source, uint64_t now_us, void *conte
 	write_metrics(supervisor, now_ns);
 	if (supervisor->is_ready)
 		status_tell(supervisor);
+	tell_dropped(supervisor);
 	if (supervisor->flush_ns <= now_ns)
 		supervisor->flush_ns = report_flush(supervisor->report, now_ns);
 	supervisor_arm(supervisor->second_timer, SECOND_US);

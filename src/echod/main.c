@@ -1,8 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* echod(8): from the command line to the supervisor. */
 #include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/close_range.h>
 #include <stdlib.h>
 #include <sysexits.h>
+#include <unistd.h>
 
 #include "base/fd.h"
 #include "echod/configuration_file.h"
@@ -58,12 +62,27 @@ static int serve_connection(const struct options *options)
 	return serve(options, fd);
 }
 
+/* Whoever starts us without standard descriptors, or with more than them, shall not matter. */
+static void tidy_descriptors(void)
+{
+	int fd;
+
+	do
+		fd = open("/dev/null", O_RDWR);
+	while (fd >= 0 && fd <= STDERR_FILENO);
+	fd_close(fd);
+	/* Nothing reaches a listener but what is meant for it. */
+	close_range(STDERR_FILENO + 1, UINT_MAX, CLOSE_RANGE_CLOEXEC);
+}
+
 int main(int argc, char **argv)
 {
 	struct options options;
-	int status = options_parse(argc, argv, &options);
+	int status;
 
+	tidy_descriptors();
 	handover_remember_program(argv);
+	status = options_parse(argc, argv, &options);
 	if (status == -EINVAL)
 		return OPTIONS_EXIT_USAGE;
 	if (status != 0)

@@ -20,8 +20,8 @@ static void log_listener_end(const struct generation *generation, pid_t pid, int
 		log_debug("listener %d of generation %llu has finished", pid,
 			  (unsigned long long)generation->number);
 	if (generation->orphans.live)
-		log_notice("%u workers of listener %d go on without it", generation->orphans.live,
-			   pid);
+		log_notice("listener %d left its connections behind, they go on: %u", pid,
+			   generation->orphans.live);
 }
 
 static void listener_gone(struct supervisor *supervisor, struct generation *generation, int status)

@@ -50,6 +50,7 @@ struct supervisor {
 
 	struct tally retired;		/* of generations that are gone */
 	uint64_t listener_restarts;
+	uint64_t events_dropped;	/* as far as the log was told */
 	uint64_t started_ns;		/* CLOCK_MONOTONIC */
 	uint64_t started_realtime_us;
 	uint64_t reloaded_realtime_us;	/* when the settings in force came */

@@ -52,7 +52,7 @@ class Crowd:
     def wait_served(self, count):
         """Waits until so many more were served."""
         goal = self.served + count
-        wait_until(lambda: self.served >= goal, f"{count} more connections are served")
+        wait_until(lambda: self.served >= goal, f"{count} more connections are served", 90)
 
     def stop(self):
         """Ends the clients; returns how many connections they had."""
@@ -114,6 +114,20 @@ def test_lines():
                    if (match := re.search(r"suppressed .*lines=(\d+)", line)))
     assert lines + left_out == closed, (lines, left_out, closed)
     assert lines <= most * (seconds + 2), (lines, seconds)
+
+
+@case("a supervisor that sleeps stops no echo; events beyond the ring are said, not lost count of")
+def test_ring_full():
+    with Echod({"limits": {"connections-per-source": 0}}) as echod:
+        os.kill(echod.pid, signal.SIGSTOP)
+        crowd = Crowd(echod, 8)
+        try:
+            crowd.wait_served(4200)
+        finally:
+            os.kill(echod.pid, signal.SIGCONT)
+        served = crowd.stop()
+        echod.wait_log(r"\d+ events found no room in the ring")
+        assert settled(echod)["closed"] >= served
 
 
 @case("the limit counts the connections of older generations and of dead listeners")

@@ -50,7 +50,7 @@ def test_orphan_drained():
     with Echod({"timeouts": {"drain": "1s"}, "limits": {"spare-workers": 0}}) as echod, \
             hold(echod) as held:
         os.kill(echod.listener_pid, signal.SIGKILL)
-        echod.wait_log("go on without it")
+        echod.wait_log("left its connections behind")
         mark = echod.log_mark()
         assert echod.stop() == 0
         assert echod.closed_connections(1, mark)[0]["end"] == "drain"

@@ -81,7 +81,7 @@ def test_orphans():
             hold(echod) as held:
         count = None
         os.kill(echod.listener_pid, signal.SIGKILL)
-        echod.wait_log("go on without it")
+        echod.wait_log("left its connections behind")
         for _ in range(3):
             install(path)
             mark = echod.reload()
