@@ -26,7 +26,7 @@ enum generation_state {
 	GENERATION_ORPHANED,	/* the listener is gone; its workers are our children now */
 };
 
-/* What a generation tells its owner. Never called from inside a generation_*() but _dispatch. */
+/* What a generation tells its owner, who must not free it meanwhile. */
 struct generation_hooks {
 	void (*ready)(void *context, struct generation *generation);
 	void (*wake)(void *context, struct generation *generation);
