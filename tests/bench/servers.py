@@ -48,8 +48,8 @@ class Place:
         if os.path.exists(path):
             return path
         folder = os.path.join(self.cache, package)
-        os.makedirs(folder, exist_ok=True)
         try:
+            os.makedirs(folder, exist_ok=True)
             subprocess.run(["apt-get", "download", "-qq", package], cwd=folder, check=True,
                            timeout=60, capture_output=True)
             archive = next(name for name in os.listdir(folder) if name.endswith(".deb"))
