@@ -103,34 +103,36 @@ static uint64_t share(uint64_t total, uint64_t processes, uint64_t index)
 
 int load_work(const struct load_plan *plan, struct load_shared *shared, uint64_t index)
 {
+	size_t n_connections = share(plan->connections, plan->processes, index);
 	struct load_worker worker = {
 		.plan = plan,
 		.shared = shared,
 		.tally = &shared->tallies[index],
 		.index = index,
-		.n_connections = share(plan->connections, plan->processes, index),
+		.n_connections = n_connections,
+		.untried = n_connections,
 		.quota = UINT64_MAX,
-		.epoll_fd = epoll_create1(EPOLL_CLOEXEC),
+		.connections = calloc(n_connections, sizeof(*worker.connections)),
 		.buffer = malloc(LOAD_BUFFER_BYTES),
+		.epoll_fd = epoll_create1(EPOLL_CLOEXEC),
 	};
-	int error;
+	int error = -ENOMEM;
 
 	if (worker.epoll_fd < 0)
-		return -errno;
+		error = -errno;
+	if (worker.epoll_fd < 0 || !worker.connections || !worker.buffer)
+		goto out;
 	if (plan->messages > 0)
 		worker.quota = share(plan->messages, plan->processes, index);
-	worker.untried = worker.n_connections;
-	worker.connections = calloc(worker.n_connections, sizeof(*worker.connections));
-	if (!worker.connections || !worker.buffer)
-		return -ENOMEM;
-	prctl(PR_SET_TIMERSLACK, 1);
-	for (size_t i = 0; i < worker.n_connections; i++) {
+	for (size_t i = 0; i < n_connections; i++) {
 		worker.connections[i].fd = -1;
 		worker.connections[i].number = i * plan->processes + index;
 	}
+	prctl(PR_SET_TIMERSLACK, 1);
 	error = work(&worker);
-	for (size_t i = 0; i < worker.n_connections; i++)
+	for (size_t i = 0; i < n_connections; i++)
 		fd_close(worker.connections[i].fd);
+out:
 	free(worker.connections);
 	free(worker.buffer);
 	fd_close(worker.epoll_fd);

@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
 """echoctl ping: the schedule, what becomes of each probe, statistics, exit status."""
+import json
 import re
 import signal
 import socket
@@ -10,6 +11,7 @@ from harness import (DEADLINE_S, Echod, case, main, program, read_exactly, run_e
                      temporary_directory, wait_until)
 from harness_peers import (Peer, by_message, echo, echo_bytewise, events, flip, swallow)
 
+SECOND = 1_000_000_000
 COUNTS = ("sent", "ok", "lost", "corrupt", "late", "unsent", "waiting")
 
 
@@ -211,6 +213,25 @@ def test_signals():
             out, err = process.communicate(timeout=DEADLINE_S)
             assert process.returncode == 0, (process.returncode, err)
             assert b"echo statistics" in out and b" 0 lost" in out, out
+
+
+@case("stopped and continued: it goes on from there, no burst makes up for the pause")
+def test_suspended():
+    with Peer(echo) as peer:
+        with subprocess.Popen([program("echoctl"), "--json", "ping", "-i", "10ms", "-W", "20s",
+                               peer.address], stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE) as process:
+            process.stdout.readline()
+            process.send_signal(signal.SIGSTOP)
+            # The pause itself is what is tested.
+            peer.done.wait(1.5)
+            process.send_signal(signal.SIGCONT)
+            assert re.fullmatch(rb"echoctl: was stopped for 1\.\d s, goes on\n",
+                                process.stderr.readline())
+            process.send_signal(signal.SIGINT)
+            out, _ = process.communicate(timeout=DEADLINE_S)
+            summary = json.loads(out.splitlines()[-1])
+            assert summary["sent"] * 10_000_000 < summary["duration_ns"] - SECOND, summary
 
 
 @case("-D puts the time in front")
