@@ -12,7 +12,7 @@
 
 #define ECHO_GO (-1)			/* no reason to end yet */
 #define ECHO_SMALL_BYTES 65536u		/* read at once; only what is used is ever touched */
-#define ECHO_BIG_BYTES 1048576u		/* after two full reads in a row, until it falls quiet */
+#define ECHO_BIG_BYTES 1048576u		/* at once in bulk: a pipe's size, or a buffer's */
 
 /* One connection. All of it lies on the worker's stack. */
 struct echo {
@@ -22,8 +22,9 @@ struct echo {
 	const struct settings *settings;
 	uint8_t *small;			/* ECHO_SMALL_BYTES */
 	uint8_t *buffer;		/* small, or mapped */
-	size_t size;
-	unsigned int full_reads;	/* in a row */
+	size_t size;			/* of one read */
+	int pipe[2];			/* in bulk: what is spliced in comes out here; else -1 */
+	unsigned int full_reads;	/* since it was last quiet */
 	unsigned int turns;
 	uint64_t bytes_in;
 	uint64_t bytes_out;

@@ -144,15 +144,19 @@ static void ignore_signal(int number)
 	(void)number;
 }
 
-/* SIGURG says look at your slot, SIGALRM look at your clock. Workers inherit the handlers. */
+/*
+ * SIGURG says look at your slot, SIGALRM look at your clock. SIGPIPE is an error of splice(2)
+ * like any other. Workers inherit all three.
+ */
 static int set_signals(struct listener *listener)
 {
 	struct sigaction action = { .sa_handler = ignore_signal };
+	const struct sigaction ignore = { .sa_handler = SIG_IGN };
 	sigset_t set;
 
 	sigemptyset(&set);
 	if (sigprocmask(SIG_SETMASK, &set, NULL) < 0 || sigaction(SIGURG, &action, NULL) < 0 ||
-	    sigaction(SIGALRM, &action, NULL) < 0)
+	    sigaction(SIGALRM, &action, NULL) < 0 || sigaction(SIGPIPE, &ignore, NULL) < 0)
 		return -errno;
 	listener->signal_fd = reap_open();
 	return listener->signal_fd < 0 ? listener->signal_fd : 0;

@@ -8,7 +8,7 @@ import struct
 import time
 
 from harness import (Skip, case, descriptors, exchange, is_zombie, main, process_stat,
-                     random_bytes, read_to_end, wait_until)
+                     random_bytes, read_exactly, read_to_end, wait_until)
 from harness_listener import (FAILED, LIMIT, OPENED, PING, PONG, STARVED, STOP, STOPPED, Listener,
                               describe, settings_block)
 
@@ -151,6 +151,46 @@ def test_slow_reader():
             time.sleep(0.05)
         assert bytes(received) == data and read_to_end(client) == b""
         assert listener.closed()[0] == "fin"
+
+
+def start_bulk(client, listener):
+    """Sends until the worker splices; returns its process id and all that was sent."""
+    sent = bytearray()
+    pid = listener.pids()[0]
+    client.settimeout(0.1)
+    while len(descriptors(pid)) < 3:
+        try:
+            sent += (part := random_bytes(1 << 18))[:client.send(part)]
+        except TimeoutError:
+            pass
+    client.settimeout(30)
+    return pid, bytes(sent)
+
+
+@case("bulk: spliced bytes come back, and the pipe is given back when it falls quiet")
+def test_bulk():
+    with Listener(idle=2).ready() as listener:
+        client = listener.connect()
+        assert echoed(client)
+        pid, sent = start_bulk(client, listener)
+        assert read_exactly(client, len(sent)) == sent
+        wait_until(lambda: len(descriptors(pid)) == 1, "the pipe is closed")
+        assert echoed(client)
+        assert exchange(client, sent) == sent
+        word, event = listener.closed()
+        assert (word, event["bytes_in"], event["bytes_out"]) == ("fin", 2 * len(sent) + 12,
+                                                                 2 * len(sent) + 12), event
+
+
+@case("bulk: a peer that vanishes is a reset and no crash")
+def test_bulk_reset():
+    with Listener().ready() as listener:
+        for _ in range(3):
+            client = listener.connect()
+            assert echoed(client)
+            start_bulk(client, listener)
+            client.close()
+            assert listener.closed()[0] == "reset"
 
 
 @case("stall: what lies unsent after the peer's FIN is still watched")
