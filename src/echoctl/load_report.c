@@ -186,8 +186,8 @@ void load_report_summary(struct load_report *report, const struct load_tally *ta
 	if (report->report->json)
 		return;
 	report_text(report->report, "--- %s load statistics ---\n", report->peer);
-	report_text(report->report, "%" PRIu64 " connections%s, %" PRIu64 " bytes a message, ",
-		    plan->connections, plan->reconnect ? " at a time, one for each message" : "",
+	report_text(report->report, "%" PRIu64 " connection%s%s, %" PRIu64 " bytes a message, ",
+		    plan->connections, plan->connections == 1 ? "" : "s", plan->reconnect ? " at a time, one for each message" : "",
 		    plan->size_bytes);
 	if (plan->rate > 0)
 		report_text(report->report, "%" PRIu64 " messages a second wanted\n", plan->rate);
@@ -205,8 +205,8 @@ void load_report_summary(struct load_report *report, const struct load_tally *ta
 		      "latency from sending to the verified echo", &tally->raw);
 	if (plan->reconnect)
 		print_latency(report, "of it connecting", &tally->connect);
-	report_text(report->report, "client: %" PRIu64 " processes, %.2f s CPU\n", plan->processes,
-		    report->client_cpu_s);
+	report_text(report->report, "client: %" PRIu64 " process%s, %.2f s CPU\n", plan->processes,
+		    plan->processes == 1 ? "" : "es", report->client_cpu_s);
 	chart_draw(stdout, latency_of(plan, tally), output_width(),
 		   strcmp(nl_langinfo(CODESET), "UTF-8") == 0);
 }

@@ -75,18 +75,17 @@ static struct ping_slot *find_slot(struct ping *ping)
 	return oldest;
 }
 
-static int send_connected(struct ping *ping, uint64_t sequence)
+static void send_connected(struct ping *ping, uint64_t sequence)
 {
 	int error = ping_link_send(&ping->slots[0].link, sequence);
 
 	if (error == -EAGAIN) {
 		ping_tally_unsent(&ping->tally, sequence, "the peer does not read");
-		return 0;
+		return;
 	}
 	ping->tally.sent++;
 	if (error < 0)
 		break_slot(ping, &ping->slots[0], "send", why(error));
-	return 0;
 }
 
 static int send_reconnecting(struct ping *ping, uint64_t sequence)
@@ -140,7 +139,7 @@ static int send_due(struct ping *ping)
 		if (ping->settings.reconnect && ping->next > 1)
 			error = send_reconnecting(ping, ping->next);
 		else
-			error = send_connected(ping, ping->next);
+			send_connected(ping, ping->next);
 	}
 	return error;
 }
@@ -211,7 +210,7 @@ static void take_signals(struct ping *ping)
 	}
 }
 
-static int take_replies(struct ping *ping, struct ping_slot *slot)
+static void take_replies(struct ping *ping, struct ping_slot *slot)
 {
 	struct ping_reply reply;
 	int error;
@@ -225,12 +224,11 @@ static int take_replies(struct ping *ping, struct ping_slot *slot)
 		ping_tally_reply(&ping->tally, &reply, slot->connected_ns - slot->started_ns);
 		if (ping->settings.reconnect) {
 			ping_link_close(&slot->link);
-			return 0;
+			return;
 		}
 	}
 	if (error < 0)
 		break_slot(ping, slot, "echo", why(error));
-	return 0;
 }
 
 static void take_connection(struct ping *ping, struct ping_slot *slot)
