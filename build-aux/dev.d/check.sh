@@ -69,7 +69,7 @@ command_check()
 			;;
 		--clang)
 			install_packages lint
-			directory=$BUILD/variant/clang configure=(CC=clang)
+			directory=$CLANG_TREE configure=("${CLANG_CONFIGURE[@]}")
 			;;
 		-*) die "check: unknown option: $1" ;;
 		*) make_arguments+=("TESTS=$1") ;;

@@ -170,6 +170,7 @@ static int send_once(struct report *report, const struct address_spec *target,
 	if (!report->quiet && isatty(STDERR_FILENO) && !options->input_is_terminal &&
 	    !(options->output_fd >= 0 && isatty(options->output_fd))) {
 		options->progress = progress_show;
+		/* cppcheck-suppress autoVariables // used by session_run() below only */
 		options->progress_context = &progress;
 	}
 	session_run(dial.fd, options, &result);

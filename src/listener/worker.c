@@ -165,12 +165,12 @@ static noreturn void worker_serve(struct echo *echo)
  */
 static void worker_await(struct echo *echo)
 {
-	struct worker_order order;
+	struct worker_order order = { 0 };
 	struct iovec part = { .iov_base = &order, .iov_len = sizeof(order) };
 	union {
 		struct cmsghdr header;
 		char bytes[CMSG_SPACE(sizeof(int))];
-	} control;
+	} control = { .bytes = { 0 } };
 	struct msghdr message = { .msg_iov = &part,
 				  .msg_iovlen = 1,
 				  .msg_control = &control,
