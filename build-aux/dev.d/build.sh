@@ -4,8 +4,9 @@
 
 # The build by clang notes down how it compiled each file, for clang-tidy.
 CLANG_TREE=$BUILD/variant/clang
-CLANG_CONFIGURE=(--enable-werror CC=clang "CFLAGS=-g -O2 -Wno-unused-command-line-argument
-	-gen-cdb-fragment-path $PWD/$CLANG_TREE/commands")
+CLANG_CONFIGURE=(--enable-werror CC=clang)
+CLANG_CONFIGURE+=("CFLAGS=-g -O2 -Wno-unused-command-line-argument \
+-gen-cdb-fragment-path $PWD/$CLANG_TREE/commands")
 
 command_deps()
 {

@@ -15,7 +15,7 @@ command_release()
 	install_packages build test
 	version=$(build-aux/version)
 	news=$(sed -n 's/^echod \([0-9][^ ]*\).*/\1/p' NEWS | head -n 1)
-	[ -z "$(git status --porcelain)" ] || die "release: there are changes that are not committed"
+	[ -z "$(git status --porcelain)" ] || die "release: there are uncommitted changes"
 	[ "$version" = "$news" ] || die "release: git says $version, NEWS says $news"
 	build_tree "$BUILD"
 	make -C "$BUILD" -s -j"$(nproc)" distcheck

@@ -18,7 +18,7 @@ stop_echod()
 echo_once()
 {
 	local line="hello from echoctl" answer
-	answer=$(printf '%s\n' "$line" | "$BUILD/echoctl" send "$1" 2>&1) || return
+	answer=$(printf '%s\n' "$line" | "$BUILD/echoctl" send "$1") || return
 	[ "$answer" = "$line" ] || return
 	say "$1 echoes: $answer"
 }
@@ -42,7 +42,7 @@ command_run()
 		die "$address is taken by another program; ./dev run --port N uses another"
 	fi
 	ECHOD_LISTENER=$PWD/$BUILD/echod-listener \
-		"$BUILD/echod" -c "$BUILD/etc/echod.conf" -l "$address" &
+		"$BUILD/echod" -c etc/echod.conf -l "$address" &
 	ECHOD_PID=$!
 	trap 'stop_echod; exit 0' INT TERM
 	trap stop_echod EXIT
