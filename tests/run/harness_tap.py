@@ -20,6 +20,7 @@ RANDOM = random.Random(SEED)
 
 DEADLINE_S = 30         # for one event
 CASE_DEADLINE_S = 180   # for one case
+LOG_LINES = 1000        # of a daemon, shown when a case fails
 
 
 class Skip(Exception):
@@ -63,7 +64,7 @@ def _run_case(number, description, function):
         note(traceback.format_exc())
         for daemon in processes_of_case:
             note(f"---- log of {daemon.name}")
-            note("\n".join(daemon.log()))
+            note("\n".join(daemon.log()[-LOG_LINES:]))
     else:
         print(f"ok {number} - {description}", flush=True)
         return True
