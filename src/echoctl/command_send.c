@@ -154,12 +154,13 @@ static uint64_t input_size(int fd)
 	return (uint64_t)(status.st_size - at);
 }
 
-/* One connection, all of the input. */
+/* One connection, all of the input; what is the same for all connections in same. */
 static int send_once(struct report *report, const struct address_spec *target,
-		     const struct dial_options *dialling, struct session_options *options,
+		     const struct dial_options *dialling, const struct session_options *same,
 		     uint64_t run)
 {
-	struct progress progress = {.total_bytes = input_size(options->input_fd)};
+	struct progress progress = {.total_bytes = input_size(same->input_fd)};
+	struct session_options options = *same;
 	struct session_result result;
 	struct dial dial;
 	int status;
@@ -167,13 +168,12 @@ static int send_once(struct report *report, const struct address_spec *target,
 	status = dial_target(report, target, dialling, &dial);
 	if (status != COMMAND_PROCEED)
 		return status;
-	if (!report->quiet && isatty(STDERR_FILENO) && !options->input_is_terminal &&
-	    !(options->output_fd >= 0 && isatty(options->output_fd))) {
-		options->progress = progress_show;
-		/* cppcheck-suppress autoVariables // used by session_run() below only */
-		options->progress_context = &progress;
+	if (!report->quiet && isatty(STDERR_FILENO) && !options.input_is_terminal &&
+	    !(options.output_fd >= 0 && isatty(options.output_fd))) {
+		options.progress = progress_show;
+		options.progress_context = &progress;
 	}
-	session_run(dial.fd, options, &result);
+	session_run(dial.fd, &options, &result);
 	fd_close(dial.fd);
 	progress_clear(&progress);
 	describe(report, target, &dial, run, &result);

@@ -207,6 +207,8 @@ static int trace_target(struct report *report, const struct address_spec *target
 		r = dial_connect(dialling, &dial);
 		tell_attempts(&trace, &dial);
 	}
+	if (dial.phase == DIAL_RESOLVE)
+		tell(&trace, "resolve", dial.resolved_ns, NULL, dial.error, "failed: %s", dial.why);
 	if (r < 0) {
 		dial_report_failure(report, target, &dial);
 		return dial_status(&dial);

@@ -23,7 +23,7 @@ struct lookup {
 
 void dial_interleave(struct dial_address *addresses, size_t n_addresses)
 {
-	struct dial_address sorted[DIAL_ADDRESSES_MAX];
+	struct dial_address sorted[DIAL_ADDRESSES_MAX] = {0};
 	bool taken[DIAL_ADDRESSES_MAX] = {false};
 	sa_family_t wanted = n_addresses > 0 ? addresses[0].address.ss_family : AF_UNSPEC;
 	size_t i;
