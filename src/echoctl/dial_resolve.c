@@ -42,7 +42,6 @@ void dial_interleave(struct dial_address *addresses, size_t n_addresses)
 		sorted[n] = addresses[i];
 		wanted = sorted[n].address.ss_family == AF_INET6 ? AF_INET : AF_INET6;
 	}
-	/* cppcheck-suppress uninitvar // each round of the loop has stored one */
 	memcpy(addresses, sorted, n_addresses * sizeof(*addresses));
 }
 

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <stdbool.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -26,6 +27,18 @@ static int wait_for(const struct sender *sender, int fd, short events, int timeo
 	return polled[0].revents != 0 ? -ECANCELED : 0;
 }
 
+/*
+ * Whether the input is at its end when the receiver wants no more of it: a server that ends the
+ * connection with the last byte may be faster than the look for more input.
+ */
+static bool input_has_ended(int input_fd)
+{
+	struct pollfd polled = {.fd = input_fd, .events = POLLIN};
+	char byte;
+
+	return poll(&polled, 1, 0) > 0 && read(input_fd, &byte, 1) == 0;
+}
+
 /* One read of the input, as soon as there is any. Returns its size, 0 at the end, -errno. */
 static ssize_t read_input(const struct sender *sender, void *buffer, bool at_line_start)
 {
@@ -36,6 +49,8 @@ static ssize_t read_input(const struct sender *sender, void *buffer, bool at_lin
 
 	do {
 		r = wait_for(sender, options->input_fd, POLLIN, -1);
+		if (r == -ECANCELED && input_has_ended(options->input_fd))
+			return 0;
 		if (r < 0)
 			return r;
 		n = read(options->input_fd, buffer, BUFFER_BYTES);
@@ -62,6 +77,7 @@ static ssize_t fill_pattern(const struct sender *sender, void *buffer, uint64_t 
 static int send_all(const struct sender *sender, const char *bytes, size_t size)
 {
 	struct sender_counters *counters = sender->counters;
+	uint64_t before_ns = counters->progress_ns;
 	ssize_t n;
 	int r;
 
@@ -79,7 +95,7 @@ static int send_all(const struct sender *sender, const char *bytes, size_t size)
 			return -errno;
 		counters->progress_ns = clock_now_ns();
 		if (counters->first_sent_ns == 0)
-			counters->first_sent_ns = counters->progress_ns;
+			counters->first_sent_ns = before_ns;
 		counters->sent += (uint64_t)n;
 		bytes += n;
 		size -= (size_t)n;
@@ -117,15 +133,16 @@ static int push(const struct sender *sender, const char *bytes, size_t size)
 static void finish(const struct sender *sender)
 {
 	struct sender_counters *counters = sender->counters;
+	uint64_t before_ns = clock_now_ns();
 
-	counters->progress_ns = clock_now_ns();
+	counters->progress_ns = before_ns;
 	if (sender->options->fin) {
 		if (shutdown(sender->socket_fd, SHUT_WR) < 0) {
 			counters->error = errno;
 			counters->state = SENDER_FAILED;
 			return;
 		}
-		counters->fin_ns = clock_now_ns();
+		counters->fin_ns = before_ns;
 	}
 	counters->state = SENDER_FINISHED;
 }

@@ -16,7 +16,10 @@ enum sender_state {
 	SENDER_INPUT_FAILED,	/* the input failed: error */
 };
 
-/* What the sender tells the receiver, in shared memory. Times are CLOCK_MONOTONIC. */
+/*
+ * What the sender tells the receiver, in shared memory. Times are CLOCK_MONOTONIC; those of the
+ * first byte and of the FIN are taken before the system call, so that no answer is earlier.
+ */
 struct sender_counters {
 	_Atomic int state;		/* enum sender_state */
 	_Atomic int error;

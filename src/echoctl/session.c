@@ -81,8 +81,8 @@ static void judge(const struct sender *sender, struct session_result *result)
 		result->end = SESSION_INPUT_FAILED;
 		result->error = counters->error;
 	} else if (connection_over && counters->state == SENDER_FAILED &&
-		   !(result->eof && counters->error == EPIPE)) {
-		/* EPIPE beside an EOF is a reset that followed a FIN: the FIN counts (tcp(7)). */
+		   !(result->eof && (counters->error == EPIPE || counters->error == ENOTCONN))) {
+		/* These beside an EOF are a reset that followed a FIN: the FIN counts. */
 		result->end = SESSION_RESET;
 		result->error = counters->error;
 	} else if (result->end == SESSION_STALL && complete && result->input_ended) {

@@ -205,8 +205,14 @@ def test_no_fin():
     def close_after(connection):
         connection.sendall(read_exactly(connection, 3))
 
-    with Peer(close_after) as peer:
-        check(send("--no-fin", peer.address, stdin=b"abc"), 0, "3 received, verified")
+    with Peer(close_after) as peer, temporary_directory() as folder:
+        path = os.path.join(folder, "input")
+        with open(path, "wb") as file:
+            file.write(b"abc")
+        with open(path, "rb") as file:
+            client = start("--no-fin", peer.address, stdin=file)
+            _, errors = client.communicate(timeout=DEADLINE_S)
+        assert client.returncode == 0 and b"3 received, verified" in errors, errors
 
 
 @case("standard output that fails is a local error")
