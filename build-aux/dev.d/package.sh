@@ -2,21 +2,129 @@
 # shellcheck shell=bash
 # Packages and releases.
 
+# When the tree was last changed: what tarball and packages carry instead of the time of day.
+tree_epoch()
+{
+	git log -1 --format=%ct 2>/dev/null || stat -c %Y NEWS
+}
+
+# make_tarball DIRECTORY: "make dist" there, nothing compiled; prints the tarball's path. The same
+# tree gives the same bytes.
+make_tarball()
+{
+	local directory=$1 top=$PWD version
+	version=$(build-aux/version)
+	grep -qsxF "PACKAGE_VERSION='$version'" configure || ./bootstrap >/dev/null
+	mkdir -p "$directory"
+	(cd "$directory" && "$top/configure" -q >/dev/null) || return
+	TAR_OPTIONS="--sort=name --mtime=@$(tree_epoch) --owner=0 --group=0 --numeric-owner" \
+		make -C "$directory" -s --no-print-directory dist >&2 || return
+	say "$directory/echod-$version.tar.xz"
+}
+
+# unpack_source DIRECTORY: the Debian source tree there, its original tarball (which has no
+# debian/) beside it; prints the tree's path. A version that the changelog lacks gets an entry.
+unpack_source()
+{
+	local directory=$1 tarball version tree
+	tarball=$(make_tarball "$BUILD/variant/dist") || return
+	version=${tarball##*/echod-}
+	version=${version%.tar.xz}
+	tree=$directory/echod-$version
+	rm -rf "$directory"
+	mkdir -p "$directory"
+	cp "$tarball" "$directory/echod_$version.orig.tar.xz"
+	tar -xf "$tarball" -C "$directory"
+	git ls-files -z debian | xargs -0 cp --parents -t "$tree" || return
+	if [ "$(dpkg-parsechangelog -l "$tree/debian/changelog" -S Version)" != "$version-1" ]; then
+		{
+			printf 'echod (%s-1) UNRELEASED; urgency=medium\n\n' "$version"
+			printf '  * A snapshot.\n\n -- %s  %s\n\n' \
+				"$(sed -n 's/^Maintainer: //p' debian/control)" \
+				"$(date -u -R -d "@$(tree_epoch)")"
+			cat debian/changelog
+		} >"$tree/debian/changelog"
+	fi
+	say "$tree"
+}
+
+# build_packages TREE [ARGUMENTS...]: dpkg-buildpackage there; its log is TREE.build.
+build_packages()
+{
+	local tree=$1 log=$1.build status=0
+	shift
+	(cd "$tree" && dpkg-buildpackage -us -uc "$@") >"$log" 2>&1 || status=$?
+	[ "$status" -eq 0 ] || tail -n 60 "$log"
+	return "$status"
+}
+
+# The compiler's flags in the log, and what they made of the programs. A static program has no
+# dynamic symbols to look at: that it is position independent and bound early is seen in it.
+check_hardening()
+{
+	local tree=$1 listener
+	blhc --all --debian "$tree.build" || return
+	hardening-check --nocfprotection "$tree"/debian/echod/usr/sbin/echod \
+		"$tree"/debian/echod/lib/systemd/system-generators/echod-generator \
+		"$tree"/debian/echoctl/usr/bin/echoctl || return
+	listener=$tree/debian/echod/usr/libexec/echod/echod-listener
+	readelf -hld "$listener" >"$tree.listener" || return
+	grep -q 'Type: *DYN' "$tree.listener" && grep -q 'FLAGS_1.* NOW' "$tree.listener" &&
+		grep -q GNU_RELRO "$tree.listener" && ! grep -q INTERP "$tree.listener" ||
+		{ say "$listener: not static, position independent and bound early" && return 1; }
+}
+
+# The same source once more: another folder, another day, another zone, umask and language.
+check_reproducible()
+{
+	local tree=$1 again=$BUILD/deb/again package
+	rm -rf "$again"
+	mkdir -p "$again"
+	dpkg-source --no-check -x "$BUILD"/deb/*.dsc "$again/another-folder" >/dev/null || return
+	(
+		umask 077
+		export TZ=Pacific/Kiritimati LC_ALL=C HOME=/nonexistent
+		build_packages "$again/another-folder" -b -j1
+	) || return
+	for package in "$BUILD"/deb/*.deb; do
+		cmp "$package" "$again/${package##*/}" || return
+	done
+	rm -rf "$again"
+}
+
 command_deb()
 {
+	local reproducible=no tree arguments=()
+	export DEB_BUILD_OPTIONS=${DEB_BUILD_OPTIONS-nocheck}
+	while [ $# -gt 0 ]; do
+		case $1 in
+		--reproducible) reproducible=yes ;;
+		--check) DEB_BUILD_OPTIONS= ;;
+		*) arguments+=("$1") ;;
+		esac
+		shift
+	done
+	[ -d .git ] || die "deb: needs a checkout, the tarball has no debian/"
 	install_packages build deb
-	[ -f debian/control ] || die "deb: this tree has no debian/"
-	run_part debian/build deb "$BUILD/deb" "$@"
+	tree=$(unpack_source "$BUILD/deb")
+	build_packages "$tree" "${arguments[@]}"
+	check_hardening "$tree"
+	lint_packages
+	[ "$reproducible" = no ] || check_reproducible "$tree"
+	ls -1 "$BUILD"/deb/*.deb
 }
 
 command_release()
 {
-	local version news
-	install_packages build test
+	local version news changelog
+	install_packages build test deb
 	version=$(build-aux/version)
 	news=$(sed -n 's/^echod \([0-9][^ ]*\).*/\1/p' NEWS | head -n 1)
+	changelog=$(dpkg-parsechangelog -S Version)
 	[ -z "$(git status --porcelain)" ] || die "release: there are uncommitted changes"
 	[ "$version" = "$news" ] || die "release: git says $version, NEWS says $news"
+	[ "$version-1" = "$changelog" ] ||
+		die "release: the version is $version, debian/changelog says $changelog"
 	build_tree "$BUILD"
 	make -C "$BUILD" -s -j"$(nproc)" distcheck
 	say "release $version: ready, $BUILD/echod-$version.tar.xz"

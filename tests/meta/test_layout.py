@@ -133,7 +133,7 @@ def check_words():
 
 
 def check_shipped():
-    """make dist ships every file of the tree."""
+    """make dist ships every file of the tree but the Debian packaging, which is no part of it."""
     if not os.path.exists(os.path.join(TOP, ".git")):
         return
     builddir = os.environ.get("ABS_BUILDDIR") or os.path.join(TOP, "build")
@@ -148,7 +148,7 @@ def check_shipped():
                for name in listing.stdout.split() for base in (TOP, builddir)}
     for name in tracked():
         folders = {name[:end] for end, letter in enumerate(name) if letter == "/"}
-        if name not in (".gitignore", ".clang-format") and not shipped & {name, *folders}:
+        if not name.startswith("debian/") and not shipped & {name, *folders}:
             yield f"{name}: not in the distribution"
 
 
