@@ -42,14 +42,14 @@ int main(void)
 	}
 	/* Ctrl-C on a terminal is for echod, which then drains us */
 	(void)setsid();
-	/* the connection is descriptor 0: a worker then closes the others with one call */
-	(void)close(STDIN_FILENO);
 	listener.channel_fd = LISTENER_FD_CHANNEL;
 	r = start_listener(&listener, &what);
 	if (r < 0) {
 		channel_send_failed(LISTENER_FD_CHANNEL, what, r);
 		sys_exit(EXIT_FAILED);
 	}
+	/* the connection is descriptor 0: a worker then closes the others with one call */
+	(void)close(STDIN_FILENO);
 	(void)channel_send(&listener, MESSAGE_READY, 0);
 	if (listener.settings->mode == MODE_SINGLE)
 		accept_single(&listener);

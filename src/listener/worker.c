@@ -127,7 +127,7 @@ static void worker_linger(struct echo *echo)
 
 	(void)echo_set_timeout(echo->fd, SO_RCVTIMEO, LINGER_TICK_US);
 	do {
-		ssize_t n = sys_recv(echo->fd, echo->buffer, echo->size, 0);
+		ssize_t n = sys_recv(echo->fd, echo->small, ECHO_SMALL_BYTES, 0);
 
 		if (n == 0 || (n < 0 && n != -EINTR && n != -EAGAIN))
 			return;

@@ -90,7 +90,9 @@ def start(descriptors, nproc):
         if nproc > 0:
             resource.setrlimit(resource.RLIMIT_NPROC, (nproc, nproc))
             os.setresuid(UNUSED_UID, UNUSED_UID, UNUSED_UID)
-        os.execv(PROGRAM, ["echod-listener"])
+        # a sanitizer's own exit status would be read as the end of a connection
+        os.execve(PROGRAM, ["echod-listener"], {"ASAN_OPTIONS": "abort_on_error=1",
+                                                "UBSAN_OPTIONS": "abort_on_error=1"})
     finally:
         os._exit(127)
 
