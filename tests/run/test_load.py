@@ -4,6 +4,7 @@
 import os
 import re
 import signal
+import socket
 import subprocess
 import threading
 
@@ -112,6 +113,23 @@ def test_errors():
             assert result.returncode == 1, (phase, result)
             assert summary["errors"][phase] > 0, (phase, summary)
             assert sum(summary["errors"].values()) == summary["errors"][phase], summary
+
+
+@case("a server that goes away: attempts to connect are counted, and it ends")
+def test_gone():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        def accept_once():
+            listener.accept()[0].close()
+            listener.close()
+
+        server = threading.Thread(target=accept_once, daemon=True)
+        address = "127.0.0.1:%d" % listener.getsockname()[1]
+        server.start()
+        result, summary = load("-n", "6", "-c", "2", address)
+        server.join()
+    assert result.returncode == 1, result
+    assert summary["messages"] == 0 and summary["errors"]["connect"] > 0, summary
+    assert 6 <= sum(summary["errors"].values()) <= 7, summary
 
 
 @case("a peer that does not read")
