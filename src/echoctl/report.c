@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Results as text or JSON lines, diagnostics on stderr: the only place that knows jansson. */
+/* Results as text or JSON lines, diagnostics on stderr. */
 #include "echoctl/report.h"
 
 #include <errno.h>
@@ -110,6 +110,24 @@ void report_record(struct report *report, struct record *record)
 		free(line);
 	}
 	record_free(record);
+}
+
+char *record_line(struct record *record)
+{
+	char *text = json_dumps(to_json(record), JSON_COMPACT);
+	char *line = NULL;
+
+	if (text != NULL && asprintf(&line, "%s\n", text) < 0)
+		line = NULL;
+	free(text);
+	record_free(record);
+	return line;
+}
+
+void report_line(struct report *report, const char *line)
+{
+	if (report->json)
+		note_write(report, puts(line) >= 0 && fflush(stdout) == 0);
 }
 
 void report_text(struct report *report, const char *format, ...)

@@ -31,8 +31,14 @@ void record_array(struct record *record, const char *key);
 /* For a record that is not to be emitted after all. */
 void record_free(struct record *record);
 
+/* The record as a line with its newline, for the caller to free; NULL: no memory. Frees the record. */
+char *record_line(struct record *record);
+
 /* Emits the record as one line in JSON mode, nothing else; frees it in any case. */
 void report_record(struct report *report, struct record *record);
+
+/* The same for a line (without newline) that is JSON already. */
+void report_line(struct report *report, const char *line);
 
 /* A result for people: to stdout as it stands, nothing in JSON mode. */
 void report_text(struct report *report, const char *format, ...)

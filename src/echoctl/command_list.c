@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: MIT */
+/* echoctl list: a row for each live connection of the local daemon. */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "echoctl/connection_row.h"
+#include "echoctl/control_client.h"
+
+#define ROWS_MAX 1000000u
+
+enum {
+	OPTION_IDLE_OVER = OPTION_OWN,
+	OPTION_AGE_OVER,
+};
+
+static const char help[] =
+	"Lists the live connections: id, peer, local address, age, time since the last\n"
+	"byte (to the second), bytes in and out, rate, process id of the worker.\n"
+	"\n"
+	"  -s, --sort COLUMN           id, peer, local, age, idle, in, out, rate or worker;\n"
+	"                              what measures has its biggest value first\n"
+	"  -r, --reverse               the other way round\n"
+	"  -n, --rows COUNT            only the first of them\n"
+	"      --source PREFIX         only peers in PREFIX, as 192.0.2.0/24 or 2001:db8::1\n"
+	"      --idle-over TIME        only those without a byte for so long\n"
+	"      --age-over TIME         only those as old\n"
+	"\n"
+	"Example: the ten that are idle longest, of one network\n"
+	"  echoctl list --source 192.0.2.0/24 --sort idle --rows 10\n"
+	"\n";
+
+static const struct option options[] = {
+	{"sort", required_argument, NULL, 's'},
+	{"reverse", no_argument, NULL, 'r'},
+	{"rows", required_argument, NULL, 'n'},
+	{"source", required_argument, NULL, 'S'},
+	{"idle-over", required_argument, NULL, OPTION_IDLE_OVER},
+	{"age-over", required_argument, NULL, OPTION_AGE_OVER},
+	{0},
+};
+
+struct list {
+	struct report *report;
+	struct row_filter filter;
+	row_compare compare;		/* NULL: rows are printed as they come */
+	bool reverse;
+	uint64_t rows_max;
+	struct connection_row *rows;	/* owned */
+	size_t count;
+	size_t room;
+	uint64_t passed;		/* the filters */
+	uint64_t total;
+};
+
+static const char *take(void *data, int option, const char *value)
+{
+	struct list *list = data;
+	const char *why = NULL;
+
+	switch (option) {
+	case 's':
+		list->compare = row_compare_by(value);
+		return list->compare ? NULL :
+		       "none of id, peer, local, age, idle, in, out, rate, worker";
+	case 'r':
+		list->reverse = true;
+		return NULL;
+	case 'n':
+		return command_take_number(value, 1, ROWS_MAX, &list->rows_max);
+	case 'S':
+		list->filter.has_source = true;
+		return cidr_parse(value, &list->filter.source, &why) < 0 ? why : NULL;
+	case OPTION_IDLE_OVER:
+		return command_take_duration(value, &list->filter.idle_over_us);
+	default:
+		return command_take_duration(value, &list->filter.age_over_us);
+	}
+}
+
+static void print(struct list *list, const struct connection_row *row, const char *line)
+{
+	report_line(list->report, line);
+	row_print(list->report, row);
+}
+
+static int keep(struct list *list, const struct connection_row *row, const char *line)
+{
+	if (list->count == list->room) {
+		size_t room = list->room ? 2 * list->room : 256;
+		void *more = reallocarray(list->rows, room, sizeof(*list->rows));
+
+		if (!more)
+			return -ENOMEM;
+		list->rows = more;
+		list->room = room;
+	}
+	list->rows[list->count] = *row;
+	if (list->report->json) {
+		list->rows[list->count].line = strdup(line);
+		if (!list->rows[list->count].line)
+			return -ENOMEM;
+	}
+	list->count++;
+	return 0;
+}
+
+static int take_row(struct list *list, struct reply *reply, const char *line)
+{
+	struct connection_row row;
+
+	list->total++;
+	row_read(&row, reply);
+	if (!row_passes(&row, &list->filter))
+		return 0;
+	list->passed++;
+	if (list->compare)
+		return list->passed <= ROWS_MAX ? keep(list, &row, line) : -E2BIG;
+	if (list->passed <= list->rows_max)
+		print(list, &row, line);
+	return 0;
+}
+
+static void print_sorted(struct list *list)
+{
+	if (list->count)
+		qsort(list->rows, list->count, sizeof(*list->rows), list->compare);
+	for (size_t i = 0; i < list->count && i < list->rows_max; i++) {
+		const struct connection_row *row =
+			&list->rows[list->reverse ? list->count - 1 - i : i];
+
+		print(list, row, row->line ? row->line : "");
+	}
+}
+
+/* Lines up to the one that says how many there were. COMMAND_PROCEED, or an exit status. */
+static int receive(struct list *list, struct control_client *client)
+{
+	for (;;) {
+		struct reply *reply = NULL;
+		int error = control_read(client, client->globals->connect_timeout_us, &reply);
+		bool is_row;
+
+		if (error == 0) {
+			is_row = !strcmp(reply_text(reply, "event"), "connection");
+			if (is_row)
+				error = take_row(list, reply, client->bytes);
+			else if (list->compare)
+				print_sorted(list);
+			if (!is_row) {
+				int status = control_judge(client, list->report, reply);
+
+				reply_free(reply);
+				return status;
+			}
+		}
+		reply_free(reply);
+		if (error < 0)
+			return control_failed(client, error);
+		if (list->report->error)
+			return STATUS_LOCAL;
+	}
+}
+
+static int run(struct invocation *invocation)
+{
+	struct list list = { .report = &invocation->globals.report, .rows_max = ROWS_MAX };
+	struct control_client client = control_client(&invocation->globals, -1);
+	int status = command_parse(invocation, take, &list);
+	int error;
+
+	if (status != COMMAND_PROCEED)
+		return status;
+	if (invocation->argc > 0)
+		return command_usage_error(invocation, "%s: takes no operand", invocation->argv[0]);
+	if (list.reverse && !list.compare)
+		list.compare = row_compare_by("id");
+	status = control_connect(&client);
+	if (status != COMMAND_PROCEED)
+		return status;
+	error = control_ask(&client, control_request("list"));
+	if (error < 0 && error != -EPIPE && error != -ECONNRESET)
+		status = control_failed(&client, error);
+	if (status == COMMAND_PROCEED) {
+		row_print_head(list.report);
+		status = receive(&list, &client);
+	}
+	if (status == COMMAND_PROCEED)
+		report_text(list.report, "%" PRIu64 " of %" PRIu64 " connections\n",
+			    list.passed < list.rows_max ? list.passed : list.rows_max, list.total);
+	for (size_t i = 0; i < list.count; i++)
+		free(list.rows[i].line);
+	free(list.rows);
+	control_close(&client);
+	return status == COMMAND_PROCEED ? STATUS_OK : status;
+}
+
+const struct command command_list = {
+	.name = "list",
+	.operands = "",
+	.summary = "the live connections of the local daemon",
+	.help = help,
+	.short_options = "s:rn:S:",
+	.long_options = options,
+	.run = run,
+};

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: MIT */
+/* echoctl metrics: the daemon's counters for a monitoring system. */
+#include "echoctl/control_client.h"
+
+static const char help[] =
+	"Prints the counters of the local echod as OpenMetrics text. The daemon writes the\n"
+	"same to a file when echod.conf(5) names one (metrics { file }).\n"
+	"\n"
+	"Example:\n"
+	"  echoctl metrics | grep connections_live\n"
+	"\n";
+
+static int run(struct invocation *invocation)
+{
+	struct reply *reply = NULL;
+	int status = command_parse(invocation, NULL, NULL);
+
+	if (status != COMMAND_PROCEED)
+		return status;
+	if (invocation->argc > 0)
+		return command_usage_error(invocation, "%s: takes no operand", invocation->argv[0]);
+	status = control_exchange(&invocation->globals, control_request("metrics"),
+				  invocation->globals.connect_timeout_us, &reply);
+	if (status != COMMAND_PROCEED)
+		return status;
+	report_text(&invocation->globals.report, "%s", reply_text(reply, "text"));
+	reply_free(reply);
+	return STATUS_OK;
+}
+
+const struct command command_metrics = {
+	.name = "metrics",
+	.operands = "",
+	.summary = "counters of the local daemon as OpenMetrics text",
+	.help = help,
+	.run = run,
+};

@@ -1,0 +1,248 @@
+/* SPDX-License-Identifier: MIT */
+/* The control socket from the client's end. */
+#include "echoctl/control_client.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/fd.h"
+
+#define LINE_MAX_BYTES (4u << 20)	/* a status with its history has a few thousand bytes */
+#define READ_BYTES (64u << 10)
+
+struct control_client control_client(const struct globals *globals, int signal_fd)
+{
+	return (struct control_client){ .globals = globals, .fd = -1, .signal_fd = signal_fd };
+}
+
+static int connect_error(const struct globals *globals, int error)
+{
+	const char *path = globals->control_path;
+
+	if (error == ENOENT || error == ECONNREFUSED)
+		report_error(&globals->report, "%s: no echod answers there: it does not run, or "
+			     "its control socket is elsewhere (--control PATH)", path);
+	else if (error == EACCES)
+		report_error(&globals->report, "%s: not permitted: only root, the service user "
+			     "and the group of the socket may connect", path);
+	else if (error == EAGAIN)
+		report_error(&globals->report, "%s: the daemon does not answer in time", path);
+	else
+		report_error(&globals->report, "%s: %s", path, strerror(error));
+	return STATUS_UNREACHED;
+}
+
+/* unix(7): a connect that waits for room in the backlog heeds the time limit for sending. */
+static void set_time_limit(int fd, uint64_t limit_us)
+{
+	struct timeval limit = {
+		.tv_sec = (time_t)(limit_us / CLOCK_US_PER_S),
+		.tv_usec = (suseconds_t)(limit_us % CLOCK_US_PER_S),
+	};
+
+	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
+}
+
+int control_connect(struct control_client *client)
+{
+	const struct globals *globals = client->globals;
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	FD_CLEANUP int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	if (fd < 0)
+		return connect_error(globals, errno);
+	if (strlen(globals->control_path) >= sizeof(address.sun_path))
+		return connect_error(globals, ENAMETOOLONG);
+	strcpy(address.sun_path, globals->control_path);
+	set_time_limit(fd, globals->connect_timeout_us);
+	if (connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0)
+		return connect_error(globals, errno);
+	control_close(client);
+	client->fd = fd_steal(&fd);
+	return COMMAND_PROCEED;
+}
+
+void control_close(struct control_client *client)
+{
+	client->fd = fd_close(client->fd);
+	free(client->bytes);
+	client->bytes = NULL;
+	client->size = client->used = client->taken = 0;
+}
+
+int control_ask(struct control_client *client, struct record *request)
+{
+	char *line = record_line(request);
+	size_t size = line ? strlen(line) : 0;
+	int error = line ? 0 : -ENOMEM;
+
+	for (size_t sent = 0; sent < size && error == 0;) {
+		ssize_t n = send(client->fd, line + sent, size - sent, MSG_NOSIGNAL);
+
+		if (n >= 0)
+			sent += (size_t)n;
+		else if (errno != EINTR)
+			error = errno == EAGAIN ? -ETIMEDOUT : -errno;
+	}
+	free(line);
+	return error;
+}
+
+/* Waits until something can be read. */
+static int await(struct control_client *client, uint64_t deadline_ns)
+{
+	struct pollfd wait[] = { { client->fd, POLLIN, 0 }, { client->signal_fd, POLLIN, 0 } };
+	uint64_t now_ns = clock_now_ns();
+	uint64_t left_ns = deadline_ns > now_ns ? deadline_ns - now_ns : 0;
+	struct timespec left = {
+		.tv_sec = (time_t)(left_ns / CLOCK_NS_PER_S),
+		.tv_nsec = (long)(left_ns % CLOCK_NS_PER_S),
+	};
+	int n = ppoll(wait, 2, &left, NULL);
+
+	if (n < 0)
+		return errno == EINTR ? 0 : -errno;
+	if (n == 0)
+		return -ETIMEDOUT;
+	return wait[1].revents ? -EINTR : 0;
+}
+
+static int make_room(struct control_client *client)
+{
+	char *more;
+
+	if (client->size - client->used >= READ_BYTES)
+		return 0;
+	if (client->size >= LINE_MAX_BYTES)
+		return -EBADMSG;
+	more = realloc(client->bytes, client->size * 2 + READ_BYTES);
+	if (!more)
+		return -ENOMEM;
+	client->bytes = more;
+	client->size = client->size * 2 + READ_BYTES;
+	return 0;
+}
+
+/* Returns how many bytes came, or -errno. */
+static ssize_t receive(struct control_client *client, uint64_t deadline_ns)
+{
+	int error = make_room(client);
+	ssize_t n;
+
+	if (error == 0)
+		error = await(client, deadline_ns);
+	if (error < 0)
+		return error;
+	n = recv(client->fd, client->bytes + client->used, READ_BYTES, MSG_DONTWAIT);
+	if (n == 0)
+		return -ECONNRESET;
+	if (n < 0)
+		return errno == EAGAIN || errno == EINTR ? 0 : -errno;
+	client->used += (size_t)n;
+	return n;
+}
+
+int control_read(struct control_client *client, uint64_t timeout_us, struct reply **ret_reply)
+{
+	uint64_t deadline_ns = clock_now_ns() + timeout_us * 1000;
+	size_t searched = 0;
+	char *end = NULL;
+
+	if (client->taken) {
+		client->used -= client->taken;
+		memmove(client->bytes, client->bytes + client->taken, client->used);
+		client->taken = 0;
+	}
+	for (;;) {
+		ssize_t n;
+
+		if (client->used > searched)
+			end = memchr(client->bytes + searched, '\n', client->used - searched);
+		if (end)
+			break;
+		searched = client->used;
+		n = receive(client, deadline_ns);
+		if (n < 0)
+			return (int)n;
+	}
+	*end = '\0';
+	client->taken = (size_t)(end - client->bytes) + 1;
+	return reply_parse(client->bytes, ret_reply);
+}
+
+int control_failed(const struct control_client *client, int error)
+{
+	const struct report *report = &client->globals->report;
+	const char *path = client->globals->control_path;
+
+	switch (error) {
+	case -ECONNRESET:
+	case -EPIPE:
+		report_error(report, "%s: the daemon closed the connection without an answer", path);
+		return STATUS_UNREACHED;
+	case -ETIMEDOUT:
+		report_error(report, "%s: the daemon does not answer in time", path);
+		return STATUS_UNREACHED;
+	case -EINTR:
+		report_error(report, "interrupted");
+		return STATUS_FAILED;
+	case -EBADMSG:
+		report_error(report, "%s: what answers there is no echod", path);
+		return STATUS_UNREACHED;
+	default:
+		report_error(report, "%s: %s", path, strerror(-error));
+		return STATUS_LOCAL;
+	}
+}
+
+int control_judge(struct control_client *client, struct report *report,
+		  struct reply *reply)
+{
+	report_line(report, client->bytes);
+	if (strcmp(reply_text(reply, "event"), "error"))
+		return COMMAND_PROCEED;
+	report_error(report, "%s", reply_text(reply, "error"));
+	return STATUS_FAILED;
+}
+
+int control_exchange(struct globals *globals, struct record *request, uint64_t timeout_us,
+		     struct reply **ret_reply)
+{
+	struct control_client client = control_client(globals, -1);
+	struct reply *reply = NULL;
+	int status = control_connect(&client);
+	int error;
+
+	if (status != COMMAND_PROCEED) {
+		record_free(request);
+		return status;
+	}
+	/* It may have said why ("too many clients") before it closed. */
+	error = control_ask(&client, request);
+	if (error == 0 || error == -EPIPE || error == -ECONNRESET)
+		error = control_read(&client, timeout_us, &reply);
+	status = error < 0 ? control_failed(&client, error) :
+			     control_judge(&client, &globals->report, reply);
+	control_close(&client);
+	if (status == COMMAND_PROCEED)
+		*ret_reply = reply;
+	else
+		reply_free(reply);
+	return status;
+}
+
+struct record *control_request(const char *name)
+{
+	struct record *request = record_new(NULL);
+
+	record_text(request, "command", name);
+	record_integer(request, "version", 1);
+	return request;
+}

@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A connection to the daemon's control socket: one JSON object a line each way (DESIGN.md).
+ * Every wait has a deadline and ends at an interrupt.
+ */
+#ifndef ECHOCTL_CONTROL_CLIENT_H
+#define ECHOCTL_CONTROL_CLIENT_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "echoctl/command.h"
+#include "echoctl/reply.h"
+
+struct control_client {
+	const struct globals *globals;
+	int fd;			/* owned; -1: not connected */
+	int signal_fd;		/* borrowed; an interrupt ends the waiting. -1: none */
+	char *bytes;		/* owned: what has come; starts with the line last read */
+	size_t size;		/* allocated */
+	size_t used;
+	size_t taken;		/* length of that line, its NUL included */
+};
+
+/* Not connected yet. */
+struct control_client control_client(const struct globals *globals, int signal_fd);
+
+/*
+ * Connects to globals->control_path. Returns COMMAND_PROCEED, or STATUS_UNREACHED, which has
+ * then been said.
+ */
+int control_connect(struct control_client *client);
+
+/*
+ * Sends a request (freed in any case): "command" has to stand in it. Returns 0, or -errno:
+ * -EPIPE or -ECONNRESET when the daemon has closed the connection.
+ */
+int control_ask(struct control_client *client, struct record *request);
+
+/*
+ * Waits for the next line. Returns 0: the caller frees the reply; the line itself stands in
+ * client->bytes until the next call. -ECONNRESET: the daemon has closed the connection,
+ * -ETIMEDOUT, -EINTR: a signal came on signal_fd, -EBADMSG: not our protocol, or -errno.
+ */
+int control_read(struct control_client *client, uint64_t timeout_us, struct reply **ret_reply);
+
+/* Says what an error of the two above means; returns the exit status. */
+int control_failed(const struct control_client *client, int error);
+
+/*
+ * An answer that says no: prints why. Returns STATUS_FAILED, or COMMAND_PROCEED for one that
+ * says yes. In JSON mode every answer is printed.
+ */
+int control_judge(struct control_client *client, struct report *report,
+		  struct reply *reply);
+
+void control_close(struct control_client *client);
+
+/* All of it for a command that asks once. Returns COMMAND_PROCEED (the caller frees the reply)
+ * or the exit status. */
+int control_exchange(struct globals *globals, struct record *request, uint64_t timeout_us,
+		     struct reply **ret_reply);
+
+/* A request {"command": name}. */
+struct record *control_request(const char *name);
+
+#endif
