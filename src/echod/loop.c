@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "echod/control.h"
+#include "echod/handover.h"
 #include "echod/log.h"
 #include "echod/metrics.h"
 #include "echod/sampler.h"
@@ -234,6 +235,22 @@ static void tell_dropped(struct supervisor *supervisor)
 	supervisor->events_dropped = tally.events_dropped;
 }
 
+static int on_handover(sd_event_source *source, void *context)
+{
+	struct supervisor *supervisor = context;
+
+	(void)source;
+	/* TERM may have come since. When this returns the program stays, and settle() reloads. */
+	if (supervisor->drain == DRAIN_NONE)
+		handover_execute(supervisor);
+	return 0;
+}
+
+void loop_schedule_handover(struct supervisor *supervisor)
+{
+	sd_event_source_set_enabled(supervisor->handover_source, SD_EVENT_ONESHOT);
+}
+
 static int on_second_timer(sd_event_source *source, uint64_t now_us, void *context)
 {
 	struct supervisor *supervisor = context;
@@ -304,6 +321,15 @@ int loop_create(struct supervisor *supervisor)
 					     supervisor);
 	for (size_t i = 0; i < sizeof(timers) / sizeof(*timers) && result >= 0; i++)
 		result = add_timer(supervisor, timers[i].handler, timers[i].timer);
+	/* Idle: a signal that sd-event has read and not dispatched would be lost by exec(3). */
+	if (result >= 0)
+		result = sd_event_add_defer(supervisor->loop, &supervisor->handover_source,
+					    on_handover, supervisor);
+	if (result >= 0)
+		result = sd_event_source_set_priority(supervisor->handover_source,
+						      SD_EVENT_PRIORITY_IDLE);
+	if (result >= 0)
+		result = sd_event_source_set_enabled(supervisor->handover_source, SD_EVENT_OFF);
 	if (result >= 0)
 		result = sd_event_add_post(supervisor->loop, NULL, settle, supervisor);
 	if (result < 0) {

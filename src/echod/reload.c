@@ -94,9 +94,11 @@ void reload_begin(struct supervisor *supervisor)
 		return;
 	}
 	supervisor->reload_delay_said = false;
-	/* The new program reloads by itself; when it cannot be executed we go on. */
-	if (handover_is_due())
-		handover_execute(supervisor);
+	/* The new program reloads by itself; when it cannot be executed we go on here. */
+	if (handover_is_due()) {
+		loop_schedule_handover(supervisor);
+		return;
+	}
 	supervisor->reload_wanted = false;
 	supervisor->reload_running = true;
 	service_reloading();

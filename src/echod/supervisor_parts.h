@@ -12,6 +12,9 @@
 int loop_create(struct supervisor *supervisor);
 struct generation_hooks loop_hooks(struct supervisor *supervisor);
 
+/* Executes the new program as soon as no signal is left that was read and not handled. */
+void loop_schedule_handover(struct supervisor *supervisor);
+
 /* (Re)arms a timer to fire after this time. */
 void supervisor_arm(struct sd_event_source *timer, uint64_t after_us);
 void supervisor_disarm(struct sd_event_source *timer);

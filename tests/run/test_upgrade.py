@@ -75,6 +75,19 @@ def test_take_over():
         assert not echod.zombies()
 
 
+@case("signals that come while a program takes over are not lost")
+def test_signals():
+    for number in range(10):
+        with installed_echod() as (echod, path):
+            install(path)
+            mark = echod.reload()
+            if number % 2:
+                assert totals(echod)["active"] == 0
+                echod.wait_log(IN_FORCE, since=mark)
+            else:
+                assert echod.stop() == 0    # TERM
+
+
 @case("orphans of a dead listener are taken over too, descriptors do not pile up")
 def test_orphans():
     with installed_echod(settings={"limits": {"spare-workers": 0}}) as (echod, path), \
