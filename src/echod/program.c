@@ -53,7 +53,7 @@ static int attributes_init(posix_spawnattr_t *attributes)
 	return 0;
 }
 
-/* lifted: the same descriptors above every target, so that no dup2() overwrites a source. */
+/* lifted: the descriptors above every target, so that no dup2() overwrites a source. */
 static int actions_init(posix_spawn_file_actions_t *actions, const int *lifted,
 			const struct program_start *start)
 {
@@ -79,7 +79,7 @@ static int actions_init(posix_spawn_file_actions_t *actions, const int *lifted,
 	return -error;
 }
 
-static int spawn_lifted(const struct program *program, const int *lifted,
+static int spawn_lifted(const struct program *program, int held_fd, const int *lifted,
 			const struct program_start *start, pid_t *ret_pid)
 {
 	char *const environment[] = {
@@ -108,8 +108,8 @@ static int spawn_lifted(const struct program *program, const int *lifted,
 		return error;
 	}
 	error = posix_spawn(&pid, program->path, &actions, &attributes, arguments, environment);
-	if (error == EACCES && program->fd >= 0) {
-		snprintf(held, sizeof(held), "/proc/self/fd/%d", lifted[start->count]);
+	if (error == EACCES && held_fd >= 0) {
+		snprintf(held, sizeof(held), "/proc/self/fd/%d", held_fd);
 		error = posix_spawn(&pid, held, &actions, &attributes, arguments, environment);
 	}
 	posix_spawnattr_destroy(&attributes);
@@ -119,27 +119,31 @@ static int spawn_lifted(const struct program *program, const int *lifted,
 	return -error;
 }
 
+/* The same descriptor above every target, or -errno; -1 stays -1. */
+static int lift(int fd)
+{
+	int lifted = fd < 0 ? fd : fcntl(fd, F_DUPFD_CLOEXEC, PROGRAM_FD_MAX + 1);
+
+	return lifted < 0 && fd >= 0 ? -errno : lifted;
+}
+
 int program_spawn(const struct program *program, const struct program_start *start,
 		  pid_t *ret_pid)
 {
-	int lifted[PROGRAM_FD_MAX + 1];
+	FD_CLEANUP int held_fd = lift(program->fd);
+	int lifted[PROGRAM_FD_MAX];
 	size_t count = 0;
 	int result = 0;
 
-	if (start->count > PROGRAM_FD_MAX - LISTENER_FD_SETTINGS)
+	if (start->count > PROGRAM_FD_MAX)
 		return -E2BIG;
-	for (; count <= start->count; count++) {
-		int fd = count < start->count ? start->fds[count] : program->fd;
-
-		lifted[count] = fd < 0 && count == start->count ?
-			-1 : fcntl(fd, F_DUPFD_CLOEXEC, PROGRAM_FD_MAX + 1);
-		if (lifted[count] < 0 && count < start->count) {
-			result = -errno;
-			break;
-		}
+	for (; count < start->count && result == 0; count++) {
+		lifted[count] = lift(start->fds[count]);
+		if (lifted[count] < 0)
+			result = lifted[count];
 	}
-	if (!result)
-		result = spawn_lifted(program, lifted, start, ret_pid);
+	if (result == 0)
+		result = spawn_lifted(program, held_fd, lifted, start, ret_pid);
 	while (count-- > 0)
 		fd_close(lifted[count]);
 	return result;

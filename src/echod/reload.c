@@ -146,7 +146,7 @@ void reload_commit(struct supervisor *supervisor)
 		log_open(new->log.target, new->log.facility);
 	log_set_level(new->log.level);
 	report_configure(supervisor->report, new);
-	if (strcmp(new->user, old->user))
+	if (strcmp(new->user, old->user) != 0)
 		log_warning("user: changed, counts from the next start");
 	if (control_has_changed(old, new))
 		log_warning("control: changed, counts from the next start");
