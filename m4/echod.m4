@@ -69,12 +69,22 @@ AC_DEFUN([ECHOD_LISTENER_LINKAGE],
 		AS_IF([test "$listener_linkage" = dynamic],
 			[AC_MSG_ERROR([no static libc: apt-get install libc6-dev, or --disable-static-listener])])
 		AC_DEFINE([STATIC_LISTENER], [1], [Define when echod-listener is linked statically.])])
+	dnl constants in the mapping of the text: a fork copies one less
+	AS_IF([test "$listener_linkage" != dynamic],
+		[AC_CACHE_CHECK([whether the linker takes -z noseparate-code],
+			[echod_cv_noseparate_code],
+			[echod_saved_ldflags=$LDFLAGS
+			LDFLAGS="$LDFLAGS -$listener_linkage -Wl,-z,noseparate-code"
+			AC_LINK_IFELSE([AC_LANG_PROGRAM([], [])],
+				[echod_cv_noseparate_code=yes], [echod_cv_noseparate_code=no])
+			LDFLAGS=$echod_saved_ldflags])
+		AS_IF([test $echod_cv_noseparate_code = yes],
+			[LISTENER_LDFLAGS="$LISTENER_LDFLAGS -Wl,-z,noseparate-code"])])
 	dnl what a lean worker, which has none of the program's data, must not be compiled to use
 	WORKER_CFLAGS=
 	AS_CASE([$listener_linkage:$host_cpu],
 		[static*:x86_64],
-			[m4_foreach_w([flag], [-ffreestanding -fno-stack-protector -fno-jump-tables
-				-mgeneral-regs-only],
+			[m4_foreach_w([flag], [-ffreestanding -fno-stack-protector],
 				[ECHOD_ADD_FLAG([WORKER_CFLAGS], flag)])])
 	AM_CONDITIONAL([STATIC_LISTENER], [test "$listener_linkage" != dynamic])
 	AC_SUBST([WORKER_CFLAGS])

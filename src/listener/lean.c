@@ -3,12 +3,12 @@
  * The cheap fork. Each trick, what it buys (of about 100 us that a connection costs; measure
  * with tests/bench, conn/s and server CPU a connection), and what breaks without care:
  *
- * 1. Few mappings are inherited (lean_trim): all but text, region, slots and settings are marked
- *    MADV_DONTFORK. 0.7 us for each mapping and 0.1 us for each dirty page that is not copied; and
- *    no anonymous memory is shared with children, so that no anon_vma chain grows with the live
- *    ones (rate with 10,000 held). Care: a worker must not touch data, heap, libc, TLS or the old
- *    stack: it has none. Its files are compiled without stack protector, vector registers and jump
- *    tables, and tests/run/test_lean.py looks at what they refer to.
+ * 1. Few mappings are inherited (lean_trim): all but text, constants, region, slots and settings
+ *    are marked MADV_DONTFORK. 0.7 us for each mapping and 0.1 us for each dirty page that is not
+ *    copied; and no anonymous memory is shared with children, so that no anon_vma chain grows with
+ *    the live ones (rate with 10,000 held). Care: a worker must not touch data, heap, libc, TLS or the old
+ *    stack: it has none. Its files are compiled freestanding and without stack protector, and
+ *    tests/run/test_lean.py looks at what they refer to.
  * 2. One region (lean_open, lean_map_shared): stack, small buffer, slots and settings stand in
  *    the same aligned 2 MiB as the worker's text where there is room: one page table instead of
  *    up to four, 4 KiB and 1 us each. Care: the listener never touches the private part, or it
@@ -122,19 +122,25 @@ static uintptr_t parse_address(const char **text)
 	return value;
 }
 
-/* One line, "BEGIN-END PERMISSIONS ...": keeps shared mappings, the region and our text. */
+static const uint8_t constant = 1;	/* stands where the constants of the program are */
+
+/*
+ * One line, "BEGIN-END PERMISSIONS ...": keeps shared mappings, the region, our text and our
+ * constants (one mapping with both where the linker could).
+ */
 static void lean_trim_mapping(const struct lean *lean, const char *line)
 {
 	uintptr_t begin = parse_address(&line);
 	uintptr_t end = parse_address(&line);
 	uintptr_t region = (uintptr_t)lean->stack_top - STACK_BYTES - SHARED_STACK_BYTES;
-	uintptr_t text = (uintptr_t)worker_run;
+	const uintptr_t kept[] = { region, (uintptr_t)worker_run, (uintptr_t)&constant };
 
-	if (strlen(line) < 4)
+	if (strlen(line) < 4 || line[3] == 's')
 		return;
-	if (line[3] == 's' || (begin <= text && text < end) ||
-	    (begin <= region && region < end))
-		return;
+	for (size_t i = 0; i < sizeof(kept) / sizeof(kept[0]); i++) {
+		if (begin <= kept[i] && kept[i] < end)
+			return;
+	}
 	(void)madvise((void *)begin, end - begin, MADV_DONTFORK);
 }
 

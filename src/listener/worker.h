@@ -44,8 +44,8 @@ struct worker_call {
 
 /*
  * Serves the connection fd and exits with an enum end_reason. A lean worker runs on a small
- * stack without the data of the program: nothing called from here may use a global variable, a
- * constant in memory, libc, or thread-local storage (tests/run/test_lean.py looks).
+ * stack without the data of the program: nothing called from here may use a global variable,
+ * libc, or thread-local storage (tests/run/test_lean.py looks).
  */
 noreturn void worker_run(int fd, struct slot *slot, const struct settings *settings,
 			 uint32_t flags, uint8_t *small);

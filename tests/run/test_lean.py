@@ -36,7 +36,7 @@ def test_objects():
             assert any(name.startswith(prefix) for prefix in ALLOWED), f"{path}: {name}"
         for line in tool("objdump", "-h", path):
             fields = line.split()
-            if len(fields) > 2 and fields[1].startswith((".rodata", ".data", ".bss", ".tdata")):
+            if len(fields) > 2 and fields[1].startswith((".data", ".bss", ".tdata", ".tbss")):
                 assert int(fields[2], 16) == 0, f"{path}: {line}"
         assert not any("%fs:" in line for line in tool("objdump", "-d", path)), path
 
