@@ -190,7 +190,7 @@ def ncat(_place, port):
 
 SERVERS = {
     "echod": echod(spares=0),
-    "echod with spares": echod(spares=32),
+    "echod with spares": echod(spares=8),
     "echod twice, SO_REUSEPORT": echod_twice,
     "epoll, one process": reference("bench-epoll-server"),
     "fork, libraries mapped": reference("bench-fork-server"),
@@ -233,7 +233,7 @@ class Server:
         with open(self.log_path, "wb") as log:
             # pylint: disable-next=consider-using-with,subprocess-popen-preexec-fn
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log,
-                                            stderr=log, start_new_session=True,
+                                            stderr=log,
                                             preexec_fn=self.group.enter)
         self.group.root_pid = self.process.pid
 
