@@ -45,7 +45,7 @@ struct command {
 	const char *operands;		/* "ADDRESS" */
 	const char *summary;		/* one phrase, lower case, no full stop */
 	const char *help;		/* the command's own options and an example */
-	const char *short_options;	/* of the command alone, getopt(3); own letters win over globals */
+	const char *short_options;	/* of the command alone, getopt(3); they win over globals */
 	const struct option *long_options;	/* ends with zeros; may be NULL */
 	int (*run)(struct invocation *invocation);	/* returns the exit status */
 };
@@ -79,7 +79,8 @@ int command_usage_error(const struct invocation *invocation, const char *format,
 /* Values of options: NULL, or the phrase for command_take(). */
 const char *command_take_duration(const char *value, uint64_t *ret_us);
 const char *command_take_size(const char *value, uint64_t min, uint64_t max, uint64_t *ret_bytes);
-const char *command_take_number(const char *value, uint64_t min, uint64_t max, uint64_t *ret_number);
+const char *command_take_number(const char *value, uint64_t min, uint64_t max,
+				uint64_t *ret_number);
 
 /* Takes a global option. Returns false when it is none; *ret_why as command_take(). */
 bool command_take_global(struct globals *globals, int option, const char *value,

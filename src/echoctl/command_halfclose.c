@@ -133,7 +133,8 @@ static int run_probes(struct report *report, const struct address_spec *target,
 	bool held = false;
 
 	record_text(record, "host", target->host);
-	for (size_t i = 0; i < n_shapes && status == COMMAND_PROCEED && verdict == VERDICT_OK; i++) {
+	for (size_t i = 0; i < n_shapes && status == COMMAND_PROCEED && verdict == VERDICT_OK;
+	     i++) {
 		held = shapes[i].held;
 		status = probe(report, target, dialling, settings, &shapes[i], record, &result);
 		if (status == COMMAND_PROCEED)

@@ -134,8 +134,8 @@ static void describe(struct report *report, const struct address_spec *target,
 	report_note(report, "%s: %" PRIu64 " bytes sent, %" PRIu64 " received, %s, %.3f s, %s/s",
 		    address, result->bytes_sent, result->bytes_received,
 		    result->verified ? "verified" : "not verified", seconds,
-		    progress_format_bytes(seconds > 0 ? (double)result->bytes_received / seconds : 0,
-					  rate));
+		    progress_format_bytes(
+			    seconds > 0 ? (double)result->bytes_received / seconds : 0, rate));
 	record_text(record, "host", target->host);
 	record_text(record, "address", address);
 	record_integer(record, "run", (int64_t)run);

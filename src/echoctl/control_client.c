@@ -185,7 +185,8 @@ int control_failed(const struct control_client *client, int error)
 	switch (error) {
 	case -ECONNRESET:
 	case -EPIPE:
-		report_error(report, "%s: the daemon closed the connection without an answer", path);
+		report_error(report, "%s: the daemon closed the connection without an answer",
+			     path);
 		return STATUS_UNREACHED;
 	case -ETIMEDOUT:
 		report_error(report, "%s: the daemon does not answer in time", path);

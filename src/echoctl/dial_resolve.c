@@ -96,7 +96,7 @@ static struct lookup *lookup_new(const struct address_spec *target, int family)
 	return lookup;
 }
 
-/* Waits for the resolver's thread (getaddrinfo_a(3)). Returns its EAI_ code; EAI_INPROGRESS: late. */
+/* Waits for the thread of getaddrinfo_a(3). Returns its EAI_ code; EAI_INPROGRESS: late. */
 static int wait_lookup(struct lookup *lookup, const struct dial_options *options)
 {
 	const struct gaicb *waited[] = {&lookup->request};

@@ -187,8 +187,8 @@ void load_report_summary(struct load_report *report, const struct load_tally *ta
 		return;
 	report_text(report->report, "--- %s load statistics ---\n", report->peer);
 	report_text(report->report, "%" PRIu64 " connection%s%s, %" PRIu64 " bytes a message, ",
-		    plan->connections, plan->connections == 1 ? "" : "s", plan->reconnect ? " at a time, one for each message" : "",
-		    plan->size_bytes);
+		    plan->connections, plan->connections == 1 ? "" : "s",
+		    plan->reconnect ? " at a time, one for each message" : "", plan->size_bytes);
 	if (plan->rate > 0)
 		report_text(report->report, "%" PRIu64 " messages a second wanted\n", plan->rate);
 	else

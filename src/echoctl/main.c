@@ -100,7 +100,7 @@ static int run_command(struct invocation *invocation)
 	}
 	invocation->command = find_command(invocation->argv[0]);
 	if (invocation->command == NULL) {
-		/* The name was left out: it takes the place of the word before, which is done with. */
+		/* The name was left out: it takes the place of the word before, now done with. */
 		invocation->command = find_command(send_name);
 		invocation->argc++;
 		*--invocation->argv = send_name;

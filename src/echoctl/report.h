@@ -31,7 +31,7 @@ void record_array(struct record *record, const char *key);
 /* For a record that is not to be emitted after all. */
 void record_free(struct record *record);
 
-/* The record as a line with its newline, for the caller to free; NULL: no memory. Frees the record. */
+/* The record as a line with its newline, the caller frees it; NULL: no memory. Frees the record. */
 char *record_line(struct record *record);
 
 /* Emits the record as one line in JSON mode, nothing else; frees it in any case. */

@@ -56,8 +56,8 @@ static void describe_difference(const struct inflight_difference *difference,
 static void describe_counts(const struct session_result *result, const char *format,
 			    char text[SESSION_TEXT_MAX])
 {
-	int n = snprintf(text, SESSION_TEXT_MAX, "%s after %" PRIu64 " of %" PRIu64 " bytes", format,
-			 result->bytes_received, result->bytes_sent);
+	int n = snprintf(text, SESSION_TEXT_MAX, "%s after %" PRIu64 " of %" PRIu64 " bytes",
+			 format, result->bytes_received, result->bytes_sent);
 
 	if (result->error != 0 && n > 0 && n < SESSION_TEXT_MAX)
 		snprintf(text + n, SESSION_TEXT_MAX - (size_t)n, ": %s", strerror(result->error));
@@ -76,9 +76,10 @@ const char *session_describe(const struct session_result *result, char text[SESS
 		describe_difference(&result->difference, text);
 		break;
 	case SESSION_EXCESS:
-		snprintf(text, SESSION_TEXT_MAX, "more bytes than sent: got 0x%02x at offset %" PRIu64
-			 ", the end of what was sent", result->difference.got,
-			 result->difference.offset);
+		snprintf(text, SESSION_TEXT_MAX,
+			 "more bytes than sent: got 0x%02x at offset %" PRIu64
+			 ", the end of what was sent",
+			 result->difference.got, result->difference.offset);
 		break;
 	case SESSION_RESET:
 		describe_counts(result, "connection lost", text);
@@ -91,7 +92,8 @@ const char *session_describe(const struct session_result *result, char text[SESS
 			 " bytes came back, but no EOF", result->bytes_received);
 		break;
 	case SESSION_INTERRUPTED:
-		snprintf(text, SESSION_TEXT_MAX, "interrupted after %" PRIu64 " of %" PRIu64 " bytes",
+		snprintf(text, SESSION_TEXT_MAX,
+			 "interrupted after %" PRIu64 " of %" PRIu64 " bytes",
 			 result->bytes_received, result->bytes_sent);
 		break;
 	case SESSION_INPUT_FAILED:

@@ -55,7 +55,8 @@ const char *verdict_culprit(enum verdict verdict, bool held, const struct sessio
 	switch (verdict) {
 	case VERDICT_EARLY_EOF:
 		if (result->fin_ns == 0 || !result->input_ended)
-			return "a server that closes by itself, or a relay with a limit, before the FIN";
+			return "a server that closes by itself, or a relay with a limit, before "
+			       "the FIN";
 		return "a server or relay that closes both directions when it sees a FIN "
 		       "(as systemd-socket-proxyd does)";
 	case VERDICT_TRUNCATED:
@@ -63,8 +64,8 @@ const char *verdict_culprit(enum verdict verdict, bool held, const struct sessio
 		       "(as socat without -t does after 0.5 s)";
 	case VERDICT_RESET:
 		if (held)
-			return "a relay or firewall that tears down a half-closed connection after a "
-			       "short time";
+			return "a relay or firewall that tears down a half-closed connection "
+			       "after a short time";
 		return "a server or relay that closes with data unread when it sees a FIN, or a "
 		       "firewall";
 	case VERDICT_FIN_SWALLOWED:
@@ -93,7 +94,8 @@ const char *verdict_describe(enum verdict verdict, const struct session_result *
 			 result->bytes_received, result->bytes_sent);
 		return text;
 	case VERDICT_CORRUPT:
-		snprintf(text, SESSION_TEXT_MAX, "corrupt: %.150s", session_describe(result, detail));
+		snprintf(text, SESSION_TEXT_MAX, "corrupt: %.150s",
+			 session_describe(result, detail));
 		return text;
 	case VERDICT_RESET:
 		snprintf(text, SESSION_TEXT_MAX, "reset: %.150s", session_describe(result, detail));

@@ -35,7 +35,10 @@ int control_fd(const struct control *control);
 /* Closes everything; the path is unlinked. NULL is allowed. */
 void control_free(struct control *control);
 
-/* What a waiting client is told: that its reload begins, lines of it, how it came out, that the drain is over. */
+/*
+ * What a waiting client is told: that its reload begins, lines of it, how it came out, that the
+ * drain is over.
+ */
 void control_note_reload(struct control *control);
 void control_note_problem(struct control *control, const char *text);
 void control_note_reloaded(struct control *control, bool succeeded);

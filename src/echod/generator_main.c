@@ -60,7 +60,8 @@ int main(int argc, char **argv)
 	int r;
 
 	if (argc != 4) {
-		report_problem(NULL, "run by systemd with three directories, see systemd.generator(7)");
+		report_problem(NULL,
+			       "run by systemd with three directories, see systemd.generator(7)");
 		return EXIT_FAILURE;
 	}
 	if (!file)

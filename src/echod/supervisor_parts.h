@@ -6,7 +6,7 @@
 #include "echod/supervisor.h"
 
 #define START_DEADLINE_US (30 * UINT64_C(1000000))	/* from exec to MESSAGE_READY */
-#define PING_DEADLINE_US (30 * UINT64_C(1000000))	/* a listener that is silent so long hangs */
+#define PING_DEADLINE_US (30 * UINT64_C(1000000)) /* a listener that is silent so long hangs */
 
 /* loop.c: the loop with all its sources (0 or -errno, logged), and what generations call. */
 int loop_create(struct supervisor *supervisor);

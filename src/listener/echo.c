@@ -126,7 +126,8 @@ int echo_tick(struct echo *echo)
 
 	(void)sys_ioctl(echo->fd, SIOCOUTQ, &unsent);
 	if (echo->quiet_since_ns == 0)
-		echo->quiet_since_ns = now_ns - (unsent > 0 ? 0 : echo_tick_us(settings) * NS_PER_US);
+		echo->quiet_since_ns =
+			now_ns - (unsent > 0 ? 0 : echo_tick_us(settings) * NS_PER_US);
 	else if (unsent < echo->unsent)
 		echo->quiet_since_ns = now_ns;
 	echo->unsent = unsent;

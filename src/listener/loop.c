@@ -8,7 +8,7 @@
 #include "listener/reap.h"
 #include "listener/sys.h"
 
-#define SWEEP_NS (10ull * CLOCK_NS_PER_S)	/* for ends whose signal found no room in the queue */
+#define SWEEP_NS (10ull * CLOCK_NS_PER_S) /* for ends whose signal found no room in the queue */
 #define FOREIGN_NS 100000000u			/* looks at what older generations still have */
 
 enum poll_index { POLL_SIGNAL, POLL_CHANNEL, POLL_SOCKETS };

@@ -12,7 +12,7 @@
 #include "listener/sys.h"
 #include "listener/worker.h"
 
-#define PAIRS_IN_FLIGHT 2u	/* beside those with a spare: every descriptor makes a fork dearer */
+#define PAIRS_IN_FLIGHT 2u /* beside those with a spare: every descriptor makes a fork dearer */
 #define NO_PAIR_NS 2000000u
 #define BACKOFF_FIRST_NS 100000000u
 #define BACKOFF_LAST_NS (10ull * CLOCK_NS_PER_S)

@@ -9,11 +9,11 @@
 #include "endpoint.h"
 
 enum event_type {
-	EVENT_OPENED = 1,	/* a worker took a connection (only with SETTINGS_REPORT_OPEN) */
-	EVENT_CLOSED,		/* a worker was reaped */
-	EVENT_REFUSED,		/* accepted and closed; reason is enum refuse_reason */
-	EVENT_STARVED,		/* accept, fork or memory failed: detail is the errno, count how often */
-	EVENT_LIMIT,		/* count 1: the connection limit was reached, 0: left again */
+	EVENT_OPENED = 1, /* a worker took a connection (only with SETTINGS_REPORT_OPEN) */
+	EVENT_CLOSED,	  /* a worker was reaped */
+	EVENT_REFUSED,	  /* accepted and closed; reason is enum refuse_reason */
+	EVENT_STARVED,	  /* accept, fork or memory failed: detail is the errno, count how often */
+	EVENT_LIMIT,	  /* count 1: the connection limit was reached, 0: left again */
 };
 
 struct event {

@@ -31,7 +31,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 	if (settings_check(block, size, &why) == 0) {
 		touch(settings_sockets(settings),
 		      settings->socket_count * sizeof(struct settings_socket));
-		touch(settings_rules(settings), settings->rule_count * sizeof(struct settings_rule));
+		touch(settings_rules(settings),
+		      settings->rule_count * sizeof(struct settings_rule));
 		touch(settings_filter(settings), settings->filter_count * 8u);
 		touch(settings_worker_filter(settings), settings->worker_filter_count * 8u);
 		FUZZ_CHECK(settings->connections <= settings->slots);

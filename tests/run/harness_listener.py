@@ -250,3 +250,32 @@ class Listener:
         totals = self.totals()
         ended = sum(totals[name] for name in TOTALS[1:15])
         return totals["accepted"] == ended + self.live
+
+
+SPARES = (0, 3)
+
+
+def fill(client):
+    """Sends without reading until nothing more goes; returns how many bytes went."""
+    client.settimeout(0.5)
+    sent = 0
+    try:
+        while True:
+            sent += client.send(bytes(1 << 16))
+    except TimeoutError:
+        client.settimeout(30)
+        return sent
+
+
+def echoed(client, data=b"hello\n"):
+    """True when data comes back; the connection stays open."""
+    client.sendall(data)
+    return client.recv(len(data), socket.MSG_WAITALL) == data
+
+
+def both_kinds(function):
+    """The case is run with fork after accept and with spare workers."""
+    def run():
+        for spares in SPARES:
+            function(spares)
+    return run

@@ -65,8 +65,10 @@ def test_config_bad():
         status, out, err = run_echod("-c", path, "-t")
         assert status == 78, status
         lines = (out + err).splitlines()
-        assert any(line.startswith(f"{path}:2: ") and "connections" in line for line in lines), lines
-        assert any(line.startswith(f"{path}:6: ") and "idle" in line for line in lines), lines
+        assert lines == [
+            f'{path}:2: limits.connections: "0" is not in 1-100000',
+            f'{path}:6: timeouts.idle: "soon" is not a duration like 90s, 10min or 1h 30min',
+        ], lines
         assert "OK" not in out
 
 

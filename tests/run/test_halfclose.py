@@ -141,7 +141,8 @@ def test_reset():
         reset(connection)
 
     with Peer(at_fin) as peer:
-        check(peer.address, "reset", "reset: connection lost after 0 of 1024 bytes: Connection reset")
+        check(peer.address, "reset",
+              "reset: connection lost after 0 of 1024 bytes: Connection reset")
 
 
 @case("a FIN that is swallowed, and silence")

@@ -162,7 +162,8 @@ def test_reset():
         client.stdin.write(b"x")
         client.stdin.flush()
         assert client.wait(DEADLINE_S) == 1
-        assert b"connection lost after 0 of 1 bytes: Connection reset by peer" in client.stderr.read()
+        complaint = client.stderr.read()
+        assert b"connection lost after 0 of 1 bytes: Connection reset by peer" in complaint
         client.stdin.close()
 
 

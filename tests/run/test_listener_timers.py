@@ -1,0 +1,151 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: MIT
+"""echod-listener without a supervisor: idle, stall, session, and bulk under them."""
+import socket
+import time
+
+from harness import (case, descriptors, exchange, main, random_bytes, read_exactly, read_to_end,
+                     wait_until)
+from harness_listener import (Listener, both_kinds, echoed, fill)
+
+
+@case("idle: ends in an orderly way, not before its time, bytes move it on")
+@both_kinds
+def test_idle(spares):
+    with Listener(idle=1, spare_workers=spares).ready() as listener:
+        client = listener.connect()
+        for _ in range(3):
+            time.sleep(0.6)
+            assert echoed(client)
+        begin = time.monotonic()
+        assert read_to_end(client) == b""
+        assert 0.95 < time.monotonic() - begin < 20
+        client.close()
+        assert listener.closed()[0] == "idle"
+
+
+@case("idle: a Unix connection too")
+def test_idle_unix():
+    with Listener((socket.AF_UNIX,), idle=0.3).ready() as listener:
+        client = listener.connect()
+        assert echoed(client) and read_to_end(client) == b""
+        client.close()
+        assert listener.closed()[0] == "idle"
+
+
+@case("stall: a peer that does not read is ended, whether we wait in a read or in a write")
+def test_stall():
+    with Listener(stall=0.8).ready() as listener:
+        for is_full in (True, False):
+            client = listener.connect()
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            if is_full:
+                fill(client)
+            else:
+                for _ in range(40):
+                    client.sendall(bytes(8192))
+                    time.sleep(0.005)
+            word, event = listener.closed()
+            assert word == "stall", (is_full, event)
+            client.close()
+
+
+@case("stall: a half-closed transfer that a slow reader drains is not ended")
+def test_slow_reader():
+    with Listener(stall=0.4, idle=0.4).ready() as listener:
+        client = socket.socket()
+        client.settimeout(30)
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16384)
+        client.connect(listener.sockets[0].getsockname())
+        data = random_bytes(1 << 20)
+        sent = 0
+        received = bytearray()
+        while len(received) < len(data):
+            if sent < len(data):
+                client.setblocking(False)
+                try:
+                    sent += client.send(data[sent:])
+                except BlockingIOError:
+                    pass
+                client.settimeout(30)
+                if sent == len(data):
+                    client.shutdown(socket.SHUT_WR)
+            received += client.recv(32768)
+            time.sleep(0.05)
+        assert bytes(received) == data and read_to_end(client) == b""
+        assert listener.closed()[0] == "fin"
+
+
+def start_bulk(client, listener):
+    """Sends until the worker splices; returns its process id and all that was sent."""
+    sent = bytearray()
+    pid = listener.pids()[0]
+    client.settimeout(0.1)
+    while len(descriptors(pid)) < 3:
+        try:
+            sent += (part := random_bytes(1 << 18))[:client.send(part)]
+        except TimeoutError:
+            pass
+    client.settimeout(30)
+    return pid, bytes(sent)
+
+
+@case("bulk: spliced bytes come back, and the pipe is given back when it falls quiet")
+def test_bulk():
+    with Listener(idle=2).ready() as listener:
+        client = listener.connect()
+        assert echoed(client)
+        pid, sent = start_bulk(client, listener)
+        assert read_exactly(client, len(sent)) == sent
+        wait_until(lambda: len(descriptors(pid)) == 1, "the pipe is closed")
+        assert echoed(client)
+        assert exchange(client, sent) == sent
+        word, event = listener.closed()
+        assert (word, event["bytes_in"], event["bytes_out"]) == ("fin", 2 * len(sent) + 12,
+                                                                 2 * len(sent) + 12), event
+
+
+@case("bulk: a peer that vanishes is a reset and no crash")
+def test_bulk_reset():
+    with Listener().ready() as listener:
+        for _ in range(3):
+            client = listener.connect()
+            assert echoed(client)
+            start_bulk(client, listener)
+            client.close()
+            assert listener.closed()[0] == "reset"
+
+
+@case("stall: what lies unsent after the peer's FIN is still watched")
+def test_stall_half_closed():
+    with Listener(stall=0.8).ready() as listener:
+        client = socket.socket()
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.connect(listener.sockets[0].getsockname())
+        client.sendall(bytes(200000))
+        client.shutdown(socket.SHUT_WR)
+        assert listener.closed()[0] == "stall"
+        client.close()
+
+
+@case("session: ends even a connection that never waits")
+@both_kinds
+def test_session(spares):
+    with Listener(session=0.7, spare_workers=spares).ready() as listener:
+        client = listener.connect()
+        begin = time.monotonic()
+        try:
+            while client.send(bytes(512)) and client.recv(4096):
+                pass
+        except ConnectionError:
+            pass
+        assert 0.65 < time.monotonic() - begin < 20
+        client.close()
+        assert listener.closed()[0] == "session"
+        quiet = listener.connect()
+        assert read_to_end(quiet) == b""
+        quiet.close()
+        assert listener.closed()[0] == "session"
+
+
+main()
