@@ -1,0 +1,66 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: MIT
+"""Every level of the sandbox lets a worker do all that it has to do."""
+import os
+import re
+
+from harness import (Echod, case, exchange, main, random_bytes, read_exactly, read_to_end,
+                     temporary_directory)
+
+FILTERS = {"off": 0, "auto": 1, "require": 1, "strict": 2}     # in a worker
+
+
+def filters_of(pid):
+    """How many seccomp filters a process has."""
+    with open(f"/proc/{pid}/status", encoding="utf-8") as file:
+        return int(re.search(r"Seccomp_filters:\s+(\d+)", file.read())[1])
+
+
+def end_every_way(echod):
+    """Much and nothing until the FIN, idle, stall, session."""
+    data = random_bytes(3 << 20)
+    assert exchange(echod.connect(), data) == data
+    assert exchange(echod.connect(), b"") == b""
+    with echod.connect() as sock:
+        sock.sendall(b"x")
+        assert read_to_end(sock) == b"x"
+    with echod.connect() as sock:
+        sock.settimeout(0.2)
+        try:
+            while True:
+                sock.sendall(bytes(1 << 20))
+        except TimeoutError:
+            pass
+        echod.wait_log("end=stall")
+    with echod.connect() as sock:
+        try:
+            while True:
+                sock.sendall(b"busy")
+                read_exactly(sock, 4)
+        except OSError:
+            pass
+    echod.wait_log("end=session")
+    assert {fields["end"] for fields in echod.closed_connections(4)} >= {"fin", "idle"}
+
+
+def run_at(level):
+    settings = {"sandbox": level, "limits": {"spare-workers": 0},
+                "timeouts": {"idle": "2s", "stall": "1s", "session": "5s"}}
+    with temporary_directory() as folder:
+        os.chmod(folder, 0o777)
+        addresses = ("127.0.0.1:0", f"unix:{folder}/socket")
+        with Echod(settings, listen=addresses) as echod:
+            with echod.connect() as sock:
+                sock.sendall(b"x")
+                assert read_exactly(sock, 1) == b"x"
+                assert filters_of(echod.wait_workers(1)[0]) == FILTERS[level]
+            end_every_way(echod)
+            assert exchange(echod.connect(1), b"over Unix") == b"over Unix"
+            crashed = [line for line in echod.log() if "end=crashed" in line]
+            assert not crashed, crashed
+
+
+for name in FILTERS:
+    case(f"sandbox = {name}")(lambda level=name: run_at(level))
+
+main()
