@@ -232,5 +232,11 @@ int dial_connect(const struct dial_options *options, struct dial *dial)
 			end_attempt(&race, i, DIAL_CONNECT,
 				    dial->phase == DIAL_DONE ? ECANCELED : late);
 	}
-	return dial->phase == DIAL_DONE ? 0 : -dial->error;
+	if (dial->phase == DIAL_DONE)
+		return 0;
+	if (late == EINTR || dial->n_attempts == 0) {
+		dial->error = late;
+		dial->why = strerror(late);
+	}
+	return -dial->error;
 }

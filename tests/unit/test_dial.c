@@ -108,6 +108,62 @@ static void test_refused_address_gives_way_to_the_next(void **state)
 	close(fd);
 }
 
+/* A listener whose backlog is full: the kernel answers no further SYN. */
+static void test_silent_address_gives_way_after_a_while(void **state)
+{
+	struct dial_options options = {.family = AF_UNSPEC, .timeout_us = TIMEOUT_US};
+	struct address_spec target = {.host = "127.0.0.1"};
+	struct dial_address good;
+	struct dial dial;
+	int good_fd = listen_somewhere(&target.port);
+	int silent_fd;
+	int fillers[3];
+	enum dial_phase phase;
+
+	(void)state;
+	assert_int_equal(dial_resolve(&target, &options, &dial), 0);
+	good = dial.addresses[0];
+	silent_fd = listen_somewhere(&target.port);
+	assert_int_equal(listen(silent_fd, 0), 0);
+	assert_int_equal(dial_resolve(&target, &options, &dial), 0);
+	for (size_t i = 0; i < 3; i++) {
+		fillers[i] = dial_start(&dial.addresses[0], &options, &phase);
+		assert_true(fillers[i] >= 0);
+	}
+	dial.addresses[1] = good;
+	dial.n_addresses = 2;
+	assert_int_equal(dial_connect(&options, &dial), 0);
+	assert_int_equal(dial.winner, 1);
+	assert_int_equal(dial.attempts[0].error, ECANCELED);
+	assert_true(dial.attempts[1].started_ns - dial.attempts[0].started_ns >=
+		    DIAL_STAGGER_MS * UINT64_C(1000000));
+	for (size_t i = 0; i < 3; i++)
+		close(fillers[i]);
+	close(dial.fd);
+	close(silent_fd);
+	close(good_fd);
+}
+
+static void test_interrupted(void **state)
+{
+	struct dial_options options = {.family = AF_UNSPEC, .timeout_us = TIMEOUT_US};
+	struct address_spec target = {.host = "127.0.0.1"};
+	struct dial dial;
+	int pair[2];
+	int fd = listen_somewhere(&target.port);
+
+	(void)state;
+	assert_int_equal(pipe(pair), 0);
+	assert_int_equal(write(pair[1], "", 1), 1);
+	options.interrupt_fd = pair[0];
+	assert_int_equal(dial_resolve(&target, &options, &dial), 0);
+	assert_int_equal(dial_connect(&options, &dial), -EINTR);
+	assert_int_equal(dial.fd, -1);
+	close(pair[0]);
+	close(pair[1]);
+	close(fd);
+}
+
 static void test_refused(void **state)
 {
 	struct dial_options options = {.family = AF_UNSPEC, .timeout_us = TIMEOUT_US};
@@ -159,6 +215,8 @@ int main(void)
 		cmocka_unit_test(test_families_alternate),
 		cmocka_unit_test(test_connects_and_names_the_peer),
 		cmocka_unit_test(test_refused_address_gives_way_to_the_next),
+		cmocka_unit_test(test_silent_address_gives_way_after_a_while),
+		cmocka_unit_test(test_interrupted),
 		cmocka_unit_test(test_refused),
 		cmocka_unit_test(test_source_of_another_host_is_a_local_error),
 		cmocka_unit_test(test_family_without_address),
