@@ -157,9 +157,13 @@ static int accept_one(struct listener *listener, uint32_t socket)
 	return 0;
 }
 
-static bool is_shortage(int error)
+/* Errors of the one connection that was to be accepted (accept(2)): the next may do. */
+static bool is_transient(int error)
 {
-	return error == -EMFILE || error == -ENFILE || error == -ENOBUFS || error == -ENOMEM;
+	return error == -ECONNABORTED || error == -EINTR || error == -EPROTO || error == -EPERM ||
+	       error == -ENOPROTOOPT || error == -EOPNOTSUPP || error == -ENETDOWN ||
+	       error == -ENETUNREACH || error == -EHOSTDOWN || error == -EHOSTUNREACH ||
+	       error == -ENONET;
 }
 
 void accept_turn(struct listener *listener, uint32_t socket)
@@ -170,12 +174,13 @@ void accept_turn(struct listener *listener, uint32_t socket)
 		if (!accept_is_open(listener))
 			return;
 		r = accept_one(listener, socket);
-		if (is_shortage(r)) {
+		if (r == -EAGAIN)
+			return;
+		/* want of something, or a socket that is broken: no reason to spin */
+		if (r < 0 && !is_transient(r)) {
 			events_starve(listener, r, clock_now_ns());
 			return;
 		}
-		if (r == -EAGAIN)
-			return;
 	}
 }
 

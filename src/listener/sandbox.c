@@ -24,9 +24,11 @@ static int drop_capabilities(void)
 	struct __user_cap_data_struct held[2], none[2];
 
 	memset(none, 0, sizeof(none));
+	unsigned long capability = 0;
+
 	(void)prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
-	for (unsigned long capability = 0; capability <= 63; capability++)
-		(void)prctl(PR_CAPBSET_DROP, capability, 0, 0, 0);
+	while (prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) == 0)
+		capability++;
 	if (syscall(SYS_capget, &header, held) == 0 && memcmp(held, none, sizeof(none)) == 0)
 		return 0;
 	return syscall(SYS_capset, &header, none) < 0 ? -errno : 0;

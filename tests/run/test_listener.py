@@ -246,6 +246,42 @@ def test_many(spares):
         assert not any(is_zombie(pid) for pid in listener.pids())
 
 
+@case("a listening socket that breaks is reported and does not make the loop spin")
+def test_broken_socket():
+    with Listener().ready() as listener:
+        assert exchange(listener.connect(), b"x") == b"x"
+        listener.sockets[0].shutdown(socket.SHUT_RDWR)
+        assert listener.event(STARVED)["detail"] == 22
+        listener.send(PING, 5)
+        assert listener.message()[1] == 5
+        before = listener.totals()["starved"]
+        listener.event(STARVED)
+        assert listener.totals()["starved"] - before < 100
+
+
+@case("a spare that dies is replaced, a connection lost with one is accounted")
+def test_spare_dies():
+    with Listener(spare_workers=2).ready() as listener:
+        wait_until(lambda: listener.spares == 2, "spares")
+        first = set(listener.pids())
+        os.kill(min(first), signal.SIGKILL)
+        wait_until(lambda: listener.spares == 2 and set(listener.pids()) != first, "another one")
+        for pid in listener.pids():
+            os.kill(pid, signal.SIGSTOP)
+        stopped = listener.pids()
+        clients = [listener.connect() for _ in range(2)]
+        wait_until(lambda: listener.live == 2, "handed over")
+        for pid in stopped:
+            os.kill(pid, signal.SIGKILL)
+        assert [listener.closed()[0] for _ in clients] == ["killed", "killed"]
+        for client in clients:
+            client.close()
+        for _ in range(20):
+            assert exchange(listener.connect(), b"hello") == b"hello"
+            assert listener.closed()[0] == "fin"
+        assert listener.is_balanced()
+
+
 @case("opened is reported when it was asked for")
 def test_opened():
     with Listener(flags=8).ready() as listener:
