@@ -82,7 +82,10 @@ int dial_start(const struct dial_address *address, const struct dial_options *op
 void dial_report_failure(struct report *report, const struct address_spec *target,
 			 const struct dial *dial);
 
-/* STATUS_UNREACHED, or STATUS_LOCAL when this side failed. Only after a failure. */
+/*
+ * STATUS_UNREACHED, STATUS_LOCAL when this side failed, STATUS_FAILED when it was interrupted.
+ * Only after a failure.
+ */
 int dial_status(const struct dial *dial);
 
 /*

@@ -3,7 +3,6 @@
 #include "echoctl/dial.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <string.h>
 
 static const char *const phase_names[] = {
@@ -67,6 +66,8 @@ void dial_report_failure(struct report *report, const struct address_spec *targe
 
 int dial_status(const struct dial *dial)
 {
+	if (dial->error == EINTR)
+		return STATUS_FAILED;
 	if (dial->phase == DIAL_SOCKET || dial->error == ENOMEM)
 		return STATUS_LOCAL;
 	return STATUS_UNREACHED;
