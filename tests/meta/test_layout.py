@@ -8,6 +8,7 @@ import sys
 
 TOP = os.environ.get("ABS_SRCDIR") or os.path.abspath(
     os.path.join(os.path.dirname(__file__), "../.."))
+IN_CHECKOUT = os.path.exists(os.path.join(TOP, ".git"))
 MAX_FILE_LINES = 400
 MAX_FUNCTION_LINES = 60
 MAX_COLUMNS = 100
@@ -125,6 +126,8 @@ def check_licence():
 
 def check_words():
     """Nothing that speaks of a machine or of how the work was organised."""
+    if not IN_CHECKOUT:
+        return      # a distribution carries files of the autotools
     for name in tracked():
         if name == "tests/meta/test_layout.py" or name.startswith("tests/fuzz/corpus"):
             continue
@@ -136,7 +139,7 @@ def check_words():
 
 def check_shipped():
     """make dist ships every file of the tree but the Debian packaging, which is no part of it."""
-    if not os.path.exists(os.path.join(TOP, ".git")):
+    if not IN_CHECKOUT:
         return
     builddir = os.environ.get("ABS_BUILDDIR") or os.path.join(TOP, "build")
     listing = subprocess.run(["make", "-s", "--no-print-directory", "-C", builddir,
