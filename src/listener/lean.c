@@ -6,9 +6,9 @@
  * 1. Few mappings are inherited (lean_trim): all but text, constants, region, slots and settings
  *    are marked MADV_DONTFORK. 0.7 us for each mapping and 0.1 us for each dirty page that is not
  *    copied; and no anonymous memory is shared with children, so that no anon_vma chain grows with
- *    the live ones (rate with 10,000 held). Care: a worker must not touch data, heap, libc, TLS or the old
- *    stack: it has none. Its files are compiled freestanding and without stack protector, and
- *    tests/run/test_lean.py looks at what they refer to.
+ *    the live ones (rate with 10,000 held). Care: a worker must not touch data, heap, libc, TLS or
+ *    the old stack: it has none. Its files are compiled freestanding and without stack protector,
+ *    and tests/run/test_lean.py looks at what they refer to.
  * 2. One region (lean_open, lean_map_shared): stack, small buffer, slots and settings stand in
  *    the same aligned 2 MiB as the worker's text where there is room: one page table instead of
  *    up to four, 4 KiB and 1 us each. Care: the listener never touches the private part, or it

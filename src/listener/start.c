@@ -17,41 +17,41 @@
 
 #define SEALS_REQUIRED (F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE)
 
-/* Maps all of a memory file of at least size bytes (0: any) and closes it. */
-static int map_file(struct lean *lean, int fd, uint64_t size, int protection, void **ret_memory,
-		    size_t *ret_size)
+/* Maps all of a memory file of at least size bytes and closes it. NULL: errno is set. */
+static void *map_file(struct lean *lean, int fd, uint64_t size, int protection, size_t *ret_size)
 {
 	struct stat status;
 	void *memory;
 
 	if (fstat(fd, &status) < 0)
-		return -errno;
-	if (!S_ISREG(status.st_mode) || status.st_size <= 0 || (uint64_t)status.st_size < size)
-		return -EINVAL;
+		return NULL;
+	if (!S_ISREG(status.st_mode) || status.st_size <= 0 || (uint64_t)status.st_size < size) {
+		errno = EINVAL;
+		return NULL;
+	}
 	memory = lean_map_shared(lean, fd, (size_t)status.st_size, protection);
 	if (memory == NULL)
-		return -errno;
+		return NULL;
 	(void)fd_close(fd);
-	*ret_memory = memory;
 	*ret_size = (size_t)status.st_size;
-	return 0;
+	return memory;
 }
 
 static int take_settings(struct listener *listener, const char **ret_what)
 {
 	int seals = fcntl(LISTENER_FD_SETTINGS, F_GET_SEALS);
 	void *memory;
-	size_t size;
+	size_t size = 0;
 	int r;
 
 	if (seals < 0)
 		return -errno;
 	if ((seals & SEALS_REQUIRED) != SEALS_REQUIRED)
 		return -EPERM;
-	r = map_file(&listener->lean, LISTENER_FD_SETTINGS, sizeof(struct settings), PROT_READ,
-		     &memory, &size);
-	if (r < 0)
-		return r;
+	memory = map_file(&listener->lean, LISTENER_FD_SETTINGS, sizeof(struct settings), PROT_READ,
+			  &size);
+	if (memory == NULL)
+		return -errno;
 	r = settings_check(memory, size, ret_what);
 	if (r < 0)
 		return r;
@@ -62,17 +62,13 @@ static int take_settings(struct listener *listener, const char **ret_what)
 static int take_table(struct listener *listener)
 {
 	uint32_t slots = listener->settings->slots;
-	struct table *table;
-	void *memory;
-	size_t size;
-	int r = map_file(&listener->lean, LISTENER_FD_TABLE, scoreboard_table_bytes(slots),
-			 PROT_READ | PROT_WRITE, &memory, &size);
+	size_t size = 0;
+	struct table *table =
+		map_file(&listener->lean, LISTENER_FD_TABLE, scoreboard_table_bytes(slots),
+			 PROT_READ | PROT_WRITE, &size);
 
-	if (r < 0)
-		return r;
-	if (madvise(memory, size, MADV_DONTFORK) < 0)
+	if (table == NULL || madvise(table, size, MADV_DONTFORK) < 0)
 		return -errno;
-	table = memory;
 	if (table->magic != TABLE_MAGIC || table->version != WIRE_VERSION || table->slots != slots)
 		return -EINVAL;
 	listener->table = table;
@@ -81,16 +77,12 @@ static int take_table(struct listener *listener)
 
 static int take_slots(struct listener *listener)
 {
-	void *memory;
-	size_t size;
-	int r = map_file(&listener->lean, LISTENER_FD_SLOTS,
-			 scoreboard_slots_bytes(listener->settings->slots),
-			 PROT_READ | PROT_WRITE, &memory, &size);
+	size_t size = 0;
 
-	if (r < 0)
-		return r;
-	listener->shared = memory;
-	return 0;
+	listener->shared = map_file(&listener->lean, LISTENER_FD_SLOTS,
+				    scoreboard_slots_bytes(listener->settings->slots),
+				    PROT_READ | PROT_WRITE, &size);
+	return listener->shared == NULL ? -errno : 0;
 }
 
 /* Accepted TCP connections inherit the tick; Unix ones do not, their workers set it. */
