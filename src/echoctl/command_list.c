@@ -52,6 +52,7 @@ struct list {
 	size_t room;
 	uint64_t passed;		/* the filters */
 	uint64_t total;
+	bool head_printed;
 };
 
 static const char *take(void *data, int option, const char *value)
@@ -79,8 +80,16 @@ static const char *take(void *data, int option, const char *value)
 	}
 }
 
+static void print_head(struct list *list)
+{
+	if (!list->head_printed)
+		row_print_head(list->report);
+	list->head_printed = true;
+}
+
 static void print(struct list *list, const struct connection_row *row, const char *line)
 {
+	print_head(list);
 	report_line(list->report, line);
 	row_print(list->report, row);
 }
@@ -134,33 +143,38 @@ static void print_sorted(struct list *list)
 	}
 }
 
+/* The line that is no row: how many there were, or an error. */
+static int finish(struct list *list, struct control_client *client, struct reply *reply)
+{
+	if (!strcmp(reply_text(reply, "event"), "list")) {
+		print_head(list);
+		print_sorted(list);
+	}
+	return control_judge(client, list->report, reply);
+}
+
 /* Lines up to the one that says how many there were. COMMAND_PROCEED, or an exit status. */
 static int receive(struct list *list, struct control_client *client)
 {
-	for (;;) {
+	int status = COMMAND_PROCEED;
+	bool is_row = true;
+
+	while (is_row && status == COMMAND_PROCEED) {
 		struct reply *reply = NULL;
 		int error = control_read(client, client->globals->connect_timeout_us, &reply);
-		bool is_row;
 
-		if (error == 0) {
-			is_row = !strcmp(reply_text(reply, "event"), "connection");
-			if (is_row)
-				error = take_row(list, reply, client->bytes);
-			else if (list->compare)
-				print_sorted(list);
-			if (!is_row) {
-				int status = control_judge(client, list->report, reply);
-
-				reply_free(reply);
-				return status;
-			}
-		}
+		is_row = error == 0 && !strcmp(reply_text(reply, "event"), "connection");
+		if (is_row)
+			error = take_row(list, reply, client->bytes);
+		else if (error == 0)
+			status = finish(list, client, reply);
 		reply_free(reply);
 		if (error < 0)
-			return control_failed(client, error);
-		if (list->report->error)
-			return STATUS_LOCAL;
+			status = control_failed(client, error);
+		else if (list->report->error)
+			status = STATUS_LOCAL;
 	}
+	return status;
 }
 
 static int run(struct invocation *invocation)
@@ -182,10 +196,8 @@ static int run(struct invocation *invocation)
 	error = control_ask(&client, control_request("list"));
 	if (error < 0 && error != -EPIPE && error != -ECONNRESET)
 		status = control_failed(&client, error);
-	if (status == COMMAND_PROCEED) {
-		row_print_head(list.report);
+	if (status == COMMAND_PROCEED)
 		status = receive(&list, &client);
-	}
 	if (status == COMMAND_PROCEED)
 		report_text(list.report, "%" PRIu64 " of %" PRIu64 " connections\n",
 			    list.passed < list.rows_max ? list.passed : list.rows_max, list.total);

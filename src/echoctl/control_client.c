@@ -118,10 +118,10 @@ static int make_room(struct control_client *client)
 {
 	char *more;
 
+	if (client->used >= LINE_MAX_BYTES)
+		return -EBADMSG;
 	if (client->size - client->used >= READ_BYTES)
 		return 0;
-	if (client->size >= LINE_MAX_BYTES)
-		return -EBADMSG;
 	more = realloc(client->bytes, client->size * 2 + READ_BYTES);
 	if (!more)
 		return -ENOMEM;

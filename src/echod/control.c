@@ -11,7 +11,6 @@
 
 #include "base/fd.h"
 #include "echod/control_client.h"
-#include "echod/log.h"
 #include "echod/supervisor_parts.h"
 
 static void client_free(struct control_client *client)
@@ -151,7 +150,7 @@ static int on_deadline(sd_event_source *source, uint64_t now_us, void *context)
 	return 0;
 }
 
-static int client_new(struct control *control, int fd)
+static int client_new(struct control *control, struct control_peer peer, int fd)
 {
 	struct sd_event *loop = control->supervisor->loop;
 	struct control_client *client = calloc(1, sizeof(*client));
@@ -160,7 +159,7 @@ static int client_new(struct control *control, int fd)
 	if (!client)
 		return -ENOMEM;
 	client->control = control;
-	client->role = control_role_of(control, fd);
+	client->peer = peer;
 	client->fd = -1;
 	client->next = control->clients;
 	control->clients = client;
@@ -168,6 +167,9 @@ static int client_new(struct control *control, int fd)
 	if (result >= 0)
 		result = sd_event_add_time_relative(loop, &client->timer, CLOCK_MONOTONIC,
 						    CONTROL_DEADLINE_US, 0, on_deadline, client);
+	if (result >= 0 && peer.role == CONTROL_READER)
+		result = sd_event_source_set_ratelimit(client->io, CONTROL_PACE_US,
+						       CONTROL_PACE_READER);
 	if (result < 0)
 		client_free(client);
 	else
@@ -181,7 +183,7 @@ static bool has_room(const struct control *control, enum control_role role)
 
 	for (const struct control_client *i = control->clients; i; i = i->next) {
 		clients++;
-		readers += i->role == CONTROL_READER;
+		readers += i->peer.role == CONTROL_READER;
 	}
 	return clients < CONTROL_CLIENTS_MAX &&
 	       (role == CONTROL_OPERATOR || readers < CONTROL_READERS_MAX);
@@ -193,24 +195,32 @@ static int on_connection(sd_event_source *source, int listening_fd, uint32_t eve
 				   "\"error\":\"too many clients\"}\n";
 	struct control *control = context;
 	FD_CLEANUP int fd = accept4(listening_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+	struct control_peer peer;
 
 	(void)source;
 	(void)events;
 	if (fd < 0)
 		return 0;
-	if (!has_room(control, control_role_of(control, fd)))
+	peer = control_peer_of(control, fd);
+	if (!has_room(control, peer.role))
 		(void)!send(fd, busy, sizeof(busy) - 1, MSG_DONTWAIT | MSG_NOSIGNAL);
-	else if (client_new(control, fd) >= 0)
+	else if (client_new(control, peer, fd) >= 0)
 		fd_steal(&fd);
 	return 0;
 }
 
 int control_watch(struct control *control)
 {
+	int result;
+
 	if (!control)
 		return 0;
-	return sd_event_add_io(control->supervisor->loop, &control->io, control->fd, EPOLLIN,
-			       on_connection, control);
+	result = sd_event_add_io(control->supervisor->loop, &control->io, control->fd, EPOLLIN,
+				 on_connection, control);
+	if (result >= 0)
+		result = sd_event_source_set_ratelimit(control->io, CONTROL_PACE_US,
+						       CONTROL_PACE_CLIENTS);
+	return result;
 }
 
 int control_fd(const struct control *control)
@@ -230,8 +240,9 @@ static void client_answer(struct control_client *client, json_t *reply)
 void control_note_problem(struct control *control, const char *text)
 {
 	for (struct control_client *i = control ? control->clients : NULL; i; i = i->next)
-		if (i->wait == WAIT_RELOAD_RUNNING)
-			json_array_append_new(i->problems, json_string(text));
+		if (i->wait == WAIT_RELOAD_RUNNING &&
+		    json_array_size(i->problems) < CONTROL_PROBLEMS_MAX)
+			json_array_append_new(i->problems, control_text(text));
 }
 
 void control_note_reload(struct control *control)
@@ -248,6 +259,13 @@ void control_note_reloaded(struct control *control, bool succeeded)
 			client_answer(i, json_pack("{s:s, s:i, s:b, s:O}", "event", "reload",
 						   "version", CONTROL_VERSION, "ok", succeeded,
 						   "problems", i->problems));
+}
+
+void control_note_stopping(struct control *control)
+{
+	for (struct control_client *i = control ? control->clients : NULL; i; i = i->next)
+		if (i->wait == WAIT_RELOAD || i->wait == WAIT_RELOAD_RUNNING)
+			client_answer(i, control_error("the daemon is stopping"));
 }
 
 void control_note_drained(struct control *control)
@@ -273,6 +291,5 @@ void control_free(struct control *control)
 	if (control->path)
 		unlink(control->path);
 	free(control->path);
-	free(control->group);
 	free(control);
 }

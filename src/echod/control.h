@@ -44,4 +44,7 @@ void control_note_problem(struct control *control, const char *text);
 void control_note_reloaded(struct control *control, bool succeeded);
 void control_note_drained(struct control *control);
 
+/* The daemon stops: whoever waits for a reload waits in vain. */
+void control_note_stopping(struct control *control);
+
 #endif

@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /* Who is on the other end of a control connection: SO_PEERCRED and SO_PEERGROUPS of unix(7). */
-#include <grp.h>
-#include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -9,32 +7,36 @@
 
 #define GROUPS_MAX 1024
 
-static bool has_group(int fd, const struct ucred *peer, const char *name)
+/* Who is not mapped into our user namespace shows as this (user_namespaces(7)): it is nobody. */
+#define UNMAPPED_ID 65534
+
+static bool has_group(int fd, const struct ucred *peer, gid_t group)
 {
 	gid_t groups[GROUPS_MAX];
 	socklen_t size = sizeof(groups);
-	const struct group *group = name ? getgrnam(name) : NULL;
 
-	if (!group)
+	if (group == UNMAPPED_ID)
 		return false;
-	if (peer->gid == group->gr_gid)
+	if (peer->gid == group)
 		return true;
 	if (getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, groups, &size) < 0)
 		return false;
 	for (size_t i = 0; i < size / sizeof(groups[0]); i++)
-		if (groups[i] == group->gr_gid)
+		if (groups[i] == group)
 			return true;
 	return false;
 }
 
-enum control_role control_role_of(const struct control *control, int fd)
+struct control_peer control_peer_of(const struct control *control, int fd)
 {
-	struct ucred peer;
+	struct ucred peer = { .pid = 0, .uid = UNMAPPED_ID, .gid = UNMAPPED_ID };
 	socklen_t size = sizeof(peer);
+	bool may_act;
 
 	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) < 0)
-		return CONTROL_READER;
-	if (peer.uid == 0 || peer.uid == geteuid() || has_group(fd, &peer, control->group))
-		return CONTROL_OPERATOR;
-	return CONTROL_READER;
+		return (struct control_peer){ CONTROL_READER, UNMAPPED_ID, 0 };
+	may_act = peer.uid == 0 || (peer.uid == geteuid() && peer.uid != UNMAPPED_ID) ||
+		  (control->has_group && has_group(fd, &peer, control->group));
+	return (struct control_peer){ may_act ? CONTROL_OPERATOR : CONTROL_READER, peer.uid,
+				      peer.pid };
 }

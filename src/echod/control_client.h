@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 #include <jansson.h>
 
 #include "base/cidr.h"
@@ -16,11 +17,21 @@
 #define CONTROL_CLIENTS_MAX 32u
 #define CONTROL_READERS_MAX 16u		/* of these may be strangers, who only read totals */
 #define CONTROL_DEADLINE_US (10 * UINT64_C(1000000))	/* for a request, and for taking a reply */
+#define CONTROL_PROBLEMS_MAX 100u	/* lines of a bad file that one is told */
+#define CONTROL_PACE_US 100000u		/* in such a time there are at most */
+#define CONTROL_PACE_CLIENTS 50u	/* tries to accept, when no descriptor is free too */
+#define CONTROL_PACE_READER 20u		/* turns of one stranger */
 #define CONTROL_ROWS 128u		/* made at a time: the loop serves others in between */
 
 enum control_role {
 	CONTROL_READER,		/* may read totals */
 	CONTROL_OPERATOR,	/* root, the service user, a member of control { group } */
+};
+
+struct control_peer {
+	enum control_role role;
+	uid_t uid;
+	pid_t pid;
 };
 
 enum control_wait {
@@ -36,7 +47,7 @@ struct control_client {
 	int fd;
 	struct sd_event_source *io;
 	struct sd_event_source *timer;
-	enum control_role role;
+	struct control_peer peer;
 	char request[CONTROL_REQUEST_MAX];
 	size_t request_size;
 	char *reply;			/* owned; what is not sent yet starts at reply_sent */
@@ -58,18 +69,27 @@ struct control {
 	char *path;			/* owned; NULL: not ours to unlink */
 	struct sd_event_source *io;
 	struct control_client *clients;
-	char *group;			/* owned: who may act, or NULL */
+	bool has_group;
+	gid_t group;			/* whose members may act */
 };
 
-/* control_access.c */
-enum control_role control_role_of(const struct control *control, int fd);
+/* control_access.c: who is at the other end, a reader when that cannot be told. */
+struct control_peer control_peer_of(const struct control *control, int fd);
 
 /* control_request.c: one line of a client, without its newline. */
 void control_handle(struct control_client *client, const char *line, size_t size);
 
 /* Appends one line to the reply; takes reply over, NULL (no memory) closes the client. */
 void control_reply(struct control_client *client, json_t *reply);
+json_t *control_error(const char *text);
 void control_reply_error(struct control_client *client, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
+
+/* Text from anywhere as JSON, which is UTF-8: other bytes become '?'. NULL: no memory. */
+json_t *control_text(const char *text);
+
+/* Logs at notice what a client did: "control: ... (uid 0, pid 4711)". */
+void control_log(const struct control_client *client, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 
 /* control_status.c */

@@ -7,7 +7,6 @@
 
 #include "base/cidr.h"
 #include "echod/control_client.h"
-#include "echod/log.h"
 
 /* The peer as 16 bytes, IPv4 mapped; false for Unix. */
 static bool peer_address(const struct endpoint *peer, uint8_t address[16])
@@ -31,10 +30,12 @@ static unsigned kill_source(struct supervisor *supervisor, const struct cidr *so
 	for (struct generation *i = supervisor->generations; i; i = i->next) {
 		for (uint32_t slot = 0; slot < i->scoreboard.slots; slot++) {
 			const struct entry *entry = &i->scoreboard.table->entries[slot];
+			uint64_t id = atomic_load(&entry->id);
 
 			if (atomic_load(&entry->state) != ENTRY_LIVE ||
 			    !peer_address(&entry->peer, address) ||
-			    !cidr_contains(source->prefix, source->bits, address))
+			    !cidr_contains(source->prefix, source->bits, address) ||
+			    atomic_load(&entry->id) != id)
 				continue;
 			count += supervisor_kill_slot(supervisor, i, slot) == 0;
 		}
@@ -59,7 +60,7 @@ static void kill_by_source(struct control_client *client, const char *text)
 		return;
 	}
 	count = kill_source(client->control->supervisor, &source);
-	log_notice("control: %u connections of source %s are ended", count, text);
+	control_log(client, "ends %u connections of source %s", count, text);
 	reply_killed(client, count);
 }
 
@@ -77,7 +78,7 @@ static void kill_by_id(struct control_client *client, const char *text)
 		control_reply_error(client, "id: no connection %s", text);
 		return;
 	}
-	log_notice("control: connection %s is ended", text);
+	control_log(client, "ends connection %s", text);
 	reply_killed(client, 1);
 }
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* A line for each live connection, a few at a time, so that ten thousand hold nobody up. */
+#include <inttypes.h>
 #include <stdio.h>
 
 #include "base/clock.h"
@@ -22,6 +23,7 @@ static const char *unix_path(const struct generation *generation, uint32_t socke
 	return socket < generation->socket_count ? generation->unix_paths[socket] : NULL;
 }
 
+/* NULL: the connection has ended meanwhile, or there is no memory. */
 static json_t *list_row(const struct supervisor *supervisor, const struct generation *generation,
 			uint32_t index, uint64_t id)
 {
@@ -34,14 +36,18 @@ static json_t *list_row(const struct supervisor *supervisor, const struct genera
 	uint64_t moved_ns = sample ? sample->moved_ns : start_ns;
 	char name[48], peer[ADDRESS_TEXT_MAX], local[ADDRESS_TEXT_MAX];
 
-	snprintf(name, sizeof(name), "%llu.%llu", (unsigned long long)generation->number,
-		 (unsigned long long)id);
+	snprintf(name, sizeof(name), "%" PRIu64 ".%" PRIu64, generation->number, id);
+	endpoint_text_peer(&entry->peer, peer);
+	endpoint_text_local(&entry->local, &entry->peer, unix_path(generation, entry->socket),
+			    local);
+	/* The listener may have given the slot to another one while we read. */
+	if (atomic_load(&entry->id) != id)
+		return NULL;
 	return json_pack(
-		"{s:s, s:s, s:s, s:s, s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:b}",
+		"{s:s, s:s, s:s, s:o, s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:b}",
 		"event", "connection", "id", name,
-		"peer", endpoint_text_peer(&entry->peer, peer),
-		"local", endpoint_text_local(&entry->local, &entry->peer,
-					     unix_path(generation, entry->socket), local),
+		"peer", peer,
+		"local", control_text(local),
 		"worker", (int)atomic_load(&entry->pid),
 		"age_ns", (json_int_t)(now_ns > start_ns ? now_ns - start_ns : 0),
 		"idle_ns", (json_int_t)(now_ns > moved_ns ? now_ns - moved_ns : 0),
@@ -61,11 +67,14 @@ static unsigned list_generation(struct control_client *client, const struct gene
 	for (; client->list_slot < scoreboard->slots && rows < CONTROL_ROWS; client->list_slot++) {
 		const struct entry *entry = &scoreboard->table->entries[client->list_slot];
 		uint64_t id = atomic_load(&entry->id);
+		json_t *row;
 
 		if (atomic_load(&entry->state) != ENTRY_LIVE || !id)
 			continue;
-		control_reply(client, list_row(client->control->supervisor, generation,
-					       client->list_slot, id));
+		row = list_row(client->control->supervisor, generation, client->list_slot, id);
+		if (!row)
+			continue;
+		control_reply(client, row);
 		rows++;
 	}
 	return rows;

@@ -4,7 +4,9 @@
 #include <grp.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "base/fd.h"
@@ -14,22 +16,34 @@
 #include "echod/privileges.h"
 #include "echod/sockets.h"
 
+/* Where the socket is bound: a reload may have brought another path for the next start. */
+static char *path_of(int fd)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNSPEC };
+	socklen_t length = sizeof(address);
+
+	if (getsockname(fd, (struct sockaddr *)&address, &length) < 0 ||
+	    address.sun_family != AF_UNIX)
+		return NULL;
+	return strndup(address.sun_path, sizeof(address.sun_path));
+}
+
 static int control_new(struct supervisor *supervisor, int fd, struct control **ret_control)
 {
-	const struct configuration *configuration = supervisor->configuration;
+	const char *name = supervisor->configuration->control.group;
+	const struct group *group = name ? getgrnam(name) : NULL;
 	struct control *made = calloc(1, sizeof(*made));
 
 	if (!made)
 		return -ENOMEM;
 	made->supervisor = supervisor;
-	made->path = strdup(configuration->control.path);
-	if (configuration->control.group)
-		made->group = strdup(configuration->control.group);
-	if (!made->path || (configuration->control.group && !made->group)) {
-		free(made->path);
+	made->path = path_of(fd);
+	if (!made->path) {
 		free(made);
 		return -ENOMEM;
 	}
+	made->has_group = group != NULL;
+	made->group = group ? group->gr_gid : 0;
 	made->fd = fd;
 	*ret_control = made;
 	return 0;

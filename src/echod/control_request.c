@@ -36,8 +36,39 @@ void control_reply_error(struct control_client *client, const char *format, ...)
 	va_start(arguments, format);
 	vsnprintf(text, sizeof(text), format, arguments);
 	va_end(arguments);
-	control_reply(client, json_pack("{s:s, s:i, s:b, s:s}", "event", "error", "version",
-					CONTROL_VERSION, "ok", 0, "error", text));
+	control_reply(client, control_error(text));
+}
+
+json_t *control_error(const char *text)
+{
+	return json_pack("{s:s, s:i, s:b, s:o}", "event", "error", "version", CONTROL_VERSION,
+			 "ok", 0, "error", control_text(text));
+}
+
+json_t *control_text(const char *text)
+{
+	json_t *made = json_string(text);
+	char *copy = made ? NULL : strdup(text);
+
+	for (char *c = copy; c && *c; c++)
+		if ((unsigned char)*c > 0x7f)
+			*c = '?';
+	if (copy)
+		made = json_string(copy);
+	free(copy);
+	return made;
+}
+
+void control_log(const struct control_client *client, const char *format, ...)
+{
+	char text[256];
+	va_list arguments;
+
+	va_start(arguments, format);
+	vsnprintf(text, sizeof(text), format, arguments);
+	va_end(arguments);
+	log_notice("control: %s (uid %u, pid %d)", text, (unsigned)client->peer.uid,
+		   (int)client->peer.pid);
 }
 
 static void handle_status(struct control_client *client, json_t *request)
@@ -82,8 +113,10 @@ static void handle_reload(struct control_client *client, json_t *request)
 		control_reply_error(client, "the daemon is stopping");
 		return;
 	}
+	json_decref(client->problems);
 	client->problems = json_array();
 	client->wait = WAIT_RELOAD;
+	control_log(client, "reload");
 	supervisor_reload(supervisor);
 }
 
@@ -91,8 +124,10 @@ static void handle_drain(struct control_client *client, json_t *request)
 {
 	(void)request;
 	client->wait = WAIT_DRAIN;
-	if (client->control->supervisor->drain == DRAIN_NONE)
-		supervisor_drain(client->control->supervisor);
+	if (client->control->supervisor->drain != DRAIN_NONE)
+		return;
+	control_log(client, "drain");
+	supervisor_drain(client->control->supervisor);
 }
 
 static void handle_log_level(struct control_client *client, json_t *request)
@@ -106,7 +141,7 @@ static void handle_log_level(struct control_client *client, json_t *request)
 		return;
 	}
 	log_set_level(level);
-	log_notice("log level is %s until the next reload", name);
+	control_log(client, "log level is %s until the next reload", name);
 	control_reply(client, json_pack("{s:s, s:i, s:b, s:s}", "event", "log-level", "version",
 					CONTROL_VERSION, "ok", 1, "level", name));
 }
@@ -141,7 +176,7 @@ static void handle_request(struct control_client *client, json_t *request)
 	for (size_t i = 0; i < sizeof(commands) / sizeof(*commands); i++) {
 		if (strcmp(commands[i].name, name))
 			continue;
-		if (client->role < commands[i].role)
+		if (client->peer.role < commands[i].role)
 			control_reply_error(client, "%s: not permitted", commands[i].name);
 		else
 			commands[i].handle(client, request);

@@ -36,9 +36,9 @@ static json_t *sockets_status(const struct sockets *sockets)
 	json_t *array = json_array();
 
 	for (size_t i = 0; i < sockets->count; i++)
-		json_array_append_new(array, json_pack("{s:s, s:b}", "address",
-						       sockets->items[i].text, "passed",
-						       sockets->passed));
+		json_array_append_new(array, json_pack("{s:o, s:b}", "address",
+						       control_text(sockets->items[i].text),
+						       "passed", sockets->passed));
 	return array;
 }
 
@@ -75,7 +75,10 @@ static json_t *history(const struct supervisor *supervisor)
 
 static json_t *connections_status(const struct supervisor *supervisor, const struct tally *tally)
 {
-	return json_pack("{s:I, s:I, s:I, s:o, s:o, s:I, s:I, s:I}",
+	uint64_t in, out;
+
+	sampler_live_bytes(supervisor->sampler, &in, &out);
+	return json_pack("{s:I, s:I, s:I, s:o, s:o, s:I, s:I, s:I, s:I, s:I}",
 			 "live", (json_int_t)supervisor_live(supervisor),
 			 "max", (json_int_t)supervisor->configuration->limits.connections,
 			 "accepted", (json_int_t)tally->accepted,
@@ -83,7 +86,9 @@ static json_t *connections_status(const struct supervisor *supervisor, const str
 			 "refused", counters(refuse_names, tally->refused, REFUSE_COUNT),
 			 "empty", (json_int_t)tally->empty,
 			 "bytes_in", (json_int_t)tally->bytes_in,
-			 "bytes_out", (json_int_t)tally->bytes_out);
+			 "bytes_out", (json_int_t)tally->bytes_out,
+			 "live_bytes_in", (json_int_t)in,
+			 "live_bytes_out", (json_int_t)out);
 }
 
 json_t *control_status(const struct supervisor *supervisor)
@@ -93,16 +98,17 @@ json_t *control_status(const struct supervisor *supervisor)
 
 	supervisor_tally(supervisor, &tally);
 	return json_pack(
-		"{s:s, s:i, s:b, s:s, s:i, s:I, s:b, s:o, s:o, s:{s:s?, s:I}, s:o, s:I, s:I, s:I,"
-		" s:I, s:I, s:i, s:o}",
+		"{s:s, s:i, s:b, s:s, s:i, s:I, s:b, s:b, s:o, s:o, s:{s:o?, s:I}, s:o, s:I, s:I,"
+		" s:I, s:I, s:I, s:i, s:o}",
 		"event", "status", "version", CONTROL_VERSION, "ok", 1,
 		"program_version", PACKAGE_VERSION,
 		"pid", (int)getpid(),
 		"uptime_ns", (json_int_t)(clock_now_ns() - supervisor->started_ns),
 		"draining", supervisor->drain != DRAIN_NONE,
+		"reloading", supervisor->reload_wanted || supervisor->reload_running,
 		"sockets", sockets_status(&supervisor->sockets),
 		"generations", generations_status(supervisor),
-		"settings", "path", path,
+		"settings", "path", path ? control_text(path) : NULL,
 		"loaded_us", (json_int_t)supervisor->reloaded_realtime_us,
 		"connections", connections_status(supervisor, &tally),
 		"log_suppressed", (json_int_t)report_suppressed(supervisor->report),

@@ -5,6 +5,7 @@
 #include <signal.h>
 
 #include "base/clock.h"
+#include "echod/control.h"
 #include "echod/log.h"
 #include "echod/service.h"
 #include "echod/supervisor_parts.h"
@@ -28,6 +29,7 @@ static void drain_begin(struct supervisor *supervisor)
 
 	supervisor->reload_wanted = false;
 	supervisor->starting = NULL;
+	control_note_stopping(supervisor->control);
 	supervisor_disarm(supervisor->start_timer);
 	supervisor_disarm(supervisor->replace_timer);
 	supervisor_disarm(supervisor->ping_timer);

@@ -20,6 +20,8 @@ struct sampler {
 	unsigned next;
 	uint64_t accepted;		/* at the last sample */
 	uint64_t bytes_in;
+	uint64_t live_bytes_in;
+	uint64_t live_bytes_out;
 	uint64_t taken_ns;		/* 0: never */
 	struct sampled sampled[SUPERVISOR_GENERATIONS_MAX + 1];
 };
@@ -87,7 +89,8 @@ static uint64_t rate(uint64_t now, uint64_t before, uint64_t elapsed_ns)
 {
 	if (now <= before || !elapsed_ns)
 		return 0;
-	return (uint64_t)((double)(now - before) * CLOCK_NS_PER_S / (double)elapsed_ns);
+	/* Rounded: a second is never exactly one. */
+	return (uint64_t)((double)(now - before) * CLOCK_NS_PER_S / (double)elapsed_ns + 0.5);
 }
 
 static void sample_connection(struct sampler_connection *connection, const struct entry *entry,
@@ -111,14 +114,12 @@ static void sample_connection(struct sampler_connection *connection, const struc
 	connection->bytes_out = bytes_out;
 }
 
-/* Returns the bytes that live connections have received. */
-static uint64_t sample_generation(struct sampler *sampler, const struct generation *generation,
+static void sample_generation(struct sampler *sampler, const struct generation *generation,
 				  uint64_t now_ns, uint64_t elapsed_ns)
 {
 	const struct scoreboard *scoreboard = &generation->scoreboard;
 	struct sampled *sampled = find_sampled(sampler, generation);
 	uint32_t live = generation_live(generation);
-	uint64_t bytes_in = 0;
 
 	for (uint32_t slot = 0; sampled && slot < scoreboard->slots && live; slot++) {
 		const struct entry *entry = &scoreboard->table->entries[slot];
@@ -128,9 +129,9 @@ static uint64_t sample_generation(struct sampler *sampler, const struct generati
 		live--;
 		sample_connection(&sampled->connections[slot], entry, &scoreboard->slot[slot],
 				  now_ns, elapsed_ns);
-		bytes_in += sampled->connections[slot].bytes_in;
+		sampler->live_bytes_in += sampled->connections[slot].bytes_in;
+		sampler->live_bytes_out += sampled->connections[slot].bytes_out;
 	}
-	return bytes_in;
 }
 
 void sampler_take(struct sampler *sampler, const struct supervisor *supervisor)
@@ -141,10 +142,11 @@ void sampler_take(struct sampler *sampler, const struct supervisor *supervisor)
 	struct tally tally;
 
 	supervisor_tally(supervisor, &tally);
-	bytes_in = tally.bytes_in;
 	forget_the_gone(sampler, supervisor);
+	sampler->live_bytes_in = sampler->live_bytes_out = 0;
 	for (struct generation *i = supervisor->generations; i; i = i->next)
-		bytes_in += sample_generation(sampler, i, now_ns, elapsed_ns);
+		sample_generation(sampler, i, now_ns, elapsed_ns);
+	bytes_in = tally.bytes_in + sampler->live_bytes_in;
 	if (elapsed_ns) {
 		sampler->seconds[sampler->next] = (struct sampler_second){
 			.accepted = rate(tally.accepted, sampler->accepted, elapsed_ns),
@@ -157,6 +159,12 @@ void sampler_take(struct sampler *sampler, const struct supervisor *supervisor)
 	sampler->accepted = tally.accepted;
 	sampler->bytes_in = bytes_in;
 	sampler->taken_ns = now_ns;
+}
+
+void sampler_live_bytes(const struct sampler *sampler, uint64_t *ret_in, uint64_t *ret_out)
+{
+	*ret_in = sampler->live_bytes_in;
+	*ret_out = sampler->live_bytes_out;
 }
 
 unsigned sampler_history(const struct sampler *sampler,

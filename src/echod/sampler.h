@@ -34,8 +34,11 @@ struct sampler;
 int sampler_new(struct sampler **ret_sampler);
 void sampler_free(struct sampler *sampler);
 
-/* Takes a sample; called once a second. */
+/* Takes a sample: at the start, with which the first second is compared, then each second. */
 void sampler_take(struct sampler *sampler, const struct supervisor *supervisor);
+
+/* What all connections that live had received and sent by the last sample. */
+void sampler_live_bytes(const struct sampler *sampler, uint64_t *ret_in, uint64_t *ret_out);
 
 /* The oldest second first; returns how many of them there are, at most SAMPLER_SECONDS. */
 unsigned sampler_history(const struct sampler *sampler,

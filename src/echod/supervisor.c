@@ -172,8 +172,10 @@ int supervise(const struct options *options, struct configuration *configuration
 		result = control_watch(supervisor.control);
 	if (result == 0)
 		result = start_generation(&supervisor, configuration, &supervisor.sockets);
-	if (result == 0)
+	if (result == 0) {
+		sampler_take(supervisor.sampler, &supervisor);
 		result = supervisor_run(&supervisor);
+	}
 	supervisor_release(&supervisor);
 	return result;
 }
@@ -201,6 +203,7 @@ int supervise_again(const struct options *options, int state_fd)
 		supervisor.pong_ns = clock_now_ns();
 		/* What happened in between: signals are pending, wake-ups may be lost. */
 		reap_children(&supervisor);
+		sampler_take(supervisor.sampler, &supervisor);
 		supervisor_arm(supervisor.ring_timer, 0);
 		supervisor_reload(&supervisor);
 		result = supervisor_run(&supervisor);

@@ -1,0 +1,323 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: MIT
+"""The commands of echoctl that see and steer the local daemon."""
+import contextlib
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import threading
+
+from harness import (DEADLINE_S, SRCDIR, Echod, Skip, case, main, program, read_exactly,
+                     run_echoctl, temporary_directory, wait_until)
+from harness_terminal import Terminal
+
+try:
+    import jsonschema
+except ImportError:
+    jsonschema = None
+
+
+def ask(echod, *arguments, deadline_s=DEADLINE_S):
+    """echoctl on this daemon's socket: (status, standard output, standard error)."""
+    result = run_echoctl("--control", echod.folder + "/control", *arguments,
+                         deadline_s=deadline_s)
+    return result.returncode, result.stdout.decode(), result.stderr.decode()
+
+
+def objects(echod, *arguments):
+    """The JSON lines of a command that has to succeed."""
+    status, out, err = ask(echod, "--json", *arguments)
+    assert status == 0 and not err, (status, out, err)
+    return [json.loads(line) for line in out.splitlines()]
+
+
+def hold(echod, data=b"held", index=0):
+    sock = echod.connect(index)
+    sock.sendall(data)
+    assert read_exactly(sock, len(data)) == data
+    return sock
+
+
+def id_of(echod, sock):
+    port = sock.getsockname()[1]
+    return next(row["id"] for row in objects(echod, "list")
+                if row["event"] == "connection" and row["peer"].endswith(f":{port}"))
+
+
+@case("status shows sockets, generations, settings, counters and limits")
+def test_status():
+    with Echod({"limits": {"connections": 4}}) as echod, hold(echod), hold(echod):
+        status, out, err = ask(echod, "status")
+        assert status == 0 and not err, err
+        for pattern in (rf"process {echod.pid}, up", rf"listening +{re.escape(echod.address)}\n",
+                        r"connections +2 of 4 \[#{15} {15}\] 50\.0%", r"2 accepted, 0 served",
+                        rf"settings +{echod.config}, in force since \d{{4}}-\d\d-\d\d ",
+                        rf"\n +1  serving .* {echod.listener_pid} +2 +4\n", r"level info"):
+            assert re.search(pattern, out), (pattern, out)
+        assert max(map(len, out.splitlines())) <= 80, out
+        [answer] = objects(echod, "status")
+        assert answer["connections"]["live"] == 2 and not answer["reloading"]
+        wait_until(lambda: objects(echod, "status")[0]["connections"]["live_bytes_in"] == 8,
+                   "bytes of live connections are counted")
+
+
+@case("list shows a row a connection, filtered and sorted")
+def test_list():
+    with Echod(listen=("127.0.0.1:0", "[::1]:0")) as echod, hold(echod, b"12345678"), \
+            hold(echod, b"123") as small, hold(echod, b"1", index=1) as v6:
+        status, out, err = ask(echod, "list", "--sort", "in")
+        assert status == 0 and not err, err
+        head, *rows, end = out.splitlines()
+        assert head.split() == "ID PEER LOCAL AGE IDLE IN OUT RATE WORKER".split(), head
+        assert [re.search(r" (\d) B ", row)[1] for row in rows] == ["8", "3", "1"], out
+        assert end == "3 of 3 connections"
+        worker = int(rows[1].split()[-1])
+        assert worker in echod.worker_pids() and f":{small.getsockname()[1]} " in rows[1]
+        for arguments, count in ((["--source", "::1"], 1), (["--source", "127.0.0.0/8"], 2),
+                                 (["--source", "192.0.2.0/24"], 0), (["--rows", "2"], 2),
+                                 (["--idle-over", "1h"], 0), (["--age-over", "0"], 3),
+                                 (["--sort", "age", "-n", "1"], 1)):
+            lines = objects(echod, "list", *arguments)
+            assert len(lines) == count + 1 and lines[-1]["count"] == 3, (arguments, lines)
+        assert ask(echod, "list", "--sort", "in", "--reverse")[1].splitlines()[1:4] != rows
+        v6.close()
+        wait_until(lambda: objects(echod, "list")[-1]["count"] == 2, "it is gone")
+        for arguments in (["--sort", "colour"], ["--source", "x"], ["operand"]):
+            assert ask(echod, "list", *arguments)[0] == 3, arguments
+
+
+@case("kill ends one connection, or those of a source, in an orderly way")
+def test_kill():
+    with Echod(listen=("127.0.0.1:0", "[::1]:0")) as echod, hold(echod) as first, \
+            hold(echod) as second, hold(echod) as third, hold(echod, index=1) as other:
+        status, out, err = ask(echod, "kill", id_of(echod, second))
+        assert (status, out, err) == (0, "1 connection ended\n", "")
+        assert second.recv(1) == b"", "an orderly end"
+        assert echod.closed_connections(1)[0]["end"] == "killed"
+        echod.wait_log(r"control: ends connection 1\.\d+ \(uid 0, pid \d+\)" if os.geteuid() == 0
+                       else r"control: ends connection")
+        assert ask(echod, "kill", "--source", "127.0.0.0/8")[1] == "2 connections ended\n"
+        assert first.recv(1) == b"" == third.recv(1)
+        other.sendall(b"x")
+        assert read_exactly(other, 1) == b"x"
+        for wrong, wanted in (("1.999", "no connection 1.999"), ("1", "as in 3.1047"),
+                              ("1.2x", "as in 3.1047"), ("99.1", "no connection")):
+            status, out, err = ask(echod, "kill", wrong)
+            assert status == 1 and not out and wanted in err, (wrong, err)
+        assert ask(echod, "kill", "--source", "192.0.2.1")[:2] == (1, "0 connections ended\n")
+        assert ask(echod, "kill")[0] == 3 == ask(echod, "kill", "--source", "192.0.2.1/8")[0]
+
+
+@case("reload waits until the settings are in force, and says what is wrong as echod -t does")
+def test_reload():
+    with Echod() as echod, hold(echod) as held:
+        echod.write_config({"limits": {"connections": 77}})
+        status, out, err = ask(echod, "reload")
+        assert (status, out, err) == (0, "new settings are in force\n", "")
+        [answer] = objects(echod, "status")
+        assert answer["connections"]["max"] == 77
+        assert [item["state"] for item in answer["generations"]] == ["serving", "draining"]
+        echod.write_config({"limits": {"connections": 0}})
+        with open(echod.config, "ab") as file:
+            file.write(b"colour = 'blue\xff'\n")
+        test = subprocess.run([program("echod"), "-t", "-c", echod.config], capture_output=True,
+                              timeout=DEADLINE_S, check=False)
+        status, out, err = ask(echod, "reload")
+        *problems, end = err.splitlines()
+        assert status == 1 and not out and "old settings stay in force" in end, err
+        assert "\n".join(problems) == test.stderr.decode(errors="replace").rstrip().replace(
+            "\ufffd", "?"), (problems, test.stderr)
+        lines = json.loads(ask(echod, "--json", "reload")[1])
+        assert not lines["ok"] and len(lines["problems"]) == len(problems)
+        assert objects(echod, "status")[0]["connections"]["max"] == 77
+        held.sendall(b"x")
+        assert read_exactly(held, 1) == b"x"
+
+
+@case("reload of a daemon whose program has changed: the new one answers")
+def test_upgrade():
+    with temporary_directory() as folder:
+        path = os.path.join(folder, "echod")
+        shutil.copy(program("echod"), path)
+        command = ("/bin/sh", "-c", 'shift; exec "$0" "$@"', path)
+        with Echod(command=command) as echod, hold(echod) as held:
+            shutil.copy(program("echod"), path + ".new")
+            os.rename(path + ".new", path)
+            status, out, err = ask(echod, "reload")
+            assert status == 0 and "a new program has taken over" in out, (out, err)
+            echod.wait_log("takes over")
+            [answer] = objects(echod, "status")
+            assert answer["pid"] == echod.pid and len(answer["generations"]) >= 2
+            held.sendall(b"x")
+            assert read_exactly(held, 1) == b"x"
+            # The socket is still the one that was bound, whatever the settings say by now.
+            elsewhere = {"control": {"path": folder + "/elsewhere"}}
+            echod.write_config(elsewhere)
+            assert ask(echod, "reload")[0] == 0
+            with open(folder + "/elsewhere", "wb"):
+                pass
+            shutil.copy(program("echod"), path + ".new")
+            os.rename(path + ".new", path)
+            assert ask(echod, "reload")[0] == 0
+            os.chmod(echod.folder, 0o777)
+            assert echod.stop() == 0
+            assert os.path.exists(folder + "/elsewhere")
+            assert not os.path.exists(echod.folder + "/control")
+
+
+@case("log-level holds until the next reload")
+def test_log_level():
+    with Echod() as echod:
+        assert ask(echod, "log-level", "debug")[0] == 0
+        assert objects(echod, "status")[0]["log_level"] == 7
+        status, _, err = ask(echod, "log-level", "loud")
+        assert status == 1 and "warning" in err, err
+        assert ask(echod, "reload")[0] == 0
+        assert objects(echod, "status")[0]["log_level"] == 6
+
+
+@case("drain waits until the last connection and the daemon have ended")
+def test_drain():
+    with Echod({"timeouts": {"drain": "10min"}}) as echod, hold(echod) as held:
+        results = []
+        worker = threading.Thread(target=lambda: results.append(ask(echod, "drain")))
+        worker.start()
+        echod.wait_log("stopping: 1 active")
+        [answer] = objects(echod, "status")
+        assert answer["draining"] and answer["sockets"] == []
+        status, _, err = ask(echod, "reload")
+        assert status == 1 and "stopping" in err
+        assert not results
+        held.close()
+        worker.join(DEADLINE_S)
+        assert results == [(0, "echod has ended\n", "")], results
+        assert echod.wait() == 0
+
+
+@case("drain gives up after its time")
+def test_drain_timeout():
+    with Echod({"timeouts": {"drain": "10min"}}) as echod, hold(echod) as held:
+        status, _, err = ask(echod, "drain", "--timeout", "100ms")
+        assert status == 2 and "in time" in err, err
+        held.close()
+
+
+@case("a daemon that is not there, silent, or no echod is named; status 2")
+def test_unreached():
+    with temporary_directory() as folder:
+        path = folder + "/control"
+
+        def fails(wanted, *arguments):
+            result = run_echoctl("--control", path, "--connect-timeout", "300ms", *arguments)
+            assert result.returncode == 2 and not result.stdout, result
+            assert wanted in result.stderr.decode() and path in result.stderr.decode(), result
+
+        fails("no echod answers there", "status")
+        with socket.socket(socket.AF_UNIX) as server:
+            server.bind(path)
+            fails("no echod answers there", "list")
+            server.listen(8)
+            for command in (["status"], ["list"], ["kill", "1.1"], ["metrics"],
+                            ["log-level", "info"], ["reload", "--timeout", "300ms"]):
+                fails("does not answer in time", *command)
+
+            def answer(data):
+                client = server.accept()[0]
+                client.recv(4096)
+                with contextlib.suppress(BrokenPipeError):
+                    client.sendall(data)
+                client.close()
+
+            while True:     # those that gave up
+                server.settimeout(0.2)
+                try:
+                    server.accept()[0].close()
+                except TimeoutError:
+                    break
+            server.settimeout(DEADLINE_S)
+            for data, wanted in ((b"220 ready\n", "no echod"), (b"[1]\n", "no echod"),
+                                 (b'{"event":1}\n', "no echod"), (b"", "closed the connection"),
+                                 (b'{"event":"metr', "closed the connection"),
+                                 (b"x" * (5 << 20), "no echod")):
+                thread = threading.Thread(target=answer, args=(data,))
+                thread.start()
+                if len(data) > 1 << 20:
+                    server.settimeout(None)
+                fails(wanted, "metrics")
+                thread.join(DEADLINE_S)
+
+
+@case("status --watch redraws in place and gives the terminal back")
+def test_watch():
+    with Echod() as echod, Terminal(program("echoctl"), "--control", echod.folder + "/control",
+                                    "status", "--watch") as terminal:
+        terminal.wait("connections  0 of 1024")
+        with hold(echod):
+            terminal.wait("connections  1 of 1024 [█ ")
+            screen = terminal.wait("at most 1 in the last 3 s")
+            assert sum(line.startswith("echod ") for line in screen) == 1, "\n".join(screen)
+            assert any(re.search("[▁▂▃▄▅▆▇█]{2}", line) for line in screen), "\n".join(screen)
+        mark = echod.reload()
+        echod.wait_log("new settings are in force", since=mark)
+        terminal.wait("         2  serving")
+        terminal.press("C-c")
+        screen = terminal.wait("EXIT 0")
+        assert screen == ["EXIT 0"], "\n".join(screen)
+
+
+@case("status --watch ends with the daemon, and says so")
+def test_watch_end():
+    with Echod() as echod, Terminal(program("echoctl"), "--control", echod.folder + "/control",
+                                    "status", "-w") as terminal:
+        terminal.wait("connections  0 of 1024")
+        assert echod.stop() == 0
+        screen = terminal.wait("EXIT 2")
+        assert "no echod answers there" in " ".join(screen), "\n".join(screen)
+
+
+@case("status --watch in a pipe: one screen, or one object, after the other")
+def test_watch_pipe():
+    with Echod() as echod:
+        for options, wanted in (((), b"echod "), (("--json",), b'{"event":"status"')):
+            with subprocess.Popen([program("echoctl"), "--control", echod.folder + "/control",
+                                   "status", "--watch", *options], stdout=subprocess.PIPE,
+                                  stderr=subprocess.PIPE) as watcher:
+                heads = []
+                while len(heads) < 2:
+                    line = watcher.stdout.readline()
+                    assert line and b"\033" not in line, watcher.stderr.read()
+                    heads += [line] if line.startswith(wanted) else []
+                watcher.terminate()
+                assert watcher.wait(DEADLINE_S) == 0
+
+
+@case("every line of the socket is what doc/control.schema.json says")
+def test_schema():
+    if not jsonschema:
+        raise Skip("python3-jsonschema is not installed")
+    with open(os.path.join(SRCDIR, "doc/control.schema.json"), encoding="utf-8") as file:
+        schema = json.load(file)
+    jsonschema.Draft202012Validator.check_schema(schema)
+    validator = jsonschema.Draft202012Validator(schema)
+    seen = set()
+    with Echod() as echod, hold(echod) as held:
+        lines = []
+        for command in (["status"], ["list"], ["metrics"], ["log-level", "debug"],
+                        ["log-level", "x"], ["kill", id_of(echod, held)], ["reload"],
+                        ["kill", "--source", "192.0.2.1"], ["drain"]):
+            out = ask(echod, "--json", *command)[1]
+            lines += [json.loads(line) for line in out.splitlines()]
+        echod.wait()
+    for line in lines:
+        validator.validate(line)
+        definition = {"$ref": "#/$defs/" + line["event"], "$defs": schema["$defs"]}
+        jsonschema.Draft202012Validator(definition).validate(line)
+        seen.add(line["event"])
+    described = {entry["$ref"].rpartition("/")[2] for entry in schema["oneOf"]}
+    assert seen == described, seen ^ described
+
+
+main()

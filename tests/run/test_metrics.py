@@ -1,0 +1,117 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: MIT
+"""Metrics, as their real readers read them: the OpenMetrics parser and the node exporter."""
+import os
+import socket
+import urllib.request
+
+from harness import (DEADLINE_S, Echod, Process, Skip, case, exchange, foreign, main,
+                     read_exactly, run_echoctl, temporary_directory, wait_until)
+
+try:
+    from prometheus_client.openmetrics.parser import text_string_to_metric_families
+except ImportError:
+    text_string_to_metric_families = None
+
+COUNTERS = {"connections_accepted", "connections_closed", "connections_refused",
+            "connections_empty", "received_bytes", "sent_bytes", "starved", "events_dropped",
+            "log_lines_suppressed", "log_lines_lost", "listener_restarts"}
+GAUGES = {"connections_live", "connections_max", "generations", "generation",
+          "start_time_seconds", "build_info"}
+HISTOGRAMS = {"connection_duration_seconds", "fork_duration_seconds"}
+
+
+def parse(text):
+    """(family name, type), and {(sample name, labels): value} of a page."""
+    if not text_string_to_metric_families:
+        raise Skip("python3-prometheus-client is not installed")
+    families = list(text_string_to_metric_families(text))
+    samples = {(sample.name, tuple(sorted(sample.labels.items()))): sample.value
+               for family in families for sample in family.samples}
+    assert all(family.documentation.endswith((".", ")."))for family in families)
+    return {(family.name, family.type) for family in families}, samples
+
+
+def page(echod):
+    result = run_echoctl("--control", echod.folder + "/control", "metrics")
+    assert result.returncode == 0, result
+    return result.stdout.decode()
+
+
+@case("the OpenMetrics parser takes every family, and they add up")
+def test_parser():
+    with Echod({"limits": {"connections": 3, "connections-per-source": 2}}) as echod:
+        assert exchange(echod.connect(), b"x" * 1000) == b"x" * 1000
+        with echod.connect() as first, echod.connect() as second:
+            for sock in (first, second):
+                sock.sendall(b"held")
+                assert read_exactly(sock, 4) == b"held"
+            with echod.connect() as third:
+                assert third.recv(1) == b""
+            echod.wait_log("refused peer")
+            families, samples = parse(page(echod))
+        assert families == ({("echod_" + name, "counter") for name in COUNTERS}
+                            | {("echod_" + name, "gauge") for name in GAUGES}
+                            | {("echod_" + name, "histogram") for name in HISTOGRAMS}), families
+
+        def value(name, **labels):
+            return samples["echod_" + name, tuple(labels.items())]
+        assert value("connections_accepted_total") == 4
+        assert value("connections_closed_total", end="fin") == 1
+        assert value("connections_refused_total", reason="connections-per-source") == 1
+        assert value("connections_live") == 2 and value("connections_max") == 3
+        assert value("received_bytes_total") == 1000 == value("sent_bytes_total")
+        assert value("generation") == 1 == value("generations")
+        assert value("fork_duration_seconds_count") >= 3
+        for name in HISTOGRAMS:
+            counts = [count for (sample, _), count in samples.items()
+                      if sample == f"echod_{name}_bucket"]
+            assert counts == sorted(counts) and counts[-1] == value(name + "_count"), name
+
+
+@case("the file is whole at any time, readable for others, and follows the daemon")
+def test_file():
+    with temporary_directory() as folder:
+        os.chmod(folder, 0o777)
+        path = folder + "/echod.prom"
+        with Echod({"metrics": {"file": path}}) as echod:
+            wait_until(lambda: os.path.exists(path), "the file is there")
+            assert os.stat(path).st_mode & 0o777 == 0o644
+            with open(path, encoding="utf-8") as file:
+                _, samples = parse(file.read())
+            assert ("echod_connections_live", ()) in samples
+            assert os.listdir(folder) == ["echod.prom"]
+            # Elsewhere it cannot be written: said once, nothing else happens.
+            mark = echod.reload({"metrics": {"file": "/nonexistent/echod.prom"}})
+            echod.wait_log("new settings are in force", since=mark)
+            assert exchange(echod.connect(), b"x") == b"x"
+            echod.wait_log("metrics.file: /nonexistent/echod.prom", since=mark)
+
+
+@case("the real node exporter serves the file")
+def test_node_exporter():
+    exporter = foreign("prometheus-node-exporter")
+    with temporary_directory() as folder:
+        os.chmod(folder, 0o777)
+        path = folder + "/echod.prom"
+        with socket.create_server(("127.0.0.1", 0)) as probe:
+            port = probe.getsockname()[1]
+        with Echod({"metrics": {"file": path}}):
+            wait_until(lambda: os.path.exists(path), "the file is there")
+            scraper = Process("node exporter", [
+                exporter, "--collector.disable-defaults", "--collector.textfile",
+                f"--collector.textfile.directory={folder}",
+                f"--web.listen-address=127.0.0.1:{port}"])
+            scraper.wait_log("(?i)listening on")
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics",
+                                        timeout=DEADLINE_S) as answer:
+                text = answer.read().decode()
+            scraper.kill()
+    lines = text.splitlines()
+    assert "node_textfile_scrape_error 0" in lines, text
+    assert "echod_connections_live 0" in lines, text
+    assert 'echod_connections_closed_total{end="fin"} 0' in lines, text
+    assert "# TYPE echod_fork_duration_seconds histogram" in lines, text
+
+
+main()
