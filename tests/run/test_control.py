@@ -23,7 +23,7 @@ except ImportError:
 def ask(echod, *arguments, deadline_s=DEADLINE_S):
     """echoctl on this daemon's socket: (status, standard output, standard error)."""
     result = run_echoctl("--control", echod.folder + "/control", *arguments,
-                         deadline_s=deadline_s)
+                         deadline_s=deadline_s, env=dict(os.environ, LC_ALL="C"))
     return result.returncode, result.stdout.decode(), result.stderr.decode()
 
 
