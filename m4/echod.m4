@@ -80,11 +80,12 @@ AC_DEFUN([ECHOD_LISTENER_LINKAGE],
 			LDFLAGS=$echod_saved_ldflags])
 		AS_IF([test $echod_cv_noseparate_code = yes],
 			[LISTENER_LDFLAGS="$LISTENER_LDFLAGS -Wl,-z,noseparate-code"])])
-	dnl what a lean worker, which has none of the program's data, must not be compiled to use
+	dnl a lean worker has neither libc nor TLS; without vector registers its initializers are
+	dnl not read from a page of constants
 	WORKER_CFLAGS=
 	AS_CASE([$listener_linkage:$host_cpu],
 		[static*:x86_64],
-			[m4_foreach_w([flag], [-ffreestanding -fno-stack-protector],
+			[m4_foreach_w([flag], [-ffreestanding -fno-stack-protector -mgeneral-regs-only],
 				[ECHOD_ADD_FLAG([WORKER_CFLAGS], flag)])])
 	AM_CONDITIONAL([STATIC_LISTENER], [test "$listener_linkage" != dynamic])
 	AC_SUBST([WORKER_CFLAGS])

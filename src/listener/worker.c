@@ -91,13 +91,13 @@ static int worker_lost(const struct echo *echo)
 static int worker_deliver(struct echo *echo)
 {
 	uint64_t wait_us = DELIVERY_FIRST_US;
-	const uint64_t tick_us = echo_tick_us(echo->settings);
 	struct tcp_info info;
 	int reason = ECHO_GO;
 
 	echo->quiet_since_ns = 0;
 	while (reason == ECHO_GO) {
 		struct timespec timeout;
+		uint64_t tick_us;
 		int before = echo->unsent;
 
 		if (!worker_measure(echo, &info) || info.tcpi_notsent_bytes == 0)
@@ -110,6 +110,7 @@ static int worker_deliver(struct echo *echo)
 		reason = echo_look(echo);
 		if (reason == ECHO_GO)
 			reason = echo_tick(echo);
+		tick_us = echo_tick_us(echo->settings);
 		wait_us = echo->unsent < before ? wait_us : wait_us * 2;
 		wait_us = wait_us < tick_us ? wait_us : tick_us;
 	}

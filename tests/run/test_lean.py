@@ -55,6 +55,10 @@ def test_mappings():
             maps = file.read().splitlines()
         with open(f"/proc/{listener.pids()[0]}/smaps_rollup", encoding="utf-8") as file:
             dirty = {line.split(":")[0]: line.split()[1] for line in file if "kB" in line}
+        with open(f"/proc/{listener.pids()[0]}/stat", encoding="utf-8") as file:
+            faults = int(file.read().rpartition(")")[2].split()[7])
+        # text; stack and buffer; slot
+        assert faults <= 3, f"{faults} page faults"
         assert len(maps) <= 5, "\n".join(maps)
         assert int(dirty["Anonymous"]) <= 4, dirty
         assert len({int(line.split("-")[0], 16) >> 21 for line in maps}) <= 2, "\n".join(maps)
