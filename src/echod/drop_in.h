@@ -8,6 +8,9 @@
 
 #include "echod/configuration.h"
 
+/* What brings a changed listen key into force where systemd owns the sockets. */
+#define DROP_IN_COMMANDS "systemctl daemon-reload && systemctl restart echod.socket"
+
 /*
  * Writes the drop-in (systemd.socket(5)) for the configured addresses: ListenStream= for each,
  * in place of the unit's own. "localhost" and "*" stand for both families, IPv6 only where

@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <sysexits.h>
 
+#include "echod/drop_in.h"
+
 #define DEFAULT_PATH SYSCONFDIR "/echod.conf"
 
 static const struct option long_options[] = {
@@ -179,10 +181,14 @@ int options_check(const struct options *options)
 	}
 	if (r < 0)
 		return EX_CONFIG;
-	if (options->mode == OPTIONS_PRINT)
+	if (options->mode == OPTIONS_PRINT) {
 		configuration_print(configuration, stdout);
-	else
+	} else {
 		printf("%s: OK\n", options->configuration_path);
+		if (configuration->listen_is_set && options->listen_count == 0)
+			printf("under systemd a changed listen counts after \"%s\"\n",
+			       DROP_IN_COMMANDS);
+	}
 	if (fflush(stdout) != 0) {
 		perror("standard output");
 		return EXIT_FAILURE;

@@ -148,6 +148,7 @@ void reload_commit(struct supervisor *supervisor)
 	report_configure(supervisor->report, new);
 	if (strcmp(new->user, old->user) != 0)
 		log_warning("user: changed, counts from the next start");
+	supervisor_compare_listen(supervisor);
 	if (control_has_changed(old, new))
 		log_warning("control: changed, counts from the next start");
 	configuration_free(old);

@@ -11,6 +11,7 @@
 
 #include "base/clock.h"
 #include "base/fd.h"
+#include "echod/drop_in.h"
 #include "echod/control.h"
 #include "echod/handover.h"
 #include "echod/log.h"
@@ -19,24 +20,28 @@
 #include "echod/service.h"
 #include "echod/supervisor_parts.h"
 
+void supervisor_compare_listen(const struct supervisor *supervisor)
+{
+	char *difference = NULL;
+
+	if (!sockets_differ(&supervisor->sockets, supervisor->configuration, &difference))
+		return;
+	log_warning("%s: listen does not count, systemd passed other sockets (%s); "
+		    "\"" DROP_IN_COMMANDS "\" brings it into force",
+		    supervisor->options->configuration_path, difference);
+	free(difference);
+}
+
 static int open_sockets(struct supervisor *supervisor)
 {
 	const struct configuration *configuration = supervisor->configuration;
-	char *difference = NULL;
 	int result = sockets_take_passed(&supervisor->sockets);
 
 	if (result == 0 && !supervisor->sockets.count)
 		result = sockets_bind(configuration, NULL, &supervisor->sockets);
 	if (result < 0)
 		return result;
-	if (supervisor->sockets.passed &&
-	    sockets_differ(&supervisor->sockets, configuration, &difference)) {
-		log_warning("%s: listen does not count, systemd passed other sockets (%s); "
-			    "\"systemctl daemon-reload && systemctl restart echod.socket\" "
-			    "brings it into force", supervisor->options->configuration_path,
-			    difference);
-		free(difference);
-	}
+	supervisor_compare_listen(supervisor);
 	result = sockets_apply_timeouts(&supervisor->sockets, configuration);
 	if (result < 0)
 		log_errno(LOG_ERR, result, "socket options");

@@ -23,6 +23,9 @@ void supervisor_disarm(struct sd_event_source *timer);
 int start_generation(struct supervisor *supervisor, const struct configuration *configuration,
 		     const struct sockets *sockets);
 
+/* supervisor.c: warns when systemd passed other sockets than listen names. */
+void supervisor_compare_listen(const struct supervisor *supervisor);
+
 /* It did not become ready: it is killed, and what it was started for is given up. */
 void start_abandon(struct supervisor *supervisor);
 void start_on_ready(struct supervisor *supervisor);

@@ -57,6 +57,16 @@ def test_config_ok():
         assert (status, out + err) == (0, f"{path}: OK\n")
 
 
+@case("-t names the commands that bring listen into force")
+def test_config_listen():
+    with temporary_directory() as folder:
+        path = config_file(folder, 'listen = {"127.0.0.1:7007"}\n')
+        status, out, err = run_echod("-c", path, "-t")
+        assert (status, err) == (0, "")
+        assert out == (f"{path}: OK\nunder systemd a changed listen counts after "
+                       '"systemctl daemon-reload && systemctl restart echod.socket"\n')
+
+
 @case("-t names file, line and key of every error, status 78")
 def test_config_bad():
     with temporary_directory() as folder:
