@@ -94,11 +94,12 @@ check_reproducible()
 
 command_deb()
 {
-	local reproducible=no tree arguments=()
+	local reproducible=no system=no tree arguments=()
 	export DEB_BUILD_OPTIONS=${DEB_BUILD_OPTIONS-nocheck}
 	while [ $# -gt 0 ]; do
 		case $1 in
 		--reproducible) reproducible=yes ;;
+		--system) system=yes ;;
 		--check) DEB_BUILD_OPTIONS= ;;
 		*) arguments+=("$1") ;;
 		esac
@@ -107,11 +108,20 @@ command_deb()
 	[ -d .git ] || die "deb: needs a checkout, the tarball has no debian/"
 	install_packages build deb
 	tree=$(unpack_source "$BUILD/deb")
-	build_packages "$tree" "${arguments[@]}"
-	check_hardening "$tree"
-	lint_packages
-	[ "$reproducible" = no ] || check_reproducible "$tree"
+	lint_step "dpkg-buildpackage" build_packages "$tree" "${arguments[@]}"
+	[ "$LINT_FAILED" -eq 0 ] || die "deb: see $tree.build"
 	ls -1 "$BUILD"/deb/*.deb
+	lint_step "hardening" check_hardening "$tree"
+	lint_step "lintian" lint_packages
+	[ "$reproducible" = no ] || lint_step "reproducible" check_reproducible "$tree"
+	if [ "$system" = yes ]; then
+		install_packages test system
+		[ "$(id -u)" -eq 0 ] || die "deb --system: needs root (it boots a tree)"
+		lint_step "installed in a booted system" env ABS_BUILDDIR="$PWD/$BUILD" \
+			ECHOD_PACKAGES="$PWD/$BUILD/deb" PYTHONDONTWRITEBYTECODE=1 \
+			tests/system/test_packages.py
+	fi
+	print_summary "$LINT_PASSED" "$LINT_FAILED" 0
 }
 
 command_release()

@@ -10,8 +10,8 @@ import sys
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../run"))
 from harness import child_pids, descendant_pids, status_fields, wait_until  # noqa: E402
 
-PACKAGES = ["dbus", "libconfuse2", "libjansson4", "libseccomp2", "libsystemd0", "netcat-openbsd",
-            "systemd", "systemd-sysv"]
+PACKAGES = ["autopkgtest", "dbus", "libconfuse2", "libjansson4", "libseccomp2", "libsystemd0", "netcat-openbsd",
+            "socat", "systemd", "systemd-sysv"]
 SUITE = "bookworm"
 CLONE_NEWNET = 0x40000000
 
@@ -45,6 +45,7 @@ class Machine:
         try:
             self.leader = wait_until(self._find_leader, "systemd runs")
             wait_until(self._is_booted, "the system is booted", deadline_s=120)
+            self.write("/etc/hosts", "127.0.0.1 localhost\n::1 localhost\n")
         except BaseException:
             self.stop()
             raise
@@ -91,6 +92,18 @@ class Machine:
         os.makedirs(os.path.dirname(self.path(name)), exist_ok=True)
         with open(self.path(name), "w", encoding="utf-8") as file:
             file.write(text)
+
+    def files(self):
+        """Every path that is kept over a boot, without what programs write as they go."""
+        found = set()
+        skipped = ("/dev", "/proc", "/run", "/sys", "/tmp", "/var/cache", "/var/lib/apt",
+                   "/var/lib/dpkg", "/var/lib/systemd", "/var/log", "/var/tmp")
+        root = self.path("")
+        for folder, folders, names in os.walk(root):
+            inside = folder[len(root):]
+            folders[:] = [name for name in folders if f"{inside}/{name}" not in skipped]
+            found.update(f"{inside}/{name}" for name in folders + names)
+        return found
 
     def install(self, stage):
         """Copies an installed tree over the system's."""

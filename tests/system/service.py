@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: MIT
-"""The machine with echod installed, and what the cases ask and do there."""
+"""The machine, and what the cases ask and do there once echod is installed."""
 import atexit
 import json
 import os
 import threading
 
 from machine import Machine
-from harness import (DEADLINE_S, child_pids, connect_to, exchange, processes_of_case, random_bytes,
+from harness import (BUILDDIR, DEADLINE_S, SRCDIR, child_pids, connect_to, exchange, processes_of_case, random_bytes,
                      read_exactly,
                      status_fields, wait_until)
 
@@ -14,13 +14,11 @@ ADDRESSES = ("127.0.0.1:7", "[::1]:7")
 DROP_IN = "/run/systemd/system/echod.{}.d/test.conf"
 CONFIG = "/etc/echod.conf"
 
-STAGE = os.environ["ECHOD_STAGE"]
-with open(STAGE + CONFIG, encoding="utf-8") as shipped:
+with open(os.path.join(SRCDIR, "etc/echod.conf"), encoding="utf-8") as shipped:
     SHIPPED = shipped.read()
 
-machine = Machine(STAGE)
+machine = Machine(os.path.join(BUILDDIR, "machine"))
 atexit.register(machine.stop)
-machine.install(STAGE)
 machine.enter_network()
 
 

@@ -4,11 +4,14 @@
 import os
 import signal
 
-from service import (ADDRESSES, CONFIG, SHIPPED, STAGE, Clients, cursor, drop_in, echoes, fresh,
+from service import (ADDRESSES, CONFIG, SHIPPED, Clients, cursor, drop_in, echoes, fresh,
                      hold, journal, listener_pid, machine, main_pid, refused, state, supervisors,
                      wait_journal)
 from harness import (case, child_pids, connect_to, exchange, main, note, read_exactly, read_to_end,
                      send_and_close, status_fields, wait_until)
+
+STAGE = os.environ["ECHOD_STAGE"]
+machine.install(STAGE)
 
 
 @case("nothing of echod listens beyond loopback after the installation")

@@ -1,0 +1,248 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: MIT
+"""The Debian packages in a booted systemd: installed, upgraded, removed, purged; autopkgtest."""
+import glob
+import hashlib
+import os
+import shutil
+import subprocess
+
+from service import (CONFIG, SHIPPED, Clients, cursor, echoes, hold, journal,
+                     listener_pid, machine, main_pid, refused, state, wait_journal)
+from harness import (case, child_pids, connect_to, exchange, main, note, read_exactly,
+                     temporary_directory, wait_until)
+
+PACKAGES = os.environ["ECHOD_PACKAGES"]
+INSIDE = "/root/packages"
+SUPERVISOR, LISTENER = "/usr/sbin/echod", "/usr/libexec/echod/echod-listener"
+HIGHER = "99.0-1"
+CHANGED = SHIPPED + "# changed by the administrator\n"
+
+
+def package(name):
+    """The package's file as seen from outside."""
+    return glob.glob(f"{PACKAGES}/{name}_*.deb")[0]
+
+
+def put(path):
+    """Copies a file into the machine; its path there."""
+    os.makedirs(machine.path(INSIDE), exist_ok=True)
+    shutil.copy(path, machine.path(INSIDE))
+    return f"{INSIDE}/{os.path.basename(path)}"
+
+
+def apt_get(*arguments):
+    machine.run("env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-y", "-q",
+                "-o", "APT::Get::Assume-No=false", *arguments, deadline_s=120)
+
+
+def install():
+    """The packages as they were built, over whatever is there."""
+    apt_get("install", "--no-install-recommends", "--allow-downgrades", "--reinstall",
+            "-o", "DPkg::Options::=--force-confold", "-o", "DPkg::Options::=--force-confmiss",
+            put(package("echod")), put(package("echoctl")))
+
+
+def purge():
+    apt_get("purge", "echod", "echoctl")
+
+
+def higher_version(folder):
+    """The daemon's package again under a higher version, with other programs and settings in it."""
+    tree = os.path.join(folder, "echod")
+    subprocess.run(["dpkg-deb", "-R", package("echod"), tree], check=True)
+    for name in (SUPERVISOR, LISTENER, CONFIG):
+        with open(tree + name, "ab") as file:
+            file.write(b"# the next version\n")
+    control = os.path.join(tree, "DEBIAN/control")
+    with open(control, encoding="utf-8") as file:
+        lines = [f"Version: {HIGHER}\n" if line.startswith("Version: ") else line for line in file]
+    with open(control, "w", encoding="utf-8") as file:
+        file.writelines(lines)
+    path = os.path.join(folder, f"echod_{HIGHER}.deb")
+    subprocess.run(["dpkg-deb", "--root-owner-group", "-Znone", "-b", tree, path], check=True,
+                   stdout=subprocess.DEVNULL)
+    return path
+
+
+def digest(path):
+    with open(path, "rb") as file:
+        return hashlib.sha256(file.read()).hexdigest()
+
+
+def runs_now(pid, name):
+    """Whether this process runs the program that stands on the disk now."""
+    return digest(f"/proc/{pid}/exe") == digest(machine.path(name))
+
+
+def listening():
+    """Local addresses of the TCP sockets that listen in the machine."""
+    found = set()
+    for name in ("tcp", "tcp6"):
+        with open(f"/proc/{machine.leader}/net/{name}", encoding="ascii") as file:
+            found.update(line.split()[1] for line in file if line.split()[3] == "0A")
+    return found
+
+
+@case("the installation opens the loopback port and nothing else")
+def test_install():
+    before = listening()
+    install()
+    assert listening() - before == {"0100007F:0007", "0" * 24 + "01000000:0007"}
+    assert machine.systemctl("is-enabled", "echod.socket") == "enabled"
+    assert (state("echod.socket"), state()) == ("active", "inactive")
+    echoes()
+    assert state() == "active"
+
+
+@case("start, enable, reload and the journal are as a user expects")
+def test_user():
+    install()
+    since = cursor()
+    machine.systemctl("stop", "echod.service", "echod.socket")
+    assert refused()
+    machine.systemctl("start", "echod")
+    echoes()
+    machine.systemctl("disable", "--now", "echod.socket")
+    assert refused() and state() == "inactive"
+    machine.systemctl("enable", "--now", "echod.socket")
+    echoes()
+    pid = machine.show("MainPID")
+    machine.systemctl("reload", "echod")
+    assert machine.show("MainPID") == pid
+    wait_journal(since, lambda entry: entry["MESSAGE"].startswith("closed peer=127.0.0.1:"),
+                 "closing lines")
+    assert "closed peer=" in machine.run("journalctl", "-u", "echod").stdout
+    assert machine.run("echoctl", "send", "localhost", stdin="hello\n").stdout.startswith("hello\n")
+
+
+@case("an upgrade loses no connection: same process, and new ones get the new program")
+def test_upgrade():
+    install()
+    echoes()
+    pid, inner, old_listener = main_pid(), machine.show("MainPID"), listener_pid()
+    held = [hold() for _ in range(5)]
+    clients = Clients()
+    with temporary_directory() as folder:
+        apt_get("install", "--no-install-recommends", put(higher_version(folder)))
+    assert machine.run("dpkg-query", "-W", "-f", "${Version}", "echod").stdout == HIGHER
+    wait_until(lambda: listener_pid() != old_listener, "a new listener runs")
+    clients.more()
+    clients.finish()
+    assert (main_pid(), machine.show("MainPID"), machine.show("NRestarts")) == (pid, inner, "0")
+    assert runs_now(pid, SUPERVISOR), "the supervisor is the old program"
+    assert runs_now(listener_pid(), LISTENER), "the listener is the old program"
+    with hold():
+        workers = wait_until(lambda: child_pids(listener_pid()), "a worker of the new listener")
+        assert runs_now(workers[0], LISTENER)
+    assert not runs_now(old_listener, LISTENER), "the held connections' listener is the old one"
+    for sock in held:
+        sock.sendall(b"across")
+        assert read_exactly(sock, 6) == b"across"
+        sock.close()
+
+
+@case("an upgrade keeps a configuration that was edited, and a stopped service stopped")
+def test_upgrade_quiet():
+    install()
+    machine.write(CONFIG, CHANGED)
+    machine.systemctl("stop", "echod.service")
+    with temporary_directory() as folder:
+        apt_get("install", "--no-install-recommends", "-o", "DPkg::Options::=--force-confold",
+                put(higher_version(folder)))
+    with open(machine.path(CONFIG), encoding="utf-8") as file:
+        assert file.read() == CHANGED
+    assert (state("echod.socket"), state()) == ("active", "inactive")
+
+
+@case("a removal ends all and keeps the configuration; a purge leaves nothing")
+def test_remove():
+    purge()
+    before, open_before = machine.files(), listening()
+    install()
+    machine.write(CONFIG, CHANGED)
+    with hold():
+        apt_get("remove", "echod", "echoctl")
+    assert listening() == open_before and not machine.run("pgrep", "echod", check=False).stdout
+    with open(machine.path(CONFIG), encoding="utf-8") as file:
+        assert file.read() == CHANGED
+    install()
+    with open(machine.path(CONFIG), encoding="utf-8") as file:
+        assert file.read() == CHANGED
+    echoes()
+    purge()
+    left = machine.files() - before
+    assert not {name for name in left if not name.startswith(INSIDE)}, left
+    assert not before - machine.files()
+    assert "echod" not in machine.run("ls", "-R", "/var/lib/systemd", "/run/systemd").stdout
+    assert machine.run("getent", "passwd", "echod", check=False).stdout == ""
+
+
+def commands_of(text):
+    """The commands that echod's warning names between double quotes."""
+    return text.split('"')[1]
+
+
+@case("listen in echod.conf moves the socket by the commands that the warning names")
+def test_listen():
+    install()
+    echoes()
+    machine.write(CONFIG, SHIPPED + 'listen = {"127.0.0.1:7007", "[::1]:7007"}\n')
+    since = cursor()
+    machine.systemctl("reload", "echod")
+    warning = wait_journal(since, lambda entry: "listen does not count" in entry["MESSAGE"],
+                           "the warning")[0]["MESSAGE"]
+    note(warning)
+    assert exchange(connect_to("127.0.0.1:7"), b"still") == b"still"
+    test = machine.run("echod", "-t").stdout
+    assert commands_of(warning) in test, test
+    machine.run("sh", "-c", commands_of(warning))
+    assert exchange(connect_to("127.0.0.1:7007"), b"moved") == b"moved"
+    assert exchange(connect_to("[::1]:7007"), b"moved") == b"moved"
+    assert refused("127.0.0.1:7")
+    since = cursor()
+    machine.systemctl("restart", "echod.service")
+    assert exchange(connect_to("127.0.0.1:7007"), b"moved") == b"moved"
+    assert not [entry for entry in journal(since) if "does not count" in entry["MESSAGE"]]
+    machine.write(CONFIG, SHIPPED)
+    machine.run("sh", "-c", commands_of(warning))
+    echoes()
+    assert refused("127.0.0.1:7007")
+
+
+@case("a bad configuration does not harm what systemd reads at boot")
+def test_bad_listen():
+    install()
+    for text in ('listen = {"nowhere"}\n', "listen = {", "\0\1\2", 'listen = {"unix:relative"}\n',
+                 'listen = {"127.0.0.1:7007"}\nnonsense = 1\n'):
+        machine.write(CONFIG, text)
+        machine.systemctl("daemon-reload")
+        machine.systemctl("restart", "echod.socket")
+        assert sorted(machine.show("Listen", "echod.socket").split()) == sorted(
+            ["127.0.0.1:7", "(Stream)", "[::1]:7", "(Stream)"]), text
+    assert machine.systemctl("is-system-running", check=False) in ("running", "degraded")
+    machine.write(CONFIG, SHIPPED)
+    machine.systemctl("daemon-reload")
+    machine.systemctl("reset-failed", "echod.service", "echod.socket", check=False)
+    machine.systemctl("restart", "echod.socket")
+    echoes()
+
+
+@case("autopkgtest runs the tests of the source package, and all pass")
+def test_autopkgtest():
+    install()
+    with temporary_directory() as folder:
+        source = os.path.join(folder, "source")
+        subprocess.run(["dpkg-source", "--no-check", "-x", glob.glob(f"{PACKAGES}/*.dsc")[0],
+                        source], check=True, stdout=subprocess.DEVNULL)
+        shutil.copytree(source, machine.path(INSIDE + "/source"))
+    machine.write(INSIDE + "/source/debian/files", "")  # the sign that nothing is to be built
+    machine.run("sh", "-c", "rm -rf /etc/apt/sources.list*; mkdir /etc/apt/sources.list.d")
+    result = machine.run("autopkgtest", "--no-built-binaries", INSIDE + "/source/", "--", "null",
+                         check=False, deadline_s=150)
+    note("\n".join(line for line in result.stdout.splitlines() if " PASS" in line))
+    assert result.returncode == 0, result.stdout[-6000:]
+    assert result.stdout.count(" PASS") >= 4, result.stdout[-3000:]
+
+
+main()
