@@ -10,8 +10,8 @@ import sys
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../run"))
 from harness import child_pids, descendant_pids, status_fields, wait_until  # noqa: E402
 
-PACKAGES = ["autopkgtest", "dbus", "libconfuse2", "libjansson4", "libseccomp2", "libsystemd0", "netcat-openbsd",
-            "socat", "systemd", "systemd-sysv"]
+PACKAGES = ["autopkgtest", "dbus", "libconfuse2", "libjansson4", "libseccomp2", "libsystemd0",
+            "netcat-openbsd", "socat", "systemd", "systemd-sysv"]
 SUITE = "bookworm"
 CLONE_NEWNET = 0x40000000
 

@@ -6,9 +6,9 @@ import os
 import threading
 
 from machine import Machine
-from harness import (BUILDDIR, DEADLINE_S, SRCDIR, child_pids, connect_to, exchange, processes_of_case, random_bytes,
-                     read_exactly,
-                     status_fields, wait_until)
+from harness import (BUILDDIR, DEADLINE_S, SRCDIR, child_pids, connect_to, exchange,
+                     processes_of_case, random_bytes, read_exactly, status_fields,
+                     wait_until)
 
 ADDRESSES = ("127.0.0.1:7", "[::1]:7")
 DROP_IN = "/run/systemd/system/echod.{}.d/test.conf"
