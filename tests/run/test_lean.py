@@ -57,8 +57,8 @@ def test_mappings():
             dirty = {line.split(":")[0]: line.split()[1] for line in file if "kB" in line}
         with open(f"/proc/{listener.pids()[0]}/stat", encoding="utf-8") as file:
             faults = int(file.read().rpartition(")")[2].split()[7])
-        # text; stack and buffer; slot
-        assert faults <= 3, f"{faults} page faults"
+        # text (twice where it lies across what the kernel maps at once); stack and buffer; slot
+        assert faults <= 4, f"{faults} page faults"
         assert len(maps) <= 5, "\n".join(maps)
         assert int(dirty["Anonymous"]) <= 4, dirty
         assert len({int(line.split("-")[0], 16) >> 21 for line in maps}) <= 2, "\n".join(maps)

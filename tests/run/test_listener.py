@@ -218,6 +218,33 @@ def test_isolation(spares):
         assert process_stat(pid)[0] == "echod-listener"
 
 
+def status_of(pid):
+    """/proc/PID/status as a dictionary."""
+    with open(f"/proc/{pid}/status", encoding="utf-8") as file:
+        return dict(line.split(":\t", 1) for line in file.read().splitlines())
+
+
+@case("filters: the listener's is inherited, the narrower one is a worker's own")
+@both_kinds
+def test_filters(spares):
+    allow_all = struct.pack("<HBBI", 6, 0, 0, 0x7fff0000)
+    for flags, count in ((0, 0), (3, 1), (7, 2)):
+        with Listener(spare_workers=spares, flags=flags, filters=(allow_all, allow_all)).ready() \
+                as listener:
+            client = listener.connect()
+            assert echoed(client)
+            pid = next(listener.entry(i)[1] for i in range(listener.slots_count)
+                       if listener.entry(i)[0] == 2)
+            base = int(status_of(os.getpid())["Seccomp_filters"])
+            assert int(status_of(listener.pid)["Seccomp_filters"]) == base + min(count, 1)
+            assert int(status_of(pid)["Seccomp_filters"]) == base + count
+            with open(f"/proc/{pid}/limits", encoding="utf-8") as file:
+                limits = file.read()
+            for limit in ("Max core file size", "Max file size"):
+                assert next(line for line in limits.splitlines()
+                            if line.startswith(limit)).split()[-3:-1] == ["0", "0"], limits
+
+
 @case("a full ring drops events, is counted, and stops nothing")
 def test_full_ring():
     with Listener().ready() as listener:
