@@ -167,6 +167,9 @@ static int client_new(struct control *control, struct control_peer peer, int fd)
 	if (result >= 0)
 		result = sd_event_add_time_relative(loop, &client->timer, CLOCK_MONOTONIC,
 						    CONTROL_DEADLINE_US, 0, on_deadline, client);
+	/* Whatever is asked, events and timers of the listeners go first. */
+	if (result >= 0)
+		result = sd_event_source_set_priority(client->io, SD_EVENT_PRIORITY_NORMAL + 1);
 	if (result >= 0 && peer.role == CONTROL_READER)
 		result = sd_event_source_set_ratelimit(client->io, CONTROL_PACE_US,
 						       CONTROL_PACE_READER);
