@@ -39,6 +39,13 @@ int echo_set_timeout(int fd, int name, uint64_t us)
 	return sys_setsockopt(fd, SOL_SOCKET, name, &timeout, sizeof(timeout));
 }
 
+int echo_keep_urgent(int fd)
+{
+	const int on = 1;
+
+	return sys_setsockopt(fd, SOL_SOCKET, SO_OOBINLINE, &on, sizeof(on));
+}
+
 int echo_look(const struct echo *echo)
 {
 	uint32_t command = atomic_load_explicit(&echo->slot->command, memory_order_relaxed);
@@ -196,7 +203,7 @@ static inline int echo_turn(struct echo *echo)
 	return ECHO_GO;
 }
 
-/* What the peer has sent, into the buffer or the pipe. 0: its FIN. */
+/* What the peer has sent, into the buffer or the pipe. 0: its FIN; of splice(2) urgent data too. */
 static inline ssize_t echo_take(const struct echo *echo)
 {
 	if (echo->pipe[0] >= 0)
@@ -242,8 +249,13 @@ int echo_run(struct echo *echo)
 	while (reason == ECHO_GO) {
 		ssize_t n = echo_take(echo);
 
-		if (n == 0)
+		if (n == 0 && echo->pipe[0] < 0)
 			return END_FIN;
+		/* splice(2) does not cross urgent data, a read tells whether it is a FIN */
+		if (n == 0) {
+			echo_shrink(echo);
+			continue;
+		}
 		if (n < 0) {
 			reason = echo_wait(echo, (int)n, true);
 			continue;

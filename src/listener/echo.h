@@ -43,6 +43,9 @@ uint64_t echo_tick_us(const struct settings *settings);
 /* SO_RCVTIMEO or SO_SNDTIMEO (name); 0 = for ever. Returns 0 or -errno. */
 int echo_set_timeout(int fd, int name, uint64_t us);
 
+/* Urgent data (RFC 6093) stays in its place among the others. Returns 0 or -errno. */
+int echo_keep_urgent(int fd);
+
 /* Echoes until the peer's FIN (END_FIN), a timer, a command or an error: enum end_reason. */
 int echo_run(struct echo *echo);
 

@@ -85,7 +85,7 @@ static int take_slots(struct listener *listener)
 	return listener->shared == NULL ? -errno : 0;
 }
 
-/* Accepted TCP connections inherit the tick; Unix ones do not, their workers set it. */
+/* Accepted TCP connections inherit the options; Unix ones do not, their workers set it. */
 static int take_socket(const struct listener *listener, int fd)
 {
 	const struct settings *settings = listener->settings;
@@ -99,6 +99,8 @@ static int take_socket(const struct listener *listener, int fd)
 		r = echo_set_timeout(fd, SO_RCVTIMEO, tick_us);
 	if (r == 0)
 		r = echo_set_timeout(fd, SO_SNDTIMEO, tick_us);
+	if (r == 0)
+		r = echo_keep_urgent(fd);
 	return r;
 }
 

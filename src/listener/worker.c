@@ -50,12 +50,13 @@ static void worker_start_session(struct echo *echo)
 	(void)sys_setitimer(&timer);
 }
 
-static void worker_set_timeouts(const struct echo *echo)
+static void worker_set_options(const struct echo *echo)
 {
 	uint64_t tick_us = echo_tick_us(echo->settings);
 
 	(void)echo_set_timeout(echo->fd, SO_RCVTIMEO, tick_us);
 	(void)echo_set_timeout(echo->fd, SO_SNDTIMEO, tick_us);
+	(void)echo_keep_urgent(echo->fd);
 }
 
 /* Round-trip time and retransmits into the slot. Returns false when the kernel does not say. */
@@ -191,7 +192,7 @@ static void worker_await(struct echo *echo)
 	echo->is_tcp = (order.flags & WORKER_UNIX) == 0;
 	(void)sys_close(pair_fd);
 	if (order.flags & (WORKER_UNIX | WORKER_NOT_ACCEPTED))
-		worker_set_timeouts(echo);
+		worker_set_options(echo);
 }
 
 noreturn void worker_run(int fd, struct slot *slot, const struct settings *settings,
@@ -214,7 +215,7 @@ noreturn void worker_run(int fd, struct slot *slot, const struct settings *setti
 	if (flags & WORKER_SPARE)
 		worker_await(&echo);
 	else if (flags & (WORKER_UNIX | WORKER_NOT_ACCEPTED))
-		worker_set_timeouts(&echo);
+		worker_set_options(&echo);
 	if (flags & WORKER_SESSION)
 		worker_start_session(&echo);
 	worker_serve(&echo);

@@ -10,9 +10,9 @@
 #include "wire/settings.h"
 
 enum worker_flag {
-	WORKER_UNIX = 1u << 0,		/* no TCP_INFO; the timeouts were not inherited */
+	WORKER_UNIX = 1u << 0,		/* no TCP_INFO; the options were not inherited */
 	WORKER_SPARE = 1u << 1,		/* fd is the pair on which the connection will come */
-	WORKER_NOT_ACCEPTED = 1u << 2,	/* a TCP connection that inherited no timeouts */
+	WORKER_NOT_ACCEPTED = 1u << 2,	/* a TCP connection that inherited no options */
 	WORKER_FILTER = 1u << 3,	/* has to install the narrower filter */
 	WORKER_SESSION = 1u << 4,	/* the session has an end */
 };

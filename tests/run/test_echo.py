@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: MIT
 """Every byte comes back, in order, none changed, none added, whatever the peer's timing."""
 import socket
+import threading
 import time
 
 from harness import (DEADLINE_S, RANDOM, Echod, case, exchange, main, random_bytes, read_exactly,
@@ -118,6 +119,20 @@ def test_tail_in_flight():
         rest = read_to_end(sock)
         sender.join(DEADLINE_S)
         assert first + rest == data
+
+
+@case("urgent data comes back in its place, in a conversation and in bulk")
+def test_urgent():
+    for bulk in (b"", random_bytes(16 * MIB)):
+        with Echod() as echod, echod.connect() as sock:
+            sender = threading.Thread(target=sock.sendall, args=(bulk,), daemon=True)
+            sender.start()
+            assert read_exactly(sock, len(bulk)) == bulk
+            sender.join(DEADLINE_S)
+            sock.send(b"before!", socket.MSG_OOB)
+            assert read_exactly(sock, 7) == b"before!", f"after {len(bulk)} bytes"
+            send_and_close(sock, b"after")
+            assert read_to_end(sock) == b"after", f"after {len(bulk)} bytes"
 
 
 @case("IPv6 and Unix sockets echo too")
