@@ -17,13 +17,13 @@ def process_stat(pid):
 
 
 def child_pids(pid, zombies=False):
-    """The children of a process now, zombies left out unless asked for."""
+    """The children of a process now, oldest first (process ids wrap); zombies only if asked for."""
     found = []
     for name in os.listdir("/proc"):
         stat = process_stat(name) if name.isdigit() else None
         if stat and stat[2] == pid and (zombies or stat[1] != "Z"):
-            found.append(int(name))
-    return sorted(found)
+            found.append((stat[3], int(name)))
+    return [child for _, child in sorted(found)]
 
 
 def descendant_pids(pid):
