@@ -174,6 +174,8 @@ static void orphan_end(struct generation *generation, struct orphan *orphan, str
 {
 	orphan->ended = true;
 	generation->orphans.live--;
+	/* What its listener would do: nobody shall take it for a live one. */
+	atomic_store(&generation->scoreboard.table->entries[orphan->slot].state, ENTRY_FREE);
 	on_ring_event(generation, event);
 }
 

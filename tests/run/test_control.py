@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import threading
@@ -87,6 +88,18 @@ def test_list():
         wait_until(lambda: objects(echod, "list")[-1]["count"] == 2, "it is gone")
         for arguments in (["--sort", "colour"], ["--source", "x"], ["operand"]):
             assert ask(echod, "list", *arguments)[0] == 3, arguments
+
+
+@case("list knows which connections of a dead listener have ended")
+def test_list_orphans():
+    with Echod() as echod, hold(echod) as first, hold(echod):
+        os.kill(echod.listener_pid, signal.SIGKILL)
+        echod.wait_log("left its connections behind")
+        assert objects(echod, "list")[-1]["count"] == 2
+        first.close()
+        echod.closed_connections(1)
+        [row, end] = objects(echod, "list")
+        assert end["count"] == 1 and row["worker"] in echod.worker_pids()
 
 
 @case("kill ends one connection, or those of a source, in an orderly way")
