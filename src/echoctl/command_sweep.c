@@ -137,11 +137,13 @@ static int run_cell(struct sweep *sweep, uint64_t size, enum pattern pattern)
 	};
 	struct session_result result;
 	struct dial dial;
-	int status = dial_target(sweep->report, sweep->target, sweep->dialling, &dial);
 
-	if (status != COMMAND_PROCEED) {
-		report_text(sweep->report, " %7s", dial.error == EINTR ? "-" : "lost");
-		return status;
+	if (dial_resolve(sweep->target, sweep->dialling, &dial) < 0 ||
+	    dial_connect(sweep->dialling, &dial) < 0) {
+		/* The row ends before the diagnostic: on a terminal both are in one place. */
+		report_text(sweep->report, " %7s\n", dial.error == EINTR ? "-" : "lost");
+		dial_report_failure(sweep->report, sweep->target, &dial);
+		return dial_status(&dial);
 	}
 	session_run(dial.fd, &options, &result);
 	fd_close(dial.fd);
@@ -162,7 +164,8 @@ static int run_row(struct sweep *sweep, uint64_t size)
 		if (sweep->settings->patterns[i])
 			status = run_cell(sweep, size, (enum pattern)i);
 	}
-	report_text(sweep->report, "\n");
+	if (status == COMMAND_PROCEED)
+		report_text(sweep->report, "\n");
 	return status;
 }
 
@@ -176,7 +179,7 @@ static void print_heading(const struct sweep *sweep)
 	report_text(sweep->report, "\n");
 }
 
-static void conclude(const struct sweep *sweep)
+static void conclude(const struct sweep *sweep, bool complete)
 {
 	struct record *record = record_new("sweep_summary");
 	char text[SESSION_TEXT_MAX];
@@ -184,6 +187,7 @@ static void conclude(const struct sweep *sweep)
 	record_text(record, "host", sweep->target->host);
 	record_integer(record, "passed", (int64_t)sweep->n_passed);
 	record_integer(record, "failed", (int64_t)sweep->n_failed);
+	record_flag(record, "complete", complete);
 	if (sweep->n_failed > 0) {
 		session_describe(&sweep->first, text);
 		report_text(sweep->report, "%s: %" PRIu64 " of %" PRIu64 " failed, first %s of %"
@@ -194,7 +198,9 @@ static void conclude(const struct sweep *sweep)
 		record_text(record, "first_failed_pattern", pattern_name(sweep->first_pattern));
 		record_text(record, "message", text);
 	} else {
-		report_text(sweep->report, "%s: ok, all %" PRIu64 " came back unchanged\n",
+		report_text(sweep->report, complete ?
+			    "%s: ok, all %" PRIu64 " came back unchanged\n" :
+			    "%s: not finished, the first %" PRIu64 " came back unchanged\n",
 			    sweep->target->host, sweep->n_passed);
 	}
 	report_record(sweep->report, record);
@@ -210,7 +216,7 @@ static int run_sweep(struct sweep *sweep)
 			status = run_row(sweep, sweep->settings->sizes[i]);
 	}
 	if (sweep->n_passed + sweep->n_failed > 0)
-		conclude(sweep);
+		conclude(sweep, status == COMMAND_PROCEED && !sweep->stopped);
 	if (status != COMMAND_PROCEED)
 		return status;
 	return sweep->n_failed > 0 ? session_status(&sweep->first) : STATUS_OK;

@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
 """echoctl trace and sweep: phases with their times, sizes times patterns."""
+import json
 import re
 import signal
 import socket
@@ -101,6 +102,31 @@ def test_sweep_failures():
         people = run_echoctl("sweep", "-s", "1000,1001", "-p", "http", peer.address)
     assert people.returncode == 1
     assert "first http of 1001 bytes: early EOF after 1000 of 1001 bytes" in people.stdout.decode()
+
+
+@case("sweep: a target that is gone in the middle is no verdict of ok")
+def test_sweep_target_gone():
+    for options in ([], ["--json"]):
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            address = "127.0.0.1:%d" % listener.getsockname()[1]
+            with subprocess.Popen([program("echoctl"), *options, "sweep", address],
+                                  stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as client:
+                listener.settimeout(DEADLINE_S)
+                connection, _ = listener.accept()
+                listener.close()
+                with connection:
+                    connection.sendall(read_to_end(connection))
+                output = client.communicate(timeout=DEADLINE_S)[0].decode()
+        assert client.returncode == 2, output
+        if options:
+            summary = json.loads(output.splitlines()[-1])
+            assert summary["event"] == "sweep_summary" and not summary["complete"], output
+            assert summary["passed"] == 1 and summary["failed"] == 0, output
+            continue
+        _, row, *why, verdict = output.splitlines()
+        assert row.split() == ["1", "ok", "lost"], output
+        assert why and all(line.startswith("echoctl: ") for line in why), output
+        assert verdict == "127.0.0.1: not finished, the first 1 came back unchanged", output
 
 
 @case("sweep: SIGINT prints what has been found")
