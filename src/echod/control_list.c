@@ -51,8 +51,8 @@ static json_t *list_row(const struct supervisor *supervisor, const struct genera
 		"worker", (int)atomic_load(&entry->pid),
 		"age_ns", (json_int_t)(now_ns > start_ns ? now_ns - start_ns : 0),
 		"idle_ns", (json_int_t)(now_ns > moved_ns ? now_ns - moved_ns : 0),
-		"bytes_in", (json_int_t)atomic_load(&slot->bytes_in),
-		"bytes_out", (json_int_t)atomic_load(&slot->bytes_out),
+		"bytes_in", (json_int_t)slot_bytes(&slot->bytes_in),
+		"bytes_out", (json_int_t)slot_bytes(&slot->bytes_out),
 		"rate_in", (json_int_t)(sample ? sample->rate_in : 0),
 		"rate_out", (json_int_t)(sample ? sample->rate_out : 0),
 		"half_closed", atomic_load(&slot->phase) != SLOT_OPEN);

@@ -19,7 +19,7 @@ static const char *const state_names[] = {
 
 static json_t *integer(uint64_t value)
 {
-	return json_integer((json_int_t)value);
+	return json_integer(value < INT64_MAX ? (json_int_t)value : INT64_MAX);
 }
 
 static json_t *counters(const char *const *names, const uint64_t *values, size_t count)
@@ -78,17 +78,17 @@ static json_t *connections_status(const struct supervisor *supervisor, const str
 	uint64_t in, out;
 
 	sampler_live_bytes(supervisor->sampler, &in, &out);
-	return json_pack("{s:I, s:I, s:I, s:o, s:o, s:I, s:I, s:I, s:I, s:I}",
+	return json_pack("{s:I, s:I, s:I, s:o, s:o, s:I, s:o, s:o, s:o, s:o}",
 			 "live", (json_int_t)supervisor_live(supervisor),
 			 "max", (json_int_t)supervisor->configuration->limits.connections,
 			 "accepted", (json_int_t)tally->accepted,
 			 "closed", counters(end_names, tally->closed, END_COUNT),
 			 "refused", counters(refuse_names, tally->refused, REFUSE_COUNT),
 			 "empty", (json_int_t)tally->empty,
-			 "bytes_in", (json_int_t)tally->bytes_in,
-			 "bytes_out", (json_int_t)tally->bytes_out,
-			 "live_bytes_in", (json_int_t)in,
-			 "live_bytes_out", (json_int_t)out);
+			 "bytes_in", integer(tally->bytes_in),
+			 "bytes_out", integer(tally->bytes_out),
+			 "live_bytes_in", integer(in),
+			 "live_bytes_out", integer(out));
 }
 
 json_t *control_status(const struct supervisor *supervisor)

@@ -299,13 +299,19 @@ int generation_kill_connection(struct generation *generation, uint64_t id)
 	return -ESRCH;
 }
 
+static int32_t entry_pid(const struct scoreboard *scoreboard, uint32_t slot)
+{
+	return atomic_load(&scoreboard->table->entries[slot].pid);
+}
+
 unsigned generation_kill_again(struct generation *generation, bool force)
 {
 	struct scoreboard *scoreboard = &generation->scoreboard;
 	unsigned count = 0;
 
 	for (uint32_t slot = 0; slot < scoreboard->slots; slot++)
-		if (atomic_load(&scoreboard->slot[slot].command) == SLOT_END_KILLED)
+		if (scoreboard_command(scoreboard, slot, entry_pid(scoreboard, slot)) ==
+		    SLOT_END_KILLED)
 			count += scoreboard_end_worker(scoreboard, slot, SLOT_END_KILLED,
 						       force ? SIGKILL : SIGURG) == 0;
 	return count;

@@ -56,14 +56,19 @@ static int settings_make(const struct generation_plan *plan)
 static int listener_spawn(struct generation *generation, const struct generation_plan *plan,
 			  int settings_fd, int channel_fd)
 {
+	FD_CLEANUP int commands_fd = scoreboard_open_commands(&generation->scoreboard);
 	int fds[LISTENER_FD_SOCKETS - LISTENER_FD_SETTINGS + SETTINGS_MAX_SOCKETS] = {
 		settings_fd, generation->scoreboard.table_fd, generation->scoreboard.slots_fd,
-		channel_fd,
+		commands_fd, channel_fd,
 	};
 	size_t count = LISTENER_FD_SOCKETS - LISTENER_FD_SETTINGS;
 	struct program_start start = { .fds = fds, .is_connection = plan->mode == MODE_SINGLE };
 	int result;
 
+	if (commands_fd < 0) {
+		log_errno(LOG_ERR, commands_fd, "commands for the listener");
+		return commands_fd;
+	}
 	for (size_t i = 0; i < plan->sockets->count; i++)
 		fds[count++] = plan->sockets->items[i].fd;
 	start.count = count;
@@ -127,7 +132,7 @@ int generation_launch(const struct generation_plan *plan, struct generation **re
 	if (!generation)
 		return -ENOMEM;
 	generation->channel_fd = -1;
-	generation->scoreboard = (struct scoreboard){ .table_fd = -1, .slots_fd = -1 };
+	generation->scoreboard = SCOREBOARD_NONE;
 	generation->wire_version = WIRE_VERSION;
 	generation->number = plan->number;
 	generation->state = GENERATION_STARTING;

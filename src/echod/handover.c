@@ -75,13 +75,14 @@ static json_t *pack_paths(const struct generation *generation)
 
 static json_t *pack_generation(const struct generation *generation)
 {
-	return json_pack("{s:i, s:i, s:i, s:i, s:i, s:I, s:I, s:I, s:I, s:I, s:i, s:b, s:o, s:o,"
-			 " s:o}",
+	return json_pack("{s:i, s:i, s:i, s:i, s:i, s:i, s:I, s:I, s:I, s:I, s:I, s:i, s:b, s:o,"
+			 " s:o, s:o}",
 			 "pid", generation->listener_pid,
 			 "channel", generation->channel_fd,
 			 "wire", (int)generation->wire_version,
 			 "table", generation->scoreboard.table_fd,
 			 "slot", generation->scoreboard.slots_fd,
+			 "command", generation->scoreboard.commands_fd,
 			 "slots", (json_int_t)generation->scoreboard.slots,
 			 "connections", (json_int_t)generation->connections,
 			 "number", (json_int_t)generation->number,
@@ -171,6 +172,7 @@ static void keep_descriptors(const struct supervisor *supervisor, int settings_f
 			fd_set_cloexec(i->channel_fd, !keep);
 		fd_set_cloexec(i->scoreboard.table_fd, !keep);
 		fd_set_cloexec(i->scoreboard.slots_fd, !keep);
+		fd_set_cloexec(i->scoreboard.commands_fd, !keep);
 	}
 	if (supervisor->configuration_fd >= 0)
 		fd_set_cloexec(supervisor->configuration_fd, !keep);

@@ -125,41 +125,49 @@ static int unpack_paths(json_t *array, struct generation *generation)
 	return 0;
 }
 
+static bool is_of_size(int fd, uint64_t bytes)
+{
+	struct stat status;
+
+	return fd >= 0 && fstat(fd, &status) == 0 && (uint64_t)status.st_size == bytes;
+}
+
 static int restore_scoreboard(struct generation *generation, json_int_t table, json_int_t slot,
-			      json_int_t slots)
+			      json_int_t command, json_int_t count)
 {
 	FD_CLEANUP int table_fd = take_fd(table);
 	FD_CLEANUP int slots_fd = take_fd(slot);
-	struct stat status;
+	FD_CLEANUP int commands_fd = take_fd(command);
+	uint32_t slots = (uint32_t)count;
 	int result;
 
-	if (table_fd < 0 || slots_fd < 0 || slots < 1 ||
-	    slots > SETTINGS_MAX_CONNECTIONS + SETTINGS_MAX_SPARES)
+	if (count < 1 || count > SETTINGS_MAX_CONNECTIONS + SETTINGS_MAX_SPARES)
 		return -EBADF;
-	if (fstat(table_fd, &status) < 0 ||
-	    (uint64_t)status.st_size != scoreboard_table_bytes((uint32_t)slots) ||
-	    fstat(slots_fd, &status) < 0 ||
-	    (uint64_t)status.st_size != scoreboard_slots_bytes((uint32_t)slots))
+	if (!is_of_size(table_fd, scoreboard_table_bytes(slots)) ||
+	    !is_of_size(slots_fd, scoreboard_slots_bytes(slots)) ||
+	    !is_of_size(commands_fd, scoreboard_commands_bytes(slots)))
 		return -EBADF;
-	result = scoreboard_adopt(table_fd, slots_fd, (uint32_t)slots, &generation->scoreboard);
+	result = scoreboard_adopt(table_fd, slots_fd, commands_fd, slots,
+				  &generation->scoreboard);
 	if (result == 0) {
 		fd_steal(&table_fd);
 		fd_steal(&slots_fd);
+		fd_steal(&commands_fd);
 	}
 	return result;
 }
 
 static int unpack_generation(json_t *item, struct generation *generation)
 {
-	json_int_t table, slot, slots, connections, number, started_ns, ready_ns;
+	json_int_t table, slot, command, slots, connections, number, started_ns, ready_ns;
 	json_t *paths, *orphans, *adopted;
 	int channel, state, stopped;
 	int result;
 
-	if (json_unpack(item, "{s:i, s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:i, s:b, s:o, s:o,"
-			" s:o}",
+	if (json_unpack(item, "{s:i, s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:i, s:b, s:o,"
+			" s:o, s:o}",
 			"pid", &generation->listener_pid, "channel", &channel, "table", &table,
-			"slot", &slot, "slots", &slots, "connections", &connections,
+			"slot", &slot, "command", &command, "slots", &slots, "connections", &connections,
 			"number", &number, "started_ns", &started_ns, "ready_ns", &ready_ns,
 			"state", &state, "stopped", &stopped, "unix_paths", &paths,
 			"orphans", &orphans, "adopted", &adopted) < 0)
@@ -173,7 +181,7 @@ static int unpack_generation(json_t *item, struct generation *generation)
 	generation->state = (enum generation_state)state;
 	generation->stopped = stopped;
 	unpack_counters(adopted, &generation->adopted);
-	result = restore_scoreboard(generation, table, slot, slots);
+	result = restore_scoreboard(generation, table, slot, command, slots);
 	if (result == 0)
 		result = unpack_paths(paths, generation);
 	if (result == 0)
@@ -189,7 +197,7 @@ static int restore_generation(struct supervisor *supervisor, json_t *item)
 	if (!generation)
 		return -ENOMEM;
 	generation->channel_fd = -1;
-	generation->scoreboard = (struct scoreboard){ .table_fd = -1, .slots_fd = -1 };
+	generation->scoreboard = SCOREBOARD_NONE;
 	result = unpack_generation(item, generation);
 	if (result == 0)
 		result = generation_watch(generation, supervisor->loop, &supervisor->hooks);

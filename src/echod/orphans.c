@@ -57,7 +57,7 @@ struct orphan *orphans_find(const struct orphans *orphans, pid_t pid)
 	return found && !found->ended ? found : NULL;
 }
 
-static enum end_reason end_of_status(int status, uint32_t command)
+static enum end_reason end_of_status(int status, enum slot_command command)
 {
 	int signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
 
@@ -93,15 +93,16 @@ void orphan_event(const struct scoreboard *scoreboard, const struct orphan *orph
 		.id = atomic_load(&entry->id),
 		.start_ns = atomic_load(&entry->start_ns),
 		.end_ns = now_ns,
-		.bytes_in = atomic_load(&slot->bytes_in),
-		.bytes_out = atomic_load(&slot->bytes_out),
+		.bytes_in = slot_bytes(&slot->bytes_in),
+		.bytes_out = slot_bytes(&slot->bytes_out),
 		.pid = orphan->pid,
 		.status = has_status ? status : 0,
 		.cpu_us = cpu_us < UINT32_MAX ? (uint32_t)cpu_us : UINT32_MAX,
 		.rtt_us = atomic_load(&slot->rtt_us),
 		.retransmits = atomic_load(&slot->retransmits),
 		.reason = (uint16_t)(has_status ?
-			end_of_status(status, atomic_load(&slot->command)) :
+			end_of_status(status, scoreboard_command(scoreboard, orphan->slot,
+								 orphan->pid)) :
 			end_of_phase(atomic_load(&slot->phase))),
 		.socket = (uint16_t)entry->socket,
 		.detail = atomic_load(&slot->detail),

@@ -87,18 +87,21 @@ static struct sampled *find_sampled(struct sampler *sampler, const struct genera
 /* A slot is a worker's to write: a counter that runs backwards is a rate of zero. */
 static uint64_t rate(uint64_t now, uint64_t before, uint64_t elapsed_ns)
 {
+	double a_second;
+
 	if (now <= before || !elapsed_ns)
 		return 0;
 	/* Rounded: a second is never exactly one. */
-	return (uint64_t)((double)(now - before) * CLOCK_NS_PER_S / (double)elapsed_ns + 0.5);
+	a_second = (double)(now - before) * CLOCK_NS_PER_S / (double)elapsed_ns + 0.5;
+	return a_second < (double)SLOT_BYTES_MAX ? (uint64_t)a_second : SLOT_BYTES_MAX;
 }
 
 static void sample_connection(struct sampler_connection *connection, const struct entry *entry,
 			      const struct slot *slot, uint64_t now_ns, uint64_t elapsed_ns)
 {
 	uint64_t id = atomic_load(&entry->id);
-	uint64_t bytes_in = atomic_load(&slot->bytes_in);
-	uint64_t bytes_out = atomic_load(&slot->bytes_out);
+	uint64_t bytes_in = slot_bytes(&slot->bytes_in);
+	uint64_t bytes_out = slot_bytes(&slot->bytes_out);
 
 	if (connection->id != id) {
 		uint64_t start_ns = atomic_load(&entry->start_ns);

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* Two memory files shared with a listener and its workers. */
+/* Three memory files shared with a listener and its workers. */
 #include "echod/scoreboard.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/pidfd.h>
@@ -27,64 +28,97 @@ int scoreboard_create(uint32_t slots, struct scoreboard *ret_scoreboard)
 {
 	FD_CLEANUP int table_fd = region_create("echod-table", scoreboard_table_bytes(slots));
 	FD_CLEANUP int slots_fd = region_create("echod-slots", scoreboard_slots_bytes(slots));
+	FD_CLEANUP int commands_fd =
+		region_create("echod-commands", scoreboard_commands_bytes(slots));
 	int result;
 
 	if (table_fd < 0)
 		return table_fd;
 	if (slots_fd < 0)
 		return slots_fd;
-	result = scoreboard_adopt(table_fd, slots_fd, slots, ret_scoreboard);
+	if (commands_fd < 0)
+		return commands_fd;
+	result = scoreboard_adopt(table_fd, slots_fd, commands_fd, slots, ret_scoreboard);
 	if (result < 0)
 		return result;
 	fd_steal(&table_fd);
 	fd_steal(&slots_fd);
+	fd_steal(&commands_fd);
 	ret_scoreboard->table->magic = TABLE_MAGIC;
 	ret_scoreboard->table->version = WIRE_VERSION;
 	ret_scoreboard->table->slots = slots;
 	return 0;
 }
 
-int scoreboard_adopt(int table_fd, int slots_fd, uint32_t slots,
+static void *region_map(int fd, uint64_t bytes)
+{
+	void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+
+	return memory == MAP_FAILED ? NULL : memory;
+}
+
+static void regions_unmap(struct scoreboard *scoreboard)
+{
+	if (scoreboard->table)
+		munmap(scoreboard->table, scoreboard_table_bytes(scoreboard->slots));
+	if (scoreboard->slot)
+		munmap(scoreboard->slot, scoreboard_slots_bytes(scoreboard->slots));
+	if (scoreboard->command)
+		munmap(scoreboard->command, scoreboard_commands_bytes(scoreboard->slots));
+	free(scoreboard->closed_id);
+}
+
+int scoreboard_adopt(int table_fd, int slots_fd, int commands_fd, uint32_t slots,
 		     struct scoreboard *ret_scoreboard)
 {
-	struct scoreboard made = { .table_fd = table_fd, .slots_fd = slots_fd, .slots = slots };
-	int result;
+	struct scoreboard made = {
+		.table_fd = table_fd,
+		.slots_fd = slots_fd,
+		.commands_fd = commands_fd,
+		.slots = slots,
+		.table = region_map(table_fd, scoreboard_table_bytes(slots)),
+		.slot = region_map(slots_fd, scoreboard_slots_bytes(slots)),
+		.command = region_map(commands_fd, scoreboard_commands_bytes(slots)),
+		.closed_id = calloc(slots, sizeof(*made.closed_id)),
+	};
 
-	made.closed_id = calloc(slots, sizeof(*made.closed_id));
-	if (!made.closed_id)
+	if (!made.table || !made.slot || !made.command || !made.closed_id) {
+		regions_unmap(&made);
 		return -ENOMEM;
-	made.table = mmap(NULL, scoreboard_table_bytes(slots), PROT_READ | PROT_WRITE, MAP_SHARED,
-			  table_fd, 0);
-	if (made.table == MAP_FAILED)
-		goto fail_table;
-	made.slot = mmap(NULL, scoreboard_slots_bytes(slots), PROT_READ | PROT_WRITE, MAP_SHARED,
-			 slots_fd, 0);
-	if (made.slot == MAP_FAILED)
-		goto fail_slots;
+	}
 	*ret_scoreboard = made;
 	return 0;
+}
 
-fail_slots:
-	result = -errno;
-	munmap(made.table, scoreboard_table_bytes(slots));
-	free(made.closed_id);
-	return result;
-fail_table:
-	result = -errno;
-	free(made.closed_id);
-	return result;
+int scoreboard_open_commands(const struct scoreboard *scoreboard)
+{
+	char path[32];
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", scoreboard->commands_fd);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	return fd < 0 ? -errno : fd;
 }
 
 void scoreboard_release(struct scoreboard *scoreboard)
 {
 	if (!scoreboard->table)
 		return;
-	munmap(scoreboard->table, scoreboard_table_bytes(scoreboard->slots));
-	munmap(scoreboard->slot, scoreboard_slots_bytes(scoreboard->slots));
-	free(scoreboard->closed_id);
+	regions_unmap(scoreboard);
 	fd_close(scoreboard->table_fd);
 	fd_close(scoreboard->slots_fd);
-	*scoreboard = (struct scoreboard){ .table_fd = -1, .slots_fd = -1 };
+	fd_close(scoreboard->commands_fd);
+	*scoreboard = SCOREBOARD_NONE;
+}
+
+/* Its worker is gone: the word must not meet one that gets the same process id some day. */
+static void note_closed(struct scoreboard *scoreboard, const struct event *event)
+{
+	_Atomic uint64_t *command = &scoreboard->command[event->slot];
+
+	scoreboard->closed_id[event->slot] = event->id;
+	if (command_pid(atomic_load(command)) == event->pid)
+		atomic_store(command, 0);
 }
 
 unsigned scoreboard_drain(struct scoreboard *scoreboard, scoreboard_event_fn on_event,
@@ -105,7 +139,7 @@ unsigned scoreboard_drain(struct scoreboard *scoreboard, scoreboard_event_fn on_
 
 		atomic_store_explicit(&table->ring_tail, ++tail, memory_order_release);
 		if (event.type == EVENT_CLOSED && event.slot < scoreboard->slots)
-			scoreboard->closed_id[event.slot] = event.id;
+			note_closed(scoreboard, &event);
 		on_event(context, &event);
 	}
 	return count;
@@ -134,6 +168,14 @@ uint32_t scoreboard_live(const struct scoreboard *scoreboard)
 	return live < scoreboard->slots ? live : scoreboard->slots;
 }
 
+enum slot_command scoreboard_command(const struct scoreboard *scoreboard, uint32_t slot,
+				     int32_t pid)
+{
+	uint64_t word = atomic_load(&scoreboard->command[slot]);
+
+	return command_pid(word) == pid ? (enum slot_command)command_of(word) : SLOT_RUN;
+}
+
 int scoreboard_end_worker(struct scoreboard *scoreboard, uint32_t slot,
 			  enum slot_command command, int signal)
 {
@@ -150,6 +192,6 @@ int scoreboard_end_worker(struct scoreboard *scoreboard, uint32_t slot,
 	if (atomic_load(&entry->state) == ENTRY_FREE || atomic_load(&entry->pid) != pid ||
 	    atomic_load(&entry->id) != id)
 		return -ESRCH;
-	atomic_store(&scoreboard->slot[slot].command, command);
+	atomic_store(&scoreboard->command[slot], command_make(pid, command));
 	return pidfd_send_signal(fd, signal, NULL, 0) < 0 ? -errno : 0;
 }

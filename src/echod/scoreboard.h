@@ -11,23 +11,31 @@
 struct scoreboard {
 	int table_fd;		/* owned */
 	int slots_fd;		/* owned */
-	uint32_t slots;		/* entries in both; the supervisor's own, never re-read */
+	int commands_fd;	/* owned */
+	uint32_t slots;		/* entries in each; the supervisor's own, never re-read */
 	struct table *table;
 	struct slot *slot;
+	_Atomic uint64_t *command;	/* nobody else writes it */
 	uint64_t *closed_id;	/* by slot: the last connection whose end was seen in the ring */
 };
+
+#define SCOREBOARD_NONE \
+	((struct scoreboard){ .table_fd = -1, .slots_fd = -1, .commands_fd = -1 })
 
 typedef void (*scoreboard_event_fn)(void *context, const struct event *event);
 
 /*
- * Makes both memory files, sealed against a change of their size (a worker that shrank one
+ * Makes the memory files, sealed against a change of their size (a worker that shrank one
  * would otherwise kill the readers by SIGBUS). Returns 0 or -errno.
  */
 int scoreboard_create(uint32_t slots, struct scoreboard *ret_scoreboard);
 
 /* Maps the scoreboard that these descriptors hold and takes them over when it returns 0. */
-int scoreboard_adopt(int table_fd, int slots_fd, uint32_t slots,
+int scoreboard_adopt(int table_fd, int slots_fd, int commands_fd, uint32_t slots,
 		     struct scoreboard *ret_scoreboard);
+
+/* A descriptor of the commands that can never write them, the caller's; or -errno. */
+int scoreboard_open_commands(const struct scoreboard *scoreboard);
 
 void scoreboard_release(struct scoreboard *scoreboard);
 
@@ -44,6 +52,10 @@ bool scoreboard_is_asleep(const struct scoreboard *scoreboard);
 
 /* Workers with a connection, as the listener counts them. */
 uint32_t scoreboard_live(const struct scoreboard *scoreboard);
+
+/* What the process pid in this slot was told. */
+enum slot_command scoreboard_command(const struct scoreboard *scoreboard, uint32_t slot,
+				     int32_t pid);
 
 /*
  * Tells the worker of this slot how to end and sends it signal, by a pidfd that is checked

@@ -15,7 +15,7 @@
 #define TICK_MIN_US 1000u
 #define TICKS 4u		/* in one timeout */
 #define FULL_READS 2u		/* since it was last quiet, and the connection is a bulk one */
-#define TURNS 256u		/* between looks at the session's clock while it never waits */
+#define TURNS 16u		/* between looks at command and clock while it never waits */
 #define PAGE_BYTES 4096u
 #define NS_PER_US 1000u
 #define US_PER_S 1000000u
@@ -48,10 +48,10 @@ int echo_keep_urgent(int fd)
 
 int echo_look(const struct echo *echo)
 {
-	uint32_t command = atomic_load_explicit(&echo->slot->command, memory_order_relaxed);
+	uint64_t word = atomic_load_explicit(echo->command, memory_order_relaxed);
 
-	if (command != SLOT_RUN)
-		return command == SLOT_END_KILLED ? END_KILLED : END_DRAIN;
+	if (word != 0 && command_pid(word) == sys_getpid())
+		return command_of(word) == SLOT_END_KILLED ? END_KILLED : END_DRAIN;
 	if (echo->session_end_ns != 0 && sys_now_ns() >= echo->session_end_ns)
 		return END_SESSION;
 	return ECHO_GO;
@@ -193,12 +193,13 @@ static int echo_wait(struct echo *echo, int error, bool is_reading)
 	return reason;
 }
 
-/* Once a turn: a plain load, and now and then the session's clock. */
-static inline int echo_turn(struct echo *echo)
+/*
+ * A look now and then, and after each short write, which a signal may have cut. One that carries
+ * little never looks, which spares it a page fault: what is meant for it interrupts its wait.
+ */
+static inline int echo_turn(struct echo *echo, bool is_short)
 {
-	bool is_due = echo->session_end_ns != 0 && ++echo->turns % TURNS == 0;
-
-	if (is_due || atomic_load_explicit(&echo->slot->command, memory_order_relaxed) != SLOT_RUN)
+	if (is_short || ++echo->turns % TURNS == 0)
 		return echo_look(echo);
 	return ECHO_GO;
 }
@@ -237,7 +238,7 @@ static int echo_send(struct echo *echo, size_t size)
 		echo->bytes_out += (uint64_t)n;
 		atomic_store_explicit(&echo->slot->bytes_out, echo->bytes_out,
 				      memory_order_relaxed);
-		reason = echo_turn(echo);
+		reason = echo_turn(echo, offset < size);
 	}
 	return reason;
 }

@@ -19,6 +19,7 @@ struct echo {
 	int fd;				/* blocking; SO_RCVTIMEO and SO_SNDTIMEO are one tick */
 	bool is_tcp;			/* else a Unix stream */
 	struct slot *slot;
+	const _Atomic uint64_t *command;	/* from the supervisor; its page is touched late */
 	const struct settings *settings;
 	uint8_t *small;			/* ECHO_SMALL_BYTES */
 	uint8_t *buffer;		/* small, or mapped */
@@ -50,7 +51,7 @@ int echo_keep_urgent(int fd);
 int echo_run(struct echo *echo);
 
 /*
- * To be called when a wait was interrupted or a tick is over: the command in the slot and the
+ * To be called when a wait was interrupted or a tick is over: the supervisor's command and the
  * session's end. Returns ECHO_GO or the reason to end.
  */
 int echo_look(const struct echo *echo);

@@ -3,20 +3,20 @@
  * The cheap fork. Each trick, what it buys (of about 100 us that a connection costs; measure
  * with tests/bench, conn/s and server CPU a connection), and what breaks without care:
  *
- * 1. Few mappings are inherited (lean_trim): all but text, constants, region, slots and settings
- *    are marked MADV_DONTFORK. 0.7 us for each mapping and 0.1 us for each dirty page that is not
- *    copied; and no anonymous memory is shared with children, so that no anon_vma chain grows with
- *    the live ones (rate with 10,000 held). Care: a worker must not touch data, heap, libc, TLS or
- *    the old stack: it has none. Its files are compiled freestanding and without stack protector,
- *    and tests/run/test_lean.py looks at what they refer to.
- * 2. One region (lean_open, lean_map_shared): stack, small buffer, slots and settings stand in
- *    the same aligned 2 MiB as the worker's text where there is room: one page table instead of
- *    up to four, 4 KiB and 1 us each. Care: the listener never touches the private part, or it
- *    would be copied on write.
+ * 1. Few mappings are inherited (lean_trim): all but text, constants, region, slots, commands and
+ *    settings are marked MADV_DONTFORK. 0.7 us for each mapping and 0.1 us for each dirty page
+ *    that is not copied; and no anonymous memory is shared with children, so that no anon_vma
+ *    chain grows with the live ones (rate with 10,000 held). Care: a worker must not touch data,
+ *    heap, libc, TLS or the old stack: it has none. Its files are compiled freestanding and without
+ *    stack protector, and tests/run/test_lean.py looks at what they refer to.
+ * 2. One region (lean_open, lean_map_shared): stack, small buffer, slots, commands and settings
+ *    stand in the same aligned 2 MiB as the worker's text where there is room: one page table
+ *    instead of up to four, 4 KiB and 1 us each. Care: the listener never touches the private
+ *    part, or it would be copied on write.
  * 3. Stack and buffer share a page (lean_open): a worker with small messages dirties one page,
  *    not two. 1 us and 4 KiB. Care: deep calls must not be on the short path.
  * 4. Raw clone on that stack (lean_fork): without libc's fork handlers, locks and TLS, 10 us; the
- *    five values that a worker needs travel in registers, so that nothing is copied to the stack.
+ *    six values that a worker needs travel in registers, so that nothing is copied to the stack.
  *    Care: it never returns.
  * 5. No rseq (lean_trim): a registered area would be written by the kernel in each worker at the
  *    first preemption. Care: without TLS that write is a segmentation fault, so that no trimming
@@ -190,6 +190,7 @@ pid_t lean_fork(const struct lean *lean, const struct worker_call *call, int exi
 	register const struct settings *settings __asm__("r13") = call->settings;
 	register long flags __asm__("r14") = call->flags;
 	register uint8_t *small __asm__("r15") = call->small;
+	register const _Atomic uint64_t *command __asm__("r9") = call->command; /* stays there */
 	long result;
 
 	__asm__ volatile("syscall\n\t"
@@ -207,7 +208,8 @@ pid_t lean_fork(const struct lean *lean, const struct worker_call *call, int exi
 			 : "=a"(result)
 			 : "0"((long)SYS_clone), "D"((long)(CLONE_PARENT_SETTID | exit_signal)),
 			   "S"(lean->stack_top), "d"(ret_pid), "r"(child_tid), "r"(tls),
-			   "b"((long)call->fd), "r"(slot), "r"(settings), "r"(flags), "r"(small)
+			   "b"((long)call->fd), "r"(slot), "r"(settings), "r"(flags), "r"(small),
+			   "r"(command)
 			 : "rcx", "r11", "memory", "cc");
 	return (pid_t)result;
 }
@@ -251,7 +253,8 @@ pid_t lean_fork(const struct lean *lean, const struct worker_call *call, int exi
 
 	(void)lean;
 	if (pid == 0)
-		worker_run(call->fd, call->slot, call->settings, call->flags, call->small);
+		worker_run(call->fd, call->slot, call->settings, call->flags, call->small,
+			   call->command);
 	return pid < 0 ? -errno : (pid_t)pid;
 }
 

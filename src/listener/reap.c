@@ -82,8 +82,8 @@ static void reap_worker(struct listener *listener, pid_t pid, int status,
 	event.id = atomic_load_explicit(&entry->id, memory_order_relaxed);
 	event.start_ns = atomic_load_explicit(&entry->start_ns, memory_order_relaxed);
 	event.end_ns = clock_now_ns();
-	event.bytes_in = atomic_load_explicit(&shared->bytes_in, memory_order_relaxed);
-	event.bytes_out = atomic_load_explicit(&shared->bytes_out, memory_order_relaxed);
+	event.bytes_in = slot_bytes(&shared->bytes_in);
+	event.bytes_out = slot_bytes(&shared->bytes_out);
 	event.pid = pid;
 	event.status = status;
 	event.cpu_us = cpu_time_us(usage);

@@ -54,6 +54,7 @@ static int spawn_fork(struct listener *listener, uint32_t slot, int fd, uint32_t
 		.fd = fd,
 		.flags = flags | worker_common_flags(listener->settings),
 		.slot = &listener->shared[slot],
+		.command = &listener->commands[slot],
 		.settings = listener->settings,
 		.small = listener->lean.small,
 	};

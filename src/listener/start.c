@@ -85,6 +85,16 @@ static int take_slots(struct listener *listener)
 	return listener->shared == NULL ? -errno : 0;
 }
 
+static int take_commands(struct listener *listener)
+{
+	size_t size = 0;
+
+	listener->commands = map_file(&listener->lean, LISTENER_FD_COMMANDS,
+				      scoreboard_commands_bytes(listener->settings->slots),
+				      PROT_READ, &size);
+	return listener->commands == NULL ? -errno : 0;
+}
+
 /* Accepted TCP connections inherit the options; Unix ones do not, their workers set it. */
 static int take_socket(const struct listener *listener, int fd)
 {
@@ -171,6 +181,10 @@ static int take_descriptors(struct listener *listener, const char **ret_what)
 		return r;
 	*ret_what = "slots";
 	r = take_slots(listener);
+	if (r < 0)
+		return r;
+	*ret_what = "commands";
+	r = take_commands(listener);
 	if (r < 0)
 		return r;
 	*ret_what = "table";

@@ -37,6 +37,7 @@ struct listener {
 	const struct settings *settings;
 	struct table *table;
 	struct slot *shared;		/* the workers' slots; untrusted */
+	const _Atomic uint64_t *commands;	/* one for each slot, the supervisor writes them */
 	struct lean lean;		/* where workers live */
 	int channel_fd;			/* -1: the supervisor is gone */
 	int signal_fd;			/* the ends of workers, one record each */

@@ -185,6 +185,11 @@ static inline void *sys_memory(size_t size)
 #endif
 }
 
+static inline pid_t sys_getpid(void)
+{
+	return (pid_t)SYS_DO(getpid(), SYS_getpid, 0, 0, 0, 0, 0, 0);
+}
+
 static inline int sys_setitimer(const struct itimerval *value)
 {
 	return (int)SYS_DO(setitimer(ITIMER_REAL, value, NULL), SYS_setitimer, ITIMER_REAL, value,

@@ -182,8 +182,7 @@ static void worker_await(struct echo *echo)
 
 	do
 		n = sys_recvmsg(pair_fd, &message, 0);
-	while (n == -EINTR && atomic_load_explicit(&echo->slot->command, memory_order_relaxed) ==
-				      SLOT_RUN);
+	while (n == -EINTR && echo_look(echo) == ECHO_GO);
 	if (n <= 0)
 		sys_exit(END_FIN);
 	if (n != (ssize_t)sizeof(order) || message.msg_controllen < CMSG_LEN(sizeof(int)))
@@ -196,12 +195,13 @@ static void worker_await(struct echo *echo)
 }
 
 noreturn void worker_run(int fd, struct slot *slot, const struct settings *settings,
-			 uint32_t flags, uint8_t *small)
+			 uint32_t flags, uint8_t *small, const _Atomic uint64_t *command)
 {
 	struct echo echo = {
 		.fd = fd,
 		.is_tcp = (flags & WORKER_UNIX) == 0,
 		.slot = slot,
+		.command = command,
 		.settings = settings,
 		.small = small,
 		.buffer = small,

@@ -33,13 +33,14 @@ struct worker_order {
 	uint32_t reserved;
 };
 
-/* All that a worker is given: five values, few enough to travel in registers. */
+/* All that a worker is given: six values, few enough to travel in registers. */
 struct worker_call {
 	int fd;			/* its connection; a spare: its end of the pair */
 	uint32_t flags;		/* enum worker_flag */
 	struct slot *slot;
 	const struct settings *settings;
 	uint8_t *small;		/* ECHO_SMALL_BYTES, and on to the end of the last page */
+	const _Atomic uint64_t *command;	/* its word of the commands */
 };
 
 /*
@@ -48,6 +49,6 @@ struct worker_call {
  * libc, or thread-local storage (tests/run/test_lean.py looks).
  */
 noreturn void worker_run(int fd, struct slot *slot, const struct settings *settings,
-			 uint32_t flags, uint8_t *small);
+			 uint32_t flags, uint8_t *small, const _Atomic uint64_t *command);
 
 #endif

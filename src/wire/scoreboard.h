@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The scoreboard of a generation: two shared memory files. The table is written
+ * The scoreboard of a generation: three shared memory files. The table is written
  * by the listener and read by the supervisor, workers do not map it. The slots
- * are written by the workers: nothing read from there is trusted.
+ * are written by the workers: nothing read from there is trusted. The commands are
+ * written by the supervisor; listener and workers have them from a descriptor that
+ * cannot write, so that no mprotect(2) makes them writable.
  */
 #ifndef ECHOD_WIRE_SCOREBOARD_H
 #define ECHOD_WIRE_SCOREBOARD_H
@@ -72,9 +74,28 @@ struct table {
 
 enum slot_command {
 	SLOT_RUN = 0,
-	SLOT_END_DRAIN,		/* supervisor: end in an orderly way, the daemon stops */
-	SLOT_END_KILLED,	/* supervisor: the same, an operator said so */
+	SLOT_END_DRAIN,		/* end in an orderly way, the daemon stops */
+	SLOT_END_KILLED,	/* the same, an operator said so */
 };
+
+/*
+ * A command and whom it is for, one word a slot; 0: none. What was meant for the worker that
+ * had the slot before means nothing to this one.
+ */
+static inline uint64_t command_make(int32_t pid, enum slot_command command)
+{
+	return (uint64_t)(uint32_t)pid << 32 | command;
+}
+
+static inline int32_t command_pid(uint64_t word)
+{
+	return (int32_t)(word >> 32);
+}
+
+static inline uint32_t command_of(uint64_t word)
+{
+	return (uint32_t)word;
+}
 
 enum slot_phase {
 	SLOT_OPEN = 0,
@@ -82,7 +103,7 @@ enum slot_phase {
 	SLOT_ENDING,		/* our FIN is sent, waiting for the peer's */
 };
 
-/* Written by the worker with relaxed stores, but for command. Untrusted. */
+/* Written by the worker with relaxed stores. Untrusted. */
 struct slot {
 	_Atomic uint64_t bytes_in;
 	_Atomic uint64_t bytes_out;
@@ -90,11 +111,20 @@ struct slot {
 	_Atomic uint32_t retransmits;
 	_Atomic uint32_t phase;		/* enum slot_phase */
 	_Atomic uint32_t detail;	/* errno of END_ERROR and END_RESET */
-	_Atomic uint32_t command;	/* enum slot_command, written by the supervisor */
-	uint32_t reserved[7];
+	uint32_t reserved[8];
 };
 
 static_assert(sizeof(struct slot) == 64, "crosses a process border");
+
+#define SLOT_BYTES_MAX (1ull << 56)
+
+/* A byte counter of a slot, never more than what signed numbers and sums of many can hold. */
+static inline uint64_t slot_bytes(const _Atomic uint64_t *counter)
+{
+	uint64_t bytes = atomic_load_explicit(counter, memory_order_relaxed);
+
+	return bytes < SLOT_BYTES_MAX ? bytes : SLOT_BYTES_MAX;
+}
 
 static inline uint64_t scoreboard_table_bytes(uint32_t slots)
 {
@@ -104,6 +134,11 @@ static inline uint64_t scoreboard_table_bytes(uint32_t slots)
 static inline uint64_t scoreboard_slots_bytes(uint32_t slots)
 {
 	return (uint64_t)slots * sizeof(struct slot);
+}
+
+static inline uint64_t scoreboard_commands_bytes(uint32_t slots)
+{
+	return (uint64_t)slots * sizeof(uint64_t);
 }
 
 #endif

@@ -22,8 +22,9 @@ enum listener_fd {
 	LISTENER_FD_SETTINGS = 3, /* sealed memfd: struct settings and its tables */
 	LISTENER_FD_TABLE = 4,	  /* memfd: struct table, no worker ever maps it */
 	LISTENER_FD_SLOTS = 5,	  /* memfd: struct slot array, workers write theirs */
-	LISTENER_FD_CHANNEL = 6,  /* SOCK_SEQPACKET pair: struct message */
-	LISTENER_FD_SOCKETS = 7,  /* first listening socket (or, MODE_SINGLE, the connection) */
+	LISTENER_FD_COMMANDS = 6, /* memfd, open for reading only: one word a slot */
+	LISTENER_FD_CHANNEL = 7,  /* SOCK_SEQPACKET pair: struct message */
+	LISTENER_FD_SOCKETS = 8,  /* first listening socket (or, MODE_SINGLE, the connection) */
 };
 
 enum settings_mode {

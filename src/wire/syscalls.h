@@ -23,12 +23,12 @@
 /*
  * A worker once it has its own filter: take the connection (recvmsg, a spare), echo (recvfrom,
  * sendto), its timers (setsockopt SO_RCVTIMEO, ioctl SIOCOUTQ, clock_gettime, setitimer), bulk
- * (pipe2, fcntl F_SETPIPE_SZ, splice; or mmap and munmap), memory given back (madvise), the end
- * (shutdown, ppoll, getsockopt TCP_INFO, close).
+ * (pipe2, fcntl F_SETPIPE_SZ, splice; or mmap and munmap), memory given back (madvise), whether a
+ * command is its own (getpid), the end (shutdown, ppoll, getsockopt TCP_INFO, close).
  */
 #define SYSCALLS_WORKER \
-	"clock_gettime", "close", "exit_group", "fcntl", "getsockopt", "ioctl", "madvise", \
-	"mmap", "munmap", "pipe2", "ppoll", "recvfrom", "recvmsg", "restart_syscall", \
+	"clock_gettime", "close", "exit_group", "fcntl", "getpid", "getsockopt", "ioctl", \
+	"madvise", "mmap", "munmap", "pipe2", "ppoll", "recvfrom", "recvmsg", "restart_syscall", \
 	"rt_sigreturn", "sendto", "setitimer", "setsockopt", "shutdown", "splice"
 
 #endif

@@ -108,14 +108,18 @@ class Listener:
         head = struct.pack("<8I", 0x65636874, 1, self.slots_count, 0, 0, 0, 0, 1)
         files = [memory_file("settings", block, keys.get("seal", True)),
                  memory_file("table", head + bytes(table_bytes - len(head))),
-                 memory_file("slots", bytes(64 * self.slots_count))]
+                 memory_file("slots", bytes(64 * self.slots_count)),
+                 memory_file("commands", bytes(8 * self.slots_count))]
         self.table = mmap.mmap(files[1], table_bytes)
         self.slots = mmap.mmap(files[2], 64 * self.slots_count)
+        self.commands = mmap.mmap(files[3], 8 * self.slots_count)
+        files.append(os.open(f"/proc/self/fd/{files[3]}", os.O_RDONLY))
         self.channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.channel.settimeout(DEADLINE_S)
         self.status = None
         self.events = []
-        self.pid = start([*files, theirs.fileno()] + [s.fileno() for s in self.sockets], nproc)
+        self.pid = start([*files[:3], files[4], theirs.fileno(),
+                          *(s.fileno() for s in self.sockets)], nproc)
         theirs.close()
         for fd in files:
             os.close(fd)
@@ -209,9 +213,9 @@ class Listener:
         """Process ids in the table."""
         return [pid for pid in (self.entry(i)[1] for i in range(self.slots_count)) if pid > 0]
 
-    def command(self, slot, command):
-        """Tells the worker of a slot to end, as echod does."""
-        struct.pack_into("<I", self.slots, 64 * slot + 32, command)
+    def command(self, slot, command, pid):
+        """Tells pid to end if it is the worker of the slot, as echod does."""
+        struct.pack_into("<Ii", self.commands, 8 * slot, command, pid)
         os.kill(self.entry(slot)[1], signal.SIGURG)
 
     def read_ring(self):

@@ -66,7 +66,10 @@ def test_commands(spares):
             client = listener.connect()
             assert echoed(client)
             slot = next(i for i in range(listener.slots_count) if listener.entry(i)[0] == 2)
-            listener.command(slot, command)
+            pid = listener.entry(slot)[1]
+            listener.command(slot, command, pid + 1)
+            assert echoed(client), "what another process was told"
+            listener.command(slot, command, pid)
             assert read_to_end(client) == b""
             client.close()
             assert listener.closed()[0] == word

@@ -106,7 +106,9 @@ static void test_end_reason(void **state)
 	assert_int_equal(end_of(0, false), END_ERROR);
 	atomic_store(&board.slot[1].phase, SLOT_ENDING);
 	assert_int_equal(end_of(0, false), END_FIN);
-	atomic_store(&board.slot[1].command, SLOT_END_DRAIN);
+	atomic_store(&board.command[1], command_make(101, SLOT_END_DRAIN));
+	assert_int_equal(end_of(SIGKILL, true), END_KILLED);
+	atomic_store(&board.command[1], command_make(100, SLOT_END_DRAIN));
 	assert_int_equal(end_of(SIGKILL, true), END_DRAIN);
 }
 
