@@ -29,7 +29,7 @@ AC_DEFUN([ECHOD_WARNINGS],
 	AC_SUBST([WARN_CFLAGS])])
 
 AC_DEFUN([ECHOD_INSTRUMENTATION],
-	[INSTRUMENT_CFLAGS= INSTRUMENT_LDFLAGS=
+	[INSTRUMENT_CFLAGS= INSTRUMENT_LDFLAGS= COVERAGE_LDFLAGS=
 	AS_CASE([$enable_sanitizers],
 		[no], [],
 		[yes], [enable_sanitizers=address,undefined])
@@ -40,12 +40,16 @@ AC_DEFUN([ECHOD_INSTRUMENTATION],
 	AS_IF([test "x$enable_coverage" != xno],
 		[INSTRUMENT_CFLAGS="$INSTRUMENT_CFLAGS --coverage -fprofile-update=atomic"
 		INSTRUMENT_LDFLAGS="$INSTRUMENT_LDFLAGS --coverage"
+		COVERAGE_LDFLAGS=-Wl,--wrap=_exit
+		AC_DEFINE([COVERAGE], [1], [Define when compiled for coverage.])
 		enable_static_listener=no])
+	AM_CONDITIONAL([COVERAGE], [test "x$enable_coverage" != xno])
 	AS_IF([test "x$enable_sanitizers$enable_coverage" != xnono],
 		[AC_DEFINE([INSTRUMENTED], [1],
 			[Define when compiled with sanitizers or for coverage.])])
 	AM_CONDITIONAL([INSTRUMENTED],
 		[test "x$enable_sanitizers$enable_coverage" != xnono])
+	AC_SUBST([COVERAGE_LDFLAGS])
 	AC_SUBST([INSTRUMENT_CFLAGS])
 	AC_SUBST([INSTRUMENT_LDFLAGS])])
 

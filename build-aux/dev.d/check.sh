@@ -47,11 +47,10 @@ check_tree()
 		"$(count_results "$directory" SKIP)"
 }
 
+# Names, file by file, the lines that no test reached.
 report_coverage()
 {
-	gcovr --root . --object-directory "$1" --filter src/ --exclude-unreachable-branches \
-		--gcov-ignore-parse-errors --txt-metric line --print-summary ||
-		gcovr --root . --object-directory "$1" --filter src/ --print-summary
+	gcovr --root . --object-directory "$1" --filter src/ --gcov-ignore-parse-errors
 }
 
 command_check()
@@ -81,7 +80,8 @@ command_check()
 		check_tree "$directory" "${make_arguments[@]}"
 		return
 	fi
-	# the daemon under test may run as another user and writes its counts at exit
+	# the daemon under test may run as another user and writes its counters at exit
+	umask 0
 	find "$directory" -name '*.gcda' -delete
 	find "$directory" -type d -exec chmod a+rwx {} +
 	local status=0 summary

@@ -12,6 +12,12 @@
 #include "base/fd.h"
 #include "listener/sys.h"
 
+/* The counters of a coverage build go to files at the end. */
+#ifdef COVERAGE
+#define IS_COVERED true
+#else
+#define IS_COVERED false
+#endif
 #define SPARE_FDS 16u	/* connections while they are accepted */
 
 /*
@@ -90,14 +96,14 @@ int sandbox_enter(const struct settings *settings, int highest_fd, const char **
 		return r;
 	*ret_what = "resource limits";
 	r = set_limit(RLIMIT_CORE, 0);
-	if (r == 0)
+	if (r == 0 && !IS_COVERED)
 		r = set_limit(RLIMIT_FSIZE, 0);
 	if (r == 0)
 		r = set_limit(RLIMIT_NOFILE, (rlim_t)highest_fd + SPARE_FDS);
 	if (r < 0)
 		return r;
 	*ret_what = "Landlock";
-	r = deny_files();
+	r = IS_COVERED ? 0 : deny_files();
 	if (r < 0)
 		return r;
 	*ret_what = "seccomp filter";
