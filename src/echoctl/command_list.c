@@ -23,7 +23,7 @@ static const char help[] =
 	"                              what measures has its biggest value first\n"
 	"  -r, --reverse               the other way round\n"
 	"  -n, --rows COUNT            only the first of them\n"
-	"      --source PREFIX         only peers in PREFIX, as 192.0.2.0/24 or 2001:db8::1\n"
+	"  -S, --source PREFIX         only peers in PREFIX, as 192.0.2.0/24 or 2001:db8::1\n"
 	"      --idle-over TIME        only those without a byte for so long\n"
 	"      --age-over TIME         only those as old\n"
 	"\n"

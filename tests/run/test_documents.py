@@ -81,6 +81,40 @@ def test_manual_options():
     assert {(f"-{short}", f"--{long}") for short, long in items} == options, items
 
 
+def options_of_usage(*command):
+    usage = output_of(program("echoctl"), *command, "--help")
+    heads = re.findall(r"^ {2,6}(-.*?)(?:  |$)", usage, re.MULTILINE)
+    return {word for head in heads for word in re.findall(r"(?:(?<= )|^)--?[\w-]+", head)}
+
+
+def options_of_manual():
+    """{"": global options, command: its options} of echoctl(1)."""
+    found, command = {}, None
+    for line in read(SRCDIR, "man/echoctl.1").splitlines():
+        if line.startswith((".Sh ", ".Ss ")):
+            words = line.split()
+            command = "" if line == ".Ss Global options" else words[1] \
+                if line.startswith(".Ss ") else None
+            found.setdefault(command, set())
+        if command is not None and re.match(r"\.(Ss|It) |\.Fl \w , Fl -", line):
+            found[command] |= {"-" + name for name in re.findall(r"\bFl (-?\w[\w-]*)", line)}
+    return found
+
+
+@case("every command and option of echoctl --help stands in echoctl(1), and no other does")
+def test_manual_client():
+    manual = options_of_manual()
+    overview = options_of_usage()
+    assert manual[""] == overview, manual[""] ^ overview
+    commands = re.findall(r"^  ([a-z][a-z-]*)  ", output_of(program("echoctl"), "--help"),
+                          re.MULTILINE)
+    assert len(commands) >= 8
+    for command in commands:
+        assert command in manual, f"echoctl(1) has no section on {command}"
+        options = options_of_usage(command)
+        assert manual[command] - overview == options - overview, (command, manual[command], options)
+
+
 @case("the examples of echod.conf(5) are good")
 def test_manual_examples():
     examples = re.search(r"^\.Sh EXAMPLES\n(.*?)^\.Sh ", read(SRCDIR, "man/echod.conf.5.in"),

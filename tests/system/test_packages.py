@@ -4,6 +4,7 @@
 import glob
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 
@@ -11,6 +12,7 @@ from service import (CONFIG, SHIPPED, Clients, cursor, echoes, hold, journal,
                      listener_pid, machine, main_pid, refused, state, wait_journal)
 from harness import (case, child_pids, connect_to, exchange, main, note, read_exactly,
                      temporary_directory, wait_until)
+from harness_commands import SYSTEM, all_commands, is_command, readme_lines
 
 PACKAGES = os.environ["ECHOD_PACKAGES"]
 INSIDE = "/root/packages"
@@ -226,6 +228,21 @@ def test_bad_listen():
     machine.systemctl("reset-failed", "echod.service", "echod.socket", check=False)
     machine.systemctl("restart", "echod.socket")
     echoes()
+
+
+@case("what README and the manuals tell to type on a running system works")
+def test_documents():
+    install()
+    settings = [line for line in readme_lines() if not is_command(line)]
+    assert settings[0].startswith("listen = "), settings
+    machine.write(CONFIG, "\n".join(settings) + "\n")
+    commands = [line for line in all_commands() if re.match(SYSTEM, line)]
+    assert len(commands) >= 7, commands
+    for command in commands:
+        note(command)
+        machine.run("sh", "-c", command)
+        echoes()
+    assert {"00000000:0007", "0" * 32 + ":0007"} <= listening()
 
 
 @case("autopkgtest runs the tests of the source package, and all pass")
