@@ -5,11 +5,13 @@
 #include "base/clock.h"
 #include "listener/accept.h"
 #include "listener/channel.h"
+#include "listener/events.h"
 #include "listener/reap.h"
 #include "listener/sys.h"
 
 #define SWEEP_NS (10ull * CLOCK_NS_PER_S) /* for ends whose signal found no room in the queue */
 #define FOREIGN_NS 100000000u			/* looks at what older generations still have */
+#define PAUSE_NS 100000000u
 
 enum poll_index { POLL_SIGNAL, POLL_CHANNEL, POLL_SOCKETS };
 
@@ -70,6 +72,20 @@ static void loop_look_at_clock(struct listener *listener)
 	}
 }
 
+/*
+ * Without a wait (ENOMEM, or EINVAL: RLIMIT_NOFILE is less than what is waited for, poll(2)) there
+ * is a pause instead, and a look at what must not be missed.
+ */
+static void loop_pause(struct listener *listener, int error)
+{
+	struct timespec pause = { .tv_nsec = PAUSE_NS };
+
+	events_starve(listener, error == -EINVAL ? -EMFILE : error, clock_now_ns());
+	(void)sys_poll(NULL, 0, &pause);
+	reap_signalled(listener);
+	channel_receive(listener);
+}
+
 static void loop_turn(struct listener *listener)
 {
 	struct pollfd fds[POLL_SOCKETS + SETTINGS_MAX_SOCKETS];
@@ -80,6 +96,8 @@ static void loop_turn(struct listener *listener)
 	loop_look_at_clock(listener);
 	if (ready == 0)
 		spares_replenish(listener);
+	if (ready < 0 && ready != -EINTR)
+		loop_pause(listener, ready);
 	if (ready <= 0)
 		return;
 	if (fds[POLL_SIGNAL].revents != 0)

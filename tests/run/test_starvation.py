@@ -1,0 +1,64 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: MIT
+"""Want of descriptors, processes and memory: the echo waits or goes on with less, nothing spins."""
+import errno
+import resource
+import time
+
+from harness import case, exchange, main, random_bytes, wait_until
+from harness_listener import STARVED, Listener
+
+RETRIES = 6
+RETRY_S = 0.1       # between two of them
+
+
+def limit(pid, what, soft):
+    """Sets a soft limit of a process; returns the one before."""
+    before, hard = resource.prlimit(pid, what)
+    resource.prlimit(pid, what, (soft, hard))
+    return before
+
+
+def echoed(client, data=b"echo"):
+    client.sendall(data)
+    return client.recv(len(data)) == data
+
+
+@case("no descriptor for a connection: it waits, is served later; one event, and nothing spins")
+def test_descriptors():
+    with Listener().ready() as listener:
+        held = listener.connect()
+        assert echoed(held)
+        before = limit(listener.pid, resource.RLIMIT_NOFILE, 1)
+        late = [listener.connect() for _ in range(3)]
+        assert listener.event(STARVED)["detail"] == errno.EMFILE
+        begin, count = time.monotonic(), listener.totals()["starved"]
+        wait_until(lambda: listener.totals()["starved"] >= count + RETRIES, "retries")
+        elapsed_s = time.monotonic() - begin
+        assert listener.totals()["starved"] - count <= elapsed_s / RETRY_S + 2, elapsed_s
+        assert echoed(held), "those that are served go on"
+        limit(listener.pid, resource.RLIMIT_NOFILE, before)
+        for client in late:
+            assert echoed(client)
+            client.close()
+        held.close()
+        wait_until(lambda: listener.live == 0, "all are reaped")
+        listener.read_ring()
+        events = [event for event in listener.events if event["type"] == STARVED]
+        assert len(events) <= time.monotonic() - begin + 1, events
+        assert listener.totals()["fin"] == 4 and listener.is_balanced()
+
+
+@case("no pipe and no memory for a bulk transfer: every byte comes back all the same")
+def test_bulk():
+    data = random_bytes(8 << 20)
+    for limits in ((resource.RLIMIT_NOFILE,), (resource.RLIMIT_NOFILE, resource.RLIMIT_AS)):
+        with Listener().ready() as listener, listener.connect() as client:
+            assert echoed(client)
+            worker = listener.pids()[0]
+            for what in limits:
+                limit(worker, what, 1)
+            assert exchange(client, data) == data
+
+
+main()
