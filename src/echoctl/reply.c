@@ -49,10 +49,12 @@ static void disarm(json_t *value)
 	size_t index;
 
 	disarm_text(value);
-	json_array_foreach(value, index, inner)
+	json_array_foreach(value, index, inner) {
 		disarm(inner);
-	json_object_foreach(value, key, inner)
+	}
+	json_object_foreach(value, key, inner) {
 		disarm(inner);
+	}
 }
 
 int reply_parse(const char *line, struct reply **ret_reply)

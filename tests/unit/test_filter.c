@@ -25,7 +25,7 @@ typedef void (*act_fn)(void);
 /* Installs the filter in a child, lets it act there, and returns its wait status. */
 static int act_in_child(enum filter_kind kind, act_fn act)
 {
-	struct filter filter = { NULL };
+	struct filter filter = { .count = 0 };
 	int status;
 	pid_t pid;
 
