@@ -127,8 +127,9 @@ static int print_help(struct invocation *invocation)
 {
 	const struct command *command = invocation->command;
 
-	printf("Usage: echoctl [GLOBAL OPTIONS] %s [OPTIONS] %s\n\n%s\n%s", command->name,
-	       command->operands, command->help, command_global_help);
+	printf("Usage: echoctl [GLOBAL OPTIONS] %s [OPTIONS]%s%s\n\n%s\n%s", command->name,
+	       command->operands[0] != '\0' ? " " : "", command->operands, command->help,
+	       command_global_help);
 	return STATUS_OK;
 }
 

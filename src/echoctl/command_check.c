@@ -66,8 +66,7 @@ static const char help[] =
 	"Exit status: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN (as after wrong usage).\n"
 	"\n"
 	"Example:\n"
-	"  echoctl check -H echo.example.net -p 7 -w 0.1 -c 1 -t 5 --halfclose\n"
-	"\n";
+	"  echoctl check -H echo.example.net -p 7 -w 0.1 -c 1 -t 5 --halfclose\n";
 
 static const struct option options[] = {
 	{"hostname", required_argument, NULL, 'H'},

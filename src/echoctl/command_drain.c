@@ -17,8 +17,7 @@ static const char help[] =
 	"      --timeout TIME          wait no longer (15min)\n"
 	"\n"
 	"Example:\n"
-	"  echoctl drain\n"
-	"\n";
+	"  echoctl drain\n";
 
 static const struct option options[] = {
 	{"timeout", required_argument, NULL, OPTION_OWN},

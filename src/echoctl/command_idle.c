@@ -41,8 +41,7 @@ static const char help[] =
 	"2 not reached.\n"
 	"\n"
 	"Example: does this path survive an hour?\n"
-	"  echoctl idle --min 10s --max 1h echo.example.net\n"
-	"\n";
+	"  echoctl idle --min 10s --max 1h echo.example.net\n";
 
 static const struct option options[] = {
 	{"min", required_argument, NULL, OPTION_MIN},

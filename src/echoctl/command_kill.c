@@ -16,8 +16,7 @@ static const char help[] =
 	"\n"
 	"Examples:\n"
 	"  echoctl kill 3.1047\n"
-	"  echoctl kill --source 192.0.2.0/24\n"
-	"\n";
+	"  echoctl kill --source 192.0.2.0/24\n";
 
 static const struct option options[] = {
 	{"source", required_argument, NULL, 'S'},

@@ -28,8 +28,7 @@ static const char help[] =
 	"      --age-over TIME         only those as old\n"
 	"\n"
 	"Example: the ten that are idle longest, of one network\n"
-	"  echoctl list --source 192.0.2.0/24 --sort idle --rows 10\n"
-	"\n";
+	"  echoctl list --source 192.0.2.0/24 --sort idle --rows 10\n";
 
 static const struct option options[] = {
 	{"sort", required_argument, NULL, 's'},

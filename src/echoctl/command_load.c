@@ -76,8 +76,7 @@ static const char help[] =
 	"Exit status: 0 all verified, 1 some failed, 2 not reached.\n"
 	"\n"
 	"Example: 64 connections, a thousand messages a second, for half a minute\n"
-	"  echoctl load -c 64 --rate 1000 -d 30s echo.example.net\n"
-	"\n";
+	"  echoctl load -c 64 --rate 1000 -d 30s echo.example.net\n";
 
 static const struct option options[] = {
 	{"connections", required_argument, NULL, 'c'},

@@ -8,8 +8,7 @@ static const char help[] =
 	"echod.conf(5).\n"
 	"\n"
 	"Example:\n"
-	"  echoctl log-level debug\n"
-	"\n";
+	"  echoctl log-level debug\n";
 
 static int run(struct invocation *invocation)
 {

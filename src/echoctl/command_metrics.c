@@ -7,8 +7,7 @@ static const char help[] =
 	"same to a file when echod.conf(5) names one (metrics { file }).\n"
 	"\n"
 	"Example:\n"
-	"  echoctl metrics | grep connections_live\n"
-	"\n";
+	"  echoctl metrics | grep connections_live\n";
 
 static int run(struct invocation *invocation)
 {

@@ -35,8 +35,7 @@ static const char help[] =
 	"Exit status: 0 all came back in time, 1 some did not, 2 not reached.\n"
 	"\n"
 	"Example: a hundred probes, ten milliseconds apart\n"
-	"  echoctl ping -c 100 -i 10ms echo.example.net\n"
-	"\n";
+	"  echoctl ping -c 100 -i 10ms echo.example.net\n";
 
 static const struct option options[] = {
 	{"count", required_argument, NULL, 'c'},

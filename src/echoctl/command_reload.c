@@ -19,8 +19,7 @@ static const char help[] =
 	"Exit status: 0 in force, 1 the old settings stay.\n"
 	"\n"
 	"Example:\n"
-	"  echoctl reload && echoctl status\n"
-	"\n";
+	"  echoctl reload && echoctl status\n";
 
 static const struct option options[] = {
 	{"timeout", required_argument, NULL, OPTION_OWN},

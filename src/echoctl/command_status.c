@@ -29,8 +29,7 @@ static const char help[] =
 	"  -w, --watch                 again each second, until interrupted\n"
 	"\n"
 	"Example:\n"
-	"  echoctl status --watch\n"
-	"\n";
+	"  echoctl status --watch\n";
 
 static const struct option options[] = {
 	{"watch", no_argument, NULL, 'w'},

@@ -78,7 +78,7 @@ static int take_globals(struct invocation *invocation)
 		}
 		command_take_global(&invocation->globals, option, optarg, &why);
 		if (why != NULL)
-			return command_usage_error(invocation, "option value \"%s\": %s", optarg,
+			return command_usage_error(invocation, "--connect-timeout %s: %s", optarg,
 						   why);
 		start = optind;
 	}

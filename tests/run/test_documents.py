@@ -83,6 +83,7 @@ def test_manual_options():
 
 def options_of_usage(*command):
     usage = output_of(program("echoctl"), *command, "--help")
+    assert "\n\n\n" not in usage and " \n" not in usage, usage
     heads = re.findall(r"^ {2,6}(-.*?)(?:  |$)", usage, re.MULTILINE)
     return {word for head in heads for word in re.findall(r"(?:(?<= )|^)--?[\w-]+", head)}
 

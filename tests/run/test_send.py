@@ -317,6 +317,7 @@ def test_usage():
     result = run_echoctl("send", "--help")
     assert result.returncode == 0 and b"Examples:" in result.stdout and result.stderr == b""
     check(run_echoctl(), 3, "Usage: echoctl")
+    check(run_echoctl("--connect-timeout", "soon", "a"), 3, "--connect-timeout soon: not a")
 
 
 @case("Unix sockets, IPv6 and a source address")
