@@ -310,7 +310,7 @@ unsigned generation_kill_again(struct generation *generation, bool force)
 	unsigned count = 0;
 
 	for (uint32_t slot = 0; slot < scoreboard->slots; slot++)
-		if (scoreboard_command(scoreboard, slot, entry_pid(scoreboard, slot)) ==
+		if (command_for(&scoreboard->command[slot], entry_pid(scoreboard, slot)) ==
 		    SLOT_END_KILLED)
 			count += scoreboard_end_worker(scoreboard, slot, SLOT_END_KILLED,
 						       force ? SIGKILL : SIGURG) == 0;

@@ -57,19 +57,6 @@ struct orphan *orphans_find(const struct orphans *orphans, pid_t pid)
 	return found && !found->ended ? found : NULL;
 }
 
-static enum end_reason end_of_status(int status, enum slot_command command)
-{
-	int signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
-
-	if (WIFEXITED(status) && WEXITSTATUS(status) < END_COUNT)
-		return (enum end_reason)WEXITSTATUS(status);
-	if ((signal == SIGKILL || signal == SIGTERM) && command == SLOT_END_DRAIN)
-		return END_DRAIN;
-	if (signal == SIGKILL || signal == SIGTERM)
-		return END_KILLED;
-	return signal ? END_CRASHED : END_ERROR;
-}
-
 /* The listener reaped it and died before it said so: how far the worker got is all we know. */
 static enum end_reason end_of_phase(uint32_t phase)
 {
@@ -82,6 +69,8 @@ void orphan_event(const struct scoreboard *scoreboard, const struct orphan *orph
 {
 	const struct entry *entry = &scoreboard->table->entries[orphan->slot];
 	const struct slot *slot = &scoreboard->slot[orphan->slot];
+	enum slot_command command =
+		command_for(&scoreboard->command[orphan->slot], orphan->pid);
 	uint64_t cpu_us = 0;
 
 	if (usage)
@@ -101,8 +90,7 @@ void orphan_event(const struct scoreboard *scoreboard, const struct orphan *orph
 		.rtt_us = atomic_load(&slot->rtt_us),
 		.retransmits = atomic_load(&slot->retransmits),
 		.reason = (uint16_t)(has_status ?
-			end_of_status(status, scoreboard_command(scoreboard, orphan->slot,
-								 orphan->pid)) :
+			end_of_status(status, command == SLOT_END_DRAIN) :
 			end_of_phase(atomic_load(&slot->phase))),
 		.socket = (uint16_t)entry->socket,
 		.detail = atomic_load(&slot->detail),

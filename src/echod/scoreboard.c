@@ -168,14 +168,6 @@ uint32_t scoreboard_live(const struct scoreboard *scoreboard)
 	return live < scoreboard->slots ? live : scoreboard->slots;
 }
 
-enum slot_command scoreboard_command(const struct scoreboard *scoreboard, uint32_t slot,
-				     int32_t pid)
-{
-	uint64_t word = atomic_load(&scoreboard->command[slot]);
-
-	return command_pid(word) == pid ? (enum slot_command)command_of(word) : SLOT_RUN;
-}
-
 int scoreboard_end_worker(struct scoreboard *scoreboard, uint32_t slot,
 			  enum slot_command command, int signal)
 {

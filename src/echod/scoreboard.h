@@ -53,10 +53,6 @@ bool scoreboard_is_asleep(const struct scoreboard *scoreboard);
 /* Workers with a connection, as the listener counts them. */
 uint32_t scoreboard_live(const struct scoreboard *scoreboard);
 
-/* What the process pid in this slot was told. */
-enum slot_command scoreboard_command(const struct scoreboard *scoreboard, uint32_t slot,
-				     int32_t pid);
-
 /*
  * Tells the worker of this slot how to end and sends it signal, by a pidfd that is checked
  * against the entry, so that a recycled process id is never hit. Returns 0, -ESRCH when there

@@ -24,16 +24,6 @@ int reap_open(void)
 	return fd < 0 ? -errno : fd;
 }
 
-static enum end_reason reap_reason(int status)
-{
-	if (WIFSIGNALED(status)) {
-		int number = WTERMSIG(status);
-
-		return number == SIGKILL || number == SIGTERM ? END_KILLED : END_CRASHED;
-	}
-	return WEXITSTATUS(status) < END_COUNT ? (enum end_reason)WEXITSTATUS(status) : END_ERROR;
-}
-
 static uint32_t cpu_time_us(const struct rusage *usage)
 {
 	int64_t us = ((int64_t)usage->ru_utime.tv_sec + usage->ru_stime.tv_sec) * CLOCK_US_PER_S +
@@ -71,6 +61,7 @@ static void reap_worker(struct listener *listener, pid_t pid, int status,
 	const struct entry *entry = &listener->table->entries[slot];
 	const struct slot *shared = &listener->shared[slot];
 	struct event event = { .type = EVENT_CLOSED };
+	enum slot_command command;
 
 	if (slot == SLOTS_NONE)
 		return;
@@ -78,6 +69,7 @@ static void reap_worker(struct listener *listener, pid_t pid, int status,
 		reap_free(listener, slot);
 		return;
 	}
+	command = command_for(&listener->commands[slot], pid);
 	event.slot = slot;
 	event.id = atomic_load_explicit(&entry->id, memory_order_relaxed);
 	event.start_ns = atomic_load_explicit(&entry->start_ns, memory_order_relaxed);
@@ -89,7 +81,7 @@ static void reap_worker(struct listener *listener, pid_t pid, int status,
 	event.cpu_us = cpu_time_us(usage);
 	event.rtt_us = atomic_load_explicit(&shared->rtt_us, memory_order_relaxed);
 	event.retransmits = atomic_load_explicit(&shared->retransmits, memory_order_relaxed);
-	event.reason = (uint16_t)reap_reason(status);
+	event.reason = (uint16_t)end_of_status(status, command == SLOT_END_DRAIN);
 	event.socket = (uint16_t)entry->socket;
 	event.detail = atomic_load_explicit(&shared->detail, memory_order_relaxed);
 	event.peer = entry->peer;

@@ -3,6 +3,8 @@
 #ifndef ECHOD_WIRE_END_H
 #define ECHOD_WIRE_END_H
 
+#include <stdbool.h>
+
 /* A worker's exit code is its end reason; a signal becomes END_KILLED or END_CRASHED. */
 enum end_reason {
 	END_FIN = 0,		/* the peer's FIN, everything echoed */
@@ -30,5 +32,11 @@ enum refuse_reason {
 		    "killed", "crashed", "error" }
 #define REFUSE_NAMES { "connections", "connections-per-source", "rate-per-source", \
 		       "access", "resources" }
+
+/*
+ * Why a worker with this wait status (wait4(2)) ended. is_draining: it was told to end because
+ * the daemon stops, so that being killed is only how.
+ */
+enum end_reason end_of_status(int status, bool is_draining);
 
 #endif

@@ -97,6 +97,14 @@ static inline uint32_t command_of(uint64_t word)
 	return (uint32_t)word;
 }
 
+/* What this worker was told. */
+static inline enum slot_command command_for(const _Atomic uint64_t *word, int32_t pid)
+{
+	uint64_t value = atomic_load_explicit(word, memory_order_relaxed);
+
+	return command_pid(value) == pid ? (enum slot_command)command_of(value) : SLOT_RUN;
+}
+
 enum slot_phase {
 	SLOT_OPEN = 0,
 	SLOT_HALF_CLOSED,	/* the peer's FIN came, the rest is being echoed */

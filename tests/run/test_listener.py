@@ -75,6 +75,22 @@ def test_commands(spares):
             assert listener.closed()[0] == word
 
 
+@case("a worker that is killed after it was told to drain has ended for that")
+@both_kinds
+def test_killed_in_drain(spares):
+    with Listener(spare_workers=spares).ready() as listener:
+        for told, word in ((0, "drain"), (1, "killed")):
+            client = listener.connect()
+            assert echoed(client)
+            slot = next(i for i in range(listener.slots_count) if listener.entry(i)[0] == 2)
+            pid = listener.entry(slot)[1]
+            os.kill(pid, signal.SIGSTOP)
+            listener.command(slot, 1, pid + told)
+            os.kill(pid, signal.SIGKILL)
+            assert listener.closed()[0] == word
+            client.close()
+
+
 @case("a reset, a kill and a crash have their own ends")
 @both_kinds
 def test_ends(spares):
