@@ -85,7 +85,7 @@ int load_ping(const struct load_options *options)
 	struct samples rtt;
 	const char *fault = NULL;
 	uint64_t start, now, sent = 0;
-	int fd, r = dial(options, &fd);
+	int fd = -1, r = dial(options, &fd);
 
 	if (r < 0)
 		return r;
@@ -216,7 +216,7 @@ static int stream_run(struct stream *s, uint8_t *buffer)
 
 int load_stream(const struct load_options *options)
 {
-	struct stream stream = { .options = options };
+	struct stream stream = { .options = options, .fd = -1 };
 	uint8_t *pattern = pattern_make(), *buffer = malloc(CHUNK_BYTES);
 	int r = pattern && buffer ? dial(options, &stream.fd) : -ENOMEM;
 
