@@ -15,7 +15,7 @@ lint_step()
 		LINT_PASSED=$((LINT_PASSED + 1))
 	else
 		say "FAILED  $name"
-		printf '%s\n' "$output" | tail -n 60
+		printf '%s\n' "$output" | grep -vE '^  (CC|CCLD|GEN) ' | tail -n 60
 		LINT_FAILED=$((LINT_FAILED + 1))
 	fi
 }
