@@ -16,6 +16,8 @@
 #include "echod/generation_launch.h"
 #include "echod/log.h"
 
+#define MESSAGES_A_TURN 64u	/* a listener that floods the channel does not hold the loop */
+
 static void on_message(struct generation *generation, struct message *message)
 {
 	const struct generation_hooks *hooks = generation->hooks;
@@ -44,20 +46,22 @@ static void on_message(struct generation *generation, struct message *message)
 	}
 }
 
-/* Takes all that is there. False when the listener has closed its end. */
+/* Takes what is there, a bounded number at a time. False when the listener has closed its end. */
 static bool channel_receive(struct generation *generation)
 {
 	struct message message;
-	ssize_t size;
+	ssize_t size = 0;
 
-	for (;;) {
+	for (unsigned i = 0; i < MESSAGES_A_TURN; i++) {
 		size = recv(generation->channel_fd, &message, sizeof(message), MSG_DONTWAIT);
 		if (size == (ssize_t)sizeof(message))
 			on_message(generation, &message);
-		else if (size == 0 || (size < 0 && errno != EINTR))
-			break;
+		else if (size == 0)
+			return false;
+		else if (size < 0 && errno != EINTR)
+			return errno == EAGAIN;
 	}
-	return size < 0 && errno == EAGAIN;
+	return true;
 }
 
 static void channel_close(struct generation *generation)
@@ -130,9 +134,13 @@ static void channel_send(struct generation *generation, enum message_type type, 
 	if (generation->channel_fd < 0)
 		return;
 	if (send(generation->channel_fd, &message, sizeof(message),
-		 MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
-		log_errno(LOG_DEBUG, errno, "message %u to listener %d", message.type,
-			  generation->listener_pid);
+		 MSG_DONTWAIT | MSG_NOSIGNAL) >= 0)
+		return;
+	log_errno(LOG_DEBUG, errno, "message %u to listener %d", message.type,
+		  generation->listener_pid);
+	/* A listener that stands still has no room for it: the end of the channel says the same. */
+	if (type == MESSAGE_STOP)
+		shutdown(generation->channel_fd, SHUT_WR);
 }
 
 void generation_stop(struct generation *generation)

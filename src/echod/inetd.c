@@ -137,6 +137,9 @@ static int serve(const struct configuration *configuration, const struct program
 	if (result < 0)
 		return result;
 	report_configure(inetd.report, configuration);
+	result = sockets_apply_timeouts(&sockets, configuration);
+	if (result < 0)
+		log_errno(LOG_WARNING, result, "socket options");
 	result = generation_start(NULL, &plan, &hooks, &generation);
 	if (result == 0) {
 		/* The peer sees the end of the connection when the worker closes it, not before. */

@@ -126,6 +126,14 @@ static void replace_sockets(struct supervisor *supervisor)
 	*new = (struct sockets){ };
 }
 
+static void reopen_log(const struct configuration *configuration)
+{
+	int result = log_open(configuration->log.target, configuration->log.facility);
+
+	if (result < 0)
+		log_errno(LOG_WARNING, result, "log: the target cannot be opened, the old one stays");
+}
+
 void reload_commit(struct supervisor *supervisor)
 {
 	struct configuration *old = supervisor->configuration;
@@ -143,7 +151,7 @@ void reload_commit(struct supervisor *supervisor)
 		(uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
 
 	if (new->log.target != old->log.target || new->log.facility != old->log.facility)
-		log_open(new->log.target, new->log.facility);
+		reopen_log(new);
 	log_set_level(new->log.level);
 	report_configure(supervisor->report, new);
 	if (strcmp(new->user, old->user) != 0)

@@ -25,7 +25,7 @@ static uint64_t loop_deadline_ns(const struct listener *listener, bool is_open, 
 {
 	uint64_t deadline_ns = spares_due_ns(listener);
 
-	if (listener->live > 0)
+	if (listener->live > 0 || listener->is_stopping)
 		deadline_ns = earlier(deadline_ns, listener->sweep_ns);
 	if (listener->starvation.retry_ns != 0)
 		deadline_ns = earlier(deadline_ns, listener->starvation.retry_ns);

@@ -58,13 +58,15 @@ static void reap_worker(struct listener *listener, pid_t pid, int status,
 			const struct rusage *usage)
 {
 	uint32_t slot = slots_unbind(&listener->slots, pid);
-	const struct entry *entry = &listener->table->entries[slot];
-	const struct slot *shared = &listener->shared[slot];
+	const struct entry *entry;
+	const struct slot *shared;
 	struct event event = { .type = EVENT_CLOSED };
 	enum slot_command command;
 
 	if (slot == SLOTS_NONE)
 		return;
+	entry = &listener->table->entries[slot];
+	shared = &listener->shared[slot];
 	if (spares_reaped(listener, slot)) {
 		reap_free(listener, slot);
 		return;
