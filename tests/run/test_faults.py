@@ -56,13 +56,11 @@ def test_listener_killed():
         assert echod.listener_pid != old
         held.sendall(b"orphan")
         assert read_exactly(held, 6) == b"orphan"
-        mark = echod.log_mark()
         send_and_close(held, b"tail")
         assert read_to_end(held) == b"tail"
         held.close()
-        fields = [entry for entry in echod.closed_connections(1, mark)
-                  if entry["worker"] == str(worker)]
-        assert fields and fields[0]["end"] == "fin" and fields[0]["bytes-in"] == "14", fields
+        line = echod.wait_log(rf"closed peer=.* worker={worker} bytes-in=(\d+) .* end=(\w+)")[0]
+        assert line.groups() == ("14", "fin"), line[0]
         wait_until(lambda: not os.path.exists(f"/proc/{worker}"), "the orphan is reaped")
 
 
