@@ -48,12 +48,15 @@ unpack_source()
 	say "$tree"
 }
 
+# What dpkg-buildpackage is run by.
+BUILD_UNDER=()
+
 # build_packages TREE [ARGUMENTS...]: dpkg-buildpackage there; its log is TREE.build.
 build_packages()
 {
 	local tree=$1 log=$1.build status=0
 	shift
-	(cd "$tree" && dpkg-buildpackage -us -uc "$@") >"$log" 2>&1 || status=$?
+	(cd "$tree" && "${BUILD_UNDER[@]}" dpkg-buildpackage -us -uc "$@") >"$log" 2>&1 || status=$?
 	[ "$status" -eq 0 ] || tail -n 60 "$log"
 	return "$status"
 }
@@ -74,7 +77,7 @@ check_hardening()
 		{ say "$listener: not static, position independent and bound early" && return 1; }
 }
 
-# The same source once more: another folder, another day, another zone, umask and language.
+# The same source once more: another folder, another year, another zone, umask and language.
 check_reproducible()
 {
 	local tree=$1 again=$BUILD/deb/again package
@@ -83,6 +86,7 @@ check_reproducible()
 	dpkg-source --no-check -x "$BUILD"/deb/*.dsc "$again/another-folder" >/dev/null || return
 	(
 		umask 077
+		BUILD_UNDER=(faketime '+400 days')
 		export TZ=Pacific/Kiritimati LC_ALL=C HOME=/nonexistent
 		build_packages "$again/another-folder" -b -j1
 	) || return
@@ -124,18 +128,26 @@ command_deb()
 	print_summary "$LINT_PASSED" "$LINT_FAILED" 0
 }
 
+# What must hold before a version is tagged. It stands in NEWS and, for Debian, in debian/changelog;
+# everything else has it from the tag (build-aux/version).
 command_release()
 {
-	local version news changelog
+	local version
+	[ -d .git ] || die "release: needs a checkout"
 	install_packages build test deb
-	version=$(build-aux/version)
-	news=$(sed -n 's/^echod \([0-9][^ ]*\).*/\1/p' NEWS | head -n 1)
-	changelog=$(dpkg-parsechangelog -S Version)
 	[ -z "$(git status --porcelain)" ] || die "release: there are uncommitted changes"
-	[ "$version" = "$news" ] || die "release: git says $version, NEWS says $news"
-	[ "$version-1" = "$changelog" ] ||
-		die "release: the version is $version, debian/changelog says $changelog"
+	version=$(sed -nE '1s/^echod ([0-9][^ ]*) \([0-9]{4}-[0-9]{2}-[0-9]{2}\)$/\1/p' NEWS)
+	[ -n "$version" ] || die "release: NEWS has to begin with: echod VERSION (YYYY-MM-DD)"
+	[ "$(dpkg-parsechangelog -S Version)" = "$version-1" ] ||
+		die "release: debian/changelog has no entry for $version-1"
+	[ "$(dpkg-parsechangelog -S Distribution)" != UNRELEASED ] ||
+		die "release: debian/changelog says UNRELEASED"
+	if git rev-parse -q --verify "refs/tags/v$version^{}" >/dev/null; then
+		[ "$(git rev-parse HEAD)" = "$(git rev-parse "v$version^{}")" ] ||
+			die "release: v$version is another commit"
+	fi
 	build_tree "$BUILD"
 	make -C "$BUILD" -s -j"$(nproc)" distcheck
-	say "release $version: ready, $BUILD/echod-$version.tar.xz"
+	command_deb --reproducible
+	say "release $version: ready; git tag -s v$version"
 }

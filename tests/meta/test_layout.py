@@ -23,6 +23,8 @@ LAYERS = {
 }
 LIBRARIES = {"confuse.h": {"echod"}, "systemd/": {"echod"}, "seccomp.h": {"echod"},
              "jansson.h": {"echod", "echoctl"}}
+# What autoreconf makes, which a tarball has and git has not.
+GENERATED = r"(configure|aclocal\.m4|config\.h\.in|Makefile\.in|build-aux/[\w.-]+|m4/l[\w~]+\.m4)$"
 FORBIDDEN = [
     (r"/work/", "a path of one machine"),
     (r"(?i)\bissue[ #]*\d", "an issue by number"),
@@ -138,7 +140,7 @@ def check_words():
 
 
 def check_shipped():
-    """make dist ships every file of the tree but the Debian packaging, which is no part of it."""
+    """make dist ships the tree (but debian/, which is no part of it) and what autoreconf makes."""
     if not IN_CHECKOUT:
         return
     builddir = os.environ.get("ABS_BUILDDIR") or os.path.join(TOP, "build")
@@ -155,6 +157,10 @@ def check_shipped():
         folders = {name[:end] for end, letter in enumerate(name) if letter == "/"}
         if not name.startswith("debian/") and not shipped & {name, *folders}:
             yield f"{name}: not in the distribution"
+    for name in sorted(shipped - set(tracked())):
+        path = os.path.join(TOP, name)
+        if os.path.isfile(path) and not re.match(GENERATED, name):
+            yield f"{name}: in the distribution, not in git"
 
 
 def main():

@@ -86,6 +86,14 @@ def listening():
     return found
 
 
+@case("the client's package needs nothing of the daemon's")
+def test_dependencies():
+    depends = subprocess.run(["dpkg-deb", "-f", package("echoctl"), "Depends"], check=True,
+                             capture_output=True, text=True).stdout
+    names = {entry.split()[0] for entry in depends.split(",")}
+    assert names == {"libc6", "libjansson4"}, depends
+
+
 @case("the installation opens the loopback port and nothing else")
 def test_install():
     before = listening()
@@ -243,6 +251,9 @@ def test_documents():
         machine.run("sh", "-c", command)
         echoes()
     assert {"00000000:0007", "0" * 32 + ":0007"} <= listening()
+    machine.write(CONFIG, SHIPPED)
+    machine.systemctl("daemon-reload")
+    machine.systemctl("restart", "echod.socket")
 
 
 @case("autopkgtest runs the tests of the source package, and all pass")
