@@ -131,7 +131,8 @@ static void reopen_log(const struct configuration *configuration)
 	int result = log_open(configuration->log.target, configuration->log.facility);
 
 	if (result < 0)
-		log_errno(LOG_WARNING, result, "log: the target cannot be opened, the old one stays");
+		log_errno(LOG_WARNING, result,
+			  "log: the target cannot be opened, the old one stays");
 }
 
 void reload_commit(struct supervisor *supervisor)
