@@ -72,9 +72,11 @@ check_hardening()
 		"$tree"/debian/echoctl/usr/bin/echoctl || return
 	listener=$tree/debian/echod/usr/libexec/echod/echod-listener
 	readelf -hld "$listener" >"$tree.listener" || return
-	grep -q 'Type: *DYN' "$tree.listener" && grep -q 'FLAGS_1.* NOW' "$tree.listener" &&
-		grep -q GNU_RELRO "$tree.listener" && ! grep -q INTERP "$tree.listener" ||
-		{ say "$listener: not static, position independent and bound early" && return 1; }
+	if ! grep -q 'Type: *DYN' "$tree.listener" || ! grep -q 'FLAGS_1.* NOW' "$tree.listener" ||
+		! grep -q GNU_RELRO "$tree.listener" || grep -q INTERP "$tree.listener"; then
+		say "$listener: not static, position independent and bound early"
+		return 1
+	fi
 }
 
 # The same source once more: another folder, another year, another zone, umask and language.

@@ -13,6 +13,16 @@
 #include "echod/control_client.h"
 #include "echod/supervisor_parts.h"
 
+static void client_release(struct control_client *client)
+{
+	sd_event_source_disable_unref(client->io);
+	sd_event_source_disable_unref(client->timer);
+	fd_close(client->fd);
+	free(client->reply);
+	json_decref(client->problems);
+	free(client);
+}
+
 static void client_free(struct control_client *client)
 {
 	struct control_client **link = &client->control->clients;
@@ -20,12 +30,7 @@ static void client_free(struct control_client *client)
 	while (*link != client)
 		link = &(*link)->next;
 	*link = client->next;
-	sd_event_source_disable_unref(client->io);
-	sd_event_source_disable_unref(client->timer);
-	fd_close(client->fd);
-	free(client->reply);
-	json_decref(client->problems);
-	free(client);
+	client_release(client);
 }
 
 /* False when the client is gone. */
@@ -287,8 +292,12 @@ void control_free(struct control *control)
 {
 	if (!control)
 		return;
-	while (control->clients)
-		client_free(control->clients);
+	while (control->clients) {
+		struct control_client *client = control->clients;
+
+		control->clients = client->next;
+		client_release(client);
+	}
 	sd_event_source_disable_unref(control->io);
 	fd_close(control->fd);
 	if (control->path)

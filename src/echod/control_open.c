@@ -117,7 +117,7 @@ int control_open(struct supervisor *supervisor, struct control **ret_control)
 
 static bool differ(const char *a, const char *b)
 {
-	return !a != !b || (a && strcmp(a, b));
+	return !a != !b || (a && strcmp(a, b) != 0);
 }
 
 bool control_has_changed(const struct configuration *old, const struct configuration *new)

@@ -17,7 +17,7 @@ void control_reply(struct control_client *client, json_t *reply)
 	char *more = line ? realloc(client->reply, client->reply_size + size + 1) : NULL;
 
 	if (more) {
-		memcpy(more + client->reply_size, line, size);
+		memcpy(more + client->reply_size, line, size + 1);
 		more[client->reply_size + size] = '\n';
 		client->reply = more;
 		client->reply_size += size + 1;
@@ -174,7 +174,7 @@ static void handle_request(struct control_client *client, json_t *request)
 		return;
 	}
 	for (size_t i = 0; i < sizeof(commands) / sizeof(*commands); i++) {
-		if (strcmp(commands[i].name, name))
+		if (strcmp(commands[i].name, name) != 0)
 			continue;
 		if (client->peer.role < commands[i].role)
 			control_reply_error(client, "%s: not permitted", commands[i].name);
