@@ -34,14 +34,14 @@ def test_survives():
 def test_how():
     for how, wanted, seen in (("fin", "fin", True), ("reset", "reset", True),
                               ("late reset", "reset", False), ("black hole", "black hole", False)):
-        with Peer(forget(1.0, how)) as peer:
+        with Peer(forget(1.1, how)) as peer:   # between two silences that are tried
             result, _, verdict = idle("--min", "100ms", "--max", "10s", "--parallel", "4",
                                       "--timeout", "1s", "--precision", "50", peer.address)
             assert result.returncode == 1, (how, result)
             assert verdict["how"] == wanted and verdict["seen_while_silent"] == seen, (how, verdict)
-            # The server forgets after a second; a busy machine makes us ask a little later.
-            assert verdict["survives_ns"] < 1.5 * SECOND, (how, verdict)
-            assert verdict["dies_ns"] >= 0.99 * SECOND, (how, verdict)
+            # The server forgets after 1.1 s; a busy machine makes us ask a little later.
+            assert verdict["survives_ns"] < 1.6 * SECOND, (how, verdict)
+            assert verdict["dies_ns"] >= 1.09 * SECOND, (how, verdict)
 
 
 @case("bisection narrows the bounds")
