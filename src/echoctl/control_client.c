@@ -207,7 +207,7 @@ int control_judge(struct control_client *client, struct report *report,
 		  struct reply *reply)
 {
 	report_line(report, client->bytes);
-	if (strcmp(reply_text(reply, "event"), "error"))
+	if (strcmp(reply_text(reply, "event"), "error") != 0)
 		return COMMAND_PROCEED;
 	report_error(report, "%s", reply_text(reply, "error"));
 	return STATUS_FAILED;

@@ -207,7 +207,7 @@ static unsigned history(struct reply *status, const char *path,
 
 static void draw_history(FILE *stream, struct reply *status, bool utf8)
 {
-	uint64_t values[SECONDS_MAX], most;
+	uint64_t values[SECONDS_MAX] = { 0 }, most;
 	char now[PROGRESS_BYTES_MAX], peak[PROGRESS_BYTES_MAX];
 	unsigned count = history(status, "history.accepted_per_s", values, &most);
 

@@ -287,6 +287,7 @@ static void parse_all(struct load *load, cfg_t *cfg, const char *path, int fd)
 	r = fd < 0 ? fd : parse_file(load, cfg, fd, source);
 	if (r < 0)
 		problems_add(&load->problems, source, 0, NULL, NULL, "%s", strerror(-r));
+	/* load->sources owns it: NOLINTNEXTLINE(clang-analyzer-unix.Malloc) */
 }
 
 int configuration_load(const char *path, int fd, configuration_report_fn report, void *context,
