@@ -61,6 +61,21 @@ install_packages()
 	"${apt_get[@]}" install "$@" >/dev/null
 }
 
+# Unpacks the packages of UNPACKED in build/unpacked and puts their programs on PATH. One that
+# cannot be had makes the test that needs it skip.
+unpack_packages()
+{
+	local package directory
+	for package in "${UNPACKED[@]}"; do
+		directory=$PWD/$BUILD/unpacked/$package
+		PATH=$PATH:$directory/usr/bin
+		[ ! -d "$directory/usr" ] || continue
+		mkdir -p "$directory"
+		(cd "$directory" && apt-get -qq download "$package" && dpkg-deb -x ./*.deb .) ||
+			say "dev: package $package cannot be fetched" >&2
+	done
+}
+
 # build_tree DIRECTORY [CONFIGURE ARGUMENTS...]: configured once for these arguments, then made.
 build_tree()
 {

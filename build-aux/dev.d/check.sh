@@ -55,8 +55,9 @@ report_coverage()
 
 command_check()
 {
-	local directory=$BUILD configure=() coverage=no make_arguments=()
+	local directory=$BUILD configure=() coverage=no dist=no make_arguments=()
 	install_packages build test
+	unpack_packages
 	while [ $# -gt 0 ]; do
 		case $1 in
 		--coverage)
@@ -66,6 +67,7 @@ command_check()
 		--sanitize)
 			directory=$BUILD/variant/sanitize configure=(--enable-sanitizers)
 			;;
+		--dist) dist=yes ;;
 		--clang)
 			install_packages lint
 			directory=$CLANG_TREE configure=("${CLANG_CONFIGURE[@]}")
@@ -76,6 +78,11 @@ command_check()
 		shift
 	done
 	build_tree "$directory" "${configure[@]}"
+	if [ "$dist" = yes ]; then
+		lint_step "make distcheck" make -C "$directory" -s -j"$(nproc)" distcheck
+		print_summary "$LINT_PASSED" "$LINT_FAILED" 0
+		return
+	fi
 	if [ "$coverage" = no ]; then
 		check_tree "$directory" "${make_arguments[@]}"
 		return

@@ -148,8 +148,7 @@ command_release()
 		[ "$(git rev-parse HEAD)" = "$(git rev-parse "v$version^{}")" ] ||
 			die "release: v$version is another commit"
 	fi
-	build_tree "$BUILD"
-	make -C "$BUILD" -s -j"$(nproc)" distcheck
+	command_check --dist
 	command_deb --reproducible
 	say "release $version: ready; git tag -s v$version"
 }

@@ -87,11 +87,13 @@ def start(descriptors, nproc):
         for number, fd in enumerate(high):
             os.dup2(fd, 3 + number)
         os.closerange(3 + len(high), 1024)
+        # opened before the user changes, who need not be let into this folder
+        listener = os.open(PROGRAM, os.O_RDONLY)
         if nproc > 0:
             resource.setrlimit(resource.RLIMIT_NPROC, (nproc, nproc))
             os.setresuid(UNUSED_UID, UNUSED_UID, UNUSED_UID)
         # a sanitizer's own exit status would be read as the end of a connection
-        os.execve(PROGRAM, ["echod-listener"], {"ASAN_OPTIONS": "abort_on_error=1",
+        os.execve(listener, ["echod-listener"], {"ASAN_OPTIONS": "abort_on_error=1",
                                                 "UBSAN_OPTIONS": "abort_on_error=1"})
     finally:
         os._exit(127)

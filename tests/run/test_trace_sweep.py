@@ -6,9 +6,9 @@ import re
 import signal
 import socket
 import subprocess
+import threading
 
-from harness import (DEADLINE_S, Echod, case, main, program, read_to_end, run_echoctl,
-                     wait_until)
+from harness import (DEADLINE_S, Echod, case, main, program, read_to_end, run_echoctl)
 from harness_peers import Peer, events, flip
 
 PATTERNS = ["random", "zeros", "ones", "crlf", "telnet", "http", "sip"]
@@ -131,12 +131,19 @@ def test_sweep_target_gone():
 
 @case("sweep: SIGINT prints what has been found")
 def test_sweep_interrupt():
-    with Peer(lambda connection: peer.hold(connection)) as peer, \
+    taken = threading.Event()
+
+    def swallow_one(connection):
+        connection.recv(1)
+        taken.set()
+        peer.hold(connection)
+
+    with Peer(swallow_one) as peer, \
             subprocess.Popen([program("echoctl"), "sweep", peer.address],
                              stdout=subprocess.PIPE) as client:
         try:
             assert client.stdout.readline().decode().split() == ["size", *PATTERNS]
-            wait_until(lambda: peer.connections, "the first cell is under way")
+            assert taken.wait(DEADLINE_S), "the first cell is under way"
             client.send_signal(signal.SIGINT)
             output = client.stdout.read().decode()
             assert client.wait(DEADLINE_S) == 1, output
