@@ -10,6 +10,7 @@
 #include "base/duration.h"
 #include "base/number.h"
 #include "base/size.h"
+#include "echoctl/suggest.h"
 
 #define OPTIONS_MAX 64
 #define LETTERS_MAX 96
@@ -109,6 +110,17 @@ bool command_take_global(struct globals *globals, int option, const char *value,
 	}
 }
 
+bool command_suggest(const struct invocation *invocation)
+{
+	const char *name = NULL;
+
+	if (invocation->assumed != NULL)
+		name = suggest_command(invocation->assumed);
+	if (name != NULL)
+		report_error(&invocation->globals.report, "did you mean the command '%s'?", name);
+	return name != NULL;
+}
+
 int command_usage_error(const struct invocation *invocation, const char *format, ...)
 {
 	va_list arguments;
@@ -118,8 +130,9 @@ int command_usage_error(const struct invocation *invocation, const char *format,
 	vsnprintf(text, sizeof(text), format, arguments);
 	va_end(arguments);
 	report_error(&invocation->globals.report, "%s: %s", invocation->command->name, text);
-	report_error(&invocation->globals.report, "'echoctl %s --help' tells more",
-		     invocation->command->name);
+	if (!command_suggest(invocation))
+		report_error(&invocation->globals.report, "'echoctl %s --help' tells more",
+			     invocation->command->name);
 	return STATUS_USAGE;
 }
 
@@ -231,12 +244,25 @@ int command_parse(struct invocation *invocation, command_take take, void *settin
 	return COMMAND_PROCEED;
 }
 
+/* Operands behind a word that is no command: it was hardly meant as an ADDRESS. */
+static int refuse_word(const struct invocation *invocation)
+{
+	const struct report *report = &invocation->globals.report;
+
+	report_error(report, "%s: no such command", invocation->assumed);
+	if (!command_suggest(invocation))
+		report_error(report, "'echoctl --help' shows the commands");
+	return STATUS_USAGE;
+}
+
 int command_address(struct invocation *invocation, struct address_spec *ret_target)
 {
 	const char *why = NULL;
 
 	if (invocation->argc == 0)
 		return command_usage_error(invocation, "an ADDRESS is missing");
+	if (invocation->argc > 1 && invocation->assumed != NULL)
+		return refuse_word(invocation);
 	if (invocation->argc > 1)
 		return command_usage_error(invocation, "%s: one ADDRESS only", invocation->argv[1]);
 	if (address_parse(invocation->argv[0], COMMAND_DEFAULT_PORT, ret_target, &why) < 0)

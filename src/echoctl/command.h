@@ -36,6 +36,7 @@ struct command;
 struct invocation {
 	const struct command *command;
 	struct globals globals;
+	const char *assumed;		/* the word that no command was named for; else NULL */
 	int argc;			/* argv[0] is the command's name; after */
 	char **argv;			/* command_parse() only the operands are left */
 };
@@ -71,6 +72,9 @@ int command_parse(struct invocation *invocation, command_take take, void *settin
  * which has then been said.
  */
 int command_address(struct invocation *invocation, struct address_spec *ret_target);
+
+/* Says which command the assumed word is likely to mean, if any. Returns whether it did. */
+bool command_suggest(const struct invocation *invocation);
 
 /* Says "echoctl: ..." and where help is. Returns STATUS_USAGE. */
 int command_usage_error(const struct invocation *invocation, const char *format, ...)

@@ -155,10 +155,11 @@ static uint64_t input_size(int fd)
 }
 
 /* One connection, all of the input; what is the same for all connections in same. */
-static int send_once(struct report *report, const struct address_spec *target,
+static int send_once(struct invocation *invocation, const struct address_spec *target,
 		     const struct dial_options *dialling, const struct session_options *same,
 		     uint64_t run)
 {
+	struct report *report = &invocation->globals.report;
 	struct progress progress = {.total_bytes = input_size(same->input_fd)};
 	struct session_options options = *same;
 	struct session_result result;
@@ -166,8 +167,12 @@ static int send_once(struct report *report, const struct address_spec *target,
 	int status;
 
 	status = dial_target(report, target, dialling, &dial);
-	if (status != COMMAND_PROCEED)
+	if (status != COMMAND_PROCEED) {
+		/* A host by that name would have been meant. */
+		if (dial.phase == DIAL_RESOLVE && dial.error != EINTR)
+			command_suggest(invocation);
 		return status;
+	}
 	if (!report->quiet && isatty(STDERR_FILENO) && !options.input_is_terminal &&
 	    !(options.output_fd >= 0 && isatty(options.output_fd))) {
 		options.progress = progress_show;
@@ -180,9 +185,10 @@ static int send_once(struct report *report, const struct address_spec *target,
 	return session_status(&result);
 }
 
-static int send_all(struct report *report, const struct address_spec *target,
+static int send_all(struct invocation *invocation, const struct address_spec *target,
 		    struct dial_options *dialling, const struct settings *settings)
 {
+	struct report *report = &invocation->globals.report;
 	FD_CLEANUP int input_fd = -1;
 	FD_CLEANUP int output_fd = -1;
 	FD_CLEANUP int interrupt_fd = -1;
@@ -219,7 +225,7 @@ static int send_all(struct report *report, const struct address_spec *target,
 		if (settings->repeat > 1 && lseek(input_fd, start, SEEK_SET) < 0)
 			status = STATUS_LOCAL;
 		else
-			status = send_once(report, target, dialling, &options, run);
+			status = send_once(invocation, target, dialling, &options, run);
 	}
 	return status;
 }
@@ -243,7 +249,7 @@ static int run(struct invocation *invocation)
 		return status;
 	dialling = dial_options(&invocation->globals);
 	dialling.source = settings.source;
-	return send_all(&invocation->globals.report, &target, &dialling, &settings);
+	return send_all(invocation, &target, &dialling, &settings);
 }
 
 static const struct option long_options[] = {

@@ -100,6 +100,8 @@ static int run_command(struct invocation *invocation)
 	}
 	invocation->command = find_command(invocation->argv[0]);
 	if (invocation->command == NULL) {
+		if (invocation->argv[0][0] != '-')
+			invocation->assumed = invocation->argv[0];
 		/* The name was left out: it takes the place of the word before, now done with. */
 		invocation->command = find_command(send_name);
 		invocation->argc++;

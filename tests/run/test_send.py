@@ -303,23 +303,6 @@ def test_connect_timeout():
               "connect: Connection timed out")
 
 
-@case("usage errors: status 3 and a hint")
-def test_usage():
-    for arguments, phrase in (((), "an ADDRESS is missing"),
-                              (("a", "b"), "b: one ADDRESS only"),
-                              (("--bogus", "a"), "--bogus: no such option"),
-                              (("--repeat", "0", "a"), "--repeat 0: out of range"),
-                              (("--drain-timeout", "soon", "a"), "--drain-timeout soon: not a"),
-                              (("--drain-timeout",), "--drain-timeout: needs a value"),
-                              (("a:70000",), "a:70000: "),
-                              (("*:7",), "*:7: ")):
-        check(send(*arguments), 3, phrase, "'echoctl send --help' tells more")
-    result = run_echoctl("send", "--help")
-    assert result.returncode == 0 and b"Examples:" in result.stdout and result.stderr == b""
-    check(run_echoctl(), 3, "Usage: echoctl")
-    check(run_echoctl("--connect-timeout", "soon", "a"), 3, "--connect-timeout soon: not a")
-
-
 @case("Unix sockets, IPv6 and a source address")
 def test_families():
     with temporary_directory() as folder, \

@@ -1,0 +1,52 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: MIT
+"""The command line of echoctl: what is refused before anything is done, and in which words."""
+from harness import case, main, run_echoctl
+
+
+def check(result, status, *phrases):
+    """The exit status, and what standard error has to say."""
+    text = result.stderr.decode()
+    assert result.returncode == status, (result.args, result.returncode, text)
+    for phrase in phrases:
+        assert phrase in text, (result.args, phrase, text)
+
+
+@case("usage errors: status 3 and a hint")
+def test_usage():
+    for arguments, phrase in (((), "an ADDRESS is missing"),
+                              (("a", "b"), "b: one ADDRESS only"),
+                              (("--bogus", "a"), "--bogus: no such option"),
+                              (("--repeat", "0", "a"), "--repeat 0: out of range"),
+                              (("--drain-timeout", "soon", "a"), "--drain-timeout soon: not a"),
+                              (("--drain-timeout",), "--drain-timeout: needs a value"),
+                              (("a:70000",), "a:70000: "),
+                              (("*:7",), "*:7: ")):
+        check(run_echoctl("send", *arguments), 3, phrase, "'echoctl send --help' tells more")
+    result = run_echoctl("send", "--help")
+    assert result.returncode == 0 and b"Examples:" in result.stdout and result.stderr == b""
+    check(run_echoctl(), 3, "Usage: echoctl")
+    check(run_echoctl("--connect-timeout", "soon", "a"), 3, "--connect-timeout soon: not a")
+
+
+@case("a mistyped command is pointed out, a host that looks like one is not refused")
+def test_mistyped():
+    for arguments, name in ((("pnig", "localhost"), "ping"), (("loglevel", "info"), "log-level"),
+                            (("half", "localhost"), "halfclose"), (("statsu", "-w"), "status")):
+        result = run_echoctl(*arguments)
+        check(result, 3, f"did you mean the command '{name}'?")
+        assert b"ADDRESS" not in result.stderr, result
+    check(run_echoctl("elephant", "localhost"), 3, "elephant: no such command",
+          "'echoctl --help' shows the commands")
+    check(run_echoctl("--connect-timeout", "3s", "statsu"), 2,
+          "statsu: resolve: ", "did you mean the command 'status'?")
+    result = run_echoctl("--connect-timeout", "3s", "elephant.invalid")
+    check(result, 2, "elephant.invalid: resolve: ")
+    assert b"did you mean" not in result.stderr, result
+    # send was named: no command is missing
+    result = run_echoctl("send", "--connect-timeout", "3s", "statsu")
+    check(result, 2, "resolve: ")
+    assert b"did you mean" not in result.stderr, result
+
+
+main()
