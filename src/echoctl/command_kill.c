@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* echoctl kill: ends connections of the local daemon in an orderly way. */
 #include <inttypes.h>
+#include <string.h>
 
 #include "base/cidr.h"
 #include "echoctl/control_client.h"
@@ -36,6 +37,20 @@ static const char *take(void *data, int option, const char *value)
 	return NULL;
 }
 
+/* As list shows it: a generation and a connection, "3.1047". */
+static bool is_id(const char *text)
+{
+	static const char digits[] = "0123456789";
+	size_t generation = strspn(text, digits);
+	size_t connection;
+
+	if (generation == 0 || text[generation] != '.')
+		return false;
+	text += generation + 1;
+	connection = strspn(text, digits);
+	return connection > 0 && text[connection] == '\0';
+}
+
 static int run(struct invocation *invocation)
 {
 	struct report *report = &invocation->globals.report;
@@ -49,6 +64,9 @@ static int run(struct invocation *invocation)
 		return status;
 	if (invocation->argc != (source ? 0 : 1))
 		return command_usage_error(invocation, "name one ID, or --source PREFIX");
+	if (!source && !is_id(invocation->argv[0]))
+		return command_usage_error(invocation, "%s: not an ID as list shows it (3.1047)",
+					   invocation->argv[0]);
 	request = control_request("kill");
 	if (source)
 		record_text(request, "source", source);

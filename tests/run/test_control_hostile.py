@@ -67,6 +67,8 @@ def test_malformed():
                      b'{"command":"kill","id":7}', b'{"command":"kill","id":"-1.1"}',
                      b'{"command":"kill","id":"99999999999999999999.1"}',
                      b'{"command":"kill","source":"10.0.0.1/8"}', b'{"command":"log-level"}',
+                     b'{"command":"kill","id":"1"}', b'{"command":"kill","id":"1.2x"}',
+                     b'{"command":"log-level","level":"loud"}',
                      b'{"command":"status","command":"status"}', b'{"command":"a\\u0000b"}',
                      b"[" * 4000, b'{"a":' * 700, b"\0" * 100, b"1e999", b"9" * 4000):
             first, second = ask(echod, line + b'\n{"command":"status"}\n')
