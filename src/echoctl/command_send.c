@@ -216,6 +216,7 @@ static int send_all(struct invocation *invocation, const struct address_spec *ta
 		.input_fd = input_fd,
 		.input_is_terminal = isatty(input_fd),
 		.output_fd = output_fd,
+		.output_name = settings->output_path,
 		.verify = settings->verify,
 		.fin = settings->fin,
 		.drain_timeout_us = settings->drain_timeout_us,

@@ -124,7 +124,10 @@ void session_run(int socket_fd, const struct session_options *options,
 {
 	struct sender sender = {.socket_fd = socket_fd, .options = options};
 
-	*ret_result = (struct session_result){.started_ns = clock_now_ns()};
+	*ret_result = (struct session_result){
+		.output_name = options->output_name,
+		.started_ns = clock_now_ns(),
+	};
 	sender.counters = map_counters();
 	if (options->verify)
 		sender.inflight = inflight_new(&inflight_default_sizes);

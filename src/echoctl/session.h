@@ -52,6 +52,7 @@ struct session_options {
 	enum pattern pattern;
 	uint64_t pattern_bytes;
 	int output_fd;			/* or SESSION_OUTPUT_NONE */
+	const char *output_name;	/* a file's, borrowed; NULL: it is standard output */
 	bool verify;			/* compare; without, only a lost connection fails */
 	bool fin;			/* shutdown(SHUT_WR) at the end of input */
 	uint64_t drain_timeout_us;	/* longest time without progress, once input is at hand */
@@ -64,6 +65,7 @@ struct session_options {
 struct session_result {
 	enum session_end end;
 	int error;
+	const char *output_name;	/* that of the options */
 	bool verified;			/* all that was sent came back, compared */
 	bool input_ended;		/* all the input was sent */
 	bool eof;			/* the server's FIN was seen */
@@ -97,7 +99,7 @@ int session_status(const struct session_result *result);
 /* The word for programs: "ok", "early-eof", ... */
 const char *session_end_name(enum session_end end);
 
-#define SESSION_TEXT_MAX 192
+#define SESSION_TEXT_MAX 512
 /* The sentence for people: "early EOF after 5 of 10 bytes"; returns text. */
 const char *session_describe(const struct session_result *result, char text[SESSION_TEXT_MAX]);
 

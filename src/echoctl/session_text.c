@@ -100,7 +100,9 @@ const char *session_describe(const struct session_result *result, char text[SESS
 		snprintf(text, SESSION_TEXT_MAX, "standard input: %s", strerror(result->error));
 		break;
 	case SESSION_OUTPUT_FAILED:
-		snprintf(text, SESSION_TEXT_MAX, "standard output: %s", strerror(result->error));
+		/* The reason stays, however long the path is. */
+		snprintf(text, SESSION_TEXT_MAX, "%.400s: %s", result->output_name != NULL ?
+			 result->output_name : "standard output", strerror(result->error));
 		break;
 	case SESSION_BROKEN:
 		snprintf(text, SESSION_TEXT_MAX, "local error: %s", strerror(result->error));

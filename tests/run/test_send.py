@@ -224,6 +224,10 @@ def test_output_errors():
             _, errors = client.communicate(b"x" * MIB, DEADLINE_S)
             assert client.returncode == 4
             assert b"standard output: No space left on device" in errors
+        for options in ((), ("--json",)):
+            result = send("-o", "/dev/full", *options, peer.address, stdin=b"x")
+            check(result, 4, "/dev/full: No space left on device")
+            assert b"standard output" not in result.stderr + result.stdout, result
         client = start(peer.address)
         client.stdout.close()
         client.stdin.write(b"x")
