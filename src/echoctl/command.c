@@ -38,16 +38,30 @@ const char command_global_help[] =
 	"  -h, --help                  this help\n"
 	"  -V, --version               the version\n";
 
-const char *command_take_duration(const char *value, uint64_t *ret_us)
+const char *command_take_duration(const char *value, uint64_t min_us, uint64_t max_us,
+				  uint64_t *ret_us)
 {
-	switch (duration_parse(value, ret_us)) {
+	uint64_t us;
+
+	switch (duration_parse(value, &us)) {
 	case 0:
-		return NULL;
+		break;
 	case -ERANGE:
 		return "too long";
 	default:
 		return "not a duration (as 90s, 250ms, 1min 30s)";
 	}
+	if (us < min_us)
+		return "too short";
+	if (us > max_us)
+		return "too long";
+	*ret_us = us;
+	return NULL;
+}
+
+const char *command_take_timeout(const char *value, uint64_t *ret_us)
+{
+	return command_take_duration(value, 1, UINT64_MAX, ret_us);
 }
 
 const char *command_take_size(const char *value, uint64_t min, uint64_t max, uint64_t *ret_bytes)
@@ -100,7 +114,7 @@ bool command_take_global(struct globals *globals, int option, const char *value,
 		globals->report.quiet = true;
 		return true;
 	case OPTION_CONNECT_TIMEOUT:
-		*ret_why = command_take_duration(value, &globals->connect_timeout_us);
+		*ret_why = command_take_timeout(value, &globals->connect_timeout_us);
 		return true;
 	case OPTION_CONTROL:
 		globals->control_path = value;

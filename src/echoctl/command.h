@@ -80,8 +80,11 @@ bool command_suggest(const struct invocation *invocation);
 int command_usage_error(const struct invocation *invocation, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 
-/* Values of options: NULL, or the phrase for command_take(). */
-const char *command_take_duration(const char *value, uint64_t *ret_us);
+/* Values of options: NULL, or the phrase for command_take(). Bounds are included. */
+const char *command_take_duration(const char *value, uint64_t min_us, uint64_t max_us,
+				  uint64_t *ret_us);
+/* How long to wait at most: no time at all would fail always. */
+const char *command_take_timeout(const char *value, uint64_t *ret_us);
 const char *command_take_size(const char *value, uint64_t min, uint64_t max, uint64_t *ret_bytes);
 const char *command_take_number(const char *value, uint64_t min, uint64_t max,
 				uint64_t *ret_number);

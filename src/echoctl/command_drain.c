@@ -27,7 +27,7 @@ static const struct option options[] = {
 static const char *take(void *data, int option, const char *value)
 {
 	(void)option;
-	return command_take_duration(value, data);
+	return command_take_timeout(value, data);
 }
 
 /* The daemon says that it is done, or is gone before it can. */

@@ -43,9 +43,9 @@ static const char *take(void *settings, int option, const char *value)
 
 	switch (option) {
 	case OPTION_DRAIN_TIMEOUT:
-		return command_take_duration(value, &halfclose->drain_timeout_us);
+		return command_take_timeout(value, &halfclose->drain_timeout_us);
 	case OPTION_HOLD:
-		return command_take_duration(value, &halfclose->hold_us);
+		return command_take_duration(value, 0, UINT64_MAX, &halfclose->hold_us);
 	case 's':
 		return command_take_size(value, 1, SIZE_MAX_BYTES, &halfclose->size_bytes);
 	case 'S':

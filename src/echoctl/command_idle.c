@@ -52,30 +52,20 @@ static const struct option options[] = {
 	{0},
 };
 
-static const char *take_time(const char *value, uint64_t *ret_us)
-{
-	uint64_t us;
-	const char *why = command_take_duration(value, &us);
-
-	if (why)
-		return why;
-	if (us < SILENCE_MIN_US || us > SILENCE_MAX_US)
-		return "out of range";
-	*ret_us = us;
-	return NULL;
-}
-
 static const char *take(void *data, int option, const char *value)
 {
 	struct idle_settings *settings = data;
 
 	switch (option) {
 	case OPTION_MIN:
-		return take_time(value, &settings->min_us);
+		return command_take_duration(value, SILENCE_MIN_US, SILENCE_MAX_US,
+					     &settings->min_us);
 	case OPTION_MAX:
-		return take_time(value, &settings->max_us);
+		return command_take_duration(value, SILENCE_MIN_US, SILENCE_MAX_US,
+					     &settings->max_us);
 	case OPTION_TIMEOUT:
-		return take_time(value, &settings->timeout_us);
+		return command_take_duration(value, SILENCE_MIN_US, SILENCE_MAX_US,
+					     &settings->timeout_us);
 	case OPTION_PARALLEL:
 		return command_take_number(value, 1, PARALLEL_MAX, &settings->parallel);
 	default:

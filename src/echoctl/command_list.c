@@ -73,9 +73,11 @@ static const char *take(void *data, int option, const char *value)
 		list->filter.has_source = true;
 		return cidr_parse(value, &list->filter.source, &why) < 0 ? why : NULL;
 	case OPTION_IDLE_OVER:
-		return command_take_duration(value, &list->filter.idle_over_us);
+		return command_take_duration(value, 0, UINT64_MAX,
+					     &list->filter.idle_over_us);
 	default:
-		return command_take_duration(value, &list->filter.age_over_us);
+		return command_take_duration(value, 0, UINT64_MAX,
+					     &list->filter.age_over_us);
 	}
 }
 

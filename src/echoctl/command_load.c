@@ -91,19 +91,6 @@ static const struct option options[] = {
 	{0},
 };
 
-static const char *take_time(const char *value, uint64_t *ret_us)
-{
-	uint64_t us;
-	const char *why = command_take_duration(value, &us);
-
-	if (why)
-		return why;
-	if (us == 0 || us > DURATION_MAX_US)
-		return "out of range";
-	*ret_us = us;
-	return NULL;
-}
-
 static const char *take(void *data, int option, const char *value)
 {
 	struct settings *settings = data;
@@ -113,7 +100,7 @@ static const char *take(void *data, int option, const char *value)
 	case 'c':
 		return command_take_number(value, 1, CONNECTIONS_MAX, &plan->connections);
 	case 'd':
-		return take_time(value, &plan->duration_us);
+		return command_take_duration(value, 1, DURATION_MAX_US, &plan->duration_us);
 	case 'n':
 		return command_take_number(value, 1, INT64_MAX, &plan->messages);
 	case OPTION_RATE:
@@ -126,7 +113,7 @@ static const char *take(void *data, int option, const char *value)
 	case OPTION_PROCESSES:
 		return command_take_number(value, 1, LOAD_PROCESSES_MAX, &plan->processes);
 	case OPTION_TIMEOUT:
-		return take_time(value, &plan->timeout_us);
+		return command_take_duration(value, 1, DURATION_MAX_US, &plan->timeout_us);
 	default:
 		settings->progress = true;
 		return NULL;

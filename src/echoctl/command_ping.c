@@ -48,22 +48,6 @@ static const struct option options[] = {
 	{0},
 };
 
-/* A duration, with bounds. */
-static const char *take_time(const char *value, uint64_t min_us, uint64_t *ret_us)
-{
-	uint64_t us;
-	const char *why = command_take_duration(value, &us);
-
-	if (why)
-		return why;
-	if (us < min_us)
-		return "too short";
-	if (us > TIME_MAX_US)
-		return "too long";
-	*ret_us = us;
-	return NULL;
-}
-
 static const char *take(void *data, int option, const char *value)
 {
 	struct ping_settings *settings = data;
@@ -72,13 +56,16 @@ static const char *take(void *data, int option, const char *value)
 	case 'c':
 		return command_take_number(value, 1, UINT32_MAX, &settings->count);
 	case 'i':
-		return take_time(value, INTERVAL_MIN_US, &settings->interval_us);
+		return command_take_duration(value, INTERVAL_MIN_US, TIME_MAX_US,
+					     &settings->interval_us);
 	case 's':
 		return command_take_size(value, 1, SIZE_MAX_BYTES, &settings->size_bytes);
 	case 'w':
-		return take_time(value, INTERVAL_MIN_US, &settings->deadline_us);
+		return command_take_duration(value, INTERVAL_MIN_US, TIME_MAX_US,
+					     &settings->deadline_us);
 	case 'W':
-		return take_time(value, INTERVAL_MIN_US, &settings->late_us);
+		return command_take_duration(value, INTERVAL_MIN_US, TIME_MAX_US,
+					     &settings->late_us);
 	case 'D':
 		settings->timestamps = true;
 		return NULL;

@@ -29,7 +29,7 @@ static const struct option options[] = {
 static const char *take(void *data, int option, const char *value)
 {
 	(void)option;
-	return command_take_duration(value, data);
+	return command_take_timeout(value, data);
 }
 
 static int ask(struct control_client *client, const char *command, uint64_t timeout_us,

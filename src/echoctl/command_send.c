@@ -44,7 +44,7 @@ static const char *take(void *settings, int option, const char *value)
 
 	switch (option) {
 	case OPTION_DRAIN_TIMEOUT:
-		return command_take_duration(value, &send->drain_timeout_us);
+		return command_take_timeout(value, &send->drain_timeout_us);
 	case OPTION_REPEAT:
 		return command_take_number(value, 1, REPEAT_MAX, &send->repeat);
 	case OPTION_NO_FIN:

@@ -89,7 +89,7 @@ static const char *take(void *settings, int option, const char *value)
 
 	switch (option) {
 	case OPTION_DRAIN_TIMEOUT:
-		return command_take_duration(value, &sweep->drain_timeout_us);
+		return command_take_timeout(value, &sweep->drain_timeout_us);
 	case 's':
 		return take_list(sweep, value, take_size);
 	case 'p':

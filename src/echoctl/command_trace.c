@@ -37,7 +37,7 @@ static const char *take(void *settings, int option, const char *value)
 
 	switch (option) {
 	case OPTION_DRAIN_TIMEOUT:
-		return command_take_duration(value, &trace->drain_timeout_us);
+		return command_take_timeout(value, &trace->drain_timeout_us);
 	case 's':
 		return command_take_size(value, 1, SIZE_MAX_BYTES, &trace->size_bytes);
 	case 'S':

@@ -59,4 +59,23 @@ def test_control_operands():
               f"log-level: {word}: none of emerg, alert, crit")
 
 
+@case("a limit of no time at all is refused, where 0 has a meaning it is not")
+def test_no_time():
+    for command in ("send", "ping", "check", "halfclose", "trace", "sweep", "load", "idle",
+                    "status", "list", "kill", "reload", "drain", "log-level", "metrics"):
+        check(run_echoctl(command, "--connect-timeout", "0"), 3,
+              "--connect-timeout 0: too short")
+    check(run_echoctl("--connect-timeout", "0ms", "localhost"), 3, "--connect-timeout 0ms: too ")
+    for command, option in (("send", "--drain-timeout"), ("halfclose", "--drain-timeout"),
+                            ("trace", "--drain-timeout"), ("sweep", "--drain-timeout"),
+                            ("ping", "--interval"), ("ping", "--deadline"), ("ping", "--late"),
+                            ("load", "--duration"), ("load", "--timeout"), ("idle", "--min"),
+                            ("idle", "--max"), ("idle", "--timeout"), ("reload", "--timeout"),
+                            ("drain", "--timeout")):
+        check(run_echoctl(command, option, "0", "localhost"), 3, f"{option} 0: too short")
+    check(run_echoctl("halfclose", "--hold", "0"), 3, "an ADDRESS is missing")
+    check(run_echoctl("--control", "/nonexistent/control", "list", "--idle-over", "0",
+                      "--age-over", "0"), 2, "no echod answers there")
+
+
 main()
