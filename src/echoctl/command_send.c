@@ -56,7 +56,7 @@ static const char *take(void *settings, int option, const char *value)
 	case 'o':
 		send->output_path = value;
 		break;
-	case 's':
+	case 'S':
 		send->source = value;
 		break;
 	}
@@ -259,7 +259,7 @@ static const struct option long_options[] = {
 	{"no-verify", no_argument, NULL, OPTION_NO_VERIFY},
 	{"output", required_argument, NULL, 'o'},
 	{"repeat", required_argument, NULL, OPTION_REPEAT},
-	{"source", required_argument, NULL, 's'},
+	{"source", required_argument, NULL, 'S'},
 	{0},
 };
 
@@ -280,11 +280,11 @@ const struct command command_send = {
 		"  -o, --output FILE           write what comes back to FILE; with --json standard\n"
 		"                              output carries the results alone\n"
 		"      --repeat N              all of it N times, each over a new connection\n"
-		"  -s, --source ADDRESS        connect from this numeric address\n\n"
+		"  -S, --source ADDRESS        connect from this numeric address\n\n"
 		"Examples:\n"
 		"  echo hello | echoctl localhost\n"
 		"  echoctl send --drain-timeout 5s [2001:db8::7]:7 <disk.img >/dev/null\n",
-	.short_options = "o:s:",
+	.short_options = "o:S:",
 	.long_options = long_options,
 	.run = run,
 };

@@ -291,7 +291,7 @@ def test_unreached():
     check(send("unix:/nonexistent/socket"), 2,
           "echoctl: /nonexistent/socket: connect: No such file or directory")
     check(send("-6", "127.0.0.1"), 2, "resolve: ")
-    check(send("-s", "192.0.2.1", f"127.0.0.1:{port}"), 4, "socket: Cannot assign")
+    check(send("-S", "192.0.2.1", f"127.0.0.1:{port}"), 4, "socket: Cannot assign")
 
 
 @case("a connect that gets no answer ends at --connect-timeout")
@@ -321,7 +321,7 @@ def test_families():
         connection.sendall(address)
 
     with Peer(tell_peer) as peer:
-        result = send("-s", "127.0.0.9", "--no-verify", peer.address, stdin=b"who?")
+        result = send("-S", "127.0.0.9", "--no-verify", peer.address, stdin=b"who?")
         assert result.stdout == b"127.0.0.9"
 
 

@@ -78,4 +78,13 @@ def test_no_time():
                       "--age-over", "0"), 2, "no echod answers there")
 
 
+@case("one letter is one option: a source is -S wherever there is one, and never -s")
+def test_source_letter():
+    for command in ("send", "halfclose", "trace", "sweep", "list", "kill"):
+        usage = run_echoctl(command, "--help").stdout.decode()
+        assert "  -S, --source " in usage, usage
+        check(run_echoctl(command, "-S"), 3, "-S: needs a value")
+    check(run_echoctl("send", "-s", "127.0.0.1", "localhost"), 3, "-s: no such option")
+
+
 main()
