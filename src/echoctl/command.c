@@ -269,10 +269,24 @@ static int refuse_word(const struct invocation *invocation)
 	return STATUS_USAGE;
 }
 
-int command_address(struct invocation *invocation, struct address_spec *ret_target)
+int command_parse_alone(struct invocation *invocation, command_take take, void *settings)
 {
+	int status = command_parse(invocation, take, settings);
+
+	if (status == COMMAND_PROCEED && invocation->argc > 0)
+		status = command_usage_error(invocation, "%s: takes no operand",
+					     invocation->argv[0]);
+	return status;
+}
+
+int command_parse_target(struct invocation *invocation, command_take take, void *settings,
+			 struct address_spec *ret_target)
+{
+	int status = command_parse(invocation, take, settings);
 	const char *why = NULL;
 
+	if (status != COMMAND_PROCEED)
+		return status;
 	if (invocation->argc == 0)
 		return command_usage_error(invocation, "an ADDRESS is missing");
 	if (invocation->argc > 1 && invocation->assumed != NULL)

@@ -67,11 +67,12 @@ typedef const char *(*command_take)(void *settings, int option, const char *valu
  */
 int command_parse(struct invocation *invocation, command_take take, void *settings);
 
-/*
- * The one operand ADDRESS, port 7 when it names none. Returns COMMAND_PROCEED or STATUS_USAGE,
- * which has then been said.
- */
-int command_address(struct invocation *invocation, struct address_spec *ret_target);
+/* The same for a command with the one operand ADDRESS, port 7 when it names none. */
+int command_parse_target(struct invocation *invocation, command_take take, void *settings,
+			 struct address_spec *ret_target);
+
+/* The same for a command without operands. */
+int command_parse_alone(struct invocation *invocation, command_take take, void *settings);
 
 /* Says which command the assumed word is likely to mean, if any. Returns whether it did. */
 bool command_suggest(const struct invocation *invocation);

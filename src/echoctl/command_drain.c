@@ -19,17 +19,6 @@ static const char help[] =
 	"Example:\n"
 	"  echoctl drain\n";
 
-static const struct option options[] = {
-	{"timeout", required_argument, NULL, OPTION_OWN},
-	{0},
-};
-
-static const char *take(void *data, int option, const char *value)
-{
-	(void)option;
-	return command_take_timeout(value, data);
-}
-
 /* The daemon says that it is done, or is gone before it can. */
 static int wait_until_gone(struct control_client *client, struct report *report,
 			   uint64_t timeout_us)
@@ -59,13 +48,11 @@ static int run(struct invocation *invocation)
 {
 	struct control_client client = control_client(&invocation->globals, -1);
 	uint64_t timeout_us = TIMEOUT_DEFAULT_US;
-	int status = command_parse(invocation, take, &timeout_us);
+	int status = command_parse_alone(invocation, control_take_timeout, &timeout_us);
 	int error;
 
 	if (status != COMMAND_PROCEED)
 		return status;
-	if (invocation->argc > 0)
-		return command_usage_error(invocation, "%s: takes no operand", invocation->argv[0]);
 	status = control_connect(&client);
 	if (status != COMMAND_PROCEED)
 		return status;
@@ -83,6 +70,6 @@ const struct command command_drain = {
 	.operands = "",
 	.summary = "end the local daemon, its connections first",
 	.help = help,
-	.long_options = options,
+	.long_options = control_timeout_options,
 	.run = run,
 };

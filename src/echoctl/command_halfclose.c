@@ -1,28 +1,19 @@
 /* SPDX-License-Identifier: MIT */
 /* halfclose: does a FIN pass through the path while the echo is still in flight? */
-#include "echoctl/command.h"
-
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 
 #include "base/fd.h"
-#include "echoctl/dial.h"
-#include "echoctl/interrupt.h"
-#include "echoctl/session.h"
+#include "echoctl/session_command.h"
 #include "echoctl/verdict.h"
 
 #define SIZE_DEFAULT_BYTES (4u * 1024u * 1024u)
-#define SIZE_MAX_BYTES (1024u * 1024u * 1024u)
 #define HOLD_DEFAULT_US 1500000u
-#define TIMEOUT_DEFAULT_US 10000000u
 #define SEGMENT_BYTES 1024u		/* goes in one segment, the FIN on it */
 #define BURST_BYTES (256u * 1024u)
 #define RECEIVE_BUFFER_BYTES 4096	/* so that the echo has to wait inside the path */
 
-enum {
-	OPTION_DRAIN_TIMEOUT = OPTION_OWN,
-	OPTION_HOLD,
-};
+enum { OPTION_HOLD = OPTION_SESSION_OWN };
 
 /* What one exchange sends and how its reader behaves. */
 struct shape {
@@ -31,28 +22,17 @@ struct shape {
 };
 
 struct settings {
-	const char *source;
-	uint64_t size_bytes;
+	struct session_command session;
 	uint64_t hold_us;
-	uint64_t drain_timeout_us;
 };
 
 static const char *take(void *settings, int option, const char *value)
 {
 	struct settings *halfclose = settings;
 
-	switch (option) {
-	case OPTION_DRAIN_TIMEOUT:
-		return command_take_timeout(value, &halfclose->drain_timeout_us);
-	case OPTION_HOLD:
+	if (option == OPTION_HOLD)
 		return command_take_duration(value, 0, UINT64_MAX, &halfclose->hold_us);
-	case 's':
-		return command_take_size(value, 1, SIZE_MAX_BYTES, &halfclose->size_bytes);
-	case 'S':
-		halfclose->source = value;
-		break;
-	}
-	return NULL;
+	return session_command_take(&halfclose->session, option, value);
 }
 
 /*
@@ -68,29 +48,21 @@ static void cork(int fd)
 }
 
 /* One exchange, its result for programs appended to record. Returns as dial_target(). */
-static int probe(struct report *report, const struct address_spec *target,
-		 const struct dial_options *dialling, const struct settings *settings,
+static int probe(struct report *report, const struct settings *settings,
 		 const struct shape *shape, struct record *record,
 		 struct session_result *ret_result)
 {
-	const struct session_options options = {
-		.input_fd = SESSION_INPUT_PATTERN,
-		.pattern = PATTERN_RANDOM,
-		.pattern_bytes = shape->size_bytes,
-		.output_fd = SESSION_OUTPUT_NONE,
-		.verify = true,
-		.fin = true,
-		.drain_timeout_us = settings->drain_timeout_us,
-		.hold_us = shape->held ? settings->hold_us : 0,
-		.interrupt_fd = dialling->interrupt_fd,
-	};
+	const struct session_command *session = &settings->session;
+	struct session_options options =
+		session_command_probe(session, PATTERN_RANDOM, shape->size_bytes);
 	struct record *child;
 	struct dial dial;
 	char address[ADDRESS_TEXT_MAX];
-	int status = dial_target(report, target, dialling, &dial);
+	int status = dial_target(report, &session->target, &session->dialling, &dial);
 
 	if (status != COMMAND_PROCEED)
 		return status;
+	options.hold_us = shape->held ? settings->hold_us : 0;
 	cork(dial.fd);
 	session_run(dial.fd, &options, ret_result);
 	fd_close(dial.fd);
@@ -115,13 +87,14 @@ static uint64_t smaller(uint64_t a, uint64_t b)
 	return a < b ? a : b;
 }
 
-static int run_probes(struct report *report, const struct address_spec *target,
-		      const struct dial_options *dialling, const struct settings *settings)
+static int run_probes(struct report *report, const struct settings *settings)
 {
+	const char *host = settings->session.target.host;
+	uint64_t size_bytes = settings->session.size_bytes;
 	const struct shape shapes[] = {
-		{smaller(settings->size_bytes, SEGMENT_BYTES), false},
-		{smaller(settings->size_bytes, BURST_BYTES), false},
-		{settings->size_bytes, true},
+		{smaller(size_bytes, SEGMENT_BYTES), false},
+		{smaller(size_bytes, BURST_BYTES), false},
+		{size_bytes, true},
 	};
 	size_t n_shapes = settings->hold_us > 0 ? 3 : 2;
 	struct record *record = record_new("halfclose");
@@ -132,11 +105,11 @@ static int run_probes(struct report *report, const struct address_spec *target,
 	char text[SESSION_TEXT_MAX];
 	bool held = false;
 
-	record_text(record, "host", target->host);
+	record_text(record, "host", host);
 	for (size_t i = 0; i < n_shapes && status == COMMAND_PROCEED && verdict == VERDICT_OK;
 	     i++) {
 		held = shapes[i].held;
-		status = probe(report, target, dialling, settings, &shapes[i], record, &result);
+		status = probe(report, settings, &shapes[i], record, &result);
 		if (status == COMMAND_PROCEED)
 			verdict = verdict_judge(&result, held);
 	}
@@ -146,7 +119,7 @@ static int run_probes(struct report *report, const struct address_spec *target,
 	}
 	verdict_describe(verdict, &result, text);
 	culprit = verdict_culprit(verdict, held, &result);
-	report_text(report, "%s: %s%s%s\n", target->host,
+	report_text(report, "%s: %s%s%s\n", host,
 		    verdict == VERDICT_OK ? "ok, the half-close passes" : text,
 		    culprit != NULL ? "; likely " : "", culprit != NULL ? culprit : "");
 	record_text(record, "verdict", verdict_name(verdict));
@@ -161,35 +134,26 @@ static int run_probes(struct report *report, const struct address_spec *target,
 static int run(struct invocation *invocation)
 {
 	struct settings settings = {
-		.size_bytes = SIZE_DEFAULT_BYTES,
+		.session = {
+			.size_bytes = SIZE_DEFAULT_BYTES,
+			.drain_timeout_us = SESSION_PROBE_TIMEOUT_US,
+		},
 		.hold_us = HOLD_DEFAULT_US,
-		.drain_timeout_us = TIMEOUT_DEFAULT_US,
 	};
-	struct dial_options dialling;
-	struct address_spec target;
-	FD_CLEANUP int interrupt_fd = -1;
-	int status;
+	int status = session_command_start(invocation, take, &settings, &settings.session);
 
-	status = command_parse(invocation, take, &settings);
+	settings.session.dialling.receive_buffer_bytes = RECEIVE_BUFFER_BYTES;
 	if (status == COMMAND_PROCEED)
-		status = command_address(invocation, &target);
-	if (status != COMMAND_PROCEED)
-		return status;
-	interrupt_fd = interrupt_open();
-	if (interrupt_fd < 0)
-		return STATUS_LOCAL;
-	dialling = dial_options(&invocation->globals);
-	dialling.source = settings.source;
-	dialling.interrupt_fd = interrupt_fd;
-	dialling.receive_buffer_bytes = RECEIVE_BUFFER_BYTES;
-	return run_probes(&invocation->globals.report, &target, &dialling, &settings);
+		status = run_probes(&invocation->globals.report, &settings);
+	session_command_end(&settings.session);
+	return status;
 }
 
 static const struct option long_options[] = {
-	{"drain-timeout", required_argument, NULL, OPTION_DRAIN_TIMEOUT},
+	SESSION_OPTION_DRAIN_TIMEOUT,
 	{"hold", required_argument, NULL, OPTION_HOLD},
-	{"size", required_argument, NULL, 's'},
-	{"source", required_argument, NULL, 'S'},
+	SESSION_OPTION_SIZE,
+	SESSION_OPTION_SOURCE,
 	{0},
 };
 

@@ -135,10 +135,8 @@ static int run(struct invocation *invocation)
 	};
 	struct address_spec target;
 	struct dial dial;
-	int status = command_parse(invocation, take, &idle.settings);
+	int status = command_parse_target(invocation, take, &idle.settings, &target);
 
-	if (status == COMMAND_PROCEED)
-		status = command_address(invocation, &target);
 	if (status != COMMAND_PROCEED)
 		return status;
 	if (idle.settings.min_us > idle.settings.max_us)

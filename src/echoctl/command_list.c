@@ -182,13 +182,11 @@ static int run(struct invocation *invocation)
 {
 	struct list list = { .report = &invocation->globals.report, .rows_max = ROWS_MAX };
 	struct control_client client = control_client(&invocation->globals, -1);
-	int status = command_parse(invocation, take, &list);
+	int status = command_parse_alone(invocation, take, &list);
 	int error;
 
 	if (status != COMMAND_PROCEED)
 		return status;
-	if (invocation->argc > 0)
-		return command_usage_error(invocation, "%s: takes no operand", invocation->argv[0]);
 	if (list.reverse && !list.compare)
 		list.compare = row_compare_by("id");
 	status = control_connect(&client);

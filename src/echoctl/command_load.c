@@ -316,9 +316,7 @@ static int run(struct invocation *invocation)
 	struct dial dial;
 	int status;
 
-	status = command_parse(invocation, take, &settings);
-	if (status == COMMAND_PROCEED)
-		status = command_address(invocation, &target);
+	status = command_parse_target(invocation, take, &settings, &target);
 	if (status != COMMAND_PROCEED)
 		return status;
 	if (plan->duration_us == 0)

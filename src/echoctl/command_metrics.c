@@ -12,12 +12,10 @@ static const char help[] =
 static int run(struct invocation *invocation)
 {
 	struct reply *reply = NULL;
-	int status = command_parse(invocation, NULL, NULL);
+	int status = command_parse_alone(invocation, NULL, NULL);
 
 	if (status != COMMAND_PROCEED)
 		return status;
-	if (invocation->argc > 0)
-		return command_usage_error(invocation, "%s: takes no operand", invocation->argv[0]);
 	status = control_exchange(&invocation->globals, control_request("metrics"),
 				  invocation->globals.connect_timeout_us, &reply);
 	if (status != COMMAND_PROCEED)

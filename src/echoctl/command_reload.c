@@ -21,17 +21,6 @@ static const char help[] =
 	"Example:\n"
 	"  echoctl reload && echoctl status\n";
 
-static const struct option options[] = {
-	{"timeout", required_argument, NULL, OPTION_OWN},
-	{0},
-};
-
-static const char *take(void *data, int option, const char *value)
-{
-	(void)option;
-	return command_take_timeout(value, data);
-}
-
 static int ask(struct control_client *client, const char *command, uint64_t timeout_us,
 	       struct reply **ret_reply)
 {
@@ -97,12 +86,10 @@ static int run(struct invocation *invocation)
 {
 	struct control_client client = control_client(&invocation->globals, -1);
 	uint64_t timeout_us = TIMEOUT_DEFAULT_US;
-	int status = command_parse(invocation, take, &timeout_us);
+	int status = command_parse_alone(invocation, control_take_timeout, &timeout_us);
 
 	if (status != COMMAND_PROCEED)
 		return status;
-	if (invocation->argc > 0)
-		return command_usage_error(invocation, "%s: takes no operand", invocation->argv[0]);
 	status = control_connect(&client);
 	if (status == COMMAND_PROCEED)
 		status = reload(&client, &invocation->globals.report, timeout_us);
@@ -115,6 +102,6 @@ const struct command command_reload = {
 	.operands = "",
 	.summary = "bring new settings of the local daemon into force",
 	.help = help,
-	.long_options = options,
+	.long_options = control_timeout_options,
 	.run = run,
 };

@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /* send: standard input there, what comes back to standard output, both compared. */
-#include "echoctl/command.h"
-
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -14,25 +12,21 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/io.h"
-#include "echoctl/dial.h"
-#include "echoctl/interrupt.h"
 #include "echoctl/progress.h"
-#include "echoctl/session.h"
+#include "echoctl/session_command.h"
 
 #define REPEAT_MAX 1000000000u
 #define SPOOL_MAX_BYTES (256u * 1024u * 1024u)
 
 enum {
-	OPTION_DRAIN_TIMEOUT = OPTION_OWN,
-	OPTION_NO_FIN,
+	OPTION_NO_FIN = OPTION_SESSION_OWN,
 	OPTION_NO_VERIFY,
 	OPTION_REPEAT,
 };
 
 struct settings {
-	const char *source;
+	struct session_command session;
 	const char *output_path;	/* NULL: standard output */
-	uint64_t drain_timeout_us;
 	uint64_t repeat;
 	bool fin;
 	bool verify;
@@ -43,24 +37,20 @@ static const char *take(void *settings, int option, const char *value)
 	struct settings *send = settings;
 
 	switch (option) {
-	case OPTION_DRAIN_TIMEOUT:
-		return command_take_timeout(value, &send->drain_timeout_us);
 	case OPTION_REPEAT:
 		return command_take_number(value, 1, REPEAT_MAX, &send->repeat);
 	case OPTION_NO_FIN:
 		send->fin = false;
-		break;
+		return NULL;
 	case OPTION_NO_VERIFY:
 		send->verify = false;
-		break;
+		return NULL;
 	case 'o':
 		send->output_path = value;
-		break;
-	case 'S':
-		send->source = value;
-		break;
+		return NULL;
+	default:
+		return session_command_take(&send->session, option, value);
 	}
-	return NULL;
 }
 
 /*
@@ -155,9 +145,8 @@ static uint64_t input_size(int fd)
 }
 
 /* One connection, all of the input; what is the same for all connections in same. */
-static int send_once(struct invocation *invocation, const struct address_spec *target,
-		     const struct dial_options *dialling, const struct session_options *same,
-		     uint64_t run)
+static int send_once(struct invocation *invocation, const struct session_command *session,
+		     const struct session_options *same, uint64_t run)
 {
 	struct report *report = &invocation->globals.report;
 	struct progress progress = {.total_bytes = input_size(same->input_fd)};
@@ -166,7 +155,7 @@ static int send_once(struct invocation *invocation, const struct address_spec *t
 	struct dial dial;
 	int status;
 
-	status = dial_target(report, target, dialling, &dial);
+	status = dial_target(report, &session->target, &session->dialling, &dial);
 	if (status != COMMAND_PROCEED) {
 		/* A host by that name would have been meant. */
 		if (dial.phase == DIAL_RESOLVE && dial.error != EINTR)
@@ -181,20 +170,18 @@ static int send_once(struct invocation *invocation, const struct address_spec *t
 	session_run(dial.fd, &options, &result);
 	fd_close(dial.fd);
 	progress_clear(&progress);
-	describe(report, target, &dial, run, &result);
+	describe(report, &session->target, &dial, run, &result);
 	return session_status(&result);
 }
 
-static int send_all(struct invocation *invocation, const struct address_spec *target,
-		    struct dial_options *dialling, const struct settings *settings)
+static int send_all(struct invocation *invocation, struct settings *settings)
 {
 	struct report *report = &invocation->globals.report;
 	FD_CLEANUP int input_fd = -1;
 	FD_CLEANUP int output_fd = -1;
-	FD_CLEANUP int interrupt_fd = -1;
 	struct session_options options;
 	off_t start;
-	int status = STATUS_OK;
+	int status;
 
 	input_fd = open_input(settings, &start);
 	if (input_fd < 0) {
@@ -208,10 +195,9 @@ static int send_all(struct invocation *invocation, const struct address_spec *ta
 		return STATUS_LOCAL;
 	}
 	/* Not before: reading and opening files are to end as they always do. */
-	interrupt_fd = interrupt_open();
-	if (interrupt_fd < 0)
-		return STATUS_LOCAL;
-	dialling->interrupt_fd = interrupt_fd;
+	status = session_command_heed_signals(report, &settings->session);
+	if (status != COMMAND_PROCEED)
+		return status;
 	options = (struct session_options){
 		.input_fd = input_fd,
 		.input_is_terminal = isatty(input_fd),
@@ -219,14 +205,15 @@ static int send_all(struct invocation *invocation, const struct address_spec *ta
 		.output_name = settings->output_path,
 		.verify = settings->verify,
 		.fin = settings->fin,
-		.drain_timeout_us = settings->drain_timeout_us,
-		.interrupt_fd = interrupt_fd,
+		.drain_timeout_us = settings->session.drain_timeout_us,
+		.interrupt_fd = settings->session.dialling.interrupt_fd,
 	};
+	status = STATUS_OK;
 	for (uint64_t run = 1; run <= settings->repeat && status == STATUS_OK; run++) {
 		if (settings->repeat > 1 && lseek(input_fd, start, SEEK_SET) < 0)
 			status = STATUS_LOCAL;
 		else
-			status = send_once(invocation, target, dialling, &options, run);
+			status = send_once(invocation, &settings->session, &options, run);
 	}
 	return status;
 }
@@ -234,32 +221,26 @@ static int send_all(struct invocation *invocation, const struct address_spec *ta
 static int run(struct invocation *invocation)
 {
 	struct settings settings = {
-		.drain_timeout_us = SESSION_DRAIN_TIMEOUT_DEFAULT_US,
+		.session.drain_timeout_us = SESSION_DRAIN_TIMEOUT_DEFAULT_US,
 		.repeat = 1,
 		.fin = true,
 		.verify = true,
 	};
-	struct dial_options dialling;
-	struct address_spec target;
-	int status;
+	int status = session_command_parse(invocation, take, &settings, &settings.session);
 
-	status = command_parse(invocation, take, &settings);
 	if (status == COMMAND_PROCEED)
-		status = command_address(invocation, &target);
-	if (status != COMMAND_PROCEED)
-		return status;
-	dialling = dial_options(&invocation->globals);
-	dialling.source = settings.source;
-	return send_all(invocation, &target, &dialling, &settings);
+		status = send_all(invocation, &settings);
+	session_command_end(&settings.session);
+	return status;
 }
 
 static const struct option long_options[] = {
-	{"drain-timeout", required_argument, NULL, OPTION_DRAIN_TIMEOUT},
+	SESSION_OPTION_DRAIN_TIMEOUT,
 	{"no-fin", no_argument, NULL, OPTION_NO_FIN},
 	{"no-verify", no_argument, NULL, OPTION_NO_VERIFY},
 	{"output", required_argument, NULL, 'o'},
 	{"repeat", required_argument, NULL, OPTION_REPEAT},
-	{"source", required_argument, NULL, 'S'},
+	SESSION_OPTION_SOURCE,
 	{0},
 };
 

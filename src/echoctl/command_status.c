@@ -167,12 +167,10 @@ static int run(struct invocation *invocation)
 {
 	FD_CLEANUP int signal_fd = -1;
 	struct view view = { .report = &invocation->globals.report, .signal_fd = -1 };
-	int result = command_parse(invocation, take, &view.watch);
+	int result = command_parse_alone(invocation, take, &view.watch);
 
 	if (result != COMMAND_PROCEED)
 		return result;
-	if (invocation->argc > 0)
-		return command_usage_error(invocation, "%s: takes no operand", invocation->argv[0]);
 	setlocale(LC_CTYPE, "");
 	view.utf8 = !strcmp(nl_langinfo(CODESET), "UTF-8");
 	view.terminal = view.watch && isatty(STDOUT_FILENO) && !view.report->json;

@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /* sweep: which sizes and patterns survive the path? */
-#include "echoctl/command.h"
-
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -9,15 +7,9 @@
 
 #include "base/fd.h"
 #include "base/size.h"
-#include "echoctl/dial.h"
-#include "echoctl/interrupt.h"
-#include "echoctl/session.h"
+#include "echoctl/session_command.h"
 
-#define TIMEOUT_DEFAULT_US 10000000u
 #define SIZES_MAX 64
-#define SIZE_MAX_BYTES (1024u * 1024u * 1024u)
-
-enum { OPTION_DRAIN_TIMEOUT = OPTION_OWN };
 
 /* Around the borders where paths break: segments, buffers, 16-bit counts. */
 static const uint64_t default_sizes[] = {
@@ -25,18 +17,15 @@ static const uint64_t default_sizes[] = {
 };
 
 struct settings {
-	const char *source;
+	struct session_command session;
 	uint64_t sizes[SIZES_MAX];
 	size_t n_sizes;
 	bool patterns[PATTERN_COUNT];	/* none: all */
-	uint64_t drain_timeout_us;
 };
 
 /* How far a sweep is and what it found. */
 struct sweep {
 	struct report *report;
-	const struct address_spec *target;
-	const struct dial_options *dialling;
 	const struct settings *settings;
 	uint64_t n_passed;
 	uint64_t n_failed;
@@ -70,7 +59,8 @@ static const char *take_size(struct settings *settings, const char *word)
 {
 	if (settings->n_sizes == SIZES_MAX)
 		return "too many sizes";
-	return command_take_size(word, 0, SIZE_MAX_BYTES, &settings->sizes[settings->n_sizes++]);
+	return command_take_size(word, 0, SESSION_SIZE_MAX_BYTES,
+				 &settings->sizes[settings->n_sizes++]);
 }
 
 static const char *take_pattern(struct settings *settings, const char *word)
@@ -88,17 +78,13 @@ static const char *take(void *settings, int option, const char *value)
 	struct settings *sweep = settings;
 
 	switch (option) {
-	case OPTION_DRAIN_TIMEOUT:
-		return command_take_timeout(value, &sweep->drain_timeout_us);
 	case 's':
 		return take_list(sweep, value, take_size);
 	case 'p':
 		return take_list(sweep, value, take_pattern);
-	case 'S':
-		sweep->source = value;
-		break;
+	default:
+		return session_command_take(&sweep->session, option, value);
 	}
-	return NULL;
 }
 
 static void note_cell(struct sweep *sweep, uint64_t size, enum pattern pattern,
@@ -125,24 +111,16 @@ static void note_cell(struct sweep *sweep, uint64_t size, enum pattern pattern,
 /* One size of one pattern over a connection of its own. Returns as dial_target(). */
 static int run_cell(struct sweep *sweep, uint64_t size, enum pattern pattern)
 {
-	const struct session_options options = {
-		.input_fd = SESSION_INPUT_PATTERN,
-		.pattern = pattern,
-		.pattern_bytes = size,
-		.output_fd = SESSION_OUTPUT_NONE,
-		.verify = true,
-		.fin = true,
-		.drain_timeout_us = sweep->settings->drain_timeout_us,
-		.interrupt_fd = sweep->dialling->interrupt_fd,
-	};
+	const struct session_command *session = &sweep->settings->session;
+	const struct session_options options = session_command_probe(session, pattern, size);
 	struct session_result result;
 	struct dial dial;
 
-	if (dial_resolve(sweep->target, sweep->dialling, &dial) < 0 ||
-	    dial_connect(sweep->dialling, &dial) < 0) {
+	if (dial_resolve(&session->target, &session->dialling, &dial) < 0 ||
+	    dial_connect(&session->dialling, &dial) < 0) {
 		/* The row ends before the diagnostic: on a terminal both are in one place. */
 		report_text(sweep->report, " %7s\n", dial.error == EINTR ? "-" : "lost");
-		dial_report_failure(sweep->report, sweep->target, &dial);
+		dial_report_failure(sweep->report, &session->target, &dial);
 		return dial_status(&dial);
 	}
 	session_run(dial.fd, &options, &result);
@@ -181,17 +159,18 @@ static void print_heading(const struct sweep *sweep)
 
 static void conclude(const struct sweep *sweep, bool complete)
 {
+	const char *host = sweep->settings->session.target.host;
 	struct record *record = record_new("sweep_summary");
 	char text[SESSION_TEXT_MAX];
 
-	record_text(record, "host", sweep->target->host);
+	record_text(record, "host", host);
 	record_integer(record, "passed", (int64_t)sweep->n_passed);
 	record_integer(record, "failed", (int64_t)sweep->n_failed);
 	record_flag(record, "complete", complete);
 	if (sweep->n_failed > 0) {
 		session_describe(&sweep->first, text);
 		report_text(sweep->report, "%s: %" PRIu64 " of %" PRIu64 " failed, first %s of %"
-			    PRIu64 " bytes: %s\n", sweep->target->host, sweep->n_failed,
+			    PRIu64 " bytes: %s\n", host, sweep->n_failed,
 			    sweep->n_failed + sweep->n_passed, pattern_name(sweep->first_pattern),
 			    sweep->first_size, text);
 		record_integer(record, "first_failed_size_bytes", (int64_t)sweep->first_size);
@@ -201,7 +180,7 @@ static void conclude(const struct sweep *sweep, bool complete)
 		report_text(sweep->report, complete ?
 			    "%s: ok, all %" PRIu64 " came back unchanged\n" :
 			    "%s: not finished, the first %" PRIu64 " came back unchanged\n",
-			    sweep->target->host, sweep->n_passed);
+			    host, sweep->n_passed);
 	}
 	report_record(sweep->report, record);
 }
@@ -238,38 +217,25 @@ static void apply_defaults(struct settings *settings)
 
 static int run(struct invocation *invocation)
 {
-	struct settings settings = {.drain_timeout_us = TIMEOUT_DEFAULT_US};
-	struct dial_options dialling;
-	struct address_spec target;
+	struct settings settings = {.session.drain_timeout_us = SESSION_PROBE_TIMEOUT_US};
 	struct sweep sweep = {
 		.report = &invocation->globals.report,
-		.target = &target,
-		.dialling = &dialling,
 		.settings = &settings,
 	};
-	FD_CLEANUP int interrupt_fd = -1;
-	int status;
+	int status = session_command_start(invocation, take, &settings, &settings.session);
 
-	status = command_parse(invocation, take, &settings);
-	if (status == COMMAND_PROCEED)
-		status = command_address(invocation, &target);
-	if (status != COMMAND_PROCEED)
-		return status;
 	apply_defaults(&settings);
-	interrupt_fd = interrupt_open();
-	if (interrupt_fd < 0)
-		return STATUS_LOCAL;
-	dialling = dial_options(&invocation->globals);
-	dialling.source = settings.source;
-	dialling.interrupt_fd = interrupt_fd;
-	return run_sweep(&sweep);
+	if (status == COMMAND_PROCEED)
+		status = run_sweep(&sweep);
+	session_command_end(&settings.session);
+	return status;
 }
 
 static const struct option long_options[] = {
-	{"drain-timeout", required_argument, NULL, OPTION_DRAIN_TIMEOUT},
+	SESSION_OPTION_DRAIN_TIMEOUT,
 	{"patterns", required_argument, NULL, 'p'},
 	{"sizes", required_argument, NULL, 's'},
-	{"source", required_argument, NULL, 'S'},
+	SESSION_OPTION_SOURCE,
 	{0},
 };
 

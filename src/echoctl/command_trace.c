@@ -1,28 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /* trace: each phase of an echo with its time and address. */
-#include "echoctl/command.h"
-
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/fd.h"
-#include "echoctl/dial.h"
-#include "echoctl/interrupt.h"
-#include "echoctl/session.h"
+#include "echoctl/session_command.h"
 #include "echoctl/tcp_info.h"
 
 #define SIZE_DEFAULT_BYTES 64u
-#define SIZE_MAX_BYTES (1024u * 1024u * 1024u)
-#define TIMEOUT_DEFAULT_US 10000000u
-
-enum { OPTION_DRAIN_TIMEOUT = OPTION_OWN };
-
-struct settings {
-	const char *source;
-	uint64_t size_bytes;
-	uint64_t drain_timeout_us;
-};
 
 /* A trace being told: times count from its start. */
 struct trace {
@@ -33,18 +19,7 @@ struct trace {
 
 static const char *take(void *settings, int option, const char *value)
 {
-	struct settings *trace = settings;
-
-	switch (option) {
-	case OPTION_DRAIN_TIMEOUT:
-		return command_take_timeout(value, &trace->drain_timeout_us);
-	case 's':
-		return command_take_size(value, 1, SIZE_MAX_BYTES, &trace->size_bytes);
-	case 'S':
-		trace->source = value;
-		break;
-	}
-	return NULL;
+	return session_command_take(settings, option, value);
 }
 
 /* One phase that ended at when_ns: for people a line, for programs an event. */
@@ -148,20 +123,11 @@ static const char *failed_phase(const struct session_result *result)
 	return "eof";
 }
 
-static int run_exchange(struct trace *trace, int fd, int interrupt_fd,
-			const struct settings *settings,
+static int run_exchange(struct trace *trace, int fd, const struct session_command *session,
 			struct session_result *ret_result)
 {
-	const struct session_options options = {
-		.input_fd = SESSION_INPUT_PATTERN,
-		.pattern = PATTERN_RANDOM,
-		.pattern_bytes = settings->size_bytes,
-		.output_fd = SESSION_OUTPUT_NONE,
-		.verify = true,
-		.fin = true,
-		.drain_timeout_us = settings->drain_timeout_us,
-		.interrupt_fd = interrupt_fd,
-	};
+	const struct session_options options =
+		session_command_probe(session, PATTERN_RANDOM, session->size_bytes);
 	char text[SESSION_TEXT_MAX];
 
 	session_run(fd, &options, ret_result);
@@ -190,8 +156,7 @@ static void conclude(struct trace *trace, const struct address_spec *target,
 		path_info_report(trace->report, &info);
 }
 
-static int trace_target(struct report *report, const struct address_spec *target,
-			const struct dial_options *dialling, const struct settings *settings)
+static int trace_target(struct report *report, const struct session_command *session)
 {
 	struct session_result result;
 	struct trace trace = {.report = report};
@@ -199,55 +164,44 @@ static int trace_target(struct report *report, const struct address_spec *target
 	int status;
 	int r;
 
-	r = dial_resolve(target, dialling, &dial);
+	r = dial_resolve(&session->target, &session->dialling, &dial);
 	trace.start_ns = dial.started_ns;
 	trace.last_ns = dial.started_ns;
 	tell_addresses(&trace, &dial);
 	if (r == 0) {
-		r = dial_connect(dialling, &dial);
+		r = dial_connect(&session->dialling, &dial);
 		tell_attempts(&trace, &dial);
 	}
 	if (dial.phase == DIAL_RESOLVE)
 		tell(&trace, "resolve", dial.resolved_ns, NULL, dial.error, "failed: %s", dial.why);
 	if (r < 0) {
-		dial_report_failure(report, target, &dial);
+		dial_report_failure(report, &session->target, &dial);
 		return dial_status(&dial);
 	}
-	status = run_exchange(&trace, dial.fd, dialling->interrupt_fd, settings, &result);
-	conclude(&trace, target, &dial, &result);
+	status = run_exchange(&trace, dial.fd, session, &result);
+	conclude(&trace, &session->target, &dial, &result);
 	fd_close(dial.fd);
 	return status;
 }
 
 static int run(struct invocation *invocation)
 {
-	struct settings settings = {
+	struct session_command session = {
 		.size_bytes = SIZE_DEFAULT_BYTES,
-		.drain_timeout_us = TIMEOUT_DEFAULT_US,
+		.drain_timeout_us = SESSION_PROBE_TIMEOUT_US,
 	};
-	struct dial_options dialling;
-	struct address_spec target;
-	FD_CLEANUP int interrupt_fd = -1;
-	int status;
+	int status = session_command_start(invocation, take, &session, &session);
 
-	status = command_parse(invocation, take, &settings);
 	if (status == COMMAND_PROCEED)
-		status = command_address(invocation, &target);
-	if (status != COMMAND_PROCEED)
-		return status;
-	interrupt_fd = interrupt_open();
-	if (interrupt_fd < 0)
-		return STATUS_LOCAL;
-	dialling = dial_options(&invocation->globals);
-	dialling.source = settings.source;
-	dialling.interrupt_fd = interrupt_fd;
-	return trace_target(&invocation->globals.report, &target, &dialling, &settings);
+		status = trace_target(&invocation->globals.report, &session);
+	session_command_end(&session);
+	return status;
 }
 
 static const struct option long_options[] = {
-	{"drain-timeout", required_argument, NULL, OPTION_DRAIN_TIMEOUT},
-	{"size", required_argument, NULL, 's'},
-	{"source", required_argument, NULL, 'S'},
+	SESSION_OPTION_DRAIN_TIMEOUT,
+	SESSION_OPTION_SIZE,
+	SESSION_OPTION_SOURCE,
 	{0},
 };
 

@@ -17,6 +17,17 @@
 #define LINE_MAX_BYTES (4u << 20)	/* a status with its history has a few thousand bytes */
 #define READ_BYTES (64u << 10)
 
+const struct option control_timeout_options[] = {
+	{"timeout", required_argument, NULL, OPTION_OWN},
+	{0},
+};
+
+const char *control_take_timeout(void *timeout_us, int option, const char *value)
+{
+	(void)option;
+	return command_take_timeout(value, timeout_us);
+}
+
 struct control_client control_client(const struct globals *globals, int signal_fd)
 {
 	return (struct control_client){ .globals = globals, .fd = -1, .signal_fd = signal_fd };

@@ -61,6 +61,10 @@ void control_close(struct control_client *client);
 int control_exchange(struct globals *globals, struct record *request, uint64_t timeout_us,
 		     struct reply **ret_reply);
 
+/* The option --timeout of commands that wait longer; its settings are a uint64_t, in us. */
+extern const struct option control_timeout_options[];
+const char *control_take_timeout(void *timeout_us, int option, const char *value);
+
 /* A request {"command": name}. */
 struct record *control_request(const char *name);
 
