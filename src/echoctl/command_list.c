@@ -172,7 +172,7 @@ static int receive(struct list *list, struct control_client *client)
 		reply_free(reply);
 		if (error < 0)
 			status = control_failed(client, error);
-		else if (list->report->error)
+		else if (!report_heard(list->report))
 			status = STATUS_LOCAL;
 	}
 	return status;

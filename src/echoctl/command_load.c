@@ -180,6 +180,8 @@ static void report_interval(struct run *run, uint64_t now_ns)
 	load_collect(run->plan, run->shared, &run->now);
 	load_report_progress(&run->report, &run->now, &run->before,
 			     now_ns - run->shared->start_ns, now_ns - run->reported_ns);
+	if (!report_heard(run->report.report))
+		__atomic_store_n(&run->shared->stop, true, __ATOMIC_RELAXED);
 	run->before = run->now;
 	run->reported_ns = now_ns;
 }

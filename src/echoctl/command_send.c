@@ -209,7 +209,8 @@ static int send_all(struct invocation *invocation, struct settings *settings)
 		.interrupt_fd = settings->session.dialling.interrupt_fd,
 	};
 	status = STATUS_OK;
-	for (uint64_t run = 1; run <= settings->repeat && status == STATUS_OK; run++) {
+	for (uint64_t run = 1; run <= settings->repeat && status == STATUS_OK &&
+	     report_heard(report); run++) {
 		if (settings->repeat > 1 && lseek(input_fd, start, SEEK_SET) < 0)
 			status = STATUS_LOCAL;
 		else

@@ -156,7 +156,7 @@ static int watch(struct view *view)
 
 	do {
 		result = show_once(view);
-		if (view->report->error)
+		if (!report_heard(view->report))
 			result = STATUS_LOCAL;
 	} while (result == COMMAND_PROCEED && poll(&wait, 1, INTERVAL_MS) == 0);
 	leave_screen(view);

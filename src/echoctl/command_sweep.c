@@ -105,7 +105,7 @@ static void note_cell(struct sweep *sweep, uint64_t size, enum pattern pattern,
 		sweep->first_pattern = pattern;
 		sweep->first = *result;
 	}
-	sweep->stopped = result->end >= SESSION_INTERRUPTED;
+	sweep->stopped |= result->end >= SESSION_INTERRUPTED;
 }
 
 /* One size of one pattern over a connection of its own. Returns as dial_target(). */
@@ -125,6 +125,7 @@ static int run_cell(struct sweep *sweep, uint64_t size, enum pattern pattern)
 	}
 	session_run(dial.fd, &options, &result);
 	fd_close(dial.fd);
+	sweep->stopped = !report_heard(sweep->report);
 	report_text(sweep->report, " %7s", session_passed(&result) ? "ok" :
 		    result.end == SESSION_EARLY_EOF ? "short" :
 		    result.end == SESSION_INTERRUPTED ? "-" : session_end_name(result.end));

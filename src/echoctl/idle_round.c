@@ -253,6 +253,8 @@ static int run_round(struct round *round)
 			break;
 		show_progress(round, now_ns - started_ns);
 		error = wait_for_events(round, wake_ns);
+		if (!report_heard(round->idle->report))
+			round->idle->stopped = true;
 	}
 	return error;
 }

@@ -167,7 +167,8 @@ static bool finished(const struct ping *ping, uint64_t now_ns)
 {
 	uint64_t waiting = 0;
 
-	if (ping->stopped || ping->tally.broken || now_ns >= ping->stop_ns)
+	if (ping->stopped || ping->tally.broken || now_ns >= ping->stop_ns ||
+	    !report_heard(ping->tally.report))
 		return true;
 	if (!all_sent(ping))
 		return false;

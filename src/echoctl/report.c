@@ -173,6 +173,11 @@ void report_error(const struct report *report, const char *format, ...)
 	va_end(arguments);
 }
 
+bool report_heard(const struct report *report)
+{
+	return report->error == 0;
+}
+
 bool report_finish(struct report *report)
 {
 	note_write(report, fflush(stdout) == 0);

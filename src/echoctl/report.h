@@ -52,6 +52,9 @@ void report_note(const struct report *report, const char *format, ...)
 void report_error(const struct report *report, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 
+/* Whether results can still be written: a command that goes on for long ends when not. */
+bool report_heard(const struct report *report);
+
 /* Says why results could not be written, if so. Returns false then. Call it before exiting. */
 bool report_finish(struct report *report);
 
