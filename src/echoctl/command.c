@@ -96,6 +96,20 @@ const char *command_take_number(const char *value, uint64_t min, uint64_t max, u
 	}
 }
 
+const char *command_take_target(const char *value, int default_port,
+				struct address_spec *ret_target)
+{
+	const char *why = NULL;
+
+	if (address_parse(value, default_port, ret_target, &why) < 0)
+		return why;
+	if (ret_target->is_wildcard)
+		return "an address to listen on, not to reach";
+	if (!ret_target->is_unix && ret_target->port == 0)
+		return "nothing can be reached at port 0";
+	return NULL;
+}
+
 bool command_take_global(struct globals *globals, int option, const char *value,
 			 const char **ret_why)
 {
@@ -293,10 +307,8 @@ int command_parse_target(struct invocation *invocation, command_take take, void 
 		return refuse_word(invocation);
 	if (invocation->argc > 1)
 		return command_usage_error(invocation, "%s: one ADDRESS only", invocation->argv[1]);
-	if (address_parse(invocation->argv[0], COMMAND_DEFAULT_PORT, ret_target, &why) < 0)
+	why = command_take_target(invocation->argv[0], COMMAND_DEFAULT_PORT, ret_target);
+	if (why != NULL)
 		return command_usage_error(invocation, "%s: %s", invocation->argv[0], why);
-	if (ret_target->is_wildcard)
-		return command_usage_error(invocation, "%s: an address to listen on, not to reach",
-					   invocation->argv[0]);
 	return COMMAND_PROCEED;
 }

@@ -90,6 +90,10 @@ const char *command_take_size(const char *value, uint64_t min, uint64_t max, uin
 const char *command_take_number(const char *value, uint64_t min, uint64_t max,
 				uint64_t *ret_number);
 
+/* Something to connect to, as address_parse() reads it. */
+const char *command_take_target(const char *value, int default_port,
+				struct address_spec *ret_target);
+
 /* Takes a global option. Returns false when it is none; *ret_why as command_take(). */
 bool command_take_global(struct globals *globals, int option, const char *value,
 			 const char **ret_why);

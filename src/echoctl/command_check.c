@@ -246,7 +246,7 @@ static int run(struct invocation *invocation)
 		.timeout_s = 10,
 		.size_bytes = 64,
 	};
-	const char *why = NULL;
+	const char *why;
 	int status = command_parse(invocation, take, &check);
 
 	if (status == STATUS_OK)
@@ -258,10 +258,9 @@ static int run(struct invocation *invocation)
 		check.host = invocation->argv[0];
 	else if (!check.host || invocation->argc > 0)
 		return conclude(&check, STATE_UNKNOWN, "name one target: ADDRESS or -H HOST");
-	if (address_parse(check.host, (int)check.port, &check.target, &why) < 0)
+	why = command_take_target(check.host, (int)check.port, &check.target);
+	if (why)
 		return conclude(&check, STATE_UNKNOWN, "%s: %s", check.host, why);
-	if (check.target.is_wildcard)
-		return conclude(&check, STATE_UNKNOWN, "%s: cannot be reached", check.host);
 	return reach(&check, &invocation->globals);
 }
 

@@ -34,6 +34,17 @@ struct dial_options dial_options(const struct globals *globals)
 	};
 }
 
+bool dial_is_source(const char *text)
+{
+	const struct addrinfo hints = {.ai_flags = AI_NUMERICHOST};
+	struct addrinfo *list;
+
+	if (getaddrinfo(text, NULL, &hints, &list) != 0)
+		return false;
+	freeaddrinfo(list);
+	return true;
+}
+
 /* Binds to the source, which must be of the family of the target. Returns 0 or -errno. */
 static int bind_source(int fd, int family, const char *source)
 {
@@ -46,7 +57,7 @@ static int bind_source(int fd, int family, const char *source)
 	int r = 0;
 
 	if (getaddrinfo(source, NULL, &hints, &list) != 0)
-		return -EADDRNOTAVAIL;
+		return -EAFNOSUPPORT;
 	if (bind(fd, list->ai_addr, list->ai_addrlen) < 0)
 		r = -errno;
 	freeaddrinfo(list);

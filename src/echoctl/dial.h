@@ -58,6 +58,9 @@ struct dial {
 	size_t winner;			/* index in attempts, when connected */
 };
 
+/* Whether text can be the source of dial_options. */
+bool dial_is_source(const char *text);
+
 /* Options that follow the global ones. */
 struct dial_options dial_options(const struct globals *globals);
 

@@ -15,6 +15,8 @@ const char *session_command_take(struct session_command *command, int option, co
 	case 's':
 		return command_take_size(value, 1, SESSION_SIZE_MAX_BYTES, &command->size_bytes);
 	default:
+		if (!dial_is_source(value))
+			return "not a numeric address without a port";
 		command->dialling.source = value;
 		return NULL;
 	}

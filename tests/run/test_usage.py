@@ -87,4 +87,18 @@ def test_source_letter():
     check(run_echoctl("send", "-s", "127.0.0.1", "localhost"), 3, "-s: no such option")
 
 
+@case("what cannot be a target or a source is refused before anything is tried")
+def test_addresses():
+    for target in ("127.0.0.1:0", "[::1]:0", "localhost:00"):
+        for command in ("send", "ping", "halfclose", "trace", "sweep", "load", "idle"):
+            check(run_echoctl(command, target), 3, f"{target}: nothing can be reached at port 0")
+        result = run_echoctl("check", target)
+        assert result.returncode == 3 and b"port 0" in result.stdout, result
+    for source in ("localhost", "127.0.0.1:5", "", "1.2.3.4/8"):
+        for command in ("send", "halfclose", "trace", "sweep"):
+            check(run_echoctl(command, "-S", source, "127.0.0.1:1"), 3,
+                  f"--source {source}: not a numeric address")
+    check(run_echoctl("send", "-S", "::1", "127.0.0.1:1"), 4, "socket: Address family not supp")
+
+
 main()
