@@ -13,6 +13,7 @@
 #include "echoctl/command.h"
 #include "echoctl/dial.h"
 #include "echoctl/exchange.h"
+#include "echoctl/interrupt.h"
 #include "echoctl/payload.h"
 #include "echoctl/range.h"
 
@@ -42,6 +43,7 @@ struct check {
 	double timeout_s;
 	uint64_t size_bytes;
 	bool half_close;
+	int interrupt_fd;
 	struct address_spec target;
 	struct dial dial;
 	uint64_t started_ns;
@@ -168,6 +170,12 @@ static int conclude(struct check *check, enum state state, const char *format, .
 	return (int)state;
 }
 
+/* Who ends the check takes nothing from the target. */
+static enum state state_of(int error)
+{
+	return error == -EINTR ? STATE_UNKNOWN : STATE_CRITICAL;
+}
+
 static int judge_time(struct check *check)
 {
 	double time_s = (double)check->elapsed_ns / 1e9;
@@ -193,10 +201,11 @@ static int exchange(struct check *check, uint64_t deadline_ns)
 	if (!bytes)
 		return conclude(check, STATE_UNKNOWN, "out of memory");
 	payload_fill(bytes, check->size_bytes, 1, check->started_ns);
-	error = exchange_run(fd, bytes, check->size_bytes, check->half_close, deadline_ns, &result);
+	error = exchange_run(fd, bytes, check->size_bytes, check->half_close, deadline_ns,
+			     check->interrupt_fd, &result);
 	free(bytes);
 	if (error < 0)
-		return conclude(check, STATE_CRITICAL, "%s: %s: %s after %zu of %" PRIu64
+		return conclude(check, state_of(error), "%s: %s: %s after %zu of %" PRIu64
 				" bytes", peer, result.phase, exchange_why(error),
 				result.received_bytes, check->size_bytes);
 	check->elapsed_ns = clock_now_ns() - check->started_ns;
@@ -225,6 +234,7 @@ static int reach(struct check *check, struct globals *globals)
 	char address[ADDRESS_TEXT_MAX + 4];
 	int error;
 
+	dial.interrupt_fd = check->interrupt_fd;
 	if (timeout_us < dial.timeout_us)
 		dial.timeout_us = timeout_us;
 	check->started_ns = clock_now_ns();
@@ -232,7 +242,7 @@ static int reach(struct check *check, struct globals *globals)
 	if (error == 0)
 		error = dial_connect(&dial, &check->dial);
 	if (error < 0)
-		return conclude(check, STATE_CRITICAL, "%s%s: %s: %s", check->target.host,
+		return conclude(check, state_of(error), "%s%s: %s: %s", check->target.host,
 				last_address(&check->dial, address),
 				dial_phase_name(check->dial.phase), check->dial.why);
 	return exchange(check, check->started_ns + timeout_us * 1000);
@@ -246,6 +256,7 @@ static int run(struct invocation *invocation)
 		.timeout_s = 10,
 		.size_bytes = 64,
 	};
+	FD_CLEANUP int interrupt_fd = -1;
 	const char *why;
 	int status = command_parse(invocation, take, &check);
 
@@ -261,6 +272,9 @@ static int run(struct invocation *invocation)
 	why = command_take_target(check.host, (int)check.port, &check.target);
 	if (why)
 		return conclude(&check, STATE_UNKNOWN, "%s: %s", check.host, why);
+	check.interrupt_fd = interrupt_fd = interrupt_open();
+	if (interrupt_fd < 0)
+		return conclude(&check, STATE_UNKNOWN, "signals: %s", strerror(-interrupt_fd));
 	return reach(&check, &invocation->globals);
 }
 

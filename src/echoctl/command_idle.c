@@ -142,18 +142,17 @@ static int run(struct invocation *invocation)
 	if (idle.settings.min_us > idle.settings.max_us)
 		return command_usage_error(invocation, "--min lies above --max");
 	idle.dial = dial_options(&invocation->globals);
+	idle.signal_fd = idle.dial.interrupt_fd = signal_fd = interrupt_open();
+	if (signal_fd < 0) {
+		report_error(report, "idle: %s", strerror(-signal_fd));
+		return STATUS_LOCAL;
+	}
 	status = dial_target(report, &target, &idle.dial, &dial);
 	if (status != COMMAND_PROCEED)
 		return status;
 	fd_close(dial.fd);
 	idle.target = dial.attempts[dial.winner].target;
 	dial_peer(&dial, idle.peer);
-	signal_fd = interrupt_open();
-	if (signal_fd < 0) {
-		report_error(report, "idle: %s", strerror(-signal_fd));
-		return STATUS_LOCAL;
-	}
-	idle.signal_fd = signal_fd;
 	idle.report = report;
 	idle.progress = isatty(STDERR_FILENO) && !report->quiet && !report->json;
 	status = search(&idle);

@@ -270,7 +270,7 @@ static int run_load(struct invocation *invocation, struct settings *settings,
 	uint8_t *table = payload_table_new(plan->size_bytes);
 	uint64_t ended_ns;
 	int error = -ENOMEM;
-	int signal_fd = interrupt_open();
+	int signal_fd = plan->dial.interrupt_fd;
 
 	if (!run || !table)
 		goto out;
@@ -300,7 +300,6 @@ static int run_load(struct invocation *invocation, struct settings *settings,
 out:
 	if (error < 0)
 		report_error(report, "load: %s", strerror(-error));
-	fd_close(signal_fd);
 	free(table);
 	free(run);
 	if (error < 0)
@@ -314,6 +313,7 @@ static int run(struct invocation *invocation)
 		.plan = { .connections = 8, .size_bytes = 64, .timeout_us = 5 * CLOCK_US_PER_S },
 	};
 	struct load_plan *plan = &settings.plan;
+	FD_CLEANUP int signal_fd = -1;
 	struct address_spec target;
 	struct dial dial;
 	int status;
@@ -328,6 +328,11 @@ static int run(struct invocation *invocation)
 	if (plan->processes > plan->connections)
 		plan->processes = plan->connections;
 	plan->dial = dial_options(&invocation->globals);
+	plan->dial.interrupt_fd = signal_fd = interrupt_open();
+	if (signal_fd < 0) {
+		report_error(&invocation->globals.report, "load: %s", strerror(-signal_fd));
+		return STATUS_LOCAL;
+	}
 	/* One connection finds out which address answers; the load follows it. */
 	status = dial_target(&invocation->globals.report, &target, &plan->dial, &dial);
 	if (status != COMMAND_PROCEED)

@@ -77,11 +77,9 @@ static const char *take(void *data, int option, const char *value)
 
 static int run_probes(struct invocation *invocation, struct ping *ping, const struct dial *dial)
 {
-	FD_CLEANUP int signal_fd = interrupt_open();
 	struct ping_tally *tally = &ping->tally;
 	int error;
 
-	ping->signal_fd = signal_fd;
 	ping->schedule = (struct schedule){
 		.period_ns = ping->settings.interval_us * 1000, .per_period = 1,
 	};
@@ -91,12 +89,7 @@ static int run_probes(struct invocation *invocation, struct ping *ping, const st
 	tally->timestamps = ping->settings.timestamps;
 	tally->connects = ping->settings.reconnect;
 	dial_peer(dial, tally->peer);
-	if (signal_fd < 0) {
-		fd_close(dial->fd);
-		error = signal_fd;
-	} else {
-		error = ping_run(ping, dial);
-	}
+	error = ping_run(ping, dial);
 	if (error < 0) {
 		report_error(tally->report, "ping: %s", strerror(-error));
 		return STATUS_LOCAL;
@@ -125,9 +118,18 @@ static int run(struct invocation *invocation)
 	}
 	ping->settings = settings;
 	ping->dial_options = dial_options(&invocation->globals);
-	status = dial_target(&invocation->globals.report, &target, &ping->dial_options, &dial);
+	ping->signal_fd = interrupt_open();
+	ping->dial_options.interrupt_fd = ping->signal_fd;
+	if (ping->signal_fd < 0) {
+		report_error(&invocation->globals.report, "ping: %s", strerror(-ping->signal_fd));
+		status = STATUS_LOCAL;
+	} else {
+		status = dial_target(&invocation->globals.report, &target, &ping->dial_options,
+				     &dial);
+	}
 	if (status == COMMAND_PROCEED)
 		status = run_probes(invocation, ping, &dial);
+	fd_close(ping->signal_fd);
 	free(ping);
 	return status;
 }

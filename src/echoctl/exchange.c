@@ -12,9 +12,12 @@
 
 #define CHUNK_BYTES 65536
 
-int exchange_wait(int fd, short events, uint64_t deadline_ns)
+int exchange_wait(int fd, short events, uint64_t deadline_ns, int interrupt_fd)
 {
-	struct pollfd poll_fd = { .fd = fd, .events = events };
+	struct pollfd polls[] = {
+		{ .fd = fd, .events = events },
+		{ .fd = interrupt_fd, .events = POLLIN },
+	};
 
 	for (;;) {
 		uint64_t now_ns = clock_now_ns();
@@ -23,10 +26,10 @@ int exchange_wait(int fd, short events, uint64_t deadline_ns)
 			.tv_sec = (time_t)(left_ns / CLOCK_NS_PER_S),
 			.tv_nsec = (long)(left_ns % CLOCK_NS_PER_S),
 		};
-		int ready = ppoll(&poll_fd, 1, &timeout, NULL);
+		int ready = ppoll(polls, 2, &timeout, NULL);
 
 		if (ready > 0)
-			return poll_fd.revents;
+			return polls[1].revents ? -EINTR : polls[0].revents;
 		if (ready == 0)
 			return -ETIMEDOUT;
 		if (errno != EINTR)
@@ -87,14 +90,15 @@ static int take_some(int fd, const uint8_t *bytes, size_t size, bool half_close,
 }
 
 int exchange_run(int fd, const uint8_t *bytes, size_t size, bool half_close, uint64_t deadline_ns,
-		 struct exchange *ret_exchange)
+		 int interrupt_fd, struct exchange *ret_exchange)
 {
 	int result = 0;
 
 	*ret_exchange = (struct exchange){ .phase = "send" };
 	while (result == 0) {
 		bool sends = ret_exchange->sent_bytes < size;
-		int ready = exchange_wait(fd, (short)(POLLIN | (sends ? POLLOUT : 0)), deadline_ns);
+		int ready = exchange_wait(fd, (short)(POLLIN | (sends ? POLLOUT : 0)), deadline_ns,
+					  interrupt_fd);
 
 		if (ready < 0)
 			return ready;
@@ -116,6 +120,8 @@ const char *exchange_why(int error)
 		return "other bytes came back than were sent";
 	case -ETIMEDOUT:
 		return "no answer in time";
+	case -EINTR:
+		return "interrupted";
 	default:
 		return strerror(-error);
 	}

@@ -116,7 +116,7 @@ static int open_probe(struct idle *idle, struct probe *probe, const char **ret_p
 	if (probe->fd < 0)
 		return probe->fd;
 	*ret_phase = "connect";
-	ready = exchange_wait(probe->fd, POLLOUT, deadline_ns);
+	ready = exchange_wait(probe->fd, POLLOUT, deadline_ns, idle->signal_fd);
 	if (ready < 0)
 		return ready;
 	getsockopt(probe->fd, SOL_SOCKET, SO_ERROR, &error, &(socklen_t){sizeof(error)});
@@ -125,7 +125,7 @@ static int open_probe(struct idle *idle, struct probe *probe, const char **ret_p
 	setsockopt(probe->fd, SOL_SOCKET, SO_KEEPALIVE, &(int){0}, sizeof(int));
 	payload_fill(probe->message, sizeof(probe->message), probe->silence_ns, clock_now_ns());
 	error = exchange_run(probe->fd, probe->message, sizeof(probe->message), false, deadline_ns,
-			     &result);
+			     idle->signal_fd, &result);
 	*ret_phase = result.phase;
 	probe->since_ns = clock_now_ns();
 	return error;
@@ -289,8 +289,10 @@ int idle_round(struct idle *idle, const uint64_t *silences_ns, size_t n_silences
 	/* The longest first: the time that opening takes is part of its silence. */
 	for (size_t i = n_silences; i > 0 && error == 0 && !idle->stopped; i--) {
 		error = open_probe(idle, &round.probes[i - 1], &phase);
-		if (interrupt_take(idle->signal_fd) > 0)
+		if (interrupt_take(idle->signal_fd) > 0) {
 			idle->stopped = true;
+			error = 0;
+		}
 	}
 	if (error == 0) {
 		phase = "poll";

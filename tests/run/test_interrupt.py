@@ -1,0 +1,86 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: MIT
+"""Signals in the moments in which echoctl waits for somebody else."""
+import contextlib
+import signal
+import socket
+import subprocess
+import threading
+
+from harness import DEADLINE_S, case, main, program, wait_until
+from harness_peers import Peer
+
+
+def interrupted(arguments, ready, number=signal.SIGINT):
+    """echoctl, sent a signal once ready() holds; its status, standard output and error."""
+    with subprocess.Popen([program("echoctl"), *arguments], stdin=subprocess.DEVNULL,
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as client:
+        try:
+            wait_until(lambda: ready(client), "it waits")
+            client.send_signal(number)
+            out, errors = client.communicate(timeout=DEADLINE_S)
+        finally:
+            client.kill()
+    return client.returncode, out, errors
+
+
+@contextlib.contextmanager
+def silent_peer():
+    """A peer that takes a byte and never answers: (its address, a condition that it has)."""
+    taken = threading.Event()
+
+    def handle(connection):
+        connection.recv(1)
+        taken.set()
+        peer.hold(connection)
+
+    with Peer(handle) as peer:
+        yield peer.address, lambda _: taken.is_set()
+
+
+@contextlib.contextmanager
+def full_backlog():
+    """An address from which no connect gets an answer."""
+    with socket.socket() as full, socket.socket() as first, socket.socket() as second:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        for sock in (first, second):
+            sock.setblocking(False)
+            sock.connect_ex(full.getsockname())
+        yield "127.0.0.1:%d" % full.getsockname()[1]
+
+
+def connecting(client):
+    """Whether a process has begun to connect: it blocks signals before that."""
+    with open(f"/proc/{client.pid}/status", encoding="ascii") as file:
+        fields = dict(line.split(":\t", 1) for line in file if ":\t" in line)
+    return int(fields["SigBlk"], 16) >> (signal.SIGINT - 1) & 1
+
+
+@case("every command can be interrupted while it connects, and says so")
+def test_connecting():
+    with full_backlog() as address:
+        for command in ("ping", "halfclose", "trace", "sweep", "load", "idle"):
+            status, _, errors = interrupted([command, address], connecting)
+            assert status == 1 and "Interrupted" in errors, (command, status, errors)
+        status, out, _ = interrupted(["check", address], connecting, signal.SIGTERM)
+        assert status == 3 and out.startswith("ECHO UNKNOWN - 127.0.0.1 ("), (status, out)
+
+
+@case("check says that it was interrupted, not that the target is at fault")
+def test_check():
+    with silent_peer() as (address, ready):
+        status, out, _ = interrupted(["check", address], ready, signal.SIGTERM)
+    assert status == 3, (status, out)
+    assert out == f"ECHO UNKNOWN - {address}: echo: interrupted after 0 of 64 bytes\n", out
+
+
+@case("idle says that no silence was tried, not that there was no answer")
+def test_idle():
+    with silent_peer() as (address, ready):
+        status, out, errors = interrupted(["idle", "--timeout", "1h", address], ready)
+    assert (status, out) == (1, f"{address}: no silence was tried to its end\n"), (out, errors)
+    assert errors == "", errors
+
+
+main()
