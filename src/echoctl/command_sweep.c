@@ -29,7 +29,8 @@ struct sweep {
 	const struct settings *settings;
 	uint64_t n_passed;
 	uint64_t n_failed;
-	bool stopped;			/* interrupted, or this side failed */
+	bool interrupted;
+	bool stopped;			/* that, or this side failed */
 	uint64_t first_size;		/* the first cell that failed */
 	enum pattern first_pattern;
 	struct session_result first;
@@ -100,7 +101,9 @@ static void note_cell(struct sweep *sweep, uint64_t size, enum pattern pattern,
 		sweep->n_passed++;
 		return;
 	}
-	if (sweep->n_failed++ == 0) {
+	/* The path has not failed when the user has enough. */
+	sweep->interrupted = result->end == SESSION_INTERRUPTED;
+	if (!sweep->interrupted && sweep->n_failed++ == 0) {
 		sweep->first_size = size;
 		sweep->first_pattern = pattern;
 		sweep->first = *result;
@@ -170,13 +173,16 @@ static void conclude(const struct sweep *sweep, bool complete)
 	record_flag(record, "complete", complete);
 	if (sweep->n_failed > 0) {
 		session_describe(&sweep->first, text);
-		report_text(sweep->report, "%s: %" PRIu64 " of %" PRIu64 " failed, first %s of %"
-			    PRIu64 " bytes: %s\n", host, sweep->n_failed,
+		report_text(sweep->report, "%s: %s%" PRIu64 " of %" PRIu64
+			    " failed, first %s of %" PRIu64 " bytes: %s\n", host,
+			    complete ? "" : "not finished, ", sweep->n_failed,
 			    sweep->n_failed + sweep->n_passed, pattern_name(sweep->first_pattern),
 			    sweep->first_size, text);
 		record_integer(record, "first_failed_size_bytes", (int64_t)sweep->first_size);
 		record_text(record, "first_failed_pattern", pattern_name(sweep->first_pattern));
 		record_text(record, "message", text);
+	} else if (sweep->n_passed == 0) {
+		report_text(sweep->report, "%s: not finished, nothing has come back yet\n", host);
 	} else {
 		report_text(sweep->report, complete ?
 			    "%s: ok, all %" PRIu64 " came back unchanged\n" :
@@ -195,11 +201,13 @@ static int run_sweep(struct sweep *sweep)
 		if (status == COMMAND_PROCEED && !sweep->stopped)
 			status = run_row(sweep, sweep->settings->sizes[i]);
 	}
-	if (sweep->n_passed + sweep->n_failed > 0)
+	if (sweep->n_passed + sweep->n_failed > 0 || sweep->interrupted)
 		conclude(sweep, status == COMMAND_PROCEED && !sweep->stopped);
 	if (status != COMMAND_PROCEED)
 		return status;
-	return sweep->n_failed > 0 ? session_status(&sweep->first) : STATUS_OK;
+	if (sweep->n_failed > 0)
+		return session_status(&sweep->first);
+	return sweep->interrupted ? STATUS_FAILED : STATUS_OK;
 }
 
 static void apply_defaults(struct settings *settings)

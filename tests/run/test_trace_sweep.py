@@ -9,7 +9,7 @@ import subprocess
 import threading
 
 from harness import (DEADLINE_S, Echod, case, main, program, read_to_end, run_echoctl)
-from harness_peers import Peer, events, flip
+from harness_peers import Peer, echo, events, flip
 
 PATTERNS = ["random", "zeros", "ones", "crlf", "telnet", "http", "sip"]
 
@@ -129,27 +129,36 @@ def test_sweep_target_gone():
         assert verdict == "127.0.0.1: not finished, the first 1 came back unchanged", output
 
 
-@case("sweep: SIGINT prints what has been found")
+@case("sweep: SIGINT prints what has been found, and is no failure of the path")
 def test_sweep_interrupt():
-    taken = threading.Event()
+    for options, well, wanted in (((), 0, "nothing has come back yet"),
+                                  ((), 1, "the first 1 came back unchanged"),
+                                  (("--json",), 1, None)):
+        taken = threading.Event()
 
-    def swallow_one(connection):
-        connection.recv(1)
-        taken.set()
-        peer.hold(connection)
+        def swallow_after(connection, well=well, taken=taken):
+            if peer.connections <= well:
+                echo(connection)
+                return
+            connection.recv(1)
+            taken.set()
+            peer.hold(connection)
 
-    with Peer(swallow_one) as peer, \
-            subprocess.Popen([program("echoctl"), "sweep", peer.address],
-                             stdout=subprocess.PIPE) as client:
-        try:
-            assert client.stdout.readline().decode().split() == ["size", *PATTERNS]
-            assert taken.wait(DEADLINE_S), "the first cell is under way"
-            client.send_signal(signal.SIGINT)
-            output = client.stdout.read().decode()
-            assert client.wait(DEADLINE_S) == 1, output
-            assert "interrupted after 0 of 1 bytes" in output
-        finally:
-            client.kill()
+        with Peer(swallow_after) as peer, \
+                subprocess.Popen([program("echoctl"), *options, "sweep", peer.address],
+                                 stdout=subprocess.PIPE) as client:
+            try:
+                assert taken.wait(DEADLINE_S), "the last cell is under way"
+                client.send_signal(signal.SIGINT)
+                *_, last = client.stdout.read().decode().splitlines()
+                assert client.wait(DEADLINE_S) == 1, last
+            finally:
+                client.kill()
+        if options:
+            last = json.loads(last)
+            assert (last["passed"], last["failed"], last["complete"]) == (1, 0, False), last
+        else:
+            assert last == f"127.0.0.1: not finished, {wanted}", last
 
 
 @case("sweep: unknown patterns and sizes are usage errors")
