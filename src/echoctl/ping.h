@@ -41,7 +41,6 @@ struct ping {
 	struct dial_address target;
 	struct dial_options dial_options;
 	uint64_t next;			/* event of the schedule; its sequence is one more */
-	uint64_t last_sent_ns;
 	uint64_t stop_ns;		/* UINT64_MAX: none */
 	bool stopped;			/* by a signal */
 	int signal_fd;

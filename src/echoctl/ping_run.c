@@ -134,7 +134,6 @@ static int send_due(struct ping *ping)
 			ping->schedule.start_ns += now_ns - due_ns;
 		}
 		ping->next++;
-		ping->last_sent_ns = now_ns;
 		/* The first probe uses the connection that found the address. */
 		if (ping->settings.reconnect && ping->next > 1)
 			error = send_reconnecting(ping, ping->next);
@@ -165,21 +164,22 @@ static bool all_sent(const struct ping *ping)
 
 static bool finished(const struct ping *ping, uint64_t now_ns)
 {
-	uint64_t waiting = 0;
-
 	if (ping->stopped || ping->tally.broken || now_ns >= ping->stop_ns ||
 	    !report_heard(ping->tally.report))
 		return true;
 	if (!all_sent(ping))
 		return false;
-	for (unsigned i = 0; i < ping->n_slots; i++)
-		waiting += unanswered(&ping->slots[i]);
-	return waiting == 0 || now_ns >= ping->last_sent_ns + late_ns(ping);
+	/* Each has its time, which begins when it was really sent. */
+	for (unsigned i = 0; i < ping->n_slots; i++) {
+		if (ping->slots[i].overdue < unanswered(&ping->slots[i]))
+			return false;
+	}
+	return true;
 }
 
 static uint64_t wake_ns(const struct ping *ping)
 {
-	uint64_t wake = ping->last_sent_ns + late_ns(ping);
+	uint64_t wake = UINT64_MAX;
 
 	if (!all_sent(ping))
 		wake = schedule_due_ns(&ping->schedule, ping->next);

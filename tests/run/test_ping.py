@@ -177,6 +177,20 @@ def test_reconnect():
         assert summary["connect"]["count"] == 4
 
 
+@case("each probe has its whole time, and is lost then, with and without --reconnect")
+def test_all_lost():
+    def silent(connection):
+        while connection.recv(1 << 16):
+            pass
+
+    with Peer(silent) as peer:
+        for options in ((), ("--reconnect",)):
+            result, _, summary = ping(*options, "-c", "3", "-i", "10ms", "-W", "150ms",
+                                      peer.address)
+            assert result.returncode == 1, result
+            assert counts(summary) == {"sent": 3, "lost": 3}, (options, summary)
+
+
 @case("--reconnect: one bad connection does not spoil the others")
 def test_reconnect_lost():
     def second_fails(connection):
