@@ -49,6 +49,7 @@ struct command {
 	const char *short_options;	/* of the command alone, getopt(3); they win over globals */
 	const struct option *long_options;	/* ends with zeros; may be NULL */
 	int (*run)(struct invocation *invocation);	/* returns the exit status */
+	int status_unwritten;		/* when results cannot be written; 0: STATUS_LOCAL */
 };
 
 /* The table ends with a NULL name. */

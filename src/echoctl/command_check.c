@@ -286,4 +286,5 @@ const struct command command_check = {
 	.short_options = "H:p:w:c:t:s:",
 	.long_options = options,
 	.run = run,
+	.status_unwritten = STATE_UNKNOWN,
 };

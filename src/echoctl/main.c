@@ -129,7 +129,9 @@ int main(int argc, char **argv)
 	status = take_globals(&invocation);
 	if (status == COMMAND_PROCEED)
 		status = run_command(&invocation);
-	if (!report_finish(&invocation.globals.report))
-		return STATUS_LOCAL;
-	return status;
+	if (report_finish(&invocation.globals.report))
+		return status;
+	if (invocation.command->status_unwritten != 0)
+		return invocation.command->status_unwritten;
+	return STATUS_LOCAL;
 }

@@ -27,4 +27,20 @@ def test_reader_gone():
                 assert b"standard output: Broken pipe" in errors, (arguments, errors)
 
 
+@case("a full disk is status 4, and UNKNOWN for check, whose codes are a plugin's")
+def test_full():
+    with Echod() as echod, open("/dev/full", "wb") as full:
+        for arguments, wanted in ((("ping", "-c", "2", "-i", "10ms"), 4), (("halfclose",), 4),
+                                  (("trace",), 4), (("sweep", "-s", "1"), 4), (("check",), 3),
+                                  (("check", "--help"), 3), (("load", "-n", "10"), 4),
+                                  (("idle", "--min", "10ms", "--max", "20ms"), 4),
+                                  (("ping", "--help"), 4), (("--version",), 4)):
+            for options in ((), ("--json",)):
+                result = subprocess.run([program("echoctl"), *options, *arguments, echod.address],
+                                        stdin=subprocess.DEVNULL, stdout=full, check=False,
+                                        stderr=subprocess.PIPE, timeout=DEADLINE_S)
+                assert result.returncode == wanted, (arguments, result)
+                assert b"standard output: No space left" in result.stderr, (arguments, result)
+
+
 main()
