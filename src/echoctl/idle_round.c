@@ -211,8 +211,9 @@ static void show_progress(const struct round *round, uint64_t elapsed_ns)
 		return;
 	for (size_t i = 0; i < round->n_probes; i++)
 		open += matters(idle, &round->probes[i]);
-	fprintf(stderr, "\r%.0f s: %zu connections silent, longest survived %.3f s\033[K",
-		(double)elapsed_ns / 1e9, open, (double)idle->survives_ns / 1e9);
+	fprintf(stderr, "\r%.0f s: %zu connection%s silent, longest survived %.3f s\033[K",
+		(double)elapsed_ns / 1e9, open, open == 1 ? "" : "s",
+		(double)idle->survives_ns / 1e9);
 }
 
 static int wait_for_events(struct round *round, uint64_t wake_ns)
@@ -303,5 +304,7 @@ int idle_round(struct idle *idle, const uint64_t *silences_ns, size_t n_silences
 	if (error == 0)
 		return COMMAND_PROCEED;
 	say_failure(idle, phase, error);
+	if (strcmp(phase, "socket") == 0 || strcmp(phase, "poll") == 0)
+		return STATUS_LOCAL;
 	return strcmp(phase, "connect") == 0 ? STATUS_UNREACHED : STATUS_FAILED;
 }

@@ -111,4 +111,15 @@ def test_echod():
         assert 0.9 * SECOND <= verdict["dies_ns"], verdict
 
 
+@case("no descriptors for all the connections: a local error, not the target's")
+def test_no_descriptors():
+    with Peer(echo) as peer:
+        result = subprocess.run(
+            ["sh", "-c", 'ulimit -n 20; exec "$@"', "sh", program("echoctl"), "idle",
+             "--min", "10ms", "--max", "1s", peer.address],
+            capture_output=True, timeout=DEADLINE_S, check=False)
+        assert result.returncode == 4, result
+        assert b"socket before any silence: Too many open files" in result.stderr, result
+
+
 main()
