@@ -41,7 +41,9 @@ static void on_event(void *context, struct generation *generation, const struct 
 
 	(void)generation;
 	inetd->is_served = inetd->is_served || event->type == EVENT_CLOSED;
-	report_event(inetd->report, event, NULL);
+	/* After its one connection this listener is always at its limit: that is no news. */
+	if (event->type != EVENT_LIMIT)
+		report_event(inetd->report, event, NULL);
 }
 
 /* Returns the enum endpoint_family of a connected stream socket, or -errno. */

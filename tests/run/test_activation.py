@@ -98,6 +98,7 @@ def test_inetd_tcp():
         assert process.wait(DEADLINE_S) == 0, process.stderr.read()
         log = process.stderr.read().decode()
         assert f"bytes-in={len(data)}" in log and "end=fin" in log, log
+        assert "limit" not in log, log
 
 
 @case("inetd mode serves a Unix socket")
