@@ -19,7 +19,7 @@
 
 struct inetd {
 	struct report *report;
-	bool is_served;
+	bool is_settled; /* served, or turned away by the access lists */
 };
 
 static void on_nothing(void *context, struct generation *generation)
@@ -40,7 +40,9 @@ static void on_event(void *context, struct generation *generation, const struct 
 	struct inetd *inetd = context;
 
 	(void)generation;
-	inetd->is_served = inetd->is_served || event->type == EVENT_CLOSED;
+	if (event->type == EVENT_CLOSED ||
+	    (event->type == EVENT_REFUSED && event->reason == REFUSE_ACCESS))
+		inetd->is_settled = true;
 	/* After its one connection this listener is always at its limit: that is no news. */
 	if (event->type != EVENT_LIMIT)
 		report_event(inetd->report, event, NULL);
@@ -148,7 +150,7 @@ static int serve(const struct configuration *configuration, const struct program
 		fd_close(connection_fd);
 		wait_for_all(generation);
 		generation_free(generation);
-		if (!inetd.is_served) {
+		if (!inetd.is_settled) {
 			log_error("the connection on descriptor 0 was not served");
 			result = -EPROTO;
 		}

@@ -113,6 +113,19 @@ def test_inetd_unix():
         assert process.wait(DEADLINE_S) == 0, process.stderr.read()
 
 
+@case("inetd mode turns away whom the access lists refuse, which is no failure")
+def test_inetd_refused():
+    with temporary_directory() as folder, socket.create_server(("127.0.0.1", 0)) as server:
+        client = connect_to("127.0.0.1:%d" % server.getsockname()[1])
+        served, _ = server.accept()
+        process = inetd(served, folder=folder, settings={"access": {"deny": ["127.0.0.0/8"]}})
+        served.close()
+        assert read_to_end(client) == b""
+        assert process.wait(DEADLINE_S) == 0, process.stderr.read()
+        log = process.stderr.read().decode()
+        assert "reason=access" in log and "not served" not in log, log
+
+
 @case("inetd mode under systemd-socket-activate --accept --inetd")
 def test_inetd_activated():
     with temporary_directory() as folder:
