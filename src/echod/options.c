@@ -186,8 +186,8 @@ int options_check(const struct options *options)
 	} else {
 		printf("%s: OK\n", options->configuration_path);
 		if (configuration->listen_is_set && options->listen_count == 0)
-			printf("under systemd a changed listen counts after \"%s\"\n",
-			       DROP_IN_COMMANDS);
+			fprintf(stderr, "under systemd a changed listen counts after \"%s\"\n",
+				DROP_IN_COMMANDS);
 	}
 	if (fflush(stdout) != 0) {
 		perror("standard output");

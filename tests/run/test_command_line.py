@@ -62,8 +62,8 @@ def test_config_listen():
     with temporary_directory() as folder:
         path = config_file(folder, 'listen = {"127.0.0.1:7007"}\n')
         status, out, err = run_echod("-c", path, "-t")
-        assert (status, err) == (0, "")
-        assert out == (f"{path}: OK\nunder systemd a changed listen counts after "
+        assert (status, out) == (0, f"{path}: OK\n")
+        assert err == ("under systemd a changed listen counts after "
                        '"systemctl daemon-reload && systemctl restart echod.socket"\n')
 
 
