@@ -119,10 +119,11 @@ static int spawn_lifted(const struct program *program, int held_fd, const int *l
 	return -error;
 }
 
-/* The same descriptor above every target, or -errno; -1 stays -1. */
-static int lift(int fd)
+/* The same descriptor above every target of start, or -errno; -1 stays -1. */
+static int lift(int fd, const struct program_start *start)
 {
-	int lifted = fd < 0 ? fd : fcntl(fd, F_DUPFD_CLOEXEC, PROGRAM_FD_MAX + 1);
+	int lowest = LISTENER_FD_SETTINGS + (int)start->count;
+	int lifted = fd < 0 ? fd : fcntl(fd, F_DUPFD_CLOEXEC, lowest);
 
 	return lifted < 0 && fd >= 0 ? -errno : lifted;
 }
@@ -130,15 +131,16 @@ static int lift(int fd)
 int program_spawn(const struct program *program, const struct program_start *start,
 		  pid_t *ret_pid)
 {
-	FD_CLEANUP int held_fd = lift(program->fd);
+	FD_CLEANUP int held_fd = -1;
 	int lifted[PROGRAM_FD_MAX];
 	size_t count = 0;
 	int result = 0;
 
 	if (start->count > PROGRAM_FD_MAX)
 		return -E2BIG;
+	held_fd = lift(program->fd, start);
 	for (; count < start->count && result == 0; count++) {
-		lifted[count] = lift(start->fds[count]);
+		lifted[count] = lift(start->fds[count], start);
 		if (lifted[count] < 0)
 			result = lifted[count];
 	}

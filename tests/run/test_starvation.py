@@ -3,9 +3,10 @@
 """Want of descriptors, processes and memory: the echo waits or goes on with less, nothing spins."""
 import errno
 import resource
+import signal
 import time
 
-from harness import case, exchange, main, random_bytes, wait_until
+from harness import Echod, case, exchange, main, random_bytes, wait_until
 from harness_listener import STARVED, Listener
 
 RETRIES = 6
@@ -59,6 +60,17 @@ def test_bulk():
             for what in limits:
                 limit(worker, what, 1)
             assert exchange(client, data) == data
+
+
+@case("echod starts, serves and reloads with a limit of 64 descriptors")
+def test_few_descriptors():
+    with Echod(command=("prlimit", "--nofile=64:64")) as echod:
+        assert any("RLIMIT_NOFILE is 64" in line for line in echod.log()), echod.log()
+        held = echod.connect()
+        assert echoed(held)
+        echod.popen.send_signal(signal.SIGHUP)
+        echod.wait_log("new settings are in force")
+        assert echoed(held) and exchange(echod.connect(), b"new") == b"new"
 
 
 main()
