@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
 """The rules of the tree: layers, sizes, licence lines, unfit words, what is shipped."""
+import fnmatch
 import os
 import re
 import subprocess
@@ -41,13 +42,12 @@ def tracked(*patterns):
     if result.returncode == 0 and own.stdout.strip() == "" and own.returncode == 0:
         names = [name for name in result.stdout.decode().split("\0") if name]
         return [name for name in names if os.path.isfile(os.path.join(TOP, name))]
-    endings = tuple(pattern.lstrip("*") for pattern in patterns) or ("",)
     found = []
     for folder, folders, names in os.walk(TOP):
         folders[:] = [name for name in folders if name not in (".git", "build", "_build")]
-        found += [os.path.relpath(os.path.join(folder, name), TOP) for name in names
-                  if name.endswith(endings)]
-    return sorted(found)
+        found += [os.path.relpath(os.path.join(folder, name), TOP) for name in names]
+    return sorted(name for name in found if name != "config.h" and
+                  any(fnmatch.fnmatch(name, pattern) for pattern in patterns or ("*",)))
 
 
 def read(name):
