@@ -163,6 +163,24 @@ def check_shipped():
             yield f"{name}: in the distribution, not in git"
 
 
+def check_ignored():
+    """What a build makes in the tree is no news to git."""
+    builddir = os.environ.get("ABS_BUILDDIR") or os.path.join(TOP, "build")
+    if not IN_CHECKOUT or not os.path.isdir(builddir):
+        return
+    own, made = set(tracked()), set()
+    kept = {os.path.dirname(name) or "." for name in own}
+    for folder, folders, names in os.walk(builddir):
+        here = os.path.relpath(folder, builddir)
+        if here in kept or os.path.basename(here) in (".deps", ".libs"):
+            made |= {os.path.normpath(os.path.join(here, name)) for name in names}
+        folders[:] = [name for name in folders if name != ".git"]
+    ignored = subprocess.run(["git", "-C", TOP, "check-ignore", "--no-index", "-z", "--stdin"],
+                             input="\0".join(made), capture_output=True, text=True, check=False)
+    for name in sorted(made - own - set(ignored.stdout.split("\0"))):
+        yield f"{name}: made by a build, and not in .gitignore"
+
+
 def main():
     checks = [(name, function) for name, function in sorted(globals().items())
               if name.startswith("check_")]
