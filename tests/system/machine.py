@@ -33,15 +33,23 @@ def base_tree():
 
 
 class Machine:
-    """The booted system. Nothing that is done in it is kept."""
+    """The booted system. Nothing that is done in it is kept.
 
-    def __init__(self, stage):
+    binds: names inside, each with the path outside that stands there already when it boots.
+    """
+
+    def __init__(self, stage, binds=None):
         self._console = open(stage + "-console.log", "wb")
+        # the tree itself is only read: several machines can stand on it
+        environment = {**os.environ, "SYSTEMD_NSPAWN_LOCK": "0"}
         self._nspawn = subprocess.Popen(
             ["systemd-nspawn", "-q", "-D", base_tree(), "--keep-unit", "--register=no",
+             f"--machine={os.path.basename(stage)}-{os.getpid()}",
              "--private-network", "--volatile=overlay", "--hostname=echod-test",
-             "--console=pipe", "-b"],
-            stdin=subprocess.DEVNULL, stdout=self._console, stderr=subprocess.STDOUT)
+             "--console=pipe", *(f"--bind={outside}:{inside}"
+                                 for inside, outside in (binds or {}).items()), "-b"],
+            env=environment, stdin=subprocess.DEVNULL, stdout=self._console,
+            stderr=subprocess.STDOUT)
         try:
             self.leader = wait_until(self._find_leader, "systemd runs")
             wait_until(self._is_booted, "the system is booted", deadline_s=120)

@@ -8,9 +8,10 @@ import re
 import shutil
 import subprocess
 
+from machine import Machine
 from service import (CONFIG, SHIPPED, Clients, cursor, echoes, hold, journal,
                      listener_pid, machine, main_pid, refused, state, wait_journal)
-from harness import (case, child_pids, connect_to, exchange, main, note, read_exactly,
+from harness import (BUILDDIR, case, child_pids, connect_to, exchange, main, note, read_exactly,
                      temporary_directory, wait_until)
 from harness_commands import SYSTEM, all_commands, is_command, readme_lines
 
@@ -236,6 +237,40 @@ def test_bad_listen():
     machine.systemctl("reset-failed", "echod.service", "echod.socket", check=False)
     machine.systemctl("restart", "echod.socket")
     echoes()
+
+
+def unpacked(folder):
+    """Both packages' files as a boot finds them, with the socket enabled: name inside to path."""
+    wanted = "/etc/systemd/system/sockets.target.wants"
+    for name in ("echod", "echoctl"):
+        subprocess.run(["dpkg-deb", "-x", package(name), folder], check=True)
+    os.makedirs(folder + wanted)
+    os.symlink("/lib/systemd/system/echod.socket", folder + wanted + "/echod.socket")
+    files = [os.path.join(top, name) for top, _, names in os.walk(folder) for name in names
+             if not os.path.islink(os.path.join(top, name)) and "/share/" not in top]
+    return {wanted: folder + wanted, **{path[len(folder):]: path for path in files}}
+
+
+@case("a machine boots with a bad configuration, and serves once that is mended")
+def test_boot_bad():
+    with temporary_directory() as folder:
+        files = unpacked(folder)
+        with open(files[CONFIG], "w", encoding="utf-8") as file:
+            file.write('listen = {"127.0.0.1:7007", "nowhere"\n\1')
+        rebooted = Machine(os.path.join(BUILDDIR, "machine-boot"), files)
+        try:
+            assert rebooted.systemctl("is-active", "multi-user.target") == "active"
+            assert rebooted.systemctl("--failed", "--plain", "--no-legend") == ""
+            assert sorted(rebooted.show("Listen", "echod.socket").split()) == sorted(
+                ["127.0.0.1:7", "(Stream)", "[::1]:7", "(Stream)"])
+            with open(files[CONFIG], "w", encoding="utf-8") as file:
+                file.write('listen = {"127.0.0.1:7007"}\n')
+            rebooted.systemctl("daemon-reload")
+            rebooted.systemctl("restart", "echod.socket")
+            told = rebooted.run("echoctl", "-q", "127.0.0.1:7007", stdin="mended\n").stdout
+            assert told == "mended\n", told
+        finally:
+            rebooted.stop()
 
 
 @case("what README and the manuals tell to type on a running system works")
