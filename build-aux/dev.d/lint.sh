@@ -90,7 +90,8 @@ lint_units()
 
 lint_packages()
 {
-	lintian --fail-on error,warning,info --pedantic "$BUILD"/deb/*.changes
+	lintian --fail-on error,warning,info,pedantic --display-info --pedantic \
+		"$BUILD"/deb/*.changes
 }
 
 command_lint()
