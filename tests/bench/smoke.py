@@ -82,7 +82,8 @@ def test_hold():
     with reference("fork, libraries mapped") as server:
         result = measure.memory(Place(BUILDDIR, ""), server, 20, DEADLINE_S)
         assert result["failed_hold"] == 0, result
-        assert server.group.cpu_s() > 0
+        # without a control group it is counted in ticks of 10 ms
+        assert server.group.cpu_s() > 0 or server.group.folder is None
         group, pid = server.group, server.process.pid
     assert group.folder is None or not os.path.exists(group.folder)
     assert not machine.descendants(pid) and pid not in machine.parents()
