@@ -5,6 +5,7 @@ import contextlib
 import json
 import os
 import pwd
+import resource
 import socket
 import struct
 import subprocess
@@ -163,6 +164,8 @@ def test_unread_list():
         with open(f"/proc/{echod.pid}/status", encoding="ascii") as file:
             return next(int(line.split()[1]) for line in file if line.startswith("VmRSS"))
 
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 4096), hard))
     with Echod({"limits": {"connections": 2000, "connections-per-source": 0}}) as echod, \
             contextlib.ExitStack() as stack:
         for _ in range(1000):

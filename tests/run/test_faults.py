@@ -37,8 +37,8 @@ def test_worker_killed():
             except ConnectionResetError:
                 pass
             victim.close()
-            fields = echod.closed_connections(1, mark)[0]
-            assert fields["end"] == end and fields["worker"] == str(worker), fields
+            line = echod.wait_log(rf"closed peer=.* worker={worker} .* end=(\w+)", since=mark)[0]
+            assert line[1] == end, line[0]
             neighbour.sendall(b"alive")
             assert read_exactly(neighbour, 5) == b"alive"
             neighbour.close()
