@@ -35,11 +35,11 @@ FORBIDDEN = [
 
 def tracked(*patterns):
     """Files of the tree: from git, else (in a tarball) from the folder itself."""
-    result = subprocess.run(["git", "-C", TOP, "ls-files", "-z", "--", *patterns],
-                            capture_output=True, check=False)
-    own = subprocess.run(["git", "-C", TOP, "rev-parse", "--show-prefix"],
-                         capture_output=True, text=True, check=False)
-    if result.returncode == 0 and own.stdout.strip() == "" and own.returncode == 0:
+    result = None
+    if IN_CHECKOUT:
+        result = subprocess.run(["git", "-C", TOP, "ls-files", "-z", "--", *patterns],
+                                capture_output=True, check=False)
+    if result and result.returncode == 0:
         names = [name for name in result.stdout.decode().split("\0") if name]
         return [name for name in names if os.path.isfile(os.path.join(TOP, name))]
     found = []
