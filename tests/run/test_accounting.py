@@ -78,7 +78,7 @@ def test_listeners_killed():
         found = settled(echod)
         assert found["closed"] >= served, (found, served)
         assert found["restarts"] == 6, found
-        assert not echod.zombies()
+        wait_until(lambda: not echod.zombies(), "all are reaped")
 
 
 @case("workers and listeners killed, settings reloaded, under load")
@@ -97,7 +97,7 @@ def test_all_at_once():
         crowd.wait_served(20)
         crowd.stop()
         settled(echod)
-        assert not echod.zombies()
+        wait_until(lambda: not echod.zombies(), "all are reaped")
 
 
 @case("a line for each connection, or it is counted among those that were left out")

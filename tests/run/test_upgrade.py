@@ -72,7 +72,7 @@ def test_take_over():
         wait_until(lambda: len(echod.listener_pids()) == 1, "the old listeners have ended")
         found = totals(echod)
         assert found["accepted"] == found["closed"] == 4, found
-        assert not echod.zombies()
+        wait_until(lambda: not echod.zombies(), "all are reaped")
 
 
 @case("signals that come while a program takes over are not lost")
