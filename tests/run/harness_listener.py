@@ -34,7 +34,7 @@ ENDS = TOTALS[1:10]
 REFUSALS = ["connections", "connections-per-source", "rate-per-source", "access", "resources"]
 FIELDS = ("type", "slot", "id", "start_ns", "end_ns", "bytes_in", "bytes_out", "pid", "status",
           "cpu_us", "rtt_us", "retransmits", "reason", "socket", "detail", "count", "peer", "local")
-UNUSED_UID = 54321
+UNUSED_UID = 20000 + os.getpid() % 40000     # its processes are counted: nobody else may be it
 FAMILIES = {socket.AF_INET: 4, socket.AF_INET6: 6, socket.AF_UNIX: 1}
 
 
@@ -178,7 +178,10 @@ class Listener:
         fd = os.pidfd_open(self.pid)
         select.select([fd], [], [], end - time.monotonic())
         os.close(fd)
-        self.status = os.waitstatus_to_exitcode(os.waitpid(self.pid, os.WNOHANG)[1])
+        pid, status = os.waitpid(self.pid, os.WNOHANG)
+        if pid == 0:
+            raise TimeoutError("the listener has not ended")
+        self.status = os.waitstatus_to_exitcode(status)
         return self.status
 
     def connect(self, index=0):
@@ -216,9 +219,20 @@ class Listener:
         return [pid for pid in (self.entry(i)[1] for i in range(self.slots_count)) if pid > 0]
 
     def command(self, slot, command, pid):
-        """Tells pid to end if it is the worker of the slot, as echod does."""
+        """Tells pid to end if it is the worker of the slot, as echod does, but only once."""
         struct.pack_into("<Ii", self.commands, 8 * slot, command, pid)
         os.kill(self.entry(slot)[1], signal.SIGURG)
+
+    def end(self, slot, command, client):
+        """
+        Tells the worker of the slot to end until the client sees it: a signal that comes between
+        a worker's look at its word and its read says nothing.
+        """
+        pid = self.entry(slot)[1]
+        end = time.monotonic() + DEADLINE_S
+        while not select.select([client], [], [], 0.1)[0]:
+            assert time.monotonic() < end, f"process {pid} does not end"
+            self.command(slot, command, pid)
 
     def read_ring(self):
         """Takes what stands in the ring into self.events."""

@@ -69,7 +69,7 @@ def test_commands(spares):
             pid = listener.entry(slot)[1]
             listener.command(slot, command, pid + 1)
             assert echoed(client), "what another process was told"
-            listener.command(slot, command, pid)
+            listener.end(slot, command, client)
             assert read_to_end(client) == b""
             client.close()
             assert listener.closed()[0] == word
