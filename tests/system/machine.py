@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """A booted systemd to test in: a Debian tree made once, run by systemd-nspawn on an overlay."""
 import ctypes
+import fcntl
 import hashlib
 import os
 import shutil
@@ -21,14 +22,16 @@ def base_tree():
     cache = os.environ.get("XDG_CACHE_HOME") or "/var/cache"
     digest = hashlib.sha256(" ".join([SUITE, *PACKAGES]).encode()).hexdigest()[:12]
     tree = os.path.join(cache, "echod-dev", f"tree-{digest}")
-    if not os.path.exists(os.path.join(tree, ".complete")):
-        shutil.rmtree(tree, ignore_errors=True)
-        os.makedirs(os.path.dirname(tree), exist_ok=True)
-        subprocess.run(["mmdebstrap", "--quiet", "--variant=minbase",
-                        "--include=" + ",".join(PACKAGES), SUITE, tree],
-                       check=True, stdin=subprocess.DEVNULL)
-        with open(os.path.join(tree, ".complete"), "w", encoding="ascii"):
-            pass
+    os.makedirs(os.path.dirname(tree), exist_ok=True)
+    with open(tree + ".lock", "w", encoding="ascii") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)    # another run may be making it
+        if not os.path.exists(os.path.join(tree, ".complete")):
+            shutil.rmtree(tree, ignore_errors=True)
+            subprocess.run(["mmdebstrap", "--quiet", "--variant=minbase",
+                            "--include=" + ",".join(PACKAGES), SUITE, tree],
+                           check=True, stdin=subprocess.DEVNULL)
+            with open(os.path.join(tree, ".complete"), "w", encoding="ascii"):
+                pass
     return tree
 
 
