@@ -6,6 +6,7 @@ import json
 import os
 import pwd
 import resource
+import shutil
 import socket
 import struct
 import subprocess
@@ -234,8 +235,10 @@ def test_roles():
                     assert stranger["ok"], stranger
                 else:
                     assert stranger["error"] == f"{command}: not permitted", stranger
+            # a copy: others may not be let into the build's folder
+            client = shutil.copy(program("echoctl"), echod.folder)
             result = subprocess.run(["setpriv", f"--reuid={games.pw_uid}", "--clear-groups",
-                                     f"--regid={games.pw_gid}", program("echoctl"), "--control",
+                                     f"--regid={games.pw_gid}", client, "--control",
                                      echod.folder + "/control", "list"], capture_output=True,
                                     text=True, timeout=DEADLINE_S, check=False)
             assert "not permitted" in result.stderr, result
