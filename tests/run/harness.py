@@ -19,8 +19,8 @@ Wait for events with wait_until(), Echod.wait_log() or a socket's timeout, never
 fixed time. What a case starts it ends; on failure the logs of its daemons are printed.
 """
 # pylint: disable=unused-import
-from harness_clients import (connect_to, exchange, read_exactly, read_to_end, run_echoctl,
-                             send_and_close, sending)
+from harness_clients import (connect_to, exchange, free_port, read_exactly, read_to_end,
+                             run_echoctl, send_and_close, sending, unused_address, wait_accepts)
 from harness_echod import Echod, Process, render_settings
 from harness_proc import (child_pids, descendant_pids, descriptors, is_zombie, process_stat,
                           status_fields)

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: MIT
 """Connections, and echoctl as a client."""
 import contextlib
+import random
 import socket
 import subprocess
 import threading
 
-from harness_tap import DEADLINE_S, program
+from harness_tap import DEADLINE_S, program, wait_until
 
 
 def send_and_close(sock, data):
@@ -66,3 +67,38 @@ def connect_to(address, deadline_s=DEADLINE_S):
         return sock
     host, _, port = address.rpartition(":")
     return socket.create_connection((host.strip("[]"), int(port)), timeout=deadline_s)
+
+
+def wait_accepts(address):
+    """Waits until somebody listens there (a Unix socket has its name before that)."""
+    def accepts():
+        with contextlib.suppress(ConnectionRefusedError, FileNotFoundError):
+            connect_to(address).close()
+            return True
+        return False
+    wait_until(accepts, f"{address} accepts connections")
+
+
+def free_port(family=socket.AF_INET, host="127.0.0.1"):
+    """
+    A port for a program that cannot choose one and tell. The kernel gives none of these to a
+    client. Not by the seed: two tests that run at once may share it, and had the same port.
+    """
+    with open("/proc/sys/net/ipv4/ip_local_port_range", encoding="ascii") as file:
+        first_of_clients = int(file.read().split()[0])
+    ports = range(10000, first_of_clients) if first_of_clients > 12000 else range(60000, 65536)
+    while True:
+        port = random.SystemRandom().choice(ports)
+        with socket.socket(family, socket.SOCK_STREAM) as sock, contextlib.suppress(OSError):
+            sock.bind((host, port))
+            return port
+
+
+_unused = []
+
+
+def unused_address():
+    """Where nobody listens, nor can while this program runs."""
+    _unused.append(socket.socket())
+    _unused[-1].bind(("127.0.0.1", 0))
+    return "127.0.0.1:%d" % _unused[-1].getsockname()[1]

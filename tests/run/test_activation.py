@@ -5,17 +5,9 @@ import os
 import socket
 import subprocess
 
-from harness import (DEADLINE_S, RANDOM, Echod, Process, case, connect_to, exchange, foreign, main,
-                     program, random_bytes, read_to_end, render_settings, send_and_close,
-                     temporary_directory, wait_until)
-
-
-def free_port(family=socket.AF_INET, host="127.0.0.1"):
-    """A port that nobody has now: systemd-socket-activate cannot report port 0."""
-    with socket.socket(family, socket.SOCK_STREAM) as sock:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.bind((host, 0))
-        return sock.getsockname()[1]
+from harness import (DEADLINE_S, RANDOM, Echod, Process, case, connect_to, exchange, foreign,
+                     free_port, main, program, random_bytes, read_to_end, render_settings,
+                     send_and_close, temporary_directory, wait_until)
 
 
 def activate(folder, addresses, settings=None, options=(), names=()):

@@ -2,9 +2,8 @@
 # SPDX-License-Identifier: MIT
 """echoctl check: what a monitoring system sees: one line, performance data, four codes."""
 import re
-import socket
 
-from harness import Echod, case, main, read_exactly, read_to_end, run_echoctl
+from harness import Echod, case, main, read_exactly, read_to_end, run_echoctl, unused_address
 from harness_peers import Peer, by_message, echo, events, flip, reset, swallow
 
 OK, WARNING, CRITICAL, UNKNOWN = range(4)
@@ -16,13 +15,6 @@ def check(*arguments):
     text = result.stdout.decode()
     assert text.count("\n") == 1 and text.endswith("\n"), result
     return result.returncode, text[:-1]
-
-
-def unused_address():
-    """Where nobody listens."""
-    with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))
-        return "127.0.0.1:%d" % unused.getsockname()[1]
 
 
 @case("OK with performance data, by -H and -p or by ADDRESS")
@@ -76,7 +68,7 @@ def test_half_close():
         code, text = check("--halfclose", peer.address)
         assert code == OK and "half-close passed" in text, text
     with Peer(keep_open) as peer:
-        code, text = check("--halfclose", "-t", "0.5", peer.address)
+        code, text = check("--halfclose", "-t", "3", peer.address)
         assert code == CRITICAL and "eof: no answer in time after 64 of 64" in text, text
     with Peer(drop_at_end) as peer:
         code, text = check("--halfclose", peer.address)
@@ -104,7 +96,7 @@ def test_critical():
             (by_message(64, lambda _, data: data + data),
              "other bytes came back than were sent after 64 of 64 bytes")):
         with Peer(handle) as peer:
-            code, text = check("-t", "1", peer.address)
+            code, text = check("-t", "1" if handle == swallow else "20", peer.address)
             assert code == CRITICAL, text
             assert text.startswith(f"ECHO CRITICAL - {peer.address}: "), text
             assert text.endswith(wanted), (text, wanted)

@@ -5,8 +5,9 @@ import contextlib
 import os
 import socket
 
-from harness import (DEADLINE_S, Echod, Process, Skip, case, connect_to, foreign, main,
-                     read_exactly, read_to_end, run_echoctl, temporary_directory, wait_until)
+from harness import (DEADLINE_S, Echod, Process, Skip, case, connect_to, foreign, free_port,
+                     main, read_exactly, read_to_end, run_echoctl, temporary_directory,
+                     unused_address, wait_until)
 from harness_peers import Peer, echo, events, flip, reset
 
 PROXYD = "/lib/systemd/systemd-socket-proxyd"
@@ -30,12 +31,6 @@ def check(address, verdict, *phrases, options=()):
     for phrase in phrases:
         assert phrase in line, (phrase, line)
     return event
-
-
-def free_port():
-    """A port that was free a moment ago, for programs that cannot choose one themselves."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return probe.getsockname()[1]
 
 
 @contextlib.contextmanager
@@ -154,7 +149,7 @@ def test_swallowed():
     def never_answers(connection):
         peer.hold(connection)
 
-    patience = ("--drain-timeout", "500ms")
+    patience = ("--drain-timeout", "1500ms")
     with Peer(never_ends) as peer:
         check(peer.address, "fin-swallowed", "FIN swallowed: all 1024 bytes came back, but no EOF",
               options=patience)
@@ -167,7 +162,7 @@ def test_others():
     with temporary_directory() as folder, \
             Peer(echo, path=os.path.join(folder, "echo.sock")) as peer:
         check(peer.address, "ok", options=("--hold", "100ms"))
-    result = run_echoctl("halfclose", "127.0.0.1:%d" % free_port())
+    result = run_echoctl("halfclose", unused_address())
     assert result.returncode == 2 and b"connect: Connection refused" in result.stderr
     assert result.stdout == b""
     assert run_echoctl("halfclose", "--size", "0", "localhost").returncode == 3

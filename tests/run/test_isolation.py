@@ -8,7 +8,7 @@ import subprocess
 
 from harness import (BUILDDIR, DEADLINE_S, Echod, case, connect_to, descriptors, exchange, main,
                      program, read_exactly, render_settings, status_fields, temporary_directory,
-                     wait_until)
+                     wait_accepts)
 
 SECRETS = {"NOTIFY_SOCKET": "/nonexistent/notify", "WATCHDOG_USEC": "0",
            "ECHOD_TEST_SECRET": "do not leak", "INVOCATION_ID": "0123456789abcdef"}
@@ -111,7 +111,7 @@ def test_blocked_log():
                                  stderr=write_end, env=Echod.environment())
         os.close(write_end)
         try:
-            wait_until(lambda: os.path.exists(folder + "/socket"), "it listens")
+            wait_accepts(address)
             for number in range(500):
                 assert exchange(connect_to(address), b"%d" % number) == b"%d" % number
             echod.terminate()

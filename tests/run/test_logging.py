@@ -10,7 +10,8 @@ import subprocess
 import time
 
 from harness import (DEADLINE_S, Echod, Skip, case, connect_to, exchange, foreign, main, program,
-                     random_bytes, read_exactly, render_settings, temporary_directory, wait_until)
+                     random_bytes, read_exactly, render_settings, temporary_directory,
+                     wait_accepts, wait_until)
 
 # Runs a program that finds this folder's dev/ and run/ as /dev and /run, as the user it was.
 PRIVATE_ROOT = """
@@ -166,7 +167,7 @@ def test_closed_stderr():
         with subprocess.Popen([program("echod"), "-c", config, "-l", f"unix:{folder}/echo"],
                               stderr=subprocess.PIPE, env=Echod.environment()) as echod:
             try:
-                wait_until(lambda: os.path.exists(folder + "/echo"), "it listens")
+                wait_accepts(f"unix:{folder}/echo")
                 echod.stderr.close()
                 for _ in range(20):
                     assert exchange(connect_to(f"unix:{folder}/echo"), b"x") == b"x"

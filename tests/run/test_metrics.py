@@ -2,11 +2,10 @@
 # SPDX-License-Identifier: MIT
 """Metrics, as their real readers read them: the OpenMetrics parser and the node exporter."""
 import os
-import socket
 import urllib.request
 
-from harness import (DEADLINE_S, Echod, Process, Skip, case, exchange, foreign, main,
-                     read_exactly, run_echoctl, temporary_directory, wait_until)
+from harness import (DEADLINE_S, Echod, Process, Skip, case, exchange, foreign,
+                     free_port, main, read_exactly, run_echoctl, temporary_directory, wait_until)
 
 try:
     from prometheus_client.openmetrics.parser import text_string_to_metric_families
@@ -42,6 +41,7 @@ def page(echod):
 def test_parser():
     with Echod({"limits": {"connections": 3, "connections-per-source": 2}}) as echod:
         assert exchange(echod.connect(), b"x" * 1000) == b"x" * 1000
+        echod.closed_connections(1)     # its source counts it no longer
         with echod.connect() as first, echod.connect() as second:
             for sock in (first, second):
                 sock.sendall(b"held")
@@ -94,8 +94,7 @@ def test_node_exporter():
     with temporary_directory() as folder:
         os.chmod(folder, 0o777)
         path = folder + "/echod.prom"
-        with socket.create_server(("127.0.0.1", 0)) as probe:
-            port = probe.getsockname()[1]
+        port = free_port()
         with Echod({"metrics": {"file": path}}):
             wait_until(lambda: os.path.exists(path), "the file is there")
             scraper = Process("node exporter", [

@@ -9,7 +9,7 @@ import threading
 
 from harness import (DEADLINE_S, Echod, case, child_pids, connect_to, is_zombie, main, program,
                      random_bytes, read_exactly, read_to_end, run_echoctl, temporary_directory,
-                     wait_until)
+                     unused_address, wait_until)
 from harness_peers import Peer, echo, events, flip, reset, swallow
 
 MIB = 1 << 20
@@ -181,7 +181,7 @@ def test_swallow():
         check(send("--drain-timeout", "300ms", peer.address, stdin=b"abc"), 1,
               "no progress after 0 of 3 bytes")
     with Peer(no_fin) as peer:
-        check(send("--drain-timeout", "300ms", peer.address, stdin=b"abc"), 1,
+        check(send("--drain-timeout", "2s", peer.address, stdin=b"abc"), 1,
               "FIN swallowed: all 3 bytes came back, but no EOF")
     with Peer(lambda connection: peer.hold(connection)) as peer, open("/dev/zero", "rb") as zeros:
         client = start("--drain-timeout", "300ms", peer.address, stdin=zeros)
@@ -199,7 +199,7 @@ def test_no_fin():
             fin_seen.set()
 
     with Peer(watch) as peer:
-        result = send("--no-fin", "--drain-timeout", "200ms", peer.address, stdin=b"abc")
+        result = send("--no-fin", "--drain-timeout", "2s", peer.address, stdin=b"abc")
         check(result, 0, "3 received, verified")
         assert result.stdout == b"abc"
 
@@ -281,8 +281,7 @@ def test_json():
 
 @case("a target that is not reached: status 2, host, address and phase")
 def test_unreached():
-    with socket.create_server(("127.0.0.1", 0)) as unused:
-        port = unused.getsockname()[1]
+    port = int(unused_address().rpartition(":")[2])
     result = run_echoctl("--json", "send", f"localhost:{port}")
     check(result, 2, f"echoctl: localhost (127.0.0.1:{port}): connect: Connection refused")
     assert {"event": "error", "host": "localhost", "address": f"127.0.0.1:{port}",

@@ -8,7 +8,8 @@ import socket
 import subprocess
 import threading
 
-from harness import (DEADLINE_S, Echod, case, main, program, read_to_end, run_echoctl)
+from harness import (DEADLINE_S, Echod, case, main, program, read_to_end, run_echoctl,
+                     unused_address)
 from harness_peers import Peer, echo, events, flip
 
 PATTERNS = ["random", "zeros", "ones", "crlf", "telnet", "http", "sip"]
@@ -48,9 +49,7 @@ def test_trace_failures():
         connection.sendall(read_to_end(connection))
         peer.hold(connection)
 
-    with socket.create_server(("127.0.0.1", 0)) as unused:
-        refused = "127.0.0.1:%d" % unused.getsockname()[1]
-    result = run_echoctl("--json", "trace", refused)
+    result = run_echoctl("--json", "trace", unused_address())
     assert result.returncode == 2
     assert events(result, "trace")[-1]["phase"] == "connect"
     assert events(result, "trace")[-1]["errno"] == "ECONNREFUSED"
@@ -58,7 +57,7 @@ def test_trace_failures():
                                    (corrupt, "verify", "differs at offset 9"),
                                    (no_fin, "eof", "FIN swallowed")):
         with Peer(handle) as peer:
-            result = run_echoctl("--json", "trace", "--drain-timeout", "500ms", peer.address)
+            result = run_echoctl("--json", "trace", "--drain-timeout", "2s", peer.address)
             assert result.returncode == 1
             last = events(result, "trace")[-1]
             assert last["phase"] == phase and message in last["message"], last
