@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """A terminal to run a program in and to look at: tmux without a user's settings."""
 import os
+import re
 import shlex
 import subprocess
 import tempfile
@@ -53,10 +54,10 @@ class Terminal:
         wait_until(lambda: self.lines().count(line) == count, f"{line!r} {count} times")
 
     def wait(self, wanted):
-        """The screen once a line of it holds this text."""
+        """The screen once a line of it holds this regular expression."""
         def shown():
             lines = self.lines()
-            return any(wanted in line for line in lines) and lines
+            return any(re.search(wanted, line) for line in lines) and lines
         try:
             return wait_until(shown, f"{wanted!r} on the screen")
         except TimeoutError as error:

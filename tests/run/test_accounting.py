@@ -72,7 +72,10 @@ def test_listeners_killed():
         crowd = Crowd(echod, 8)
         for _ in range(6):
             crowd.wait_served(RANDOM.randrange(1, 30))
-            os.kill(echod.listener_pid, signal.SIGKILL)
+            os.kill(old := echod.listener_pid, signal.SIGKILL)
+            # one that dies before it is ready is no restart
+            wait_until(lambda gone=old: gone not in echod.listener_pids(), "it is gone")
+            assert exchange(echod.connect(), b"another") == b"another"
         crowd.wait_served(20)
         served = crowd.stop()
         found = settled(echod)
@@ -144,9 +147,9 @@ def test_limit_over_generations():
         mark = echod.reload(settings)
         echod.wait_log("new settings are in force", since=mark)
         second = hold()
-        old = echod.listener_pid
-        os.kill(old, signal.SIGKILL)
-        wait_until(lambda: [pid for pid in echod.listener_pids() if pid > old], "a new listener")
+        before = echod.listener_pids()
+        os.kill(echod.listener_pid, signal.SIGKILL)
+        wait_until(lambda: set(echod.listener_pids()) - set(before), "a new listener")
         hold()
         mark = echod.log_mark()
         with echod.connect() as refused:

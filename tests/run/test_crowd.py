@@ -114,7 +114,7 @@ def test_resets():
             for number in range(100):
                 sock = echod.connect()
                 sock.sendall(b"x" * 1000 * (number % 3 + 1))
-                read_exactly(sock, number % 2000)
+                read_exactly(sock, number + 1)     # one that carried nothing is not logged
                 # SO_LINGER 0: close sends RST
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
                 sock.close()

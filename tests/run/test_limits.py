@@ -152,7 +152,7 @@ def test_session():
 @case("a half-closed transfer that progresses slowly is not ended by a timer")
 def test_slow_tail():
     data = random_bytes(3 << 20)    # more than socket buffers hold
-    with Echod({"timeouts": {"stall": "2s", "idle": "1s"}}) as echod:
+    with Echod({"timeouts": {"stall": "3s", "idle": "3s"}}) as echod:
         sock = socket.socket()
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)
         sock.settimeout(DEADLINE_S)
@@ -161,7 +161,7 @@ def test_slow_tail():
         pace, parts = threading.Event(), []
         while part := sock.recv(100000):
             parts.append(part)
-            pace.wait(0.1)
+            pace.wait(0.15)
         sender.join(DEADLINE_S)
         sock.close()
         assert b"".join(parts) == data

@@ -12,14 +12,14 @@ from harness_listener import (Listener, both_kinds, echoed, fill)
 @case("idle: ends in an orderly way, not before its time, bytes move it on")
 @both_kinds
 def test_idle(spares):
-    with Listener(idle=1, spare_workers=spares).ready() as listener:
+    with Listener(idle=2, spare_workers=spares).ready() as listener:
         client = listener.connect()
-        for _ in range(3):
+        for _ in range(4):
             time.sleep(0.6)
+            begin = time.monotonic()
             assert echoed(client)
-        begin = time.monotonic()
         assert read_to_end(client) == b""
-        assert 0.95 < time.monotonic() - begin < 20
+        assert 1.95 < time.monotonic() - begin < 20
         client.close()
         assert listener.closed()[0] == "idle"
 
@@ -52,7 +52,7 @@ def test_stall():
 
 @case("stall: a half-closed transfer that a slow reader drains is not ended")
 def test_slow_reader():
-    with Listener(stall=0.4, idle=0.4).ready() as listener:
+    with Listener(stall=1.5, idle=1.5).ready() as listener:
         client = socket.socket()
         client.settimeout(30)
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16384)
@@ -71,7 +71,7 @@ def test_slow_reader():
                 if sent == len(data):
                     client.shutdown(socket.SHUT_WR)
             received += client.recv(32768)
-            time.sleep(0.05)
+            time.sleep(0.1)
         assert bytes(received) == data and read_to_end(client) == b""
         assert listener.closed()[0] == "fin"
 
@@ -92,7 +92,7 @@ def start_bulk(client, listener):
 
 @case("bulk: spliced bytes come back, and the pipe is given back when it falls quiet")
 def test_bulk():
-    with Listener(idle=2).ready() as listener:
+    with Listener(idle=6).ready() as listener:
         client = listener.connect()
         assert echoed(client)
         pid, sent = start_bulk(client, listener)
@@ -132,8 +132,8 @@ def test_stall_half_closed():
 @both_kinds
 def test_session(spares):
     with Listener(session=0.7, spare_workers=spares).ready() as listener:
-        client = listener.connect()
         begin = time.monotonic()
+        client = listener.connect()
         try:
             while client.send(bytes(512)) and client.recv(4096):
                 pass

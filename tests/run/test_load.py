@@ -107,7 +107,7 @@ def test_errors():
             (by_message(64, close_after_three), "echo", []),
             (lambda _: None, "echo", []),
             (swallow, "echo", ["--timeout", "200ms"]),
-            (never_close, "eof", ["--timeout", "200ms", "--reconnect"])):
+            (never_close, "eof", ["--timeout", "2s", "--reconnect"])):
         with Peer(handle) as peer:
             result, summary = load("-n", "5", "-c", "1", *options, peer.address)
             assert result.returncode == 1, (phase, result)
@@ -168,7 +168,7 @@ def test_interrupt():
         with subprocess.Popen([program("echoctl"), "load", "-d", "60s", "--progress", peer.address],
                               stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
             line = process.stderr.readline().decode()
-            assert re.search(r"^ +1 s  8 open  \d+ echoes/s  .* 0 errors$", line), line
+            assert re.search(r"^ +\d+ s  8 open  \d+ echoes/s  .* 0 errors$", line), line
             process.send_signal(signal.SIGINT)
             out, err = process.communicate(timeout=DEADLINE_S)
             assert process.returncode == 0, (process.returncode, err)
