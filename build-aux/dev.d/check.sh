@@ -53,6 +53,16 @@ report_coverage()
 	gcovr --root . --object-directory "$1" --filter src/ --gcov-ignore-parse-errors
 }
 
+# check_memcheck TREE [TEST...]: unit tests, and the daemon in some run tests, under valgrind.
+check_memcheck()
+{
+	local directory=$1
+	shift
+	build_tree "$directory" --disable-static-listener "CFLAGS=-g -O1"
+	make -C "$directory" -s --no-print-directory -j"$(nproc)" memcheck-programs
+	ABS_BUILDDIR=$PWD/$directory ABS_SRCDIR=$PWD summarize_tap tests/memcheck/run "$@"
+}
+
 command_check()
 {
 	local directory=$BUILD configure=() coverage=no dist=no make_arguments=()
@@ -68,6 +78,11 @@ command_check()
 			directory=$BUILD/variant/sanitize configure=(--enable-sanitizers)
 			;;
 		--dist) dist=yes ;;
+		--valgrind)
+			shift
+			check_memcheck "$BUILD/variant/valgrind" "$@"
+			return
+			;;
 		--clang)
 			install_packages lint
 			directory=$CLANG_TREE configure=("${CLANG_CONFIGURE[@]}")

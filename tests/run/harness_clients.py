@@ -6,7 +6,7 @@ import socket
 import subprocess
 import threading
 
-from harness_tap import DEADLINE_S, program, wait_until
+from harness_tap import DEADLINE_S, MEMCHECK, program, wait_until
 
 
 def send_and_close(sock, data):
@@ -54,8 +54,8 @@ def exchange(sock, data):
 
 def run_echoctl(*arguments, stdin=b"", deadline_s=DEADLINE_S, env=None):
     """Runs echoctl to its end; the result has returncode, stdout and stderr (bytes)."""
-    return subprocess.run([program("echoctl"), *arguments], input=stdin, capture_output=True,
-                          timeout=deadline_s, env=env, check=False)
+    return subprocess.run([*MEMCHECK, program("echoctl"), *arguments], input=stdin,
+                          capture_output=True, timeout=deadline_s, env=env, check=False)
 
 
 def connect_to(address, deadline_s=DEADLINE_S):

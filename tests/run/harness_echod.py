@@ -10,8 +10,9 @@ import threading
 
 from harness_clients import connect_to
 from harness_proc import child_pids, descendant_pids, descriptors, is_zombie, process_stat
-from harness_tap import DEADLINE_S, processes_of_case, program, wait_until
+from harness_tap import DEADLINE_S, MEMCHECK, processes_of_case, program, wait_until
 
+VALGRIND_FD = 900   # its own descriptors are above, those of a test below
 SANITIZER_REPORT = re.compile(r"(Address|Leak|UndefinedBehavior)Sanitizer|runtime error:")
 
 
@@ -112,7 +113,7 @@ class Echod(Process):
         os.chmod(self.folder, 0o755)
         self.config = os.path.join(self.folder, "echod.conf")
         self.write_config(settings, text)
-        arguments = [*command, program("echod"), "-c", self.config]
+        arguments = [*command, *MEMCHECK, program("echod"), "-c", self.config]
         for address in listen:
             arguments += ["-l", address]
         super().__init__("echod", [*arguments, *options], env=self.environment(env),
@@ -126,7 +127,8 @@ class Echod(Process):
         """Without what systemd may have given to us."""
         env = {name: value for name, value in os.environ.items()
                if not re.match(r"NOTIFY_|WATCHDOG_|LISTEN_|JOURNAL_STREAM|INVOCATION_ID", name)}
-        env["ECHOD_LISTENER"] = program("echod-listener")
+        env["ECHOD_LISTENER"] = program("tests/memcheck/echod-listener" if MEMCHECK
+                                        else "echod-listener")
         env.update(extra or {})
         return env
 
@@ -134,6 +136,8 @@ class Echod(Process):
         """Replaces the configuration file."""
         if text is None:
             merged = {"control": {"path": os.path.join(self.folder, "control")}}
+            if MEMCHECK:    # which makes system calls of its own
+                merged["sandbox"] = "off"
             merged.update(settings or {})
             merged["log"] = {"target": "stderr", **merged.get("log", {})}
             text = render_settings(merged)
@@ -177,14 +181,17 @@ class Echod(Process):
     @staticmethod
     def _program_of(pid):
         with contextlib.suppress(OSError):
-            return os.readlink(f"/proc/{pid}/exe")
+            if not MEMCHECK:
+                return os.readlink(f"/proc/{pid}/exe")
+            with open(f"/proc/{pid}/cmdline", encoding="utf-8") as file:
+                return file.read()
         return ""
 
     @staticmethod
     def _is_orphaned_worker(pid):
         """Workers share the listener's program but hold their connection only."""
         with contextlib.suppress(OSError):
-            return len(descriptors(pid)) <= 2
+            return sum(number < VALGRIND_FD for number in descriptors(pid)) <= 2
         return False
 
     @property

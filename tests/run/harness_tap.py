@@ -15,6 +15,7 @@ BUILDDIR = os.environ.get("ABS_BUILDDIR") or os.path.abspath(
 SRCDIR = os.environ.get("ABS_SRCDIR") or os.path.abspath(
     os.path.join(os.path.dirname(__file__), "../.."))
 MUST_RUN = os.environ.get("ECHOD_MUST_RUN", "0") == "1"
+MEMCHECK = os.environ.get("ECHOD_MEMCHECK", "").split()     # valgrind with its options, or nothing
 SEED = int(os.environ.get("ECHOD_TEST_SEED") or random.SystemRandom().randrange(1 << 32))
 RANDOM = random.Random(SEED)
 
