@@ -74,15 +74,17 @@ def settings_block(sockets, version=1, magic=0x65636864, rules=(), filters=(b"",
         len(filters[1]) // 8, 0) + tables
 
 
-def start(descriptors, nproc):
+def start(descriptors, nproc, denials):
     """
     Forks and executes the listener with exactly these descriptors from 3 on; nproc > 0: as a
-    user of its own that may have so many processes.
+    user of its own that may have so many processes; denials: calls that may fail, or None.
     """
     pid = os.fork()
     if pid != 0:
         return pid
     try:
+        if denials:     # its socket is closed below
+            denials.install()
         high = [fcntl.fcntl(fd, fcntl.F_DUPFD, 256) for fd in descriptors]
         for number, fd in enumerate(high):
             os.dup2(fd, 3 + number)
@@ -102,7 +104,8 @@ def start(descriptors, nproc):
 class Listener:
     """A listener process, its scoreboard and its channel; ended by the with statement."""
 
-    def __init__(self, families=(socket.AF_INET,), sockets=None, block=None, nproc=0, **keys):
+    def __init__(self, families=(socket.AF_INET,), sockets=None, block=None, nproc=0, denials=None,
+                 **keys):
         self.sockets = sockets if sockets is not None else [self.listen(f) for f in families]
         block = block or settings_block([describe(s) for s in self.sockets], **keys)
         self.slots_count = SETTINGS.unpack_from(block)[7]
@@ -121,7 +124,9 @@ class Listener:
         self.status = None
         self.events = []
         self.pid = start([*files[:3], files[4], theirs.fileno(),
-                          *(s.fileno() for s in self.sockets)], nproc)
+                          *(s.fileno() for s in self.sockets)], nproc, denials)
+        if denials:
+            denials.serve()
         theirs.close()
         for fd in files:
             os.close(fd)

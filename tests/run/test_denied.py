@@ -1,0 +1,113 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: MIT
+"""The kernel refuses descriptors, processes and memory: nothing spins, nothing is lost."""
+import contextlib
+import errno
+import re
+import signal
+import socket
+import time
+
+from harness import Echod, case, exchange, main, note, random_bytes, read_exactly, wait_until
+from harness_deny import Denials
+from harness_listener import STARVED, Listener, echoed
+
+RETRIES = 15
+RETRY_S = 0.1       # between two of them
+SPARE_RETRIES = 12  # they back off by doubling, and that is no starvation: it is silent
+WINDOW_S = 10       # of a line in echod's log
+
+
+@contextlib.contextmanager
+def denying(*calls):
+    denials = Denials(*calls)
+    try:
+        yield denials
+    finally:
+        denials.close()
+
+
+def starve(call, error, spares):
+    """A connection is served while others wait for what the call would give; then all are."""
+    with denying(call) as denials, \
+            Listener(denials=denials, spare_workers=spares).ready() as listener:
+        held = listener.connect()
+        assert echoed(held)
+        wait_until(lambda: listener.spares == spares, "the spare is replaced")
+        denials.deny(call, error)
+        begin = time.monotonic()
+        late = [listener.connect() for _ in range(3 + spares)]
+        for client in late:
+            client.sendall(b"late")
+        assert listener.event(STARVED)["detail"] == error
+        denials.wait_denied(call, RETRIES)
+        by_spares = SPARE_RETRIES if spares else 0
+        assert denials.denied[call] <= (time.monotonic() - begin) / RETRY_S + 2 + by_spares, \
+            "it spins"
+        assert echoed(held), "those that are served go on"
+        denials.allow()
+        for client in late:
+            assert read_exactly(client, 4) == b"late"
+            client.close()
+        held.close()
+        wait_until(lambda: listener.live == 0, "all are reaped")
+        totals = listener.totals()
+        assert 0 <= denials.denied[call] - totals["starved"] <= by_spares, (totals, denials.denied)
+        assert totals["accepted"] == totals["fin"] == 4 + spares and listener.is_balanced(), totals
+        listener.read_ring()
+        reports = [event for event in listener.events if event["type"] == STARVED]
+        assert len(reports) <= time.monotonic() - begin + 1, reports
+
+
+for name, number in (("accept4", errno.ENFILE), ("accept4", errno.EMFILE),
+                     ("accept4", errno.ENOBUFS), ("accept4", errno.ENOMEM),
+                     ("clone", errno.EAGAIN), ("clone", errno.ENOMEM)):
+    case(f"{errno.errorcode[number]} of {name}: connections wait and are served later")(
+        lambda name=name, number=number: starve(name, number, 0))
+
+
+@case("no process for spare workers: they serve, later ones wait")
+def test_spares():
+    starve("clone", errno.EAGAIN, 2)
+
+
+@case("no memory and no pipe for a bulk transfer: it goes on with what it has")
+def test_bulk():
+    data = random_bytes(8 << 20)
+    for family, calls in ((socket.AF_UNIX, ("mmap",)), (socket.AF_INET, ("pipe2",)),
+                          (socket.AF_INET, ("pipe2", "mmap"))):
+        with denying(*calls) as denials, \
+                Listener((family,), denials=denials).ready() as listener:
+            for call in calls:
+                denials.deny(call, errno.ENOMEM if call == "mmap" else errno.ENFILE)
+            assert exchange(listener.connect(), data) == data
+            assert all(denials.denied.values()), denials.denied
+            assert listener.closed()[0] == "fin"
+
+
+@case("the log says it at once, then with the count of a window; totals are exact")
+def test_log():
+    with denying("accept4") as denials, Echod(preexec_fn=denials.install, wait=False) as echod:
+        denials.serve()
+        echod.wait_listening()
+        denials.deny("accept4", errno.ENFILE)
+        with echod.connect() as late:
+            late.sendall(b"late")
+            lines = echod.wait_log(r"starved errno=ENFILE error=\"Too many open files in system\" "
+                                   r"count=(\d+)(?: duration=([\d.]+)s)?$", count=2)
+            denials.allow()
+            assert read_exactly(late, 4) == b"late"
+        note([line[0] for line in lines])
+        assert lines[0].groups() == ("1", None), lines[0]
+        count, duration = int(lines[1][1]), float(lines[1][2])
+        assert duration >= WINDOW_S - 1 and count <= duration / RETRY_S + 2, lines[1]
+        assert count > 10, lines[1]
+        echod.closed_connections(1)
+        mark = echod.log_mark()
+        echod.signal(signal.SIGUSR1)
+        totals = echod.wait_log(r"totals (.*)", since=mark)[0][1]
+        assert re.search(r"active=0 accepted=1 closed=1 refused=0 ", totals), totals
+        assert sum("starved " in line for line in echod.log()) <= 3
+
+
+main()
