@@ -26,6 +26,10 @@ LIBRARIES = {"confuse.h": {"echod"}, "systemd/": {"echod"}, "seccomp.h": {"echod
              "jansson.h": {"echod", "echoctl"}}
 # What autoreconf makes, which a tarball has and git has not.
 GENERATED = r"(configure|aclocal\.m4|config\.h\.in|Makefile\.in|build-aux/[\w.-]+|m4/l[\w~]+\.m4)$"
+# Where the time of day may be read: to be shown. It may be set at any time, so no timer uses it.
+WALL_CLOCK = r"CLOCK_REALTIME|CLOCK_TAI|\bgettimeofday\(|\btime\((NULL|&)|pthread_cond_timedwait\("
+SHOWS_TIME = {"src/echod/log.c", "src/echod/reload.c", "src/echod/supervisor.c",
+              "src/echoctl/ping_tally.c"}
 FORBIDDEN = [
     (r"/work/", "a path of one machine"),
     (r"(?i)\bissue[ #]*\d", "an issue by number"),
@@ -137,6 +141,14 @@ def check_words():
             for pattern, what in FORBIDDEN:
                 if re.search(pattern, line):
                     yield f"{name}:{number}: {what}: {line.strip()[:80]}"
+
+
+def check_clocks():
+    """The time of day is read to be shown, by no timer."""
+    for name in set(tracked("src/*.c", "src/*.h")) - SHOWS_TIME:
+        for number, line in enumerate(read(name).splitlines(), 1):
+            if re.search(WALL_CLOCK, line):
+                yield f"{name}:{number}: {line.strip()}"
 
 
 def check_shipped():
