@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <signal.h>
+#include <systemd/sd-event.h>
 
 #include "base/clock.h"
 #include "echod/control.h"
@@ -95,10 +96,11 @@ void drain_step(struct supervisor *supervisor)
 	supervisor_arm(supervisor->drain_timer, STEP_US);
 }
 
+/* A timer that runs stays as it is: orders that come faster than it would put it off. */
 static void arm_kill(struct supervisor *supervisor)
 {
-	supervisor->kill_deadline_ns = clock_now_ns() + END_GRACE_NS;
-	supervisor_arm(supervisor->kill_timer, STEP_US);
+	if (sd_event_source_get_enabled(supervisor->kill_timer, NULL) == SD_EVENT_OFF)
+		supervisor_arm(supervisor->kill_timer, STEP_US);
 }
 
 int supervisor_kill(struct supervisor *supervisor, uint64_t number, uint64_t id)
@@ -116,7 +118,7 @@ int supervisor_kill(struct supervisor *supervisor, uint64_t number, uint64_t id)
 int supervisor_kill_slot(struct supervisor *supervisor, struct generation *generation,
 			 uint32_t slot)
 {
-	int result = scoreboard_end_worker(&generation->scoreboard, slot, SLOT_END_KILLED, SIGURG);
+	int result = generation_kill_slot(generation, slot);
 
 	if (result == 0)
 		arm_kill(supervisor);
@@ -125,11 +127,10 @@ int supervisor_kill_slot(struct supervisor *supervisor, struct generation *gener
 
 void kill_step(struct supervisor *supervisor)
 {
-	bool is_over = clock_now_ns() >= supervisor->kill_deadline_ns;
 	unsigned count = 0;
 
 	for (struct generation *i = supervisor->generations; i; i = i->next)
-		count += generation_kill_again(i, is_over);
+		count += generation_kill_again(i);
 	if (count)
 		supervisor_arm(supervisor->kill_timer, STEP_US);
 }

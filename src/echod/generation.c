@@ -17,6 +17,7 @@
 #include "echod/log.h"
 
 #define MESSAGES_A_TURN 64u	/* a listener that floods the channel does not hold the loop */
+#define KILL_GRACE_NS (2 * (uint64_t)CLOCK_NS_PER_S)	/* for a worker to end in an orderly way */
 
 static void on_message(struct generation *generation, struct message *message)
 {
@@ -297,30 +298,49 @@ unsigned generation_end_workers(struct generation *generation, enum slot_command
 	return count;
 }
 
+static bool is_told_to_end(const struct scoreboard *scoreboard, uint32_t slot)
+{
+	int32_t pid = atomic_load(&scoreboard->table->entries[slot].pid);
+
+	return command_for(&scoreboard->command[slot], pid) == SLOT_END_KILLED;
+}
+
+int generation_kill_slot(struct generation *generation, uint32_t slot)
+{
+	struct scoreboard *scoreboard = &generation->scoreboard;
+
+	/* The first order counts: whoever repeats it must not keep a worker alive. */
+	if (!is_told_to_end(scoreboard, slot))
+		scoreboard->kill_ns[slot] = clock_now_ns() + KILL_GRACE_NS;
+	return scoreboard_end_worker(scoreboard, slot, SLOT_END_KILLED, SIGURG);
+}
+
 int generation_kill_connection(struct generation *generation, uint64_t id)
 {
 	struct scoreboard *scoreboard = &generation->scoreboard;
 
 	for (uint32_t slot = 0; slot < scoreboard->slots && id; slot++)
 		if (atomic_load(&scoreboard->table->entries[slot].id) == id)
-			return scoreboard_end_worker(scoreboard, slot, SLOT_END_KILLED, SIGURG);
+			return generation_kill_slot(generation, slot);
 	return -ESRCH;
 }
 
-static int32_t entry_pid(const struct scoreboard *scoreboard, uint32_t slot)
-{
-	return atomic_load(&scoreboard->table->entries[slot].pid);
-}
-
-unsigned generation_kill_again(struct generation *generation, bool force)
+unsigned generation_kill_again(struct generation *generation)
 {
 	struct scoreboard *scoreboard = &generation->scoreboard;
+	uint64_t now_ns = clock_now_ns();
 	unsigned count = 0;
 
-	for (uint32_t slot = 0; slot < scoreboard->slots; slot++)
-		if (command_for(&scoreboard->command[slot], entry_pid(scoreboard, slot)) ==
-		    SLOT_END_KILLED)
-			count += scoreboard_end_worker(scoreboard, slot, SLOT_END_KILLED,
-						       force ? SIGKILL : SIGURG) == 0;
+	for (uint32_t slot = 0; slot < scoreboard->slots; slot++) {
+		uint64_t *kill_ns = &scoreboard->kill_ns[slot];
+
+		if (!is_told_to_end(scoreboard, slot))
+			continue;
+		/* The order came from the program before this one (see handover.h). */
+		if (!*kill_ns)
+			*kill_ns = now_ns + KILL_GRACE_NS;
+		count += scoreboard_end_worker(scoreboard, slot, SLOT_END_KILLED,
+					       now_ns < *kill_ns ? SIGURG : SIGKILL) == 0;
+	}
 	return count;
 }

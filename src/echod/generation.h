@@ -110,11 +110,14 @@ void generation_add_tally(const struct generation *generation, struct tally *tal
 void generation_set_foreign(struct generation *generation, uint32_t live);
 
 /*
- * Ends connection id with SLOT_END_KILLED; generation_kill_again() repeats that for all that
- * were told so and still live, with SIGKILL when force. Returns 0 or -ESRCH; how many there were.
+ * Tells connection id, or whoever has this slot, to end (SLOT_END_KILLED), by force when it still
+ * lives two seconds later; saying it again does not put that off. Returns 0, -ESRCH or -errno.
  */
 int generation_kill_connection(struct generation *generation, uint64_t id);
-unsigned generation_kill_again(struct generation *generation, bool force);
+int generation_kill_slot(struct generation *generation, uint32_t slot);
+
+/* Repeats it for all that were told so and still live; returns how many there are. */
+unsigned generation_kill_again(struct generation *generation);
 
 /* Ends every worker with this command and signal; returns how many there were. */
 unsigned generation_end_workers(struct generation *generation, enum slot_command command,

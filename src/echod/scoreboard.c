@@ -66,6 +66,7 @@ static void regions_unmap(struct scoreboard *scoreboard)
 	if (scoreboard->command)
 		munmap(scoreboard->command, scoreboard_commands_bytes(scoreboard->slots));
 	free(scoreboard->closed_id);
+	free(scoreboard->kill_ns);
 }
 
 int scoreboard_adopt(int table_fd, int slots_fd, int commands_fd, uint32_t slots,
@@ -80,9 +81,10 @@ int scoreboard_adopt(int table_fd, int slots_fd, int commands_fd, uint32_t slots
 		.slot = region_map(slots_fd, scoreboard_slots_bytes(slots)),
 		.command = region_map(commands_fd, scoreboard_commands_bytes(slots)),
 		.closed_id = calloc(slots, sizeof(*made.closed_id)),
+		.kill_ns = calloc(slots, sizeof(*made.kill_ns)),
 	};
 
-	if (!made.table || !made.slot || !made.command || !made.closed_id) {
+	if (!made.table || !made.slot || !made.command || !made.closed_id || !made.kill_ns) {
 		regions_unmap(&made);
 		return -ENOMEM;
 	}

@@ -17,6 +17,7 @@ struct scoreboard {
 	struct slot *slot;
 	_Atomic uint64_t *command;	/* nobody else writes it */
 	uint64_t *closed_id;	/* by slot: the last connection whose end was seen in the ring */
+	uint64_t *kill_ns;	/* by slot: when one that was told to end is killed */
 };
 
 #define SCOREBOARD_NONE \

@@ -61,7 +61,6 @@ struct supervisor {
 	bool reload_delay_said;
 	enum drain_phase drain;
 	uint64_t drain_deadline_ns;	/* of the phase */
-	uint64_t kill_deadline_ns;	/* from then on the connections to be ended are killed */
 
 	struct backoff backoff;
 	bool replacement_due;		/* the timer of the back-off runs */

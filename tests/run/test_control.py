@@ -123,6 +123,25 @@ def test_kill():
         assert ask(echod, "kill")[0] == 3 == ask(echod, "kill", "--source", "192.0.2.1/8")[0]
 
 
+@case("a worker that does not end is killed, however often it is told to end")
+def test_kill_repeated():
+    with Echod() as echod, hold(echod) as held, \
+            socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as control:
+        [worker] = echod.worker_pids()
+        request = json.dumps({"command": "kill", "id": id_of(echod, held)}).encode() + b"\n"
+        os.kill(worker, signal.SIGSTOP)
+        control.connect(echod.folder + "/control")
+        control.settimeout(DEADLINE_S)
+        answers = control.makefile("rb")
+
+        def told_again():
+            control.sendall(request)
+            return not json.loads(answers.readline())["ok"]
+
+        wait_until(told_again, "the worker is gone")
+        assert echod.closed_connections(1)[0]["end"] == "killed"
+
+
 @case("reload waits until the settings are in force, and says what is wrong as echod -t does")
 def test_reload():
     with Echod() as echod, hold(echod) as held:
