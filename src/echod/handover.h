@@ -11,7 +11,7 @@
  * Raised when a member of the state changes its meaning. "sockets", and "pid" and "channel" of
  * each generation never do: of a state of another version they are what a program takes.
  */
-#define HANDOVER_VERSION 1
+#define HANDOVER_VERSION 2
 
 /* Remembers which program runs here, and how it was called (argv must live on). */
 void handover_remember_program(char **argv);

@@ -10,10 +10,11 @@ import shutil
 import signal
 import socket
 
-from harness import (Echod, case, exchange, main, program, read_exactly, temporary_directory,
-                     wait_until)
+from harness import (Echod, case, exchange, main, program, read_exactly, run_echoctl,
+                     temporary_directory, wait_until)
 
 TAKES_OVER = r"has changed on disk and takes over"
+RING_EVENTS = 4096
 IN_FORCE = r"new settings are in force"
 
 
@@ -109,6 +110,54 @@ def test_orphans():
         assert echod.closed_connections(1, mark)[0]["bytes-in"] == "10"
         found = totals(echod)
         assert found["active"] == 0 and found["accepted"] == found["closed"] == 1, found
+
+
+@case("a worker that was told to end before a take-over and does not is killed after it")
+def test_kill_under_way():
+    with installed_echod() as (echod, path), hold(echod) as held:
+        [worker] = echod.worker_pids()
+        os.kill(worker, signal.SIGSTOP)
+        control = os.path.join(echod.folder, "control")
+        assert run_echoctl("--control", control, "kill", "1.1").returncode == 0
+        install(path)
+        mark = echod.reload()
+        echod.wait_log(IN_FORCE, since=mark)
+        assert echod.closed_connections(1, mark)[0]["end"] == "killed"
+        assert held.recv(1) == b""
+
+
+def refuse_many(echod, count):
+    """Connections that are turned away while the supervisor sees none of their events."""
+    os.kill(echod.pid, signal.SIGSTOP)
+    try:
+        for _ in range(count):
+            with echod.connect() as sock, contextlib.suppress(ConnectionResetError):
+                assert sock.recv(1) == b""
+    finally:
+        os.kill(echod.pid, signal.SIGCONT)
+
+
+@case("events that found no room are said once, before a take-over or after it")
+def test_dropped_events():
+    settings = {"access": {"deny": ["127.0.0.0/8"]}}
+
+    def dropped(echod):
+        answer = run_echoctl("--control", echod.folder + "/control", "--json", "status")
+        return json.loads(answer.stdout)["events_dropped"]
+
+    def said(echod):
+        found = (re.search(r"(\d+) events found no room", line) for line in echod.log())
+        return sum(int(match[1]) for match in found if match)
+
+    with installed_echod(settings=settings) as (echod, path):
+        refuse_many(echod, RING_EVENTS + 100)
+        wait_until(lambda: 0 < said(echod) == dropped(echod), "those of before are said")
+        install(path)
+        mark = echod.reload(settings)
+        echod.wait_log(IN_FORCE, since=mark)
+        before = dropped(echod)
+        refuse_many(echod, RING_EVENTS + 300)
+        wait_until(lambda: before < said(echod) == dropped(echod), "all are said, each once")
 
 
 @case("a program that cannot be executed changes nothing")
