@@ -24,14 +24,12 @@ enum refuse_reason {
 	REFUSE_PER_SOURCE,	/* limits { connections-per-source } */
 	REFUSE_RATE,		/* limits { rate-per-source } */
 	REFUSE_ACCESS,		/* access { } */
-	REFUSE_RESOURCES,	/* no process or memory for a worker */
 	REFUSE_COUNT
 };
 
 #define END_NAMES { "fin", "idle", "stall", "session", "reset", "drain", \
 		    "killed", "crashed", "error" }
-#define REFUSE_NAMES { "connections", "connections-per-source", "rate-per-source", \
-		       "access", "resources" }
+#define REFUSE_NAMES { "connections", "connections-per-source", "rate-per-source", "access" }
 
 /*
  * Why a worker with this wait status (wait4(2)) ended. is_draining: it was told to end because

@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import mmap
 import os
+import re
 import resource
 import select
 import signal
@@ -11,7 +12,7 @@ import socket
 import struct
 import time
 
-from harness_tap import BUILDDIR, DEADLINE_S
+from harness_tap import BUILDDIR, DEADLINE_S, SRCDIR
 
 PROGRAM = os.environ.get("ECHOD_LISTENER") or os.path.join(BUILDDIR, "echod-listener")
 
@@ -23,15 +24,17 @@ MESSAGE = struct.Struct("<2I56s")
 TOTALS = ["accepted",
           "fin", "idle", "stall", "session", "reset", "drain", "killed", "crashed", "error",
           "refuse-connections", "refuse-per-source", "refuse-rate", "refuse-access",
-          "refuse-resources", "bytes-in", "bytes-out", "empty", "events-dropped", "starved"]
+          "bytes-in", "bytes-out", "empty", "events-dropped", "starved"]
 RING_EVENTS, TABLE_HEAD, RING_HEAD, RING_TAIL, TOTALS_AT = 4096, 256, 64, 128, 192
 FORK_BUCKETS = 24
 RING_AT = (TOTALS_AT + 8 * (len(TOTALS) + FORK_BUCKETS + 1) + 63) // 64 * 64
 ENTRIES_AT = RING_AT + RING_EVENTS * 128
+with open(os.path.join(SRCDIR, "src/wire/version.h"), encoding="utf-8") as header:
+    WIRE_VERSION = int(re.search(r"WIRE_VERSION (\d+)u", header.read())[1])
 READY, FAILED, WAKE, STOPPED, PONG, STOP, PING = 1, 2, 3, 4, 5, 32, 33
 OPENED, CLOSED, REFUSED, STARVED, LIMIT = 1, 2, 3, 4, 5
 ENDS = TOTALS[1:10]
-REFUSALS = ["connections", "connections-per-source", "rate-per-source", "access", "resources"]
+REFUSALS = ["connections", "connections-per-source", "rate-per-source", "access"]
 FIELDS = ("type", "slot", "id", "start_ns", "end_ns", "bytes_in", "bytes_out", "pid", "status",
           "cpu_us", "rtt_us", "retransmits", "reason", "socket", "detail", "count", "peer", "local")
 UNUSED_UID = 20000 + os.getpid() % 40000     # its processes are counted: nobody else may be it
@@ -58,7 +61,8 @@ def describe(listening):
     return SOCKET.pack(FAMILIES[listening.family], not any(address) and port != 0, port, 0, address)
 
 
-def settings_block(sockets, version=1, magic=0x65636864, rules=(), filters=(b"", b""), **keys):
+def settings_block(sockets, version=WIRE_VERSION, magic=0x65636864, rules=(),
+                   filters=(b"", b""), **keys):
     """The block; keys are those of struct settings, times in seconds."""
     slots = keys.get("slots") or keys.get("connections", 64) + keys.get("spare_workers", 0)
     tables = b"".join(sockets) + b"".join(RULE.pack(*rule) for rule in rules) + b"".join(filters)
@@ -110,7 +114,7 @@ class Listener:
         block = block or settings_block([describe(s) for s in self.sockets], **keys)
         self.slots_count = SETTINGS.unpack_from(block)[7]
         table_bytes = ENTRIES_AT + 128 * self.slots_count
-        head = struct.pack("<8I", 0x65636874, 1, self.slots_count, 0, 0, 0, 0, 1)
+        head = struct.pack("<8I", 0x65636874, WIRE_VERSION, self.slots_count, 0, 0, 0, 0, 1)
         files = [memory_file("settings", block, keys.get("seal", True)),
                  memory_file("table", head + bytes(table_bytes - len(head))),
                  memory_file("slots", bytes(64 * self.slots_count)),
@@ -273,7 +277,7 @@ class Listener:
     def is_balanced(self):
         """accepted = closed + refused + live"""
         totals = self.totals()
-        ended = sum(totals[name] for name in TOTALS[1:15])
+        ended = sum(totals[name] for name in TOTALS[1:TOTALS.index("bytes-in")])
         return totals["accepted"] == ended + self.live
 
 
