@@ -3,24 +3,9 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
-#include <string.h>
 
 #include "base/cidr.h"
 #include "echod/control_client.h"
-
-/* The peer as 16 bytes, IPv4 mapped; false for Unix. */
-static bool peer_address(const struct endpoint *peer, uint8_t address[16])
-{
-	static const uint8_t mapped[12] = { [10] = 0xff, [11] = 0xff };
-
-	if (peer->family == ENDPOINT_INET6) {
-		memcpy(address, peer->address, 16);
-		return true;
-	}
-	memcpy(address, mapped, sizeof(mapped));
-	memcpy(address + sizeof(mapped), peer->address, 4);
-	return peer->family == ENDPOINT_INET;
-}
 
 static unsigned kill_source(struct supervisor *supervisor, const struct cidr *source)
 {
@@ -33,7 +18,7 @@ static unsigned kill_source(struct supervisor *supervisor, const struct cidr *so
 			uint64_t id = atomic_load(&entry->id);
 
 			if (atomic_load(&entry->state) != ENTRY_LIVE ||
-			    !peer_address(&entry->peer, address) ||
+			    !endpoint_address(&entry->peer, address) ||
 			    !cidr_contains(source->prefix, source->bits, address) ||
 			    atomic_load(&entry->id) != id)
 				continue;

@@ -15,6 +15,7 @@
 #include "base/fd.h"
 #include "echod/generation_launch.h"
 #include "echod/log.h"
+#include "wire/version.h"
 
 #define MESSAGES_A_TURN 64u	/* a listener that floods the channel does not hold the loop */
 #define KILL_GRACE_NS (2 * (uint64_t)CLOCK_NS_PER_S)	/* for a worker to end in an orderly way */
@@ -113,6 +114,18 @@ int generation_start(struct sd_event *loop, const struct generation_plan *plan,
 	}
 	*ret_generation = generation;
 	return 0;
+}
+
+struct generation *generation_new(void)
+{
+	struct generation *generation = calloc(1, sizeof(*generation));
+
+	if (!generation)
+		return NULL;
+	generation->channel_fd = -1;
+	generation->scoreboard = SCOREBOARD_NONE;
+	generation->wire_version = WIRE_VERSION;
+	return generation;
 }
 
 void generation_free(struct generation *generation)

@@ -64,6 +64,9 @@ struct generation_plan {
 	uint32_t foreign_live;		/* live workers of the others */
 };
 
+/* One without processes, memory or descriptors, for generation_free(); NULL without memory. */
+struct generation *generation_new(void);
+
 /*
  * Starts a listener and watches its channel in loop (NULL: the caller waits for the process
  * itself). Logs what fails. Returns 0 or -errno; the caller owns the generation.

@@ -12,7 +12,6 @@
 #include "echod/filter.h"
 #include "echod/log.h"
 #include "echod/settings_block.h"
-#include "wire/version.h"
 
 /* Returns 0 also when there is none: sandbox = "off", or "auto" on a machine that has no way. */
 static int filters_compile(const struct configuration *configuration,
@@ -126,14 +125,11 @@ static int launch(struct generation *generation, const struct generation_plan *p
 
 int generation_launch(const struct generation_plan *plan, struct generation **ret_generation)
 {
-	struct generation *generation = calloc(1, sizeof(*generation));
+	struct generation *generation = generation_new();
 	int result;
 
 	if (!generation)
 		return -ENOMEM;
-	generation->channel_fd = -1;
-	generation->scoreboard = SCOREBOARD_NONE;
-	generation->wire_version = WIRE_VERSION;
 	generation->number = plan->number;
 	generation->state = GENERATION_STARTING;
 	generation->connections = plan->configuration->limits.connections;

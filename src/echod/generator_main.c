@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/replace.h"
 #include "echod/configuration.h"
 #include "echod/drop_in.h"
 
@@ -24,30 +25,15 @@ static void report_problem(void *context, const char *text)
 	fprintf(stderr, "echod-generator: %s\n", text);
 }
 
-/* The file is moved into place whole: a full disk leaves no half of it. */
-static int install_drop_in(const char *directory, const char *text)
+static int install_drop_in(const char *directory, const char *text, size_t size)
 {
-	char path[4096], temporary[4096];
-	FILE *file;
-	int error;
+	char path[4096];
 
 	snprintf(path, sizeof(path), "%s/" DROP_IN_DIRECTORY, directory);
 	if (mkdir(path, 0755) < 0 && errno != EEXIST)
 		return -errno;
 	snprintf(path, sizeof(path), "%s/" DROP_IN_DIRECTORY "/" DROP_IN_FILE, directory);
-	snprintf(temporary, sizeof(temporary), "%s/" DROP_IN_DIRECTORY "/." DROP_IN_FILE,
-		 directory);
-	file = fopen(temporary, "we");
-	if (!file)
-		return -errno;
-	error = fputs(text, file) < 0 ? EIO : 0;
-	if (fclose(file) != 0)
-		error = errno;
-	if (error == 0 && rename(temporary, path) < 0)
-		error = errno;
-	if (error != 0)
-		unlink(temporary);
-	return -error;
+	return replace_file(path, text, size, 0644);
 }
 
 int main(int argc, char **argv)
@@ -81,7 +67,7 @@ int main(int argc, char **argv)
 		free(text);
 		return EXIT_FAILURE;
 	}
-	r = install_drop_in(argv[1], text);
+	r = install_drop_in(argv[1], text, size);
 	free(text);
 	if (r < 0) {
 		fprintf(stderr, "echod-generator: %s: %s\n", argv[1], strerror(-r));

@@ -173,7 +173,6 @@ static int unpack_generation(json_t *item, struct generation *generation)
 			"orphans", &orphans, "adopted", &adopted) < 0)
 		return -EBADMSG;
 	generation->channel_fd = take_fd(channel);
-	generation->wire_version = WIRE_VERSION;
 	generation->connections = (uint32_t)connections;
 	generation->number = (uint64_t)number;
 	generation->started_ns = (uint64_t)started_ns;
@@ -191,13 +190,11 @@ static int unpack_generation(json_t *item, struct generation *generation)
 
 static int restore_generation(struct supervisor *supervisor, json_t *item)
 {
-	struct generation *generation = calloc(1, sizeof(*generation));
+	struct generation *generation = generation_new();
 	int result;
 
 	if (!generation)
 		return -ENOMEM;
-	generation->channel_fd = -1;
-	generation->scoreboard = SCOREBOARD_NONE;
 	result = unpack_generation(item, generation);
 	if (result == 0)
 		result = generation_watch(generation, supervisor->loop, &supervisor->hooks);

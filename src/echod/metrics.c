@@ -4,11 +4,9 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <limits.h>
 #include <stdlib.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
+#include "base/replace.h"
 #include "echod/log.h"
 #include "wire/end.h"
 
@@ -113,24 +111,16 @@ void metrics_write(const struct supervisor *supervisor, FILE *stream)
 
 int metrics_write_file(const struct supervisor *supervisor, const char *path)
 {
-	char temporary[PATH_MAX];
-	FILE *stream;
-	int error;
+	char *text = NULL;
+	size_t size = 0;
+	FILE *stream = open_memstream(&text, &size);
+	int result;
 
-	if (snprintf(temporary, sizeof(temporary), "%s.new", path) >= (int)sizeof(temporary))
-		return -ENAMETOOLONG;
-	stream = fopen(temporary, "we");
 	if (!stream)
 		return -errno;
 	metrics_write(supervisor, stream);
 	/* node_exporter is another user */
-	error = fchmod(fileno(stream), 0644) < 0 ? errno : 0;
-	error = ferror(stream) ? EIO : error;
-	if (fclose(stream) != 0)
-		error = errno;
-	if (error == 0 && rename(temporary, path) < 0)
-		error = errno;
-	if (error != 0)
-		unlink(temporary);
-	return -error;
+	result = fclose(stream) == 0 ? replace_file(path, text, size, 0644) : -errno;
+	free(text);
+	return result;
 }

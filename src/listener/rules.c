@@ -2,25 +2,7 @@
 /* access { allow, deny }: a walk along the sorted rules. */
 #include "listener/rules.h"
 
-#include <string.h>
-
 #include "base/cidr.h"
-
-bool rules_address(const struct endpoint *peer, uint8_t ret_address[16])
-{
-	switch (peer->family) {
-	case ENDPOINT_INET:
-		memset(ret_address, 0, 10);
-		memset(ret_address + 10, 0xff, 2);
-		memcpy(ret_address + 12, peer->address, 4);
-		return true;
-	case ENDPOINT_INET6:
-		memcpy(ret_address, peer->address, 16);
-		return true;
-	default:
-		return false;
-	}
-}
 
 bool rules_allow(const struct settings *settings, const uint8_t address[16])
 {

@@ -40,3 +40,19 @@ void endpoint_set(struct endpoint *endpoint, const struct sockaddr_storage *addr
 		endpoint->family = ENDPOINT_NONE;
 	}
 }
+
+bool endpoint_address(const struct endpoint *endpoint, uint8_t ret_address[16])
+{
+	switch (endpoint->family) {
+	case ENDPOINT_INET:
+		memset(ret_address, 0, 10);
+		memset(ret_address + 10, 0xff, 2);
+		memcpy(ret_address + 12, endpoint->address, 4);
+		return true;
+	case ENDPOINT_INET6:
+		memcpy(ret_address, endpoint->address, 16);
+		return true;
+	default:
+		return false;
+	}
+}

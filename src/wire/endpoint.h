@@ -4,6 +4,7 @@
 #define ECHOD_WIRE_ENDPOINT_H
 
 #include <assert.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/socket.h>
 
@@ -27,5 +28,11 @@ static_assert(sizeof(struct endpoint) == 24, "endpoint crosses a process border"
 
 /* From a socket address; another family than these three becomes ENDPOINT_NONE. */
 void endpoint_set(struct endpoint *endpoint, const struct sockaddr_storage *address);
+
+/*
+ * Writes the address as 16 bytes, IPv4 mapped (RFC 4291, 2.5.5.2). False for a Unix endpoint,
+ * which has none: no prefix holds it.
+ */
+bool endpoint_address(const struct endpoint *endpoint, uint8_t ret_address[16]);
 
 #endif

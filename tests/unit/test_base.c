@@ -9,6 +9,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/bucket.h"
@@ -17,6 +21,7 @@
 #include "base/fd.h"
 #include "base/io.h"
 #include "base/number.h"
+#include "base/replace.h"
 #include "base/size.h"
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
@@ -221,6 +226,35 @@ static void test_descriptors(void **state)
 	assert_int_equal(io_read_full(stolen, bytes, 1), -EBADF);
 }
 
+static void test_replace(void **state)
+{
+	char folder[] = "/tmp/echod-test-XXXXXX", path[64], temporary[80], text[16] = "";
+	struct stat status;
+	int fd;
+
+	(void)state;
+	assert_non_null(mkdtemp(folder));
+	snprintf(path, sizeof(path), "%s/file", folder);
+	snprintf(temporary, sizeof(temporary), "%s.new", path);
+	assert_int_equal(replace_file(path, "first", 5, 0600), 0);
+	assert_int_equal(replace_file(path, "second", 6, 0644), 0);
+	assert_int_equal(stat(path, &status), 0);
+	assert_int_equal(status.st_mode & 0777, 0644);
+	/* what stands in its way is no file to write to */
+	assert_int_equal(symlink(path, temporary), 0);
+	assert_int_equal(replace_file(path, "third", 5, 0644), -ELOOP);
+	fd = open(path, O_RDONLY);
+	assert_int_equal(io_read_full(fd, text, sizeof(text)), 6);
+	close(fd);
+	assert_string_equal(text, "second");
+	assert_int_equal(access(temporary, F_OK), -1);
+	assert_int_equal(unlink(path), 0);
+	assert_int_equal(mkdir(path, 0755), 0);
+	assert_int_equal(replace_file(path, "fourth", 6, 0644), -EISDIR);
+	assert_int_equal(rmdir(path), 0);
+	assert_int_equal(rmdir(folder), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -230,6 +264,7 @@ int main(void)
 		cmocka_unit_test(test_size),
 		cmocka_unit_test(test_bucket),
 		cmocka_unit_test(test_descriptors),
+		cmocka_unit_test(test_replace),
 	};
 
 	return cmocka_run_group_tests_name("base", tests, NULL, NULL);

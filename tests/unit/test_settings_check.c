@@ -157,10 +157,13 @@ static void test_address(void **state)
 	uint8_t address[16];
 
 	(void)state;
-	assert_true(rules_address(&peer, address));
+	assert_true(endpoint_address(&peer, address));
 	assert_memory_equal(address, mapped, sizeof(mapped));
+	peer.family = ENDPOINT_INET6;
+	assert_true(endpoint_address(&peer, address));
+	assert_memory_equal(address, peer.address, sizeof(address));
 	peer.family = ENDPOINT_UNIX;
-	assert_false(rules_address(&peer, address));
+	assert_false(endpoint_address(&peer, address));
 }
 
 int main(void)
