@@ -95,23 +95,12 @@ static int take_commands(struct listener *listener)
 	return listener->commands == NULL ? -errno : 0;
 }
 
-/* Accepted TCP connections inherit the options; Unix ones do not, their workers set it. */
 static int take_socket(const struct listener *listener, int fd)
 {
-	const struct settings *settings = listener->settings;
-	uint64_t tick_us = echo_tick_us(settings);
-	int r;
+	bool is_connection = listener->settings->mode == MODE_SINGLE;
+	int r = fd_set_nonblocking(fd, !is_connection);
 
-	if (settings->mode == MODE_SINGLE)
-		return fd_set_nonblocking(fd, false);
-	r = fd_set_nonblocking(fd, true);
-	if (r == 0)
-		r = echo_set_timeout(fd, SO_RCVTIMEO, tick_us);
-	if (r == 0)
-		r = echo_set_timeout(fd, SO_SNDTIMEO, tick_us);
-	if (r == 0)
-		r = echo_keep_urgent(fd);
-	return r;
+	return r < 0 || is_connection ? r : echo_keep_urgent(fd);
 }
 
 static int take_sockets(struct listener *listener)
@@ -125,6 +114,27 @@ static int take_sockets(struct listener *listener)
 		listener->sockets[i] = fd;
 	}
 	return 0;
+}
+
+/*
+ * Accepted TCP connections inherit the ticks; Unix ones do not, their workers set them. A
+ * listener of other settings still accepts from the same sockets, and goes on with it when this
+ * one fails: nothing that can fail comes after this.
+ */
+static int set_ticks(const struct listener *listener, const char **ret_what)
+{
+	uint64_t tick_us = echo_tick_us(listener->settings);
+	int r = 0;
+
+	if (listener->settings->mode == MODE_SINGLE)
+		return 0;
+	*ret_what = "listening sockets";
+	for (uint32_t i = 0; i < listener->settings->socket_count && r == 0; i++) {
+		r = echo_set_timeout(listener->sockets[i], SO_RCVTIMEO, tick_us);
+		if (r == 0)
+			r = echo_set_timeout(listener->sockets[i], SO_SNDTIMEO, tick_us);
+	}
+	return r;
 }
 
 static int make_tables(struct listener *listener)
@@ -232,5 +242,6 @@ int start_listener(struct listener *listener, const char **ret_what)
 	listener->next_id = 1;
 	/* not fatal: without it each fork costs more */
 	(void)lean_trim(&listener->lean);
-	return sandbox_enter(listener->settings, highest_fd(listener), ret_what);
+	r = sandbox_enter(listener->settings, highest_fd(listener), ret_what);
+	return r < 0 ? r : set_ticks(listener, ret_what);
 }

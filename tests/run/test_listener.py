@@ -218,6 +218,21 @@ def test_failed_start():
         assert listener.wait() == 1
 
 
+@case("a start that fails leaves to other listeners of its sockets the timeouts that they know")
+def test_failed_start_timeouts():
+    listening = Listener.listen(socket.AF_INET)
+    before = listening.getsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, 16)
+    # a filter of an instruction that there is not, and it is required: the last step fails
+    block = settings_block([describe(listening)], flags=3, filters=(b"\xff" * 8, b""), idle=40)
+    with listening, Listener(sockets=[listening.dup()], block=block) as listener:
+        assert listener.message() == (FAILED, 22, "seccomp filter")
+        assert listener.wait() == 1
+        for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
+            assert listening.getsockopt(socket.SOL_SOCKET, option, 16) == before
+    with Listener(idle=40).ready() as listener:
+        assert listener.sockets[0].getsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, 16) != before
+
+
 @case("a worker holds its connection and nothing else, and does not map the table")
 @both_kinds
 def test_isolation(spares):
