@@ -31,4 +31,12 @@
 	"madvise", "mmap", "munmap", "pipe2", "ppoll", "recvfrom", "recvmsg", "restart_syscall", \
 	"rt_sigreturn", "sendto", "setitimer", "setsockopt", "shutdown", "splice"
 
+/*
+ * What the libc of an architecture calls in place of one of these, where it is one of 32 bits:
+ * times of 64 bits, offsets of files, the calls of before recvfrom and rt_sigreturn. There it
+ * belongs to both lists; a name that the architecture does not have is left out.
+ */
+#define SYSCALLS_NARROW \
+	"clock_gettime64", "fcntl64", "mmap2", "ppoll_time64", "recv", "send", "sigreturn"
+
 #endif
