@@ -116,6 +116,17 @@ int configuration_default(struct configuration **ret_configuration);
 int configuration_load(const char *path, int fd, configuration_report_fn report, void *context,
 		       struct configuration **ret_configuration);
 
+/* What else must hold on this host. */
+enum configuration_needs {
+	CONFIGURATION_NEEDS_USER = 1u << 0,	/* user exists and is not root */
+	CONFIGURATION_NEEDS_GROUP = 1u << 1,	/* control { group } exists */
+};
+
+/* The same, and what is missing of needs (enum configuration_needs) is an error too. */
+int configuration_load_here(const char *path, int fd, unsigned needs,
+			    configuration_report_fn report, void *context,
+			    struct configuration **ret_configuration);
+
 /*
  * Replaces listen by these (option -l). Errors go to report as "-l: why".
  * Returns 0, -EBADMSG, -ENOMEM.

@@ -4,6 +4,9 @@
 
 #include <confuse.h>
 #include <errno.h>
+#include <grp.h>
+#include <pwd.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -259,6 +262,42 @@ static void check_together(struct load *load, cfg_t *cfg,
 	}
 }
 
+/* Why there is no entry of passwd(5) or group(5). */
+static const char *say_missing(int error, const char *what)
+{
+	return error == 0 || error == ENOENT || error == ESRCH ? what : strerror(error);
+}
+
+/* What the host knows of the names. The default user is one that may be missing. */
+static void check_names(struct load *load, cfg_t *cfg, const struct configuration *configuration,
+			unsigned needs)
+{
+	const char *user = configuration->user, *group = configuration->control.group;
+	char quoted[KEY_QUOTE_MAX], why[KEY_WHY_MAX] = "";
+	const struct passwd *entry;
+
+	errno = 0;
+	if ((needs & CONFIGURATION_NEEDS_USER) && configuration->user_is_set) {
+		entry = getpwnam(user);
+		if (!entry)
+			snprintf(why, sizeof(why), "%s: %s", key_quote(user, quoted),
+				 say_missing(errno, "no such user"));
+		else if (entry->pw_uid == 0)
+			snprintf(why, sizeof(why), "%s is root: nothing would be given up",
+				 key_quote(user, quoted));
+		if (*why)
+			complain(load, key_find(NULL, "user"),
+				 cfg_opt_getnptr(find_option(cfg, NULL, "user"), 0), why);
+	}
+	errno = 0;
+	if ((needs & CONFIGURATION_NEEDS_GROUP) && group && !getgrnam(group)) {
+		snprintf(why, sizeof(why), "%s: %s", key_quote(group, quoted),
+			 say_missing(errno, "no such group"));
+		complain(load, key_find("control", "group"),
+			 cfg_opt_getnptr(find_option(cfg, "control", "group"), 0), why);
+	}
+}
+
 static void apply(struct load *load, cfg_t *cfg, struct configuration *configuration)
 {
 	for (const struct key *key = configuration_keys; key->name; key++)
@@ -290,8 +329,9 @@ static void parse_all(struct load *load, cfg_t *cfg, const char *path, int fd)
 	/* load->sources owns it: NOLINTNEXTLINE(clang-analyzer-unix.Malloc) */
 }
 
-int configuration_load(const char *path, int fd, configuration_report_fn report, void *context,
-		       struct configuration **ret_configuration)
+int configuration_load_here(const char *path, int fd, unsigned needs,
+			    configuration_report_fn report, void *context,
+			    struct configuration **ret_configuration)
 {
 	__attribute__((cleanup(configuration_freep))) struct configuration *configuration = NULL;
 	struct load load = { 0 };
@@ -310,6 +350,7 @@ int configuration_load(const char *path, int fd, configuration_report_fn report,
 		parse_all(&load, cfg, path, fd);
 		loading = NULL;
 		apply(&load, cfg, configuration);
+		check_names(&load, cfg, configuration, needs);
 	}
 
 	r = load.problems.out_of_memory ? -ENOMEM : load.problems.count > 0 ? -EBADMSG : 0;
@@ -326,4 +367,10 @@ int configuration_load(const char *path, int fd, configuration_report_fn report,
 	*ret_configuration = configuration;
 	configuration = NULL;
 	return 0;
+}
+
+int configuration_load(const char *path, int fd, configuration_report_fn report, void *context,
+		       struct configuration **ret_configuration)
+{
+	return configuration_load_here(path, fd, 0, report, context, ret_configuration);
 }

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sysexits.h>
+#include <unistd.h>
 
 #include "echod/drop_in.h"
 
@@ -138,13 +139,21 @@ void options_release(struct options *options)
 	options->listen_count = 0;
 }
 
+/* Who starts as another than root stays that; a single connection has no control socket. */
+static unsigned needs(const struct options *options)
+{
+	unsigned user = geteuid() == 0 ? CONFIGURATION_NEEDS_USER : 0;
+
+	return user | (options->inetd ? 0 : CONFIGURATION_NEEDS_GROUP);
+}
+
 int options_load_configuration(const struct options *options, int fd,
 			       configuration_report_fn report, void *context,
 			       struct configuration **ret_configuration)
 {
 	__attribute__((cleanup(configuration_freep))) struct configuration *configuration = NULL;
-	int result = configuration_load(options->configuration_path, fd, report, context,
-					&configuration);
+	int result = configuration_load_here(options->configuration_path, fd, needs(options),
+					     report, context, &configuration);
 	int r = 0;
 
 	/* A bad file must not hide what is wrong with an address. */

@@ -67,6 +67,25 @@ def test_config_listen():
                        '"systemctl daemon-reload && systemctl restart echod.socket"\n')
 
 
+@case("a user or group that does not exist is an error of the file: -t and the start say where")
+def test_names():
+    with temporary_directory() as folder:
+        group = '{path}:3: control.group: "no-such-group": no such group'
+        cases = [("no-such-user", '{path}:1: user: "no-such-user": no such user'),
+                 ("root", '{path}:1: user: "root" is root: nothing would be given up')]
+        for user, wanted in cases:
+            path = config_file(folder, f"user = {user}\ncontrol {{\n\tgroup = no-such-group\n"
+                                       f"\tpath = '{folder}/control'\n}}\n")
+            wanted = [wanted] * (os.geteuid() == 0) + [group]
+            wanted = "".join(line.format(path=path) + "\n" for line in wanted)
+            assert run_echod("-c", path, "-t") == (78, "", wanted)
+            status, out, err = run_echod("-c", path, "-l", "127.0.0.1:0")
+            assert (status, out) == (78, "") and err.replace("echod: ", "") == wanted, err
+        # where nobody becomes another user and nothing is controlled neither is asked for
+        config_file(folder, "control {\n\tgroup = no-such-group\n}\n")
+        assert run_echod("-c", path, "-t", "-i")[0] == 0
+
+
 @case("-t names file, line and key of every error, status 78")
 def test_config_bad():
     with temporary_directory() as folder:
