@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "echod/control.h"
 #include "echod/log.h"
+#include "echod/lookup.h"
 #include "echod/service.h"
 #include "echod/supervisor_parts.h"
 
@@ -30,6 +31,7 @@ static void drain_begin(struct supervisor *supervisor)
 
 	supervisor->reload_wanted = false;
 	supervisor->starting = NULL;
+	supervisor->lookup = lookup_free(supervisor->lookup);
 	control_note_stopping(supervisor->control);
 	supervisor_disarm(supervisor->start_timer);
 	supervisor_disarm(supervisor->replace_timer);

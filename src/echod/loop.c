@@ -8,6 +8,7 @@
 #include "echod/control.h"
 #include "echod/handover.h"
 #include "echod/log.h"
+#include "echod/lookup.h"
 #include "echod/metrics.h"
 #include "echod/sampler.h"
 #include "echod/service.h"
@@ -126,7 +127,11 @@ static int settle(sd_event_source *source, void *context)
 			control_note_drained(supervisor->control);
 			sd_event_exit(supervisor->loop, 0);
 		}
-	} else if (supervisor->reload_wanted && supervisor->is_ready && !supervisor->starting) {
+	} else if (supervisor->lookup && lookup_is_over(supervisor->lookup) &&
+		   !supervisor->starting) {
+		reload_go_on(supervisor);
+	} else if (supervisor->reload_wanted && supervisor->is_ready && !supervisor->starting &&
+		   !supervisor->lookup) {
 		reload_begin(supervisor);
 	} else if (supervisor->is_ready && !supervisor->current) {
 		start_schedule_replacement(supervisor, 0);

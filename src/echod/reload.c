@@ -9,6 +9,7 @@
 #include "echod/control.h"
 #include "echod/handover.h"
 #include "echod/log.h"
+#include "echod/lookup.h"
 #include "echod/privileges.h"
 #include "echod/service.h"
 #include "echod/supervisor_parts.h"
@@ -63,25 +64,54 @@ void reload_abandon(struct supervisor *supervisor)
 	reload_finished(supervisor, false);
 }
 
-static int reload_start(struct supervisor *supervisor)
+/* The new settings are there, and the addresses of the names in them. */
+static int start_next(struct supervisor *supervisor)
 {
 	/* Passed sockets stay what they are, our own follow listen. */
 	const struct sockets *sockets = supervisor->sockets.passed ?
 		&supervisor->sockets : &supervisor->next_sockets;
-	int result = configuration_file_load(supervisor->options, supervisor->configuration_fd,
-					     reload_problem, supervisor,
-					     &supervisor->next_configuration,
-					     &supervisor->next_configuration_fd);
+	int result = 0;
 
-	if (result == 0 && !supervisor->sockets.passed)
+	if (!supervisor->sockets.passed)
 		result = sockets_bind(supervisor->next_configuration, &supervisor->sockets,
-				      &supervisor->next_sockets);
+				      supervisor->lookup, &supervisor->next_sockets);
+	supervisor->lookup = lookup_free(supervisor->lookup);
 	if (result == 0)
 		result = sockets_apply_timeouts(sockets, supervisor->next_configuration);
 	if (result < 0)
 		return result;
 	privileges_check_limits(supervisor->next_configuration);
 	return start_generation(supervisor, supervisor->next_configuration, sockets);
+}
+
+static int reload_start(struct supervisor *supervisor)
+{
+	int result = configuration_file_load(supervisor->options, supervisor->configuration_fd,
+					     reload_problem, supervisor,
+					     &supervisor->next_configuration,
+					     &supervisor->next_configuration_fd);
+
+	if (result == 0 && !supervisor->sockets.passed) {
+		result = lookup_start(supervisor->loop, supervisor->next_configuration,
+				      &supervisor->sockets, &supervisor->lookup);
+		if (result < 0)
+			log_errno(LOG_ERR, result, "reload: looking up names");
+	}
+	if (result < 0 || supervisor->lookup)
+		return result;
+	return start_next(supervisor);
+}
+
+static void reload_failed(struct supervisor *supervisor)
+{
+	log_error("reload: failed, the old settings stay in force");
+	reload_abandon(supervisor);
+}
+
+void reload_go_on(struct supervisor *supervisor)
+{
+	if (start_next(supervisor) < 0)
+		reload_failed(supervisor);
 }
 
 void reload_begin(struct supervisor *supervisor)
@@ -104,10 +134,8 @@ void reload_begin(struct supervisor *supervisor)
 	service_reloading();
 	control_note_reload(supervisor->control);
 	log_info("reload: reading %s", supervisor->options->configuration_path);
-	if (reload_start(supervisor) < 0) {
-		log_error("reload: failed, the old settings stay in force");
-		reload_abandon(supervisor);
-	}
+	if (reload_start(supervisor) < 0)
+		reload_failed(supervisor);
 }
 
 static void replace_sockets(struct supervisor *supervisor)

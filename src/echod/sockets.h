@@ -11,6 +11,8 @@
 #include "echod/configuration.h"
 #include "wire/settings.h"
 
+struct lookup;
+
 struct listening_socket {
 	int fd;				/* close-on-exec, non-blocking, owned */
 	char text[ADDRESS_TEXT_MAX];	/* the bound address, the chosen port in it */
@@ -33,14 +35,15 @@ struct sockets {
 int sockets_take_passed(struct sockets *ret_sockets);
 
 /*
- * Binds what listen says. Names resolve to all their addresses. A socket of previous (may be
+ * Binds what listen says. Names resolve to all their addresses: lookup has them, or is NULL, and
+ * they are looked up here, which may take its time. A socket of previous (may be
  * NULL) that was bound for the same text is taken over by dup(2), not bound again.
  * Unix sockets: a stale file that nobody listens on is replaced. Logs each failure
  * ("ADDRESS: bind: Permission denied"), then returns -errno and owns nothing.
  * Settings that workers inherit (TCP_NODELAY, keep-alive, timeouts) are the caller's.
  */
 int sockets_bind(const struct configuration *configuration, const struct sockets *previous,
-		 struct sockets *ret_sockets);
+		 const struct lookup *lookup, struct sockets *ret_sockets);
 
 /*
  * A listening Unix socket of the caller's with this mode, for another purpose than echo. A stale

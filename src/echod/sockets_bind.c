@@ -12,6 +12,7 @@
 
 #include "base/fd.h"
 #include "echod/log.h"
+#include "echod/lookup.h"
 #include "echod/sockets.h"
 #include "echod/sockets_item.h"
 #include "echod/sockets_resolve.h"
@@ -209,8 +210,10 @@ static int add_resolved(struct sockets *sockets, const struct sockets *previous,
 }
 
 static int add_configured(struct sockets *sockets, const struct sockets *previous,
-			  const struct configured_address *wanted)
+			  const struct configuration *configuration, size_t index,
+			  const struct lookup *lookup)
 {
+	const struct configured_address *wanted = &configuration->listen[index];
 	struct resolved resolved;
 	const char *why = NULL;
 	int r = take_over_text(sockets, previous, wanted->text);
@@ -219,7 +222,8 @@ static int add_configured(struct sockets *sockets, const struct sockets *previou
 		log_errno(LOG_ERR, r, "%s: dup", wanted->text);
 	if (r != 0)
 		return r < 0 ? r : 0;
-	r = sockets_resolve(&wanted->spec, true, &resolved, &why);
+	r = lookup ? lookup_answer(lookup, index, &resolved, &why) :
+		     sockets_resolve(&wanted->spec, true, &resolved, &why);
 	if (r < 0) {
 		log_error("%s: %s", wanted->text, why);
 		return r;
@@ -245,13 +249,13 @@ static void release_new(struct sockets *sockets, const struct sockets *previous)
 }
 
 int sockets_bind(const struct configuration *configuration, const struct sockets *previous,
-		 struct sockets *ret_sockets)
+		 const struct lookup *lookup, struct sockets *ret_sockets)
 {
 	struct sockets sockets = {};
 	int r, result = 0;
 
 	for (size_t i = 0; i < configuration->listen_count; i++) {
-		r = add_configured(&sockets, previous, &configuration->listen[i]);
+		r = add_configured(&sockets, previous, configuration, i, lookup);
 		if (result == 0)
 			result = r;
 	}

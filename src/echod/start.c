@@ -41,6 +41,12 @@ static void announce(struct supervisor *supervisor)
 	service_ready(supervisor->status);
 }
 
+/* While names are looked up only a listener that died is replaced, under the old settings. */
+static bool is_for_reload(const struct supervisor *supervisor)
+{
+	return supervisor->next_configuration && !supervisor->lookup;
+}
+
 void start_on_ready(struct supervisor *supervisor)
 {
 	struct generation *generation = supervisor->starting;
@@ -56,7 +62,7 @@ void start_on_ready(struct supervisor *supervisor)
 	for (struct generation *i = generation->next; i; i = i->next)
 		if (i->state != GENERATION_DRAINING)
 			generation_stop(i);
-	if (supervisor->next_configuration)
+	if (is_for_reload(supervisor))
 		reload_commit(supervisor);
 	if (!supervisor->is_ready)
 		announce(supervisor);
@@ -78,7 +84,7 @@ void start_abandon(struct supervisor *supervisor)
 		sd_event_exit(supervisor->loop, -EPROTO);
 		return;
 	}
-	if (supervisor->next_configuration) {
+	if (is_for_reload(supervisor)) {
 		log_error("reload: the new listener did not start, the old settings stay in force");
 		reload_abandon(supervisor);
 	}

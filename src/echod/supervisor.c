@@ -15,6 +15,7 @@
 #include "echod/control.h"
 #include "echod/handover.h"
 #include "echod/log.h"
+#include "echod/lookup.h"
 #include "echod/privileges.h"
 #include "echod/sampler.h"
 #include "echod/service.h"
@@ -38,7 +39,7 @@ static int open_sockets(struct supervisor *supervisor)
 	int result = sockets_take_passed(&supervisor->sockets);
 
 	if (result == 0 && !supervisor->sockets.count)
-		result = sockets_bind(configuration, NULL, &supervisor->sockets);
+		result = sockets_bind(configuration, NULL, NULL, &supervisor->sockets);
 	if (result < 0)
 		return result;
 	supervisor_compare_listen(supervisor);
@@ -111,6 +112,7 @@ static void supervisor_release(struct supervisor *supervisor)
 		supervisor->generations = generation->next;
 		generation_free(generation);
 	}
+	lookup_free(supervisor->lookup);
 	control_free(supervisor->control);
 	sampler_free(supervisor->sampler);
 	sd_event_source_unref(supervisor->ring_timer);

@@ -159,7 +159,7 @@ static void test_unix_stale(void **state)
 	snprintf(text, sizeof(text), "unix:%s", path);
 	snprintf(expected, sizeof(expected), "%s: bind: Address already in use", text);
 	listening_add(fixture, text);
-	assert_int_equal(sockets_bind(&fixture->configuration, NULL, &first), 0);
+	assert_int_equal(sockets_bind(&fixture->configuration, NULL, NULL, &first), 0);
 	assert_int_equal(listening_bind(fixture), -EADDRINUSE);
 	assert_string_equal(capture_line(&fixture->capture, NULL), expected);
 	sockets_release(&first, false);
@@ -181,7 +181,7 @@ static void test_errors(void **state)
 	const char *line;
 
 	listening_add(fixture, "127.0.0.1:0");
-	assert_int_equal(sockets_bind(&fixture->configuration, NULL, &first), 0);
+	assert_int_equal(sockets_bind(&fixture->configuration, NULL, NULL, &first), 0);
 	strcpy(text, first.items[0].text);
 	listening_forget(fixture);
 	listening_add(fixture, "192.0.2.1:0");
@@ -223,7 +223,7 @@ static void test_take_over(void **state)
 	assert_int_equal(listening_bind(fixture), 0);
 	strcpy(address, fixture->sockets.items[0].text);
 
-	assert_int_equal(sockets_bind(&fixture->configuration, &fixture->sockets, &next), 0);
+	assert_int_equal(sockets_bind(&fixture->configuration, &fixture->sockets, NULL, &next), 0);
 	assert_int_equal(next.count, 2);
 	assert_string_equal(next.items[0].text, address);
 	assert_int_not_equal(next.items[0].fd, fixture->sockets.items[0].fd);
@@ -235,7 +235,7 @@ static void test_take_over(void **state)
 
 	listening_forget(fixture);
 	listening_add(fixture, address);
-	assert_int_equal(sockets_bind(&fixture->configuration, &fixture->sockets, &next), 0);
+	assert_int_equal(sockets_bind(&fixture->configuration, &fixture->sockets, NULL, &next), 0);
 	assert_int_equal(next.count, 1);
 	assert_string_equal(next.items[0].configured, address);
 	assert_listening(&next.items[0]);
@@ -244,7 +244,7 @@ static void test_take_over(void **state)
 	/* a failure on the way leaves the old ones as they were */
 	listening_add(fixture, text);
 	listening_add(fixture, "192.0.2.1:0");
-	assert_int_equal(sockets_bind(&fixture->configuration, &fixture->sockets, &next),
+	assert_int_equal(sockets_bind(&fixture->configuration, &fixture->sockets, NULL, &next),
 			 -EADDRNOTAVAIL);
 	fd = connect_to(&fixture->sockets.items[1], &accepted);
 	close(fd);

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: MIT */
+/* Host names of listen, looked up beside the event loop: a resolver may take its time. */
+#ifndef ECHOD_LOOKUP_H
+#define ECHOD_LOOKUP_H
+
+#include <stdbool.h>
+
+#include "echod/configuration.h"
+#include "echod/sockets.h"
+
+struct lookup;
+struct resolved;
+struct sd_event;
+
+/*
+ * Asks a child of its own for what listen names and known has no socket for. *ret_lookup is NULL
+ * when there is nothing to ask. The configuration must live as long. The loop is woken when the
+ * child has ended, or was ended because it took longer than LOOKUP_DEADLINE_S. Returns 0 or
+ * -errno.
+ */
+#define LOOKUP_DEADLINE_S 20u
+int lookup_start(struct sd_event *loop, const struct configuration *configuration,
+		 const struct sockets *known, struct lookup **ret_lookup);
+
+bool lookup_is_over(const struct lookup *lookup);
+
+/*
+ * What was found for the index-th element of listen, as sockets_resolve() would say it; one that
+ * was not asked about is one that needs no look-up.
+ */
+int lookup_answer(const struct lookup *lookup, size_t index, struct resolved *ret_resolved,
+		  const char **ret_why);
+
+/* Ends the child too. Returns NULL. */
+struct lookup *lookup_free(struct lookup *lookup);
+
+#endif
