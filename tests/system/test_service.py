@@ -128,6 +128,50 @@ def test_reload_bad():
     echoes()
 
 
+def as_member(group, *command, check=True):
+    """Runs a command as a user of no name who is in this group."""
+    return machine.run("setpriv", "--reuid=4711", "--regid=4711", f"--groups={group}", "--",
+                       *command, check=check)
+
+
+@case("with the drop-in of echod.conf(5) a group's members may give orders")
+def test_control_group():
+    fresh()
+    machine.run("groupadd", "-f", "--system", "operators")
+    machine.write(CONFIG, "control {\n\tgroup = operators\n}\n")
+    machine.run("systemctl", "start", "echod", check=False)
+    assert state() != "active", "the shipped unit may not give the socket away"
+    machine.systemctl("stop", "echod.socket", "echod.service")
+    drop_in("service", "[Service]\nPrivateUsers=no\nSupplementaryGroups=operators\n"
+                       "SystemCallFilter=@chown\n")
+    machine.systemctl("reset-failed", "echod.service", "echod.socket", check=False)
+    machine.systemctl("start", "echod")
+    with hold() as sock:
+        assert "1 connection" in as_member("operators", "echoctl", "kill", "--source",
+                                           "127.0.0.1").stdout
+        assert sock.recv(1) == b""
+    assert as_member("games", "echoctl", "list", check=False).returncode != 0
+
+
+@case("with the drop-in of echod.conf(5) the metrics file is written where a group may")
+def test_metrics_file():
+    fresh()
+    machine.run("groupadd", "-f", "--system", "watchers")
+    machine.run("install", "-d", "-m", "0775", "-g", "watchers", "/var/lib/metrics")
+    machine.write(CONFIG, 'metrics {\n\tfile = "/var/lib/metrics/echod.prom"\n}\n')
+    drop_in("service", "[Service]\nSupplementaryGroups=watchers\n"
+                       "ReadWritePaths=/var/lib/metrics\n")
+    since = cursor()
+    machine.systemctl("start", "echod")
+    path = machine.path("/var/lib/metrics/echod.prom")
+    wait_until(lambda: os.path.exists(path), "the file is there")
+    assert os.stat(path).st_mode & 0o777 == 0o644
+    with open(path, encoding="utf-8") as file:
+        assert file.read().endswith("# EOF\n")
+    bad = [entry["MESSAGE"] for entry in journal(since, "-p", "warning")]
+    assert not bad, bad
+
+
 @case("restart: the port stays open, connections wait in the queue")
 def test_restart():
     fresh()
