@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/fd.h"
 #include "echod/control.h"
 #include "echod/handover_state.h"
@@ -118,7 +119,7 @@ static json_t *pack_sockets(const struct sockets *sockets)
 static json_t *pack_supervisor(const struct supervisor *supervisor, int settings_fd)
 {
 	return json_pack("{s:i, s:b, s:o, s:o, s:i, s:i, s:i, s:i, s:I, s:I, s:I, s:I, s:I, s:I,"
-			 " s:o}",
+			 " s:I, s:I, s:o}",
 			 "version", HANDOVER_VERSION,
 			 "passed", supervisor->sockets.passed,
 			 "sockets", pack_sockets(&supervisor->sockets),
@@ -130,6 +131,8 @@ static json_t *pack_supervisor(const struct supervisor *supervisor, int settings
 			 "generation_count", (json_int_t)supervisor->generation_count,
 			 "listener_restarts", (json_int_t)supervisor->listener_restarts,
 			 "events_dropped", (json_int_t)supervisor->events_dropped,
+			 "log_suppressed", (json_int_t)report_suppressed(supervisor->report),
+			 "log_lost", (json_int_t)log_lost(),
 			 "started_ns", (json_int_t)supervisor->started_ns,
 			 "started_realtime_us", (json_int_t)supervisor->started_realtime_us,
 			 "reloaded_realtime_us", (json_int_t)supervisor->reloaded_realtime_us,
@@ -193,6 +196,9 @@ int handover_execute(struct supervisor *supervisor)
 						    state_write(supervisor, settings_fd);
 	char number[16];
 	int result = state_fd;
+
+	/* A window that is still open: what it left out is said, here for the last time. */
+	report_flush(supervisor->report, clock_now_ns() + CLOCK_NS_PER_S);
 
 	if (state_fd >= 0) {
 		snprintf(number, sizeof(number), "%d", state_fd);

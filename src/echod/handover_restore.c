@@ -255,18 +255,22 @@ static int restore_settings(struct supervisor *supervisor, json_t *state)
 /* Of a state of another version nothing but the sockets. */
 static void restore_counters(struct supervisor *supervisor, json_t *state)
 {
-	json_int_t count, restarts, dropped, started_ns, started_us, reloaded_us;
+	json_int_t count, restarts, dropped, suppressed, lost;
+	json_int_t started_ns, started_us, reloaded_us;
 	json_t *retired;
 
-	if (json_unpack(state, "{s:I, s:I, s:I, s:I, s:I, s:I, s:o}",
+	if (json_unpack(state, "{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o}",
 			"generation_count", &count, "listener_restarts", &restarts,
-			"events_dropped", &dropped,
+			"events_dropped", &dropped, "log_suppressed", &suppressed,
+			"log_lost", &lost,
 			"started_ns", &started_ns, "started_realtime_us", &started_us,
 			"reloaded_realtime_us", &reloaded_us, "retired", &retired) < 0)
 		return;
 	supervisor->generation_count = (uint64_t)count;
 	supervisor->listener_restarts = (uint64_t)restarts;
 	supervisor->events_dropped = (uint64_t)dropped;
+	report_resume(supervisor->report, (uint64_t)suppressed);
+	log_resume((uint64_t)lost);
 	supervisor->started_ns = (uint64_t)started_ns;
 	supervisor->started_realtime_us = (uint64_t)started_us;
 	supervisor->reloaded_realtime_us = (uint64_t)reloaded_us;

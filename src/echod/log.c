@@ -191,6 +191,11 @@ uint64_t log_lost(void)
 	return state.lost;
 }
 
+void log_resume(uint64_t lost)
+{
+	state.lost += lost;
+}
+
 /* Formats, escapes and writes; error 0: the text alone. */
 static void write_text(int priority, int error, const char *format, va_list arguments)
 	__attribute__((format(printf, 3, 0)));

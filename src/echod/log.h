@@ -53,6 +53,9 @@ void log_fields(int priority, const char *word, const struct log_field *fields, 
 /* Lines that a sink could not take (socket full, journal stopped) since the start. */
 uint64_t log_lost(void);
 
+/* So many were lost before, by the program that this one takes over from; they were said. */
+void log_resume(uint64_t lost);
+
 /* Fit for configuration_report_fn: logs text at error. context is ignored. */
 void log_report(void *context, const char *text);
 

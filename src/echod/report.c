@@ -241,3 +241,8 @@ uint64_t report_suppressed(const struct report *report)
 {
 	return report->suppressed;
 }
+
+void report_resume(struct report *report, uint64_t suppressed)
+{
+	report->suppressed = suppressed;
+}

@@ -38,4 +38,7 @@ uint64_t report_flush(struct report *report, uint64_t now_ns);
 /* Lines left out since the start. */
 uint64_t report_suppressed(const struct report *report);
 
+/* Goes on counting from there, for a program that takes over. */
+void report_resume(struct report *report, uint64_t suppressed);
+
 #endif

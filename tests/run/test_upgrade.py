@@ -137,13 +137,36 @@ def refuse_many(echod, count):
         os.kill(echod.pid, signal.SIGCONT)
 
 
+def status_of(echod):
+    """What echoctl status --json says."""
+    answer = run_echoctl("--control", echod.folder + "/control", "--json", "status")
+    return json.loads(answer.stdout)
+
+
+@case("lines that were left out before a take-over are said, and counted after it")
+def test_suppressed():
+    settings = {"log": {"max-per-second": 1}}
+    with installed_echod(settings=settings) as (echod, path):
+        for _ in range(8):
+            exchange(echod.connect(), b"x")
+        wait_until(lambda: totals(echod)["closed"] == 8, "all have ended")
+        wait_until(lambda: status_of(echod)["log_suppressed"] >= 1, "some lines are left out")
+        install(path)
+        mark = echod.reload(settings)
+        echod.wait_log(IN_FORCE, since=mark)
+
+        def said():
+            found = (re.search(r"suppressed .*lines=(\d+)", line) for line in echod.log())
+            return sum(int(match[1]) for match in found if match)
+        assert said() == status_of(echod)["log_suppressed"] >= 1, echod.log()
+
+
 @case("events that found no room are said once, before a take-over or after it")
 def test_dropped_events():
     settings = {"access": {"deny": ["127.0.0.0/8"]}}
 
     def dropped(echod):
-        answer = run_echoctl("--control", echod.folder + "/control", "--json", "status")
-        return json.loads(answer.stdout)["events_dropped"]
+        return status_of(echod)["events_dropped"]
 
     def said(echod):
         found = (re.search(r"(\d+) events found no room", line) for line in echod.log())
