@@ -188,6 +188,9 @@ void reload_commit(struct supervisor *supervisor)
 	supervisor_compare_listen(supervisor);
 	if (control_has_changed(old, new))
 		log_warning("control: changed, counts from the next start");
+	/* Another file is there at once, and when it cannot be written that is said. */
+	supervisor->metrics_ns = 0;
+	supervisor->metrics_failed = false;
 	configuration_free(old);
 	log_info("reload: new settings are in force");
 	reload_finished(supervisor, true);

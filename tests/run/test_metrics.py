@@ -84,11 +84,12 @@ def test_file():
                 _, samples = parse(file.read())
             assert ("echod_connections_live", ()) in samples
             assert os.listdir(folder) == ["echod.prom"]
-            # Elsewhere it cannot be written: said once, nothing else happens.
-            mark = echod.reload({"metrics": {"file": "/nonexistent/echod.prom"}})
-            echod.wait_log("new settings are in force", since=mark)
-            assert exchange(echod.connect(), b"x") == b"x"
-            echod.wait_log("metrics.file: /nonexistent/echod.prom", since=mark)
+            # Elsewhere it cannot be written: said once for each, nothing else happens.
+            for name in ("first", "second"):
+                mark = echod.reload({"metrics": {"file": f"/nonexistent/{name}.prom"}})
+                echod.wait_log("new settings are in force", since=mark)
+                assert exchange(echod.connect(), b"x") == b"x"
+                echod.wait_log(f"metrics.file: /nonexistent/{name}.prom", since=mark)
 
 
 @case("the real node exporter serves the file")
