@@ -44,7 +44,7 @@ void status_format(const struct supervisor *supervisor, char *text, size_t size)
 		note = "draining: ";
 	else if (supervisor->is_ready && !supervisor->current)
 		note = "no listener, trying again: ";
-	else if (supervisor->reload_wanted)
+	else if (supervisor->reload_delay_said)
 		note = "reload waits for an old generation: ";
 	snprintf(text, size, "%s%" PRIu32 " active (max %" PRIu32 "), %" PRIu64 " served, %" PRIu64
 		 " refused", note, supervisor_live(supervisor),
