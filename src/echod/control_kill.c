@@ -22,7 +22,7 @@ static unsigned kill_source(struct supervisor *supervisor, const struct cidr *so
 			    !cidr_contains(source->prefix, source->bits, address) ||
 			    atomic_load(&entry->id) != id)
 				continue;
-			count += supervisor_kill_slot(supervisor, i, slot) == 0;
+			count += supervisor_kill_slot(supervisor, i, slot, id) == 0;
 		}
 	}
 	return count;

@@ -118,9 +118,9 @@ int supervisor_kill(struct supervisor *supervisor, uint64_t number, uint64_t id)
 }
 
 int supervisor_kill_slot(struct supervisor *supervisor, struct generation *generation,
-			 uint32_t slot)
+			 uint32_t slot, uint64_t id)
 {
-	int result = generation_kill_slot(generation, slot);
+	int result = generation_kill_slot(generation, slot, id);
 
 	if (result == 0)
 		arm_kill(supervisor);

@@ -307,7 +307,8 @@ unsigned generation_end_workers(struct generation *generation, enum slot_command
 	unsigned count = 0;
 
 	for (uint32_t slot = 0; slot < generation->scoreboard.slots; slot++)
-		count += scoreboard_end_worker(&generation->scoreboard, slot, command, signal) == 0;
+		count += scoreboard_end_worker(&generation->scoreboard, slot, 0, command,
+					       signal) == 0;
 	return count;
 }
 
@@ -318,14 +319,14 @@ static bool is_told_to_end(const struct scoreboard *scoreboard, uint32_t slot)
 	return command_for(&scoreboard->command[slot], pid) == SLOT_END_KILLED;
 }
 
-int generation_kill_slot(struct generation *generation, uint32_t slot)
+int generation_kill_slot(struct generation *generation, uint32_t slot, uint64_t id)
 {
 	struct scoreboard *scoreboard = &generation->scoreboard;
 
 	/* The first order counts: whoever repeats it must not keep a worker alive. */
 	if (!is_told_to_end(scoreboard, slot))
 		scoreboard->kill_ns[slot] = clock_now_ns() + KILL_GRACE_NS;
-	return scoreboard_end_worker(scoreboard, slot, SLOT_END_KILLED, SIGURG);
+	return scoreboard_end_worker(scoreboard, slot, id, SLOT_END_KILLED, SIGURG);
 }
 
 int generation_kill_connection(struct generation *generation, uint64_t id)
@@ -334,7 +335,7 @@ int generation_kill_connection(struct generation *generation, uint64_t id)
 
 	for (uint32_t slot = 0; slot < scoreboard->slots && id; slot++)
 		if (atomic_load(&scoreboard->table->entries[slot].id) == id)
-			return generation_kill_slot(generation, slot);
+			return generation_kill_slot(generation, slot, id);
 	return -ESRCH;
 }
 
@@ -352,7 +353,7 @@ unsigned generation_kill_again(struct generation *generation)
 		/* The order came from the program before this one (see handover.h). */
 		if (!*kill_ns)
 			*kill_ns = now_ns + KILL_GRACE_NS;
-		count += scoreboard_end_worker(scoreboard, slot, SLOT_END_KILLED,
+		count += scoreboard_end_worker(scoreboard, slot, 0, SLOT_END_KILLED,
 					       now_ns < *kill_ns ? SIGURG : SIGKILL) == 0;
 	}
 	return count;

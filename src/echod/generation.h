@@ -113,11 +113,11 @@ void generation_add_tally(const struct generation *generation, struct tally *tal
 void generation_set_foreign(struct generation *generation, uint32_t live);
 
 /*
- * Tells connection id, or whoever has this slot, to end (SLOT_END_KILLED), by force when it still
- * lives two seconds later; saying it again does not put that off. Returns 0, -ESRCH or -errno.
+ * Tells connection id (which has this slot) to end (SLOT_END_KILLED), by force when it still lives
+ * two seconds later; saying it again does not put that off. Returns 0, -ESRCH or -errno.
  */
 int generation_kill_connection(struct generation *generation, uint64_t id);
-int generation_kill_slot(struct generation *generation, uint32_t slot);
+int generation_kill_slot(struct generation *generation, uint32_t slot, uint64_t id);
 
 /* Repeats it for all that were told so and still live; returns how many there are. */
 unsigned generation_kill_again(struct generation *generation);

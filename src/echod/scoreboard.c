@@ -170,21 +170,21 @@ uint32_t scoreboard_live(const struct scoreboard *scoreboard)
 	return live < scoreboard->slots ? live : scoreboard->slots;
 }
 
-int scoreboard_end_worker(struct scoreboard *scoreboard, uint32_t slot,
+int scoreboard_end_worker(struct scoreboard *scoreboard, uint32_t slot, uint64_t id,
 			  enum slot_command command, int signal)
 {
 	struct entry *entry = &scoreboard->table->entries[slot];
-	uint64_t id = atomic_load(&entry->id);
+	uint64_t found_id = atomic_load(&entry->id);
 	int32_t pid = atomic_load(&entry->pid);
 	FD_CLEANUP int fd = -1;
 
-	if (atomic_load(&entry->state) == ENTRY_FREE || pid <= 1)
+	if (atomic_load(&entry->state) == ENTRY_FREE || pid <= 1 || (id && id != found_id))
 		return -ESRCH;
 	fd = pidfd_open(pid, 0);
 	if (fd < 0)
 		return -errno;
 	if (atomic_load(&entry->state) == ENTRY_FREE || atomic_load(&entry->pid) != pid ||
-	    atomic_load(&entry->id) != id)
+	    atomic_load(&entry->id) != found_id)
 		return -ESRCH;
 	atomic_store(&scoreboard->command[slot], command_make(pid, command));
 	return pidfd_send_signal(fd, signal, NULL, 0) < 0 ? -errno : 0;

@@ -56,10 +56,11 @@ uint32_t scoreboard_live(const struct scoreboard *scoreboard);
 
 /*
  * Tells the worker of this slot how to end and sends it signal, by a pidfd that is checked
- * against the entry, so that a recycled process id is never hit. Returns 0, -ESRCH when there
- * is no such worker (any more), or -errno.
+ * against the entry, so that a recycled process id is never hit. id: only when it has this
+ * connection; 0: whichever it has. Returns 0, -ESRCH when there is no such worker (any more), or
+ * -errno.
  */
-int scoreboard_end_worker(struct scoreboard *scoreboard, uint32_t slot,
+int scoreboard_end_worker(struct scoreboard *scoreboard, uint32_t slot, uint64_t id,
 			  enum slot_command command, int signal);
 
 #endif

@@ -115,9 +115,9 @@ unsigned supervisor_generations(const struct supervisor *supervisor);
  */
 int supervisor_kill(struct supervisor *supervisor, uint64_t number, uint64_t id);
 
-/* The same for whoever has this slot of a generation, without a search. */
+/* The same for one that has this slot of a generation, without a search. */
 int supervisor_kill_slot(struct supervisor *supervisor, struct generation *generation,
-			 uint32_t slot);
+			 uint32_t slot, uint64_t id);
 
 /* SIGUSR1: one line of totals. */
 void supervisor_log_totals(const struct supervisor *supervisor);

@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /* After a listener's death: who is an orphan, and what its end is called. */
+#include <errno.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -125,12 +128,35 @@ static void test_ring_nonsense(void **state)
 	assert_int_equal(scoreboard_live(&board), SLOTS);
 }
 
+static void test_end_worker(void **state)
+{
+	pid_t pid = fork();
+	siginfo_t info;
+
+	(void)state;
+	if (pid == 0) {
+		pause();
+		_exit(0);
+	}
+	assert_true(pid > 0);
+	entry_set(3, pid, 7, ENTRY_LIVE);
+	/* The slot has changed hands since somebody looked at it. */
+	assert_int_equal(scoreboard_end_worker(&board, 3, 6, SLOT_END_KILLED, SIGKILL), -ESRCH);
+	assert_int_equal(atomic_load(&board.command[3]), 0);
+	assert_int_equal(scoreboard_end_worker(&board, 3, 7, SLOT_END_KILLED, SIGTERM), 0);
+	assert_int_equal(command_for(&board.command[3], pid), SLOT_END_KILLED);
+	assert_int_equal(waitid(P_PID, (id_t)pid, &info, WEXITED), 0);
+	assert_int_equal(info.si_status, SIGTERM);
+	assert_int_equal(scoreboard_end_worker(&board, 3, 0, SLOT_END_KILLED, SIGKILL), -ESRCH);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_list, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_end_reason, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_ring_nonsense, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_end_worker, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
