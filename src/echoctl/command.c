@@ -128,6 +128,7 @@ bool command_take_global(struct globals *globals, int option, const char *value,
 		globals->report.quiet = true;
 		return true;
 	case OPTION_CONNECT_TIMEOUT:
+		globals->connect_timeout_given = true;
 		*ret_why = command_take_timeout(value, &globals->connect_timeout_us);
 		return true;
 	case OPTION_CONTROL:

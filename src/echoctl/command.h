@@ -27,6 +27,7 @@ enum status {
 struct globals {
 	int family;			/* AF_UNSPEC, AF_INET (-4), AF_INET6 (-6) */
 	uint64_t connect_timeout_us;	/* for resolving and connecting together */
+	bool connect_timeout_given;	/* by the user */
 	const char *control_path;	/* the daemon's control socket */
 	struct report report;		/* --json, -q */
 };

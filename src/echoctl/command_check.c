@@ -235,7 +235,8 @@ static int reach(struct check *check, struct globals *globals)
 	int error;
 
 	dial.interrupt_fd = check->interrupt_fd;
-	if (timeout_us < dial.timeout_us)
+	/* The time for all of it is the one for connecting too, unless that has its own. */
+	if (timeout_us < dial.timeout_us || !globals->connect_timeout_given)
 		dial.timeout_us = timeout_us;
 	check->started_ns = clock_now_ns();
 	error = dial_resolve(&check->target, &dial, &check->dial);

@@ -138,3 +138,15 @@ def events(result, name=None):
     for line in lines:
         assert next(iter(line)) == "event", line
     return [line for line in lines if name in (None, line["event"])]
+
+
+@contextlib.contextmanager
+def full_backlog():
+    """An address from which no connect gets an answer: the kernel answers no more SYNs."""
+    with socket.socket() as full, socket.socket() as first, socket.socket() as second:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        for sock in (first, second):
+            sock.setblocking(False)
+            sock.connect_ex(full.getsockname())
+        yield "127.0.0.1:%d" % full.getsockname()[1]

@@ -2,9 +2,11 @@
 # SPDX-License-Identifier: MIT
 """echoctl check: what a monitoring system sees: one line, performance data, four codes."""
 import re
+import time
 
-from harness import Echod, case, main, read_exactly, read_to_end, run_echoctl, unused_address
-from harness_peers import Peer, by_message, echo, events, flip, reset, swallow
+from harness import (DEADLINE_S, Echod, case, main, read_exactly, read_to_end, run_echoctl,
+                     unused_address)
+from harness_peers import Peer, by_message, echo, events, flip, full_backlog, reset, swallow
 
 OK, WARNING, CRITICAL, UNKNOWN = range(4)
 
@@ -136,6 +138,19 @@ def test_echod():
         code, text = check("-H", "127.0.0.1", "-p", str(echod.port), "--halfclose", "-s", "1M",
                            "-t", "20")
         assert code == OK, text
+
+
+
+@case("-t is the time for connecting too, a longer one than that of other commands as well")
+def test_long_timeout():
+    with full_backlog() as target:
+        for options, least_s, most_s in ((["-t", "10.5"], 10.5, DEADLINE_S),
+                                         (["-t", "20", "--connect-timeout", "100ms"], 0.1, 10)):
+            start = time.monotonic()
+            code, text = check(*options, target)
+            took_s = time.monotonic() - start
+            assert code == CRITICAL and "connect: Connection timed out" in text, text
+            assert least_s <= took_s < most_s, (options, took_s)
 
 
 main()

@@ -3,12 +3,11 @@
 """Signals in the moments in which echoctl waits for somebody else."""
 import contextlib
 import signal
-import socket
 import subprocess
 import threading
 
 from harness import DEADLINE_S, case, main, program, wait_until
-from harness_peers import Peer
+from harness_peers import Peer, full_backlog
 
 
 def interrupted(arguments, ready, number=signal.SIGINT):
@@ -36,18 +35,6 @@ def silent_peer():
 
     with Peer(handle) as peer:
         yield peer.address, lambda _: taken.is_set()
-
-
-@contextlib.contextmanager
-def full_backlog():
-    """An address from which no connect gets an answer."""
-    with socket.socket() as full, socket.socket() as first, socket.socket() as second:
-        full.bind(("127.0.0.1", 0))
-        full.listen(0)
-        for sock in (first, second):
-            sock.setblocking(False)
-            sock.connect_ex(full.getsockname())
-        yield "127.0.0.1:%d" % full.getsockname()[1]
 
 
 def connecting(client):

@@ -10,7 +10,7 @@ import threading
 from harness import (DEADLINE_S, Echod, case, child_pids, connect_to, is_zombie, main, program,
                      random_bytes, read_exactly, read_to_end, run_echoctl, temporary_directory,
                      unused_address, wait_until)
-from harness_peers import Peer, echo, events, flip, reset, swallow
+from harness_peers import Peer, echo, events, flip, full_backlog, reset, swallow
 
 MIB = 1 << 20
 
@@ -295,15 +295,8 @@ def test_unreached():
 
 @case("a connect that gets no answer ends at --connect-timeout")
 def test_connect_timeout():
-    # A full backlog: the kernel answers no more SYNs.
-    with socket.socket() as full, socket.socket() as first, socket.socket() as second:
-        full.bind(("127.0.0.1", 0))
-        full.listen(0)
-        for sock in (first, second):
-            sock.setblocking(False)
-            sock.connect_ex(full.getsockname())
-        check(send("--connect-timeout", "300ms", "127.0.0.1:%d" % full.getsockname()[1]), 2,
-              "connect: Connection timed out")
+    with full_backlog() as address:
+        check(send("--connect-timeout", "300ms", address), 2, "connect: Connection timed out")
 
 
 @case("Unix sockets, IPv6 and a source address")
