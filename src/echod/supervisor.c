@@ -160,6 +160,8 @@ static int supervisor_run(struct supervisor *supervisor)
 	report_flush(supervisor->report, clock_now_ns() + CLOCK_NS_PER_S);
 	if (result == 0)
 		log_info("stopped");
+	else if (result < 0)
+		log_errno(LOG_ERR, result, "the event loop has failed");
 	return result;
 }
 

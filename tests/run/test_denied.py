@@ -110,4 +110,21 @@ def test_log():
         assert sum("starved " in line for line in echod.log()) <= 3
 
 
+@case("a supervisor that cannot wait any more says so; what is served goes on")
+def test_event_loop():
+    with denying("epoll_wait") as denials:
+        echod = Echod(preexec_fn=denials.install, wait=False)
+        denials.serve()
+        echod.wait_listening()
+        with echod.connect() as held:
+            assert echoed(held)
+            denials.deny("epoll_wait", errno.EINVAL)
+            echod.signal(signal.SIGUSR1)
+            assert echod.wait() == 1
+            echod.wait_log(r"the event loop has failed: Invalid argument")
+            assert echoed(held)
+            held.shutdown(socket.SHUT_WR)
+            assert held.recv(1) == b""
+
+
 main()
