@@ -25,7 +25,7 @@ from harness_echod import Echod, Process, render_settings
 from harness_proc import (child_pids, descendant_pids, descriptors, is_zombie, process_stat,
                           status_fields)
 from harness_tap import (BUILDDIR, DEADLINE_S, MUST_RUN, RANDOM, SEED, SRCDIR, Skip, case, foreign,
-                         main, note, processes_of_case, program, random_bytes,
+                         is_defined, main, note, processes_of_case, program, random_bytes,
                          temporary_directory, wait_until)
 
 __all__ = [name for name in dir() if not name.startswith("_")]

@@ -107,6 +107,12 @@ def program(name):
     return path
 
 
+def is_defined(name):
+    """INSTRUMENTED: the build has sanitizers or measures coverage; COVERAGE: the latter."""
+    with open(os.path.join(BUILDDIR, "config.h"), encoding="utf-8") as file:
+        return f"#define {name} 1" in file.read()
+
+
 def foreign(*names):
     """The path of the first of these programs that is installed; else the case is skipped."""
     for name in names:

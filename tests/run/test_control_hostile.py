@@ -13,8 +13,8 @@ import subprocess
 import sys
 import time
 
-from harness import (BUILDDIR, DEADLINE_S, Echod, Skip, case, exchange, main, program, read_exactly,
-                     status_fields, wait_until)
+from harness import (DEADLINE_S, Echod, Skip, case, exchange, is_defined, main, program,
+                     read_exactly, status_fields, wait_until)
 
 RESET = struct.pack("ii", 1, 0)
 
@@ -154,11 +154,6 @@ def test_many():
         wait_until(served, "there is room again")
 
 
-def is_instrumented():
-    with open(os.path.join(BUILDDIR, "config.h"), encoding="utf-8") as file:
-        return "#define INSTRUMENTED 1" in file.read()
-
-
 @case("a client that asks for a long list and never reads costs little memory and no time")
 def test_unread_list():
     def resident_kib():
@@ -187,7 +182,7 @@ def test_unread_list():
         assert_alive(echod)
         # 20 times 1,000 rows of 250 bytes would be 5 MB, and there are 100 requests each.
         # A sanitizer keeps what was freed.
-        if not is_instrumented():
+        if not is_defined("INSTRUMENTED"):
             assert resident_kib() - before < 4096, (before, resident_kib())
         before = processor_ticks(echod.pid)
         wait_until(lambda: len(os.listdir(f"/proc/{echod.pid}/fd")) < 30, "they are closed")

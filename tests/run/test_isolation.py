@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 
-from harness import (BUILDDIR, DEADLINE_S, Echod, case, connect_to, descriptors, exchange, main,
+from harness import (DEADLINE_S, Echod, case, connect_to, descriptors, exchange, is_defined, main,
                      program, read_exactly, render_settings, status_fields, temporary_directory,
                      wait_accepts)
 
@@ -30,12 +30,6 @@ def test_descriptors():
             assert len(held) == 1 and list(held.values())[0].startswith("socket:"), held
         for sock in sockets:
             sock.close()
-
-
-def is_defined(name):
-    """INSTRUMENTED: the build has sanitizers or measures coverage; COVERAGE: the latter."""
-    with open(os.path.join(BUILDDIR, "config.h"), encoding="utf-8") as file:
-        return f"#define {name} 1" in file.read()
 
 
 @case("the listener holds no log, control or notify socket and no file")
