@@ -29,7 +29,11 @@ command_run()
 	while [ $# -gt 0 ]; do
 		case $1 in
 		--once) once=yes ;;
-		--port) PORT=${2:?--port needs a number} && shift ;;
+		--port)
+			[[ ${2-} =~ ^[0-9]+$ ]] || die "run: --port needs a number"
+			PORT=$2
+			shift
+			;;
 		*) die "run: unknown option: $1" ;;
 		esac
 		shift
