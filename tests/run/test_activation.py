@@ -2,12 +2,13 @@
 # SPDX-License-Identifier: MIT
 """Sockets passed by systemd, one connection passed by inetd."""
 import os
+import signal
 import socket
 import subprocess
 
-from harness import (DEADLINE_S, RANDOM, Echod, Process, case, connect_to, exchange, foreign,
-                     free_port, main, program, random_bytes, read_to_end, render_settings,
-                     send_and_close, temporary_directory, wait_until)
+from harness import (DEADLINE_S, RANDOM, Echod, Process, case, child_pids, connect_to, exchange,
+                     foreign, free_port, main, program, random_bytes, read_exactly, read_to_end,
+                     render_settings, send_and_close, temporary_directory, wait_until)
 
 
 def activate(folder, addresses, settings=None, options=(), names=()):
@@ -70,12 +71,13 @@ def test_not_listening():
         assert any("stream" in line or "listen" in line for line in echod.log()[2:]), echod.log()
 
 
-def inetd(sock, options=("-i",), settings=None, folder=None):
+def inetd(sock, options=("-i",), settings=None, folder=None, listener=None):
     config = os.path.join(folder, "echod.conf")
     with open(config, "w", encoding="utf-8") as file:
         file.write(render_settings({"log": {"target": "stderr"}, **(settings or {})}))
     return subprocess.Popen([program("echod"), "-c", config, *options], stdin=sock, stdout=sock,
-                            stderr=subprocess.PIPE, env=Echod.environment())
+                            stderr=subprocess.PIPE, env=Echod.environment(
+                                {"ECHOD_LISTENER": listener} if listener else None))
 
 
 @case("inetd mode serves the TCP connection on descriptor 0 and ends")
@@ -140,6 +142,36 @@ def activate_accept(folder, port):
                    [tool, "-E", "ECHOD_LISTENER", "--accept", "--inetd", "-l",
                     f"127.0.0.1:{port}", program("echod"), "-i", "-c", config],
                    env=Echod.environment())
+
+
+@case("inetd mode: the connection outlives its listener, which is missed in the log")
+def test_inetd_listener_killed():
+    with temporary_directory() as folder:
+        client, served = socket.socketpair()
+        client.settimeout(DEADLINE_S)
+        process = inetd(served, folder=folder)
+        served.close()
+        client.sendall(b"held")
+        assert read_exactly(client, 4) == b"held"
+        listener = child_pids(process.pid)[0]
+        os.kill(listener, signal.SIGKILL)
+        send_and_close(client, b"tail")
+        assert read_to_end(client) == b"tail"
+        assert process.wait(DEADLINE_S) == 0
+        log = process.stderr.read().decode()
+        assert f"listener {listener} was killed by signal 9" in log, log
+        assert log.count(" closed peer=") == 1 and "bytes-in=8 bytes-out=8" in log, log
+
+
+@case("inetd mode without a listener is an error that names it")
+def test_inetd_no_listener():
+    with temporary_directory() as folder:
+        client, served = socket.socketpair()
+        process = inetd(served, folder=folder, listener="/nowhere/echod-listener")
+        served.close()
+        assert process.wait(DEADLINE_S) == 1
+        assert b"/nowhere/echod-listener: No such file" in process.stderr.read()
+        client.close()
 
 
 @case("inetd mode without a socket on descriptor 0 is an error")

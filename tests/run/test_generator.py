@@ -85,6 +85,24 @@ def test_names():
             "port 0 has no place in a socket unit\n")
 
 
+@case("called by hand, or where nothing can be written, it says so")
+def test_wrong_call():
+    result = subprocess.run([program("echod-generator")], capture_output=True, text=True,
+                            timeout=DEADLINE_S, check=False)
+    assert result.returncode == 1 and "three directories" in result.stderr, result
+    with temporary_directory() as folder:
+        path = os.path.join(folder, "echod.conf")
+        with open(path, "w", encoding="utf-8") as file:
+            file.write('listen = {"192.0.2.1:7"}\n')
+        for directory, wanted in ((path, "Not a directory"),
+                                  ("/nowhere", "No such file or directory")):
+            result = subprocess.run([program("echod-generator"), directory, folder, folder],
+                                    capture_output=True, text=True, timeout=DEADLINE_S,
+                                    check=False, env={"ECHOD_CONF": path})
+            assert result.returncode == 1, result
+            assert result.stderr == f"echod-generator: {directory}: {wanted}\n", result
+
+
 @case("a file whose every address is unusable leaves the unit alone")
 def test_nothing_usable():
     with temporary_directory() as folder:
