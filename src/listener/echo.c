@@ -6,7 +6,6 @@
  */
 #include "listener/echo.h"
 
-#include <fcntl.h>
 #include <linux/sockios.h>
 
 #include "listener/sys.h"
@@ -70,11 +69,6 @@ int echo_error(const struct echo *echo, int error)
 /* Back to the small buffer, and of that keeps what small messages need. */
 static void echo_shrink(struct echo *echo)
 {
-	if (echo->pipe[0] >= 0) {
-		(void)sys_close(echo->pipe[0]);
-		(void)sys_close(echo->pipe[1]);
-		echo->pipe[0] = echo->pipe[1] = -1;
-	}
 	if (echo->buffer != echo->small)
 		(void)sys_munmap(echo->buffer, ECHO_BIG_BYTES);
 	echo->buffer = echo->small;
@@ -88,39 +82,21 @@ static void echo_shrink(struct echo *echo)
 	}
 }
 
-/* A pipe of full size; the kernel gives a user no more than pipe-user-pages-soft (pipe(7)). */
-static int echo_open_pipe(int pipe[2])
-{
-	int r = sys_pipe(pipe);
-
-	if (r == 0)
-		r = sys_fcntl(pipe[1], F_SETPIPE_SZ, ECHO_BIG_BYTES);
-	if (r >= 0)
-		return 0;
-	if (pipe[0] >= 0) {
-		(void)sys_close(pipe[0]);
-		(void)sys_close(pipe[1]);
-	}
-	pipe[0] = pipe[1] = -1;
-	return r;
-}
-
 /*
- * The peer fills whole buffers: splice moves the pages of its data without a copy (CPU for each
- * byte 0.65 of reads and writes of a megabyte, and half of those of 128 KiB). Without a pipe a
- * megabyte of memory is the next best thing; without that it goes on as it is.
+ * The peer fills whole buffers: a larger one saves system calls and, what counts more, switches
+ * between us and the peer. Without the memory it goes on as it is. (splice(2) would take a third
+ * less CPU and be slower: it moves little at a time and wakes the peer for each piece.)
  */
 static void echo_grow(struct echo *echo)
 {
+	uint8_t *big;
+
 	if (echo->size == ECHO_BIG_BYTES || ++echo->full_reads < FULL_READS)
 		return;
-	if (!echo->is_tcp || echo_open_pipe(echo->pipe) < 0) {
-		uint8_t *big = sys_memory(ECHO_BIG_BYTES);
-
-		if (big == NULL)
-			return;
-		echo->buffer = big;
-	}
+	big = sys_memory(ECHO_BIG_BYTES);
+	if (big == NULL)
+		return;
+	echo->buffer = big;
 	echo->size = ECHO_BIG_BYTES;
 }
 
@@ -204,22 +180,6 @@ static inline int echo_turn(struct echo *echo, bool is_short)
 	return ECHO_GO;
 }
 
-/* What the peer has sent, into the buffer or the pipe. 0: its FIN; of splice(2) urgent data too. */
-static inline ssize_t echo_take(const struct echo *echo)
-{
-	if (echo->pipe[0] >= 0)
-		return sys_splice(echo->fd, echo->pipe[1], echo->size);
-	return sys_recv(echo->fd, echo->buffer, echo->size, 0);
-}
-
-/* Back to the peer: size bytes that follow the first offset ones. */
-static inline ssize_t echo_give(const struct echo *echo, size_t offset, size_t size)
-{
-	if (echo->pipe[0] >= 0)
-		return sys_splice(echo->pipe[0], echo->fd, size);
-	return sys_send(echo->fd, echo->buffer + offset, size, MSG_NOSIGNAL);
-}
-
 /* Sends back the size bytes that were taken, however slowly the peer reads them. */
 static int echo_send(struct echo *echo, size_t size)
 {
@@ -227,7 +187,7 @@ static int echo_send(struct echo *echo, size_t size)
 	int reason = ECHO_GO;
 
 	while (offset < size && reason == ECHO_GO) {
-		ssize_t n = echo_give(echo, offset, size - offset);
+		ssize_t n = sys_send(echo->fd, echo->buffer + offset, size - offset, MSG_NOSIGNAL);
 
 		if (n < 0) {
 			reason = echo_wait(echo, (int)n, false);
@@ -248,15 +208,10 @@ int echo_run(struct echo *echo)
 	int reason = ECHO_GO;
 
 	while (reason == ECHO_GO) {
-		ssize_t n = echo_take(echo);
+		ssize_t n = sys_recv(echo->fd, echo->buffer, echo->size, 0);
 
-		if (n == 0 && echo->pipe[0] < 0)
+		if (n == 0)
 			return END_FIN;
-		/* splice(2) does not cross urgent data, a read tells whether it is a FIN */
-		if (n == 0) {
-			echo_shrink(echo);
-			continue;
-		}
 		if (n < 0) {
 			reason = echo_wait(echo, (int)n, true);
 			continue;

@@ -12,7 +12,7 @@
 
 #define ECHO_GO (-1)			/* no reason to end yet */
 #define ECHO_SMALL_BYTES 65536u		/* read at once; only what is used is ever touched */
-#define ECHO_BIG_BYTES 1048576u		/* at once in bulk: a pipe's size, or a buffer's */
+#define ECHO_BIG_BYTES 1048576u
 
 /* One connection. All of it lies on the worker's stack. */
 struct echo {
@@ -24,7 +24,6 @@ struct echo {
 	uint8_t *small;			/* ECHO_SMALL_BYTES */
 	uint8_t *buffer;		/* small, or mapped */
 	size_t size;			/* of one read */
-	int pipe[2];			/* in bulk: what is spliced in comes out here; else -1 */
 	unsigned int full_reads;	/* since it was last quiet */
 	unsigned int turns;
 	uint64_t bytes_in;

@@ -159,18 +159,18 @@ static void ignore_signal(int number)
 }
 
 /*
- * SIGURG says look at your slot, SIGALRM look at your clock. SIGPIPE is an error of splice(2)
- * like any other. Workers inherit all three.
+ * SIGURG says look at your slot, SIGALRM look at your clock; workers inherit that. The supervisor
+ * ignores SIGPIPE: that ends here, all that is sent has MSG_NOSIGNAL.
  */
 static int set_signals(struct listener *listener)
 {
 	struct sigaction action = { .sa_handler = ignore_signal };
-	const struct sigaction ignore = { .sa_handler = SIG_IGN };
+	const struct sigaction usual = { .sa_handler = SIG_DFL };
 	sigset_t set;
 
 	sigemptyset(&set);
 	if (sigprocmask(SIG_SETMASK, &set, NULL) < 0 || sigaction(SIGURG, &action, NULL) < 0 ||
-	    sigaction(SIGALRM, &action, NULL) < 0 || sigaction(SIGPIPE, &ignore, NULL) < 0)
+	    sigaction(SIGALRM, &action, NULL) < 0 || sigaction(SIGPIPE, &usual, NULL) < 0)
 		return -errno;
 	listener->signal_fd = reap_open();
 	return listener->signal_fd < 0 ? listener->signal_fd : 0;

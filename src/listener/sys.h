@@ -75,23 +75,6 @@ static inline ssize_t sys_send(int fd, const void *bytes, size_t size, int flags
 	return SYS_DO(send(fd, bytes, size, flags), SYS_sendto, fd, bytes, size, flags, 0, 0);
 }
 
-/* Between a socket and a pipe. No MSG_NOSIGNAL here: SIGPIPE has to be ignored. */
-static inline ssize_t sys_splice(int from_fd, int to_fd, size_t size)
-{
-	return SYS_DO(splice(from_fd, NULL, to_fd, NULL, size, 0), SYS_splice, from_fd, 0, to_fd, 0,
-		      size, 0);
-}
-
-static inline int sys_pipe(int fds[2])
-{
-	return (int)SYS_DO(pipe2(fds, O_CLOEXEC), SYS_pipe2, fds, O_CLOEXEC, 0, 0, 0, 0);
-}
-
-static inline int sys_fcntl(int fd, int command, int argument)
-{
-	return (int)SYS_DO(fcntl(fd, command, argument), SYS_fcntl, fd, command, argument, 0, 0, 0);
-}
-
 static inline ssize_t sys_recvmsg(int fd, struct msghdr *message, int flags)
 {
 	return SYS_DO(recvmsg(fd, message, flags), SYS_recvmsg, fd, message, flags, 0, 0, 0);

@@ -206,7 +206,6 @@ noreturn void worker_run(int fd, struct slot *slot, const struct settings *setti
 		.small = small,
 		.buffer = small,
 		.size = ECHO_SMALL_BYTES,
-		.pipe = { -1, -1 },
 	};
 
 	worker_close_others(fd);

@@ -23,20 +23,20 @@
 /*
  * A worker once it has its own filter: take the connection (recvmsg, a spare), echo (recvfrom,
  * sendto), its timers (setsockopt SO_RCVTIMEO, ioctl SIOCOUTQ, clock_gettime, setitimer), bulk
- * (pipe2, fcntl F_SETPIPE_SZ, splice; or mmap and munmap), memory given back (madvise), whether a
- * command is its own (getpid), the end (shutdown, ppoll, getsockopt TCP_INFO, close).
+ * (mmap and munmap), memory given back (madvise), whether a command is its own (getpid), the end
+ * (shutdown, ppoll, getsockopt TCP_INFO, close).
  */
 #define SYSCALLS_WORKER \
-	"clock_gettime", "close", "exit_group", "fcntl", "getpid", "getsockopt", "ioctl", \
-	"madvise", "mmap", "munmap", "pipe2", "ppoll", "recvfrom", "recvmsg", "restart_syscall", \
-	"rt_sigreturn", "sendto", "setitimer", "setsockopt", "shutdown", "splice"
+	"clock_gettime", "close", "exit_group", "getpid", "getsockopt", "ioctl", "madvise", "mmap", \
+	"munmap", "ppoll", "recvfrom", "recvmsg", "restart_syscall", "rt_sigreturn", "sendto", \
+	"setitimer", "setsockopt", "shutdown"
 
 /*
  * What the libc of an architecture calls in place of one of these, where it is one of 32 bits:
- * times of 64 bits, offsets of files, the calls of before recvfrom and rt_sigreturn. There it
+ * times of 64 bits, offsets of mappings, the calls of before recvfrom and rt_sigreturn. There it
  * belongs to both lists; a name that the architecture does not have is left out.
  */
 #define SYSCALLS_NARROW \
-	"clock_gettime64", "fcntl64", "mmap2", "ppoll_time64", "recv", "send", "sigreturn"
+	"clock_gettime64", "mmap2", "ppoll_time64", "recv", "send", "sigreturn"
 
 #endif

@@ -72,7 +72,7 @@ def test_sandbox():
 def test_signals():
     with Echod() as echod, hold(echod):
         fields = status_fields(echod.wait_workers(1)[0])
-        for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM,
+        for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGPIPE,
                        signal.SIGUSR1, signal.SIGUSR2, signal.SIGXCPU):
             for name in ("SigBlk", "SigIgn", "SigCgt"):
                 assert not int(fields[name], 16) & 1 << number - 1, (name, number, fields[name])

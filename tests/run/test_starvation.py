@@ -1,12 +1,12 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
-"""Want of descriptors, processes and memory: the echo waits or goes on with less, nothing spins."""
+"""Want of descriptors: the echo waits or goes on with less, nothing spins."""
 import errno
 import resource
 import signal
 import time
 
-from harness import Echod, case, exchange, main, random_bytes, wait_until
+from harness import Echod, case, exchange, main, wait_until
 from harness_listener import STARVED, Listener
 
 RETRIES = 6
@@ -48,18 +48,6 @@ def test_descriptors():
         events = [event for event in listener.events if event["type"] == STARVED]
         assert len(events) <= time.monotonic() - begin + 1, events
         assert listener.totals()["fin"] == 4 and listener.is_balanced()
-
-
-@case("no pipe and no memory for a bulk transfer: every byte comes back all the same")
-def test_bulk():
-    data = random_bytes(8 << 20)
-    for limits in ((resource.RLIMIT_NOFILE,), (resource.RLIMIT_NOFILE, resource.RLIMIT_AS)):
-        with Listener().ready() as listener, listener.connect() as client:
-            assert echoed(client)
-            worker = listener.pids()[0]
-            for what in limits:
-                limit(worker, what, 1)
-            assert exchange(client, data) == data
 
 
 @case("echod starts, serves and reloads with a limit of 64 descriptors")
