@@ -127,8 +127,8 @@ class Echod(Process):
         """Without what systemd may have given to us."""
         env = {name: value for name, value in os.environ.items()
                if not re.match(r"NOTIFY_|WATCHDOG_|LISTEN_|JOURNAL_STREAM|INVOCATION_ID", name)}
-        env["ECHOD_LISTENER"] = program("tests/memcheck/echod-listener" if MEMCHECK
-                                        else "echod-listener")
+        if not MEMCHECK:    # which has one of its own
+            env["ECHOD_LISTENER"] = program("echod-listener")
         env.update(extra or {})
         return env
 
