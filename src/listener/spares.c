@@ -216,6 +216,9 @@ void spares_replenish(struct listener *listener)
 	if (due_ns == UINT64_MAX || (due_ns != 0 && clock_now_ns() < due_ns))
 		return;
 	spares->retry_ns = 0;
+	/* The spare that has just got a connection may wait for this processor: its echo is due
+	 * before its replacement (first echo of a lone client 93 against 110 us). */
+	sys_yield();
 	r = spares_fork_one(listener);
 	if (r == -EBUSY)
 		spares->retry_ns = clock_now_ns() + NO_PAIR_NS;

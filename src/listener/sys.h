@@ -8,8 +8,8 @@
 #define LISTENER_SYS_H
 
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdint.h>
 #include <stdnoreturn.h>
@@ -117,6 +117,11 @@ static inline int sys_shutdown(int fd, int how)
 static inline int sys_ioctl(int fd, unsigned long request, int *value)
 {
 	return (int)SYS_DO(ioctl(fd, request, value), SYS_ioctl, fd, request, value, 0, 0, 0);
+}
+
+static inline void sys_yield(void)
+{
+	(void)SYS_DO(sched_yield(), SYS_sched_yield, 0, 0, 0, 0, 0, 0);
 }
 
 static inline int sys_close(int fd)

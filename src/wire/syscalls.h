@@ -10,15 +10,16 @@
 
 /*
  * The listener: its loop (ppoll, read from the signal descriptor, recvfrom and sendto on the
- * channel), accept and judge (accept4, getsockname, getsockopt for a Unix peer, getpeername
- * for a connection that was passed, shutdown),
- * fork and reap (clone, wait4), hand a connection to a spare (sendmsg, ioctl FIONREAD). What a
- * worker does before it is one: close_range, and seccomp with SETTINGS_WORKER_FILTER.
+ * channel), accept and judge (accept4, getsockname, getsockopt for a Unix peer, getpeername for a
+ * connection that was passed, shutdown), fork and reap (clone, wait4), hand a connection to a spare
+ * and replace it (sendmsg, ioctl FIONREAD, sched_yield). What a worker does before it is one:
+ * close_range, and seccomp with SETTINGS_WORKER_FILTER.
  */
 #define SYSCALLS_LISTENER \
 	"accept4", "clock_gettime", "clone", "close", "close_range", "exit_group", \
 	"getpeername", "getsockname", "getsockopt", "ioctl", "ppoll", "read", "recvfrom", \
-	"restart_syscall", "rt_sigreturn", "seccomp", "sendmsg", "sendto", "shutdown", "wait4"
+	"restart_syscall", "rt_sigreturn", "sched_yield", "seccomp", "sendmsg", "sendto", \
+	"shutdown", "wait4"
 
 /*
  * A worker once it has its own filter: take the connection (recvmsg, a spare), echo (recvfrom,
