@@ -13,7 +13,7 @@
 #include <sys/time.h>
 #include <unistd.h>
 
-#define CHUNK_BYTES (1024u * 1024u)	/* large ones cost the client less: the server is measured */
+#define CHUNK_BYTES (1024u * 1024u)	/* large ones cost us less: the server is measured */
 #define PERIOD_BYTES 16381u	/* prime: what is lost or doubled shifts the pattern visibly */
 #define MAX_SAMPLES 2000000u
 
