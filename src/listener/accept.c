@@ -85,7 +85,8 @@ static bool accept_judge(struct listener *listener, struct connection *connectio
 		accept_refuse(listener, connection, REFUSE_CONNECTIONS);
 		return false;
 	}
-	if (!rules_address(&connection->peer, address))
+	/* No rule and no limit for sources applies to a peer without an address. */
+	if (!endpoint_address(&connection->peer, address))
 		return true;
 	if (!rules_allow(listener->settings, address)) {
 		accept_refuse(listener, connection, REFUSE_ACCESS);
