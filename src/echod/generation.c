@@ -347,13 +347,15 @@ unsigned generation_kill_again(struct generation *generation)
 
 	for (uint32_t slot = 0; slot < scoreboard->slots; slot++) {
 		uint64_t *kill_ns = &scoreboard->kill_ns[slot];
+		/* Read first: when the slot changes hands meanwhile the next one has another. */
+		uint64_t id = atomic_load(&scoreboard->table->entries[slot].id);
 
-		if (!is_told_to_end(scoreboard, slot))
+		if (!id || !is_told_to_end(scoreboard, slot))
 			continue;
 		/* The order came from the program before this one (see handover.h). */
 		if (!*kill_ns)
 			*kill_ns = now_ns + KILL_GRACE_NS;
-		count += scoreboard_end_worker(scoreboard, slot, 0, SLOT_END_KILLED,
+		count += scoreboard_end_worker(scoreboard, slot, id, SLOT_END_KILLED,
 					       now_ns < *kill_ns ? SIGURG : SIGKILL) == 0;
 	}
 	return count;
