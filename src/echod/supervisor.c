@@ -154,13 +154,13 @@ static void supervisor_init(struct supervisor *supervisor, const struct options 
 
 static int supervisor_run(struct supervisor *supervisor)
 {
-	int result = sd_event_loop(supervisor->loop);
+	int result = sd_event_loop(supervisor->loop), code;
 
 	/* A window that is still open: what it left out is said too. */
 	report_flush(supervisor->report, clock_now_ns() + CLOCK_NS_PER_S);
 	if (result == 0)
 		log_info("stopped");
-	else if (result < 0)
+	else if (sd_event_get_exit_code(supervisor->loop, &code) < 0)	/* nobody ended it */
 		log_errno(LOG_ERR, result, "the event loop has failed");
 	return result;
 }

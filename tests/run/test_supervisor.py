@@ -74,6 +74,13 @@ def test_reload_fails():
         assert echod.listener_pid != old
 
 
+@case("a first listener that does not start ends the daemon, and nothing else is blamed")
+def test_start_fails():
+    echod = Echod(env={"ECHOD_LISTENER": "/bin/false"}, wait=False)
+    assert echod.wait() == 1
+    assert [line.partition(": ")[2] for line in echod.log()][-1] == "the listener did not start"
+
+
 @case("a listener that cannot be replaced is tried again until it can")
 def test_replacement_fails():
     with own_listener() as (echod, path):
