@@ -4,7 +4,6 @@
 
 #include <errno.h>
 #include <limits.h>
-#include <linux/close_range.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,7 +18,6 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "echod/sockets_resolve.h"
-
 
 struct answer {
 	bool is_asked;
