@@ -83,7 +83,8 @@ static int split_host(char **host, char **ret_port_text, const char **ret_why)
 	if (!colon)
 		return 0;
 	if (strchr(colon + 1, ':'))
-		return fail(-EINVAL, ret_why, "an IPv6 address with a port needs brackets");
+		return fail(-EINVAL, ret_why,
+			    "too many colons (an IPv6 address with a port needs brackets)");
 	*colon = '\0';
 	*ret_port_text = colon + 1;
 	return 0;
@@ -111,6 +112,8 @@ int address_parse(const char *text, int default_port, struct address_spec *ret_s
 		return fail(-EINVAL, ret_why, "space or control character in an address");
 	if (strncmp(text, "unix:", 5) == 0)
 		return parse_unix(text + 5, ret_spec, ret_why);
+	if (strstr(text, "://"))
+		return fail(-EINVAL, ret_why, "an address has no scheme (as http://)");
 	if (strlen(text) >= sizeof(copy))
 		return fail(-ENAMETOOLONG, ret_why, "too long");
 	strcpy(copy, text);
