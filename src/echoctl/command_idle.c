@@ -11,6 +11,7 @@
 #include "echoctl/idle.h"
 #include "echoctl/interrupt.h"
 
+#define MIN_DEFAULT_US CLOCK_US_PER_S
 #define SILENCE_MIN_US 10000
 #define SILENCE_MAX_US (UINT64_C(7) * 86400 * CLOCK_US_PER_S)
 #define PARALLEL_MAX 16
@@ -31,7 +32,8 @@ static const char help[] =
 	"bisects until the bounds are close. So the answer takes about as long as the\n"
 	"longest silence. Keep-alive is off.\n"
 	"\n"
-	"      --min TIME              shortest silence (1s; at least 10ms)\n"
+	"      --min TIME              shortest silence (1s, but no more than --max; at\n"
+	"                              least 10ms)\n"
 	"      --max TIME              longest silence (10min)\n"
 	"      --parallel COUNT        silences in each doubling or bisection (8)\n"
 	"      --precision PERCENT     how wide the bounds may be (10)\n"
@@ -126,7 +128,6 @@ static int run(struct invocation *invocation)
 	struct report *report = &invocation->globals.report;
 	struct idle idle = {
 		.settings = {
-			.min_us = CLOCK_US_PER_S,
 			.max_us = UINT64_C(600) * CLOCK_US_PER_S,
 			.timeout_us = 5 * CLOCK_US_PER_S,
 			.parallel = 8,
@@ -139,6 +140,9 @@ static int run(struct invocation *invocation)
 
 	if (status != COMMAND_PROCEED)
 		return status;
+	if (idle.settings.min_us == 0)	/* not given */
+		idle.settings.min_us = idle.settings.max_us < MIN_DEFAULT_US ?
+			idle.settings.max_us : MIN_DEFAULT_US;
 	if (idle.settings.min_us > idle.settings.max_us)
 		return command_usage_error(invocation, "--min lies above --max");
 	idle.dial = dial_options(&invocation->globals);

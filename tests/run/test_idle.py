@@ -93,6 +93,14 @@ def test_interrupt():
             assert b"path survives at least 0." in out, out
 
 
+@case("without --min the shortest silence is not above the longest")
+def test_max_alone():
+    with Peer(echo) as peer:
+        result, probes, verdict = idle("--max", "50ms", "--timeout", "20s", peer.address)
+        assert result.returncode == 0 and len(probes) == 1, result
+        assert verdict["survives_ns"] >= 50_000_000, verdict
+
+
 @case("nobody listens: exit 2; wrong usage: exit 3")
 def test_usage():
     assert run_echoctl("idle", "127.0.0.1:1").returncode == 2
