@@ -186,6 +186,14 @@ static void report_interval(struct run *run, uint64_t now_ns)
 	run->reported_ns = now_ns;
 }
 
+/* Whether a process that has ended did so with an error. It is still to be reaped. */
+static bool has_failed(pid_t pid)
+{
+	siginfo_t info = {0};
+
+	return waitid(P_PID, (id_t)pid, &info, WEXITED | WNOWAIT) < 0 || info.si_status != 0;
+}
+
 /* Waits until every process has ended; says how it stands on the way. Returns 0 or -errno. */
 static int watch_processes(struct run *run)
 {
@@ -210,6 +218,9 @@ static int watch_processes(struct run *run)
 				continue;
 			run->polls[i].fd = fd_close(run->polls[i].fd);
 			left--;
+			/* The others would wait for it to be ready, or have half of a result. */
+			if (has_failed(run->pids[i]))
+				__atomic_store_n(&run->shared->stop, true, __ATOMIC_RELAXED);
 		}
 		if (signals->revents && interrupt_take(signals->fd) > 0)
 			__atomic_store_n(&run->shared->stop, true, __ATOMIC_RELAXED);
@@ -292,8 +303,9 @@ static int run_load(struct invocation *invocation, struct settings *settings,
 	ended_ns = clock_now_ns();
 	load_collect(plan, run->shared, &run->now);
 	run->report.client_cpu_s = children_cpu_s();
-	load_report_summary(&run->report, &run->now, run->shared->start_ns > 0 ?
-			    ended_ns - run->shared->start_ns : 0);
+	if (error == 0 || run->shared->start_ns > 0)
+		load_report_summary(&run->report, &run->now, run->shared->start_ns > 0 ?
+				    ended_ns - run->shared->start_ns : 0);
 	munmap(run->shared, size);
 	if (error == 0 && (load_errors(&run->now) > 0 || run->now.raw.count == 0))
 		error = 1;

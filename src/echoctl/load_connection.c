@@ -85,6 +85,10 @@ void load_connection_start(struct load_worker *worker, struct load_connection *c
 
 	connection->began_ns = now_ns;
 	connection->message = 0;
+	if (fd < 0 && phase == DIAL_SOCKET) {
+		worker->error = fd;
+		return;
+	}
 	if (fd < 0) {
 		load_connection_fail(worker, connection, LOAD_CONNECT, fd);
 		return;
@@ -133,7 +137,8 @@ void load_connection_begin_due(struct load_worker *worker, uint64_t now_ns)
 	struct load_connection *connection = load_connection_first(worker);
 	uint64_t due_ns;
 
-	while (connection && now_ns < worker->end_ns && worker->begun < worker->quota) {
+	while (connection && worker->error == 0 && now_ns < worker->end_ns &&
+	       worker->begun < worker->quota) {
 		due_ns = worker->plan->rate > 0 ? load_worker_due_ns(worker) : now_ns;
 		if (due_ns > now_ns)
 			return;

@@ -42,7 +42,7 @@ static void sweep(struct load_worker *worker, uint64_t now_ns)
 	worker->sweep_ns = now_ns + (worker->end_ns > 0 ? SWEEP_NS : START_POLL_NS);
 }
 
-static int wait_for_events(struct load_worker *worker, uint64_t now_ns)
+static void wait_for_events(struct load_worker *worker, uint64_t now_ns)
 {
 	struct epoll_event events[BATCH];
 	uint64_t wake_ns = worker->sweep_ns;
@@ -59,7 +59,8 @@ static int wait_for_events(struct load_worker *worker, uint64_t now_ns)
 	count = epoll_pwait2(worker->epoll_fd, events, BATCH, &timeout, NULL);
 	for (int i = 0; i < count; i++)
 		load_connection_take(worker, events[i].data.ptr, events[i].events);
-	return count < 0 && errno != EINTR ? -errno : 0;
+	if (count < 0 && errno != EINTR)
+		worker->error = -errno;
 }
 
 /* The parent has given the signal: from now on messages may begin. */
@@ -74,9 +75,7 @@ static void start(struct load_worker *worker, uint64_t start_ns)
 
 static int work(struct load_worker *worker)
 {
-	int error = 0;
-
-	while (error == 0) {
+	while (worker->error == 0) {
 		uint64_t now_ns = clock_now_ns();
 		uint64_t start_ns = __atomic_load_n(&worker->shared->start_ns, __ATOMIC_ACQUIRE);
 
@@ -90,9 +89,10 @@ static int work(struct load_worker *worker)
 		if (worker->end_ns > 0 && worker->active == 0 &&
 		    (now_ns >= worker->end_ns || worker->begun >= worker->quota))
 			break;
-		error = wait_for_events(worker, now_ns);
+		if (worker->error == 0)
+			wait_for_events(worker, now_ns);
 	}
-	return error;
+	return worker->error;
 }
 
 /* The share of process number index when total is dealt out in turn. */

@@ -52,6 +52,7 @@ struct load_worker {
 	uint64_t sweep_ns;
 	int epoll_fd;
 	uint8_t *buffer;
+	int error;			/* -errno: this side cannot go on */
 };
 
 /* The connection is free for a message: long-lived and open, or to be opened for it. */
@@ -64,6 +65,7 @@ struct load_connection *load_connection_first(struct load_worker *worker);
 void load_connection_fail(struct load_worker *worker, struct load_connection *connection,
 			  enum load_phase phase, int error);
 
+/* When this side has no socket for it that ends the process: the target has not failed. */
 void load_connection_start(struct load_worker *worker, struct load_connection *connection,
 			   uint64_t now_ns);
 

@@ -184,6 +184,18 @@ def test_progress():
         assert lines[0]["p99_ns"] >= lines[0]["p50_ns"] > 0
 
 
+@case("no descriptors for all the connections: a local error, and no process waits for another")
+def test_no_descriptors():
+    with Peer(echo) as peer:
+        for options in ([], ["--reconnect"], ["--processes", "2", "-c", "18"]):
+            result = subprocess.run(
+                ["sh", "-c", 'ulimit -n 14; exec "$@"', "sh", program("echoctl"), "load",
+                 "-d", "1h", "-c", "32", *options, peer.address],
+                capture_output=True, timeout=DEADLINE_S, check=False)
+            assert result.returncode == 4, (options, result)
+            assert b"load: Too many open files" in result.stderr, (options, result)
+
+
 @case("nobody listens: exit 2; wrong usage: exit 3")
 def test_usage():
     assert run_echoctl("load", "127.0.0.1:1").returncode == 2
