@@ -42,6 +42,7 @@ complete -c echoctl -n 'not __echoctl_command; and not __echoctl_wants "[A-Z]+"'
     -a '(__echoctl_commands)'
 complete -c echoctl -n 'string match -q -- "-*" (commandline -ct)' -a '(__echoctl_options)'
 complete -c echoctl -n '__echoctl_wants HOST' -a '(__fish_print_hostnames)'
+complete -c echoctl -n '__echoctl_command | string match -q help' -a '(__echoctl_commands)'
 complete -c echoctl -n '__echoctl_command | string match -q log-level' \
     -a 'emerg alert crit err warning notice info debug'
 complete -c echoctl -n 'not __echoctl_wants "[A-Z]+"' -a '(__fish_print_hostnames)'

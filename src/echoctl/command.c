@@ -150,6 +150,16 @@ bool command_suggest(const struct invocation *invocation)
 	return name != NULL;
 }
 
+int command_refuse_word(const struct invocation *invocation)
+{
+	const struct report *report = &invocation->globals.report;
+
+	report_error(report, "%s: no such command", invocation->assumed);
+	if (!command_suggest(invocation))
+		report_error(report, "'echoctl --help' shows the commands");
+	return STATUS_USAGE;
+}
+
 int command_usage_error(const struct invocation *invocation, const char *format, ...)
 {
 	va_list arguments;
@@ -165,14 +175,11 @@ int command_usage_error(const struct invocation *invocation, const char *format,
 	return STATUS_USAGE;
 }
 
-static int print_help(struct invocation *invocation)
+void command_print_help(const struct command *command)
 {
-	const struct command *command = invocation->command;
-
 	printf("Usage: echoctl [GLOBAL OPTIONS] %s [OPTIONS]%s%s\n\n%s\n%s", command->name,
 	       command->operands[0] != '\0' ? " " : "", command->operands, command->help,
 	       command_global_help);
-	return STATUS_OK;
 }
 
 static void append_options(struct option *list, size_t *n, const struct option *more)
@@ -234,14 +241,16 @@ static int take_option(struct invocation *invocation, const struct option *list,
 	own = option >= OPTION_OWN ||
 	      (option < OPTION_JSON && invocation->command->short_options != NULL &&
 	       strchr(invocation->command->short_options, option) != NULL);
-	if (own)
+	if (own) {
 		why = take(settings, option, optarg);
-	else if (option == 'h')
-		return print_help(invocation);
-	else if (option == 'V')
+	} else if (option == 'h') {
+		command_print_help(invocation->command);
+		return STATUS_OK;
+	} else if (option == 'V') {
 		return printf("echoctl %s\n", PACKAGE_VERSION) < 0 ? STATUS_LOCAL : STATUS_OK;
-	else
+	} else {
 		command_take_global(&invocation->globals, option, optarg, &why);
+	}
 	if (why == NULL)
 		return COMMAND_PROCEED;
 	return command_usage_error(invocation, "%s %s: %s",
@@ -273,17 +282,6 @@ int command_parse(struct invocation *invocation, command_take take, void *settin
 	return COMMAND_PROCEED;
 }
 
-/* Operands behind a word that is no command: it was hardly meant as an ADDRESS. */
-static int refuse_word(const struct invocation *invocation)
-{
-	const struct report *report = &invocation->globals.report;
-
-	report_error(report, "%s: no such command", invocation->assumed);
-	if (!command_suggest(invocation))
-		report_error(report, "'echoctl --help' shows the commands");
-	return STATUS_USAGE;
-}
-
 int command_parse_alone(struct invocation *invocation, command_take take, void *settings)
 {
 	int status = command_parse(invocation, take, settings);
@@ -304,8 +302,9 @@ int command_parse_target(struct invocation *invocation, command_take take, void 
 		return status;
 	if (invocation->argc == 0)
 		return command_usage_error(invocation, "an ADDRESS is missing");
+	/* Operands behind a word that is no command: it was hardly meant as an ADDRESS. */
 	if (invocation->argc > 1 && invocation->assumed != NULL)
-		return refuse_word(invocation);
+		return command_refuse_word(invocation);
 	if (invocation->argc > 1)
 		return command_usage_error(invocation, "%s: one ADDRESS only", invocation->argv[1]);
 	why = command_take_target(invocation->argv[0], COMMAND_DEFAULT_PORT, ret_target);

@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include "base/address.h"
 #include "echoctl/report.h"
@@ -37,7 +38,7 @@ struct command;
 struct invocation {
 	const struct command *command;
 	struct globals globals;
-	const char *assumed;		/* the word that no command was named for; else NULL */
+	const char *assumed;		/* a word where a command stands that is none; else NULL */
 	int argc;			/* argv[0] is the command's name; after */
 	char **argv;			/* command_parse() only the operands are left */
 };
@@ -53,8 +54,15 @@ struct command {
 	int status_unwritten;		/* when results cannot be written; 0: STATUS_LOCAL */
 };
 
-/* The table ends with a NULL name. */
+/* The table ends with NULL. */
 extern const struct command *const commands[];
+
+/* The command of this name, or NULL. */
+const struct command *command_find(const char *name);
+
+/* What --help says: of all commands, and behind one of them. */
+void command_print_usage(FILE *stream);
+void command_print_help(const struct command *command);
 
 /*
  * Takes one option of the command: its getopt value and its argument (or NULL). Returns NULL,
@@ -78,6 +86,9 @@ int command_parse_alone(struct invocation *invocation, command_take take, void *
 
 /* Says which command the assumed word is likely to mean, if any. Returns whether it did. */
 bool command_suggest(const struct invocation *invocation);
+
+/* Says that the assumed word is no command. Returns STATUS_USAGE. */
+int command_refuse_word(const struct invocation *invocation);
 
 /* Says "echoctl: ..." and where help is. Returns STATUS_USAGE. */
 int command_usage_error(const struct invocation *invocation, const char *format, ...)

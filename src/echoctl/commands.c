@@ -2,9 +2,12 @@
 /* The table of commands, in the order in which the help shows them. */
 #include "echoctl/command.h"
 
+#include <string.h>
+
 extern const struct command command_check;
 extern const struct command command_drain;
 extern const struct command command_halfclose;
+extern const struct command command_help;
 extern const struct command command_idle;
 extern const struct command command_kill;
 extern const struct command command_list;
@@ -34,5 +37,15 @@ const struct command *const commands[] = {
 	&command_drain,
 	&command_log_level,
 	&command_metrics,
+	&command_help,
 	NULL,
 };
+
+const struct command *command_find(const char *name)
+{
+	for (const struct command *const *command = commands; *command != NULL; command++) {
+		if (strcmp((*command)->name, name) == 0)
+			return *command;
+	}
+	return NULL;
+}

@@ -4,7 +4,6 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
-#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -23,30 +22,6 @@ static void occupy_standard_descriptors(void)
 		if (fcntl(fd, F_GETFD) < 0 && errno == EBADF)
 			(void)!open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY);
 	}
-}
-
-static void print_usage(FILE *stream)
-{
-	fputs("Usage: echoctl [GLOBAL OPTIONS] COMMAND [OPTIONS] ADDRESS\n"
-	      "       echoctl [GLOBAL OPTIONS] ADDRESS\n\n"
-	      "Says whether a path to an echo service (RFC 862) carries every byte, both ways.\n"
-	      "ADDRESS is host, host:port, [v6]:port or unix:/path; the port defaults to 7.\n\n"
-	      "Commands (an ADDRESS alone means send):\n", stream);
-	for (const struct command *const *command = commands; *command != NULL; command++)
-		fprintf(stream, "  %-11s %s\n", (*command)->name, (*command)->summary);
-	fprintf(stream, "\n%s\n"
-		"Exit status: 0 all well, 1 the echo failed, 2 target not reached, 3 usage,\n"
-		"4 local error. 'echoctl COMMAND --help' tells more about each.\n"
-		"Example: echo hello | echoctl localhost\n", command_global_help);
-}
-
-static const struct command *find_command(const char *name)
-{
-	for (const struct command *const *command = commands; *command != NULL; command++) {
-		if (strcmp((*command)->name, name) == 0)
-			return *command;
-	}
-	return NULL;
 }
 
 /*
@@ -69,7 +44,7 @@ static int take_globals(struct invocation *invocation)
 			return command_usage_error(invocation, "%s: needs a value",
 						   invocation->argv[optind - 1]);
 		if (option == 'h') {
-			print_usage(stdout);
+			command_print_usage(stdout);
 			return STATUS_OK;
 		}
 		if (option == 'V') {
@@ -95,15 +70,15 @@ static int run_command(struct invocation *invocation)
 	static char send_name[] = "send";
 
 	if (invocation->argc == 0) {
-		print_usage(stderr);
+		command_print_usage(stderr);
 		return STATUS_USAGE;
 	}
-	invocation->command = find_command(invocation->argv[0]);
+	invocation->command = command_find(invocation->argv[0]);
 	if (invocation->command == NULL) {
 		if (invocation->argv[0][0] != '-')
 			invocation->assumed = invocation->argv[0];
 		/* The name was left out: it takes the place of the word before, now done with. */
-		invocation->command = find_command(send_name);
+		invocation->command = command_find(send_name);
 		invocation->argc++;
 		*--invocation->argv = send_name;
 	}
@@ -125,7 +100,7 @@ int main(int argc, char **argv)
 
 	occupy_standard_descriptors();
 	signal(SIGPIPE, SIG_IGN);
-	invocation.command = find_command("send");
+	invocation.command = command_find("send");
 	status = take_globals(&invocation);
 	if (status == COMMAND_PROCEED)
 		status = run_command(&invocation);

@@ -115,6 +115,14 @@ def test_commands():
     each_shell(look)
 
 
+@case("every command that help can be asked about is offered")
+def test_help():
+    def look(name, shell):
+        missing = commands() - offered(shell, "echoctl help ")
+        assert not missing, (name, missing)
+    each_shell(look)
+
+
 @case("every option of every command is offered, and none of another's")
 def test_options():
     def look(name, shell):

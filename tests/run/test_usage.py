@@ -1,6 +1,8 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
 """The command line of echoctl: what is refused before anything is done, and in which words."""
+import re
+
 from harness import case, main, run_echoctl
 
 
@@ -27,6 +29,23 @@ def test_usage():
     assert result.returncode == 0 and b"Examples:" in result.stdout and result.stderr == b""
     check(run_echoctl(), 3, "Usage: echoctl")
     check(run_echoctl("--connect-timeout", "soon", "a"), 3, "--connect-timeout soon: not a")
+
+
+@case("help shows what --help shows, of echoctl and of each command")
+def test_help():
+    usage = run_echoctl("--help").stdout
+    assert run_echoctl("help").stdout == usage
+    names = re.findall(r"^  ([a-z-]+)  +", usage.decode().partition("\nGlobal")[0], re.MULTILINE)
+    assert "help" in names and len(names) > 10, names
+    for name in names:
+        result = run_echoctl("help", name)
+        assert (result.returncode, result.stderr) == (0, b""), result
+        assert result.stdout == run_echoctl(name, "--help").stdout, name
+    check(run_echoctl("help", "pnig"), 3, "pnig: no such command", "the command 'ping'?")
+    check(run_echoctl("help", "elephant"), 3, "elephant: no such command",
+          "'echoctl --help' shows the commands")
+    check(run_echoctl("help", "ping", "load"), 3, "load: one COMMAND only")
+    check(run_echoctl("hlep", "ping"), 3, "did you mean the command 'help'?")
 
 
 @case("a mistyped command is pointed out, a host that looks like one is not refused")
