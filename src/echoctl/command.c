@@ -132,6 +132,8 @@ bool command_take_global(struct globals *globals, int option, const char *value,
 		*ret_why = command_take_timeout(value, &globals->connect_timeout_us);
 		return true;
 	case OPTION_CONTROL:
+		if (*value == '\0')
+			*ret_why = "the path is empty";
 		globals->control_path = value;
 		return true;
 	default:
@@ -230,12 +232,21 @@ static const char *option_text(const struct option *list, int option, char *text
 	return text;
 }
 
+int command_refuse_value(const struct invocation *invocation, const struct option *list, int option,
+			 const char *value, const char *why)
+{
+	char text[64];
+
+	return command_usage_error(invocation, "%s %s: %s",
+				   option_text(list, option, text, sizeof(text)),
+				   value != NULL ? value : "", why);
+}
+
 /* COMMAND_PROCEED or an exit status, for one option. */
 static int take_option(struct invocation *invocation, const struct option *list, int option,
 		       command_take take, void *settings)
 {
 	const char *why = NULL;
-	char text[64];
 	bool own;
 
 	own = option >= OPTION_OWN ||
@@ -253,9 +264,7 @@ static int take_option(struct invocation *invocation, const struct option *list,
 	}
 	if (why == NULL)
 		return COMMAND_PROCEED;
-	return command_usage_error(invocation, "%s %s: %s",
-				   option_text(list, option, text, sizeof(text)),
-				   optarg != NULL ? optarg : "", why);
+	return command_refuse_value(invocation, list, option, optarg, why);
 }
 
 int command_parse(struct invocation *invocation, command_take take, void *settings)

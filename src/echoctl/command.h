@@ -94,6 +94,10 @@ int command_refuse_word(const struct invocation *invocation);
 int command_usage_error(const struct invocation *invocation, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 
+/* The same of the value of an option in list, for a phrase of command_take(). */
+int command_refuse_value(const struct invocation *invocation, const struct option *list, int option,
+			 const char *value, const char *why);
+
 /* Values of options: NULL, or the phrase for command_take(). Bounds are included. */
 const char *command_take_duration(const char *value, uint64_t min_us, uint64_t max_us,
 				  uint64_t *ret_us);

@@ -53,8 +53,8 @@ static int take_globals(struct invocation *invocation)
 		}
 		command_take_global(&invocation->globals, option, optarg, &why);
 		if (why != NULL)
-			return command_usage_error(invocation, "--connect-timeout %s: %s", optarg,
-						   why);
+			return command_refuse_value(invocation, command_global_options, option,
+						    optarg, why);
 		start = optind;
 	}
 	/* An option that is not global is left for send, with all that follows. */

@@ -78,6 +78,12 @@ def test_control_operands():
               f"log-level: {word}: none of emerg, alert, crit")
 
 
+@case("an empty path is refused, before the command and behind it")
+def test_empty_path():
+    for arguments in (("--control", "", "status"), ("status", "--control", ""), ("--control=",)):
+        check(run_echoctl(*arguments), 3, "--control : the path is empty")
+
+
 @case("a limit of no time at all is refused, where 0 has a meaning it is not")
 def test_no_time():
     for command in ("send", "ping", "check", "halfclose", "trace", "sweep", "load", "idle",
