@@ -46,7 +46,7 @@ static int wait_until_gone(struct control_client *client, struct report *report,
 
 static int run(struct invocation *invocation)
 {
-	struct control_client client = control_client(&invocation->globals, -1);
+	struct control_client client = control_client(&invocation->globals);
 	uint64_t timeout_us = TIMEOUT_DEFAULT_US;
 	int status = command_parse_alone(invocation, control_take_timeout, &timeout_us);
 	int error;

@@ -181,7 +181,7 @@ static int receive(struct list *list, struct control_client *client)
 static int run(struct invocation *invocation)
 {
 	struct list list = { .report = &invocation->globals.report, .rows_max = ROWS_MAX };
-	struct control_client client = control_client(&invocation->globals, -1);
+	struct control_client client = control_client(&invocation->globals);
 	int status = command_parse_alone(invocation, take, &list);
 	int error;
 

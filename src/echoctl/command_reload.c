@@ -84,7 +84,7 @@ static int reload(struct control_client *client, struct report *report, uint64_t
 
 static int run(struct invocation *invocation)
 {
-	struct control_client client = control_client(&invocation->globals, -1);
+	struct control_client client = control_client(&invocation->globals);
 	uint64_t timeout_us = TIMEOUT_DEFAULT_US;
 	int status = command_parse_alone(invocation, control_take_timeout, &timeout_us);
 

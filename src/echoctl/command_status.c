@@ -9,9 +9,7 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-#include "base/fd.h"
 #include "echoctl/control_client.h"
-#include "echoctl/interrupt.h"
 #include "echoctl/status_screen.h"
 
 #define INTERVAL_MS 1000
@@ -43,7 +41,6 @@ struct view {
 	bool terminal;		/* each screen in the place of the one before */
 	bool entered;		/* the other screen of the terminal */
 	bool utf8;
-	int signal_fd;
 };
 
 static const char *take(void *data, int option, const char *value)
@@ -136,7 +133,7 @@ static int show_once(struct view *view)
 			return result;
 		error = ask(view, &reply);
 	}
-	if (error == -EINTR)
+	if (error == -EINTR && view->watch)
 		return STATUS_OK;
 	if (error < 0) {
 		leave_screen(view);
@@ -151,7 +148,7 @@ static int show_once(struct view *view)
 
 static int watch(struct view *view)
 {
-	struct pollfd wait = { view->signal_fd, POLLIN, 0 };
+	struct pollfd wait = { view->client.signal_fd, POLLIN, 0 };
 	int result;
 
 	do {
@@ -165,8 +162,10 @@ static int watch(struct view *view)
 
 static int run(struct invocation *invocation)
 {
-	FD_CLEANUP int signal_fd = -1;
-	struct view view = { .report = &invocation->globals.report, .signal_fd = -1 };
+	struct view view = {
+		.client = control_client(&invocation->globals),
+		.report = &invocation->globals.report,
+	};
 	int result = command_parse_alone(invocation, take, &view.watch);
 
 	if (result != COMMAND_PROCEED)
@@ -174,15 +173,6 @@ static int run(struct invocation *invocation)
 	setlocale(LC_CTYPE, "");
 	view.utf8 = !strcmp(nl_langinfo(CODESET), "UTF-8");
 	view.terminal = view.watch && isatty(STDOUT_FILENO) && !view.report->json;
-	if (view.watch) {
-		signal_fd = interrupt_open();
-		if (signal_fd < 0) {
-			report_error(view.report, "status: %s", strerror(-signal_fd));
-			return STATUS_LOCAL;
-		}
-		view.signal_fd = signal_fd;
-	}
-	view.client = control_client(&invocation->globals, view.signal_fd);
 	result = control_connect(&view.client);
 	if (result == COMMAND_PROCEED)
 		result = view.watch ? watch(&view) : show_once(&view);

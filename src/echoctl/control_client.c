@@ -13,6 +13,7 @@
 
 #include "base/clock.h"
 #include "base/fd.h"
+#include "echoctl/interrupt.h"
 
 #define LINE_MAX_BYTES (4u << 20)	/* a status with its history has a few thousand bytes */
 #define READ_BYTES (64u << 10)
@@ -28,9 +29,9 @@ const char *control_take_timeout(void *timeout_us, int option, const char *value
 	return command_take_timeout(value, timeout_us);
 }
 
-struct control_client control_client(const struct globals *globals, int signal_fd)
+struct control_client control_client(const struct globals *globals)
 {
-	return (struct control_client){ .globals = globals, .fd = -1, .signal_fd = signal_fd };
+	return (struct control_client){ .globals = globals, .fd = -1, .signal_fd = -1 };
 }
 
 static int connect_error(const struct globals *globals, int error)
@@ -61,6 +62,14 @@ static void set_time_limit(int fd, uint64_t limit_us)
 	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
 }
 
+static void disconnect(struct control_client *client)
+{
+	client->fd = fd_close(client->fd);
+	free(client->bytes);
+	client->bytes = NULL;
+	client->size = client->used = client->taken = 0;
+}
+
 int control_connect(struct control_client *client)
 {
 	const struct globals *globals = client->globals;
@@ -75,17 +84,22 @@ int control_connect(struct control_client *client)
 	set_time_limit(fd, globals->connect_timeout_us);
 	if (connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0)
 		return connect_error(globals, errno);
-	control_close(client);
+	/* Not before: a connect that waits is to end at a signal too. */
+	if (client->signal_fd < 0)
+		client->signal_fd = interrupt_open();
+	if (client->signal_fd < 0) {
+		report_error(&globals->report, "signals: %s", strerror(-client->signal_fd));
+		return STATUS_LOCAL;
+	}
+	disconnect(client);
 	client->fd = fd_steal(&fd);
 	return COMMAND_PROCEED;
 }
 
 void control_close(struct control_client *client)
 {
-	client->fd = fd_close(client->fd);
-	free(client->bytes);
-	client->bytes = NULL;
-	client->size = client->used = client->taken = 0;
+	disconnect(client);
+	client->signal_fd = fd_close(client->signal_fd);
 }
 
 int control_ask(struct control_client *client, struct record *request)
@@ -227,7 +241,7 @@ int control_judge(struct control_client *client, struct report *report,
 int control_exchange(struct globals *globals, struct record *request, uint64_t timeout_us,
 		     struct reply **ret_reply)
 {
-	struct control_client client = control_client(globals, -1);
+	struct control_client client = control_client(globals);
 	struct reply *reply = NULL;
 	int status = control_connect(&client);
 	int error;

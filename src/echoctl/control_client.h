@@ -15,7 +15,7 @@
 struct control_client {
 	const struct globals *globals;
 	int fd;			/* owned; -1: not connected */
-	int signal_fd;		/* borrowed; an interrupt ends the waiting. -1: none */
+	int signal_fd;		/* owned, of interrupt_open(); -1: not yet */
 	char *bytes;		/* owned: what has come; starts with the line last read */
 	size_t size;		/* allocated */
 	size_t used;
@@ -23,11 +23,12 @@ struct control_client {
 };
 
 /* Not connected yet. */
-struct control_client control_client(const struct globals *globals, int signal_fd);
+struct control_client control_client(const struct globals *globals);
 
 /*
- * Connects to globals->control_path. Returns COMMAND_PROCEED, or STATUS_UNREACHED, which has
- * then been said.
+ * Connects to globals->control_path; may be used again after an end of the connection. From then
+ * on SIGINT, SIGTERM and SIGQUIT end what waits for an answer, and nothing else. Returns
+ * COMMAND_PROCEED, or the exit status after saying why.
  */
 int control_connect(struct control_client *client);
 

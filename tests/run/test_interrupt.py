@@ -6,7 +6,7 @@ import signal
 import subprocess
 import threading
 
-from harness import DEADLINE_S, case, main, program, wait_until
+from harness import DEADLINE_S, case, main, program, temporary_directory, wait_until
 from harness_peers import Peer, full_backlog
 
 
@@ -24,7 +24,7 @@ def interrupted(arguments, ready, number=signal.SIGINT):
 
 
 @contextlib.contextmanager
-def silent_peer():
+def silent_peer(path=None):
     """A peer that takes a byte and never answers: (its address, a condition that it has)."""
     taken = threading.Event()
 
@@ -33,7 +33,7 @@ def silent_peer():
         taken.set()
         peer.hold(connection)
 
-    with Peer(handle) as peer:
+    with Peer(handle, path) as peer:
         yield peer.address, lambda _: taken.is_set()
 
 
@@ -68,6 +68,19 @@ def test_idle():
         status, out, errors = interrupted(["idle", "--timeout", "1h", address], ready)
     assert (status, out) == (1, f"{address}: no silence was tried to its end\n"), (out, errors)
     assert errors == "", errors
+
+
+@case("every command to the local daemon can be interrupted while it waits, and says so")
+def test_control():
+    with temporary_directory() as folder:
+        for command in (["status"], ["list"], ["kill", "1.1"], ["reload"], ["drain"],
+                        ["log-level", "info"], ["metrics"]):
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT):
+                path = f"{folder}/{command[0]}-{number}"
+                with silent_peer(path) as (_, ready):
+                    result = interrupted(["--control", path, "--connect-timeout", "1h", *command],
+                                         ready, number)
+                assert result == (1, "", "echoctl: interrupted\n"), (command, number, result)
 
 
 main()
