@@ -51,6 +51,12 @@ static int connect_error(const struct globals *globals, int error)
 	return STATUS_UNREACHED;
 }
 
+static int local_error(const struct globals *globals, const char *what, int error)
+{
+	report_error(&globals->report, "%s: %s", what, strerror(error));
+	return STATUS_LOCAL;
+}
+
 /* unix(7): a connect that waits for room in the backlog heeds the time limit for sending. */
 static void set_time_limit(int fd, uint64_t limit_us)
 {
@@ -77,7 +83,7 @@ int control_connect(struct control_client *client)
 	FD_CLEANUP int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
 	if (fd < 0)
-		return connect_error(globals, errno);
+		return local_error(globals, "socket", errno);
 	if (strlen(globals->control_path) >= sizeof(address.sun_path))
 		return connect_error(globals, ENAMETOOLONG);
 	strcpy(address.sun_path, globals->control_path);
@@ -87,10 +93,8 @@ int control_connect(struct control_client *client)
 	/* Not before: a connect that waits is to end at a signal too. */
 	if (client->signal_fd < 0)
 		client->signal_fd = interrupt_open();
-	if (client->signal_fd < 0) {
-		report_error(&globals->report, "signals: %s", strerror(-client->signal_fd));
-		return STATUS_LOCAL;
-	}
+	if (client->signal_fd < 0)
+		return local_error(globals, "signals", -client->signal_fd);
 	disconnect(client);
 	client->fd = fd_steal(&fd);
 	return COMMAND_PROCEED;

@@ -295,6 +295,17 @@ def test_no_socket():
             assert not os.listdir(folder), "the socket is left behind"
 
 
+@case("a command that has no descriptors left is a local error")
+def test_no_descriptors():
+    with Echod() as echod:
+        result = subprocess.run(
+            ["sh", "-c", 'ulimit -n 4; exec "$@"', "sh", program("echoctl"), "--control",
+             echod.folder + "/control", "status"],
+            capture_output=True, timeout=DEADLINE_S, check=False)
+        assert result.returncode == 4, result
+        assert b"Too many open files" in result.stderr, result
+
+
 @case("status --watch redraws in place and gives the terminal back")
 def test_watch():
     with Echod() as echod, Terminal(program("echoctl"), "--control", echod.folder + "/control",
