@@ -170,12 +170,6 @@ static int conclude(struct check *check, enum state state, const char *format, .
 	return (int)state;
 }
 
-/* Who ends the check takes nothing from the target. */
-static enum state state_of(int error)
-{
-	return error == -EINTR ? STATE_UNKNOWN : STATE_CRITICAL;
-}
-
 static int judge_time(struct check *check)
 {
 	double time_s = (double)check->elapsed_ns / 1e9;
@@ -205,9 +199,10 @@ static int exchange(struct check *check, uint64_t deadline_ns)
 			     check->interrupt_fd, &result);
 	free(bytes);
 	if (error < 0)
-		return conclude(check, state_of(error), "%s: %s: %s after %zu of %" PRIu64
-				" bytes", peer, result.phase, exchange_why(error),
-				result.received_bytes, check->size_bytes);
+		/* Who ends the check takes nothing from the target. */
+		return conclude(check, error == -EINTR ? STATE_UNKNOWN : STATE_CRITICAL,
+				"%s: %s: %s after %zu of %" PRIu64 " bytes", peer, result.phase,
+				exchange_why(error), result.received_bytes, check->size_bytes);
 	check->elapsed_ns = clock_now_ns() - check->started_ns;
 	return judge_time(check);
 }
@@ -232,6 +227,7 @@ static int reach(struct check *check, struct globals *globals)
 	struct dial_options dial = dial_options(globals);
 	uint64_t timeout_us = (uint64_t)(check->timeout_s * 1e6);
 	char address[ADDRESS_TEXT_MAX + 4];
+	enum state state;
 	int error;
 
 	dial.interrupt_fd = check->interrupt_fd;
@@ -242,10 +238,13 @@ static int reach(struct check *check, struct globals *globals)
 	error = dial_resolve(&check->target, &dial, &check->dial);
 	if (error == 0)
 		error = dial_connect(&dial, &check->dial);
-	if (error < 0)
-		return conclude(check, state_of(error), "%s%s: %s: %s", check->target.host,
+	if (error < 0) {
+		state = dial_status(&check->dial) == STATUS_UNREACHED ? STATE_CRITICAL :
+									STATE_UNKNOWN;
+		return conclude(check, state, "%s%s: %s: %s", check->target.host,
 				last_address(&check->dial, address),
 				dial_phase_name(check->dial.phase), check->dial.why);
+	}
 	return exchange(check, check->started_ns + timeout_us * 1000);
 }
 

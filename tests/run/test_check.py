@@ -2,10 +2,11 @@
 # SPDX-License-Identifier: MIT
 """echoctl check: what a monitoring system sees: one line, performance data, four codes."""
 import re
+import subprocess
 import time
 
-from harness import (DEADLINE_S, Echod, case, main, read_exactly, read_to_end, run_echoctl,
-                     unused_address)
+from harness import (DEADLINE_S, Echod, case, main, program, read_exactly, read_to_end,
+                     run_echoctl, unused_address)
 from harness_peers import Peer, by_message, echo, events, flip, full_backlog, reset, swallow
 
 OK, WARNING, CRITICAL, UNKNOWN = range(4)
@@ -139,6 +140,15 @@ def test_echod():
                            "-t", "20")
         assert code == OK, text
 
+
+@case("UNKNOWN: no descriptor for a socket is no fault of the target")
+def test_no_descriptors():
+    with Peer(echo) as peer:
+        result = subprocess.run(
+            ["sh", "-c", 'ulimit -n 4; exec "$@"', "sh", program("echoctl"), "check",
+             peer.address], capture_output=True, text=True, timeout=DEADLINE_S, check=False)
+        assert result.returncode == UNKNOWN, result
+        assert result.stdout.endswith(": socket: Too many open files\n"), result
 
 
 @case("-t is the time for connecting too, a longer one than that of other commands as well")
