@@ -61,6 +61,15 @@ def test_sources():
     assert unknown(headed(errors)) == headed(errors)
 
 
+@case("the rules know the reasons of a refusal that there are, and no other")
+def test_reasons():
+    with open(os.path.join(SRCDIR, "src/wire/end.h"), encoding="utf-8") as file:
+        names = re.search(r"REFUSE_NAMES \{([^}]*)\}", file.read())[1]
+    with open(RULES, encoding="utf-8") as file:
+        known = re.search(r" reason=\(([^)]*)\)", file.read())[1]
+    assert known.split("|") == re.findall(r'"([^"]*)"', names), (known, names)
+
+
 @case("what a busy daemon logs is known")
 def test_real():
     settings = {"limits": {"connections": 4, "connections-per-source": 3, "at-limit": "refuse"},
