@@ -283,15 +283,15 @@ def test_unreached():
 
 @case("a control socket that cannot be had as it is configured ends the start, and says why")
 def test_no_socket():
-    for control, wanted in (({"path": "/proc/nowhere/control"},
-                             "control.path: /proc/nowhere/control: No such file or directory"),
-                            ({"group": "no-such-group"},
-                             "control.group: no-such-group: no such group")):
+    for control, status, wanted in (
+            ({"path": "/proc/nowhere/control"}, 1,
+             "control.path: /proc/nowhere/control: No such file or directory"),
+            ({"group": "no-such-group"}, 78, 'control.group: "no-such-group": no such group')):
         with temporary_directory() as folder:
             os.chmod(folder, 0o777)
             echod = Echod({"control": {"path": folder + "/control", **control}}, wait=False)
-            assert echod.wait() == 1
-            assert any(line == "echod: " + wanted for line in echod.log()), echod.log()
+            assert echod.wait() == status
+            assert any(line.endswith(": " + wanted) for line in echod.log()), echod.log()
             assert not os.listdir(folder), "the socket is left behind"
 
 
