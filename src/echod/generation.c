@@ -355,8 +355,9 @@ unsigned generation_kill_again(struct generation *generation)
 		/* The order came from the program before this one (see handover.h). */
 		if (!*kill_ns)
 			*kill_ns = now_ns + KILL_GRACE_NS;
+		/* One that could not be reached for want of a descriptor still lives. */
 		count += scoreboard_end_worker(scoreboard, slot, id, SLOT_END_KILLED,
-					       now_ns < *kill_ns ? SIGURG : SIGKILL) == 0;
+					       now_ns < *kill_ns ? SIGURG : SIGKILL) != -ESRCH;
 	}
 	return count;
 }

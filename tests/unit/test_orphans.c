@@ -1,16 +1,18 @@
 /* SPDX-License-Identifier: MIT */
-/* After a listener's death: who is an orphan, and what its end is called. */
+/* After a listener's death: who is an orphan, what its end is called; ending workers by force. */
 #include <errno.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
+#include "echod/generation.h"
 #include "echod/orphans.h"
 
 #define SLOTS 8
@@ -135,6 +137,7 @@ static void test_end_worker(void **state)
 
 	(void)state;
 	if (pid == 0) {
+		alarm(30);	/* a test that fails leaves it behind */
 		pause();
 		_exit(0);
 	}
@@ -150,6 +153,35 @@ static void test_end_worker(void **state)
 	assert_int_equal(scoreboard_end_worker(&board, 3, 0, SLOT_END_KILLED, SIGKILL), -ESRCH);
 }
 
+static void test_kill_again(void **state)
+{
+	struct generation generation = { .scoreboard = board };
+	struct rlimit before, none;
+	pid_t pid = fork();
+	siginfo_t info;
+
+	(void)state;
+	if (pid == 0) {
+		alarm(30);	/* a test that fails leaves it behind */
+		pause();
+		_exit(0);
+	}
+	assert_true(pid > 0);
+	entry_set(3, pid, 7, ENTRY_LIVE);
+	assert_int_equal(generation_kill_again(&generation), 0);
+	assert_int_equal(generation_kill_slot(&generation, 3, 7), 0);
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+	none = (struct rlimit){ 0, before.rlim_max };
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+	assert_int_equal(generation_kill_again(&generation), 1);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+	board.kill_ns[3] = 1;
+	assert_int_equal(generation_kill_again(&generation), 1);
+	assert_int_equal(waitid(P_PID, (id_t)pid, &info, WEXITED), 0);
+	assert_int_equal(info.si_status, SIGKILL);
+	assert_int_equal(generation_kill_again(&generation), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -157,6 +189,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_end_reason, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_ring_nonsense, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_end_worker, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_kill_again, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
