@@ -89,7 +89,6 @@ static uint64_t smaller(uint64_t a, uint64_t b)
 
 static int run_probes(struct report *report, const struct settings *settings)
 {
-	const char *host = settings->session.target.host;
 	uint64_t size_bytes = settings->session.size_bytes;
 	const struct shape shapes[] = {
 		{smaller(size_bytes, SEGMENT_BYTES), false},
@@ -105,7 +104,7 @@ static int run_probes(struct report *report, const struct settings *settings)
 	char text[SESSION_TEXT_MAX];
 	bool held = false;
 
-	record_text(record, "host", host);
+	record_text(record, "host", settings->session.target.host);
 	for (size_t i = 0; i < n_shapes && status == COMMAND_PROCEED && verdict == VERDICT_OK;
 	     i++) {
 		held = shapes[i].held;
@@ -119,7 +118,7 @@ static int run_probes(struct report *report, const struct settings *settings)
 	}
 	verdict_describe(verdict, &result, text);
 	culprit = verdict_culprit(verdict, held, &result);
-	report_text(report, "%s: %s%s%s\n", host,
+	report_text(report, "%s: %s%s%s\n", settings->session.operand,
 		    verdict == VERDICT_OK ? "ok, the half-close passes" : text,
 		    culprit != NULL ? "; likely " : "", culprit != NULL ? culprit : "");
 	record_text(record, "verdict", verdict_name(verdict));

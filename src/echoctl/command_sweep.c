@@ -163,18 +163,18 @@ static void print_heading(const struct sweep *sweep)
 
 static void conclude(const struct sweep *sweep, bool complete)
 {
-	const char *host = sweep->settings->session.target.host;
+	const char *operand = sweep->settings->session.operand;
 	struct record *record = record_new("sweep_summary");
 	char text[SESSION_TEXT_MAX];
 
-	record_text(record, "host", host);
+	record_text(record, "host", sweep->settings->session.target.host);
 	record_integer(record, "passed", (int64_t)sweep->n_passed);
 	record_integer(record, "failed", (int64_t)sweep->n_failed);
 	record_flag(record, "complete", complete);
 	if (sweep->n_failed > 0) {
 		session_describe(&sweep->first, text);
 		report_text(sweep->report, "%s: %s%" PRIu64 " of %" PRIu64
-			    " failed, first %s of %" PRIu64 " bytes: %s\n", host,
+			    " failed, first %s of %" PRIu64 " bytes: %s\n", operand,
 			    complete ? "" : "not finished, ", sweep->n_failed,
 			    sweep->n_failed + sweep->n_passed, pattern_name(sweep->first_pattern),
 			    sweep->first_size, text);
@@ -182,12 +182,13 @@ static void conclude(const struct sweep *sweep, bool complete)
 		record_text(record, "first_failed_pattern", pattern_name(sweep->first_pattern));
 		record_text(record, "message", text);
 	} else if (sweep->n_passed == 0) {
-		report_text(sweep->report, "%s: not finished, nothing has come back yet\n", host);
+		report_text(sweep->report, "%s: not finished, nothing has come back yet\n",
+			    operand);
 	} else {
 		report_text(sweep->report, complete ?
 			    "%s: ok, all %" PRIu64 " came back unchanged\n" :
 			    "%s: not finished, the first %" PRIu64 " came back unchanged\n",
-			    host, sweep->n_passed);
+			    operand, sweep->n_passed);
 	}
 	report_record(sweep->report, record);
 }

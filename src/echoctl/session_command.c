@@ -28,6 +28,7 @@ int session_command_parse(struct invocation *invocation, command_take take, void
 	int status = command_parse_target(invocation, take, settings, &command->target);
 	const char *source = command->dialling.source;
 
+	command->operand = invocation->argv[0];
 	command->dialling = dial_options(&invocation->globals);
 	command->dialling.source = source;
 	return status;

@@ -28,6 +28,7 @@ def check(address, verdict, *phrases, options=()):
     status, event, line = halfclose(address, *options)
     assert event["verdict"] == verdict, event
     assert status == (0 if verdict == "ok" else 1), status
+    assert line.startswith(f"{address}: "), line
     for phrase in phrases:
         assert phrase in line, (phrase, line)
     return event

@@ -95,7 +95,7 @@ def test_sweep():
             "1              ok      ok      ok      ok      ok      ok      ok",
             "1460           ok      ok      ok      ok      ok      ok      ok",
             "1M             ok      ok      ok      ok      ok      ok      ok",
-            "127.0.0.1: ok, all 21 came back unchanged",
+            f"{peer.address}: ok, all 21 came back unchanged",
             "EXIT 0"], "\n".join(screen)
 
 

@@ -125,7 +125,7 @@ def test_sweep_target_gone():
         _, row, *why, verdict = output.splitlines()
         assert row.split() == ["1", "ok", "lost"], output
         assert why and all(line.startswith("echoctl: ") for line in why), output
-        assert verdict == "127.0.0.1: not finished, the first 1 came back unchanged", output
+        assert verdict == f"{address}: not finished, the first 1 came back unchanged", output
 
 
 @case("sweep: SIGINT prints what has been found, and is no failure of the path")
@@ -157,7 +157,7 @@ def test_sweep_interrupt():
             last = json.loads(last)
             assert (last["passed"], last["failed"], last["complete"]) == (1, 0, False), last
         else:
-            assert last == f"127.0.0.1: not finished, {wanted}", last
+            assert last == f"{peer.address}: not finished, {wanted}", last
 
 
 @case("sweep: unknown patterns and sizes are usage errors")
