@@ -95,6 +95,7 @@ command_check()
 	build_tree "$directory" "${configure[@]}"
 	if [ "$dist" = yes ]; then
 		lint_step "make distcheck" make -C "$directory" -s -j"$(nproc)" distcheck
+		[ "$LINT_FAILED" -eq 0 ] || show_failures "$directory"
 		print_summary "$LINT_PASSED" "$LINT_FAILED" 0
 		return
 	fi
