@@ -130,19 +130,27 @@ static void test_ring_nonsense(void **state)
 	assert_int_equal(scoreboard_live(&board), SLOTS);
 }
 
-static void test_end_worker(void **state)
+/* A process that waits for a signal, as the worker of connection id in this slot. */
+static pid_t worker_start(uint32_t slot, uint64_t id)
 {
 	pid_t pid = fork();
-	siginfo_t info;
 
-	(void)state;
 	if (pid == 0) {
 		alarm(30);	/* a test that fails leaves it behind */
 		pause();
 		_exit(0);
 	}
 	assert_true(pid > 0);
-	entry_set(3, pid, 7, ENTRY_LIVE);
+	entry_set(slot, pid, id, ENTRY_LIVE);
+	return pid;
+}
+
+static void test_end_worker(void **state)
+{
+	pid_t pid = worker_start(3, 7);
+	siginfo_t info;
+
+	(void)state;
 	/* The slot has changed hands since somebody looked at it. */
 	assert_int_equal(scoreboard_end_worker(&board, 3, 6, SLOT_END_KILLED, SIGKILL), -ESRCH);
 	assert_int_equal(atomic_load(&board.command[3]), 0);
@@ -157,17 +165,10 @@ static void test_kill_again(void **state)
 {
 	struct generation generation = { .scoreboard = board };
 	struct rlimit before, none;
-	pid_t pid = fork();
+	pid_t pid = worker_start(3, 7);
 	siginfo_t info;
 
 	(void)state;
-	if (pid == 0) {
-		alarm(30);	/* a test that fails leaves it behind */
-		pause();
-		_exit(0);
-	}
-	assert_true(pid > 0);
-	entry_set(3, pid, 7, ENTRY_LIVE);
 	assert_int_equal(generation_kill_again(&generation), 0);
 	assert_int_equal(generation_kill_slot(&generation, 3, 7), 0);
 	assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
