@@ -12,7 +12,7 @@ import threading
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../run"))
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from harness import (BUILDDIR, DEADLINE_S, case, main,      # noqa: E402  pylint: disable=C0413
-                     program, temporary_directory)
+                     program, read_to_end, temporary_directory)
 import machine      # noqa: E402  pylint: disable=wrong-import-position
 import measure      # noqa: E402  pylint: disable=wrong-import-position
 import report       # noqa: E402  pylint: disable=wrong-import-position
@@ -126,10 +126,7 @@ def test_streams():
             assert (status, result["fault"]) == (1, "corrupt"), result
 
     def lose_tail(sock):
-        while data := sock.recv(65536):
-            if len(data) > 1000:
-                sock.sendall(data[:1000])
-            sock.shutdown(socket.SHUT_WR)
+        sock.sendall(read_to_end(sock)[:1000])
 
     with faulty(lose_tail) as port:
         status, result = load("stream", port, "-n", "100000", "-s", "20")
