@@ -110,6 +110,24 @@ static int take_option(struct options *options, int option, const char *program)
 	}
 }
 
+/* context is the program's name, a string. */
+static void report_usage(void *context, const char *text)
+{
+	fprintf(stderr, "%s: %s\n", (const char *)context, text);
+}
+
+/* Whether the addresses of -l could replace those of any file; returns as options_parse() does. */
+static int check_listen(const struct options *options, char *program)
+{
+	__attribute__((cleanup(configuration_freep))) struct configuration *scratch = NULL;
+	int r = configuration_default(&scratch);
+
+	if (r == 0)
+		r = configuration_override_listen(scratch, options->listen, options->listen_count,
+						  report_usage, program);
+	return r == -EBADMSG ? hint(program) : r;
+}
+
 int options_parse(int argc, char **argv, struct options *ret_options)
 {
 	__attribute__((cleanup(options_release))) struct options options = {
@@ -127,6 +145,12 @@ int options_parse(int argc, char **argv, struct options *ret_options)
 		return refuse(argv[0], "unexpected argument", argv[optind]);
 	if (options.inetd && options.listen_count > 0)
 		return refuse(argv[0], "-i and -l exclude each other", NULL);
+	if (options.listen_count > 0) {
+		int r = check_listen(&options, argv[0]);
+
+		if (r < 0)
+			return r;
+	}
 	*ret_options = options;
 	options.listen = NULL;
 	return 0;
@@ -152,20 +176,14 @@ int options_load_configuration(const struct options *options, int fd,
 			       struct configuration **ret_configuration)
 {
 	__attribute__((cleanup(configuration_freep))) struct configuration *configuration = NULL;
-	int result = configuration_load_here(options->configuration_path, fd, needs(options),
-					     report, context, &configuration);
-	int r = 0;
+	int r = configuration_load_here(options->configuration_path, fd, needs(options), report,
+					context, &configuration);
 
-	/* A bad file must not hide what is wrong with an address. */
-	if (result == -EBADMSG)
-		r = configuration_default(&configuration);
-	else if (result < 0)
-		return result;
 	if (r == 0 && options->listen_count > 0)
 		r = configuration_override_listen(configuration, options->listen,
 						  options->listen_count, report, context);
-	if (r < 0 || result < 0)
-		return r < 0 ? r : result;
+	if (r < 0)
+		return r;
 	if (options->log_level >= 0)
 		configuration->log.level = options->log_level;
 	*ret_configuration = configuration;

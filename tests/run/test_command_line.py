@@ -146,14 +146,16 @@ def test_address_taken():
         assert address in err and "in use" in err, err
 
 
-@case("a bad -l is named, and nothing starts")
+@case("a bad -l is named and a usage error, and nothing starts")
 def test_bad_listen():
     with temporary_directory() as folder:
         path = config_file(folder, "")
         for bad in ("127.0.0.1:99999", "[::1", "127.0.0.1:x"):
             status, _, err = run_echod("-c", path, "-l", bad)
-            assert status in (2, 78), (bad, status, err)
-            assert bad in err, (bad, err)
+            assert status == 2, (bad, status, err)
+            assert f'-l: "{bad}"' in err and "--help" in err, (bad, err)
+        status, out, err = run_echod("-c", path, "-t", "-l", "[::1]:7", "-l", "[::1]:7")
+        assert (status, out) == (2, "") and "stands twice" in err, (status, err)
 
 
 @case("several -l replace the configured addresses")
