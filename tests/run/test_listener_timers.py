@@ -1,6 +1,9 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
 """echod-listener without a supervisor: idle, stall, session, and bulk under them."""
+import contextlib
+import os
+import signal
 import socket
 import time
 
@@ -12,21 +15,21 @@ from harness_listener import (Listener, both_kinds, echoed, fill)
 @case("idle: ends in an orderly way, not before its time, bytes move it on")
 @both_kinds
 def test_idle(spares):
-    with Listener(idle=2, spare_workers=spares).ready() as listener:
+    with Listener(idle=3, spare_workers=spares).ready() as listener:
         client = listener.connect()
-        for _ in range(4):
-            time.sleep(0.6)
+        for _ in range(11):
+            time.sleep(0.3)
             begin = time.monotonic()
             assert echoed(client)
         assert read_to_end(client) == b""
-        assert 1.95 < time.monotonic() - begin < 20
+        assert 2.95 < time.monotonic() - begin
         client.close()
         assert listener.closed()[0] == "idle"
 
 
 @case("idle: a Unix connection too")
 def test_idle_unix():
-    with Listener((socket.AF_UNIX,), idle=0.3).ready() as listener:
+    with Listener((socket.AF_UNIX,), idle=1).ready() as listener:
         client = listener.connect()
         assert echoed(client) and read_to_end(client) == b""
         client.close()
@@ -39,10 +42,10 @@ def test_stall():
         for is_full in (True, False):
             client = listener.connect()
             client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-            if is_full:
-                fill(client)
-            else:
-                for _ in range(40):
+            with contextlib.suppress(ConnectionError):      # its end may come before ours
+                if is_full:
+                    fill(client)
+                for _ in range(0 if is_full else 40):
                     client.sendall(bytes(8192))
                     time.sleep(0.005)
             word, event = listener.closed()
@@ -52,7 +55,7 @@ def test_stall():
 
 @case("stall: a half-closed transfer that a slow reader drains is not ended")
 def test_slow_reader():
-    with Listener(stall=1.5, idle=1.5).ready() as listener:
+    with Listener(stall=3, idle=3).ready() as listener:
         client = socket.socket()
         client.settimeout(30)
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16384)
@@ -71,7 +74,7 @@ def test_slow_reader():
                 if sent == len(data):
                     client.shutdown(socket.SHUT_WR)
             received += client.recv(32768)
-            time.sleep(0.1)
+            time.sleep(0.15)
         assert bytes(received) == data and read_to_end(client) == b""
         assert listener.closed()[0] == "fin"
 
@@ -125,14 +128,17 @@ def test_bulk_reset():
 
 @case("stall: what lies unsent after the peer's FIN is still watched")
 def test_stall_half_closed():
-    with Listener(stall=0.8).ready() as listener:
-        client = socket.socket()
+    with Listener(stall=0.8).ready() as listener, socket.socket() as client:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 400000)
+        client.settimeout(30)
+        # All is on its way before anybody reads: no stall begins before the FIN.
+        os.kill(listener.pid, signal.SIGSTOP)
         client.connect(listener.sockets[0].getsockname())
-        client.sendall(bytes(200000))
+        client.sendall(bytes(150000))
         client.shutdown(socket.SHUT_WR)
+        os.kill(listener.pid, signal.SIGCONT)
         assert listener.closed()[0] == "stall"
-        client.close()
 
 
 @case("session: ends even a connection that never waits")
@@ -146,7 +152,7 @@ def test_session(spares):
                 pass
         except ConnectionError:
             pass
-        assert 0.65 < time.monotonic() - begin < 20
+        assert 0.65 < time.monotonic() - begin
         client.close()
         assert listener.closed()[0] == "session"
         quiet = listener.connect()
