@@ -83,7 +83,8 @@ def test_file():
             with open(path, encoding="utf-8") as file:
                 _, samples = parse(file.read())
             assert ("echod_connections_live", ()) in samples
-            assert os.listdir(folder) == ["echod.prom"]
+            # but for the moment in which it is written anew
+            wait_until(lambda: os.listdir(folder) == ["echod.prom"], "nothing else is left")
             # Elsewhere it cannot be written: said once for each, nothing else happens.
             for name in ("first", "second"):
                 mark = echod.reload({"metrics": {"file": f"/nonexistent/{name}.prom"}})

@@ -2,8 +2,27 @@
 # SPDX-License-Identifier: MIT
 """Results of echoctl that cannot be written: said, never waited for, and status 4."""
 import subprocess
+import threading
 
 from harness import DEADLINE_S, Echod, case, main, program
+from harness_peers import Peer, echo
+
+
+def leave(arguments, address, gone=None):
+    """Reads the first line only, then sets gone; the command has to say so and end."""
+    with subprocess.Popen([program("echoctl"), *arguments, address], stdin=subprocess.DEVNULL,
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE) as client:
+        try:
+            assert client.stdout.readline()
+            client.stdout.close()
+            if gone:
+                gone.set()
+            status = client.wait(DEADLINE_S)
+        finally:
+            client.kill()
+        errors = client.stderr.read()
+        assert status == 4, (arguments, status, errors)
+        assert b"standard output: Broken pipe" in errors, (arguments, errors)
 
 
 @case("a command that goes on for long ends when nobody reads its results")
@@ -12,19 +31,16 @@ def test_reader_gone():
         for arguments in (("ping", "-i", "10ms"), ("--json", "ping", "-i", "10ms"),
                           ("idle", "--min", "10ms", "--max", "1h"),
                           ("--json", "load", "-c", "1", "--rate", "50", "-d", "1h", "--progress"),
-                          ("--json", "send", "--repeat", "1000000000"), ("sweep",)):
-            with subprocess.Popen([program("echoctl"), *arguments, echod.address],
-                                  stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                                  stderr=subprocess.PIPE) as client:
-                try:
-                    assert client.stdout.readline()
-                    client.stdout.close()
-                    status = client.wait(DEADLINE_S)
-                finally:
-                    client.kill()
-                errors = client.stderr.read()
-                assert status == 4, (arguments, status, errors)
-                assert b"standard output: Broken pipe" in errors, (arguments, errors)
+                          ("--json", "send", "--repeat", "1000000000")):
+            leave(arguments, echod.address)
+    gone = threading.Event()
+
+    def when_gone(connection):
+        gone.wait(DEADLINE_S)
+        echo(connection)
+    # A sweep is over soon: it must not be before its reader has left.
+    with Peer(when_gone) as peer:
+        leave(("sweep", "--drain-timeout", "30s"), peer.address, gone)
 
 
 @case("a full disk is status 4, and UNKNOWN for check, whose codes are a plugin's")

@@ -44,8 +44,7 @@ def test_new_settings():
         echod.reload({"timeouts": {"idle": "1s"}})
         listeners_settle(echod, old)
         with echod.connect() as sock:
-            sock.sendall(b"x")
-            assert read_to_end(sock) == b"x"
+            assert read_to_end(sock) == b""
         assert echod.closed_connections(1)[0]["end"] == "idle"
 
 
@@ -143,6 +142,8 @@ def refused(address):
         connect_to(address).close()
     except ConnectionRefusedError:
         return True
+    except ConnectionResetError:    # it was in the queue of a socket that closed
+        pass
     return False
 
 

@@ -282,7 +282,7 @@ def test_json():
 @case("a target that is not reached: status 2, host, address and phase")
 def test_unreached():
     port = int(unused_address().rpartition(":")[2])
-    result = run_echoctl("--json", "send", f"localhost:{port}")
+    result = run_echoctl("--json", "send", "-4", f"localhost:{port}")
     check(result, 2, f"echoctl: localhost (127.0.0.1:{port}): connect: Connection refused")
     assert {"event": "error", "host": "localhost", "address": f"127.0.0.1:{port}",
             "phase": "connect", "errno": "ECONNREFUSED",

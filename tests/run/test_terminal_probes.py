@@ -29,8 +29,8 @@ def test_ping():
             "rtt p50/p90/p99/pN N/N/N/N ms",
             "jitter N ms",
             "EXIT 0"], "\n".join(screen)
-    with Peer(echo) as peer, Terminal(program("echoctl"), "ping", "-i", "30s",
-                                      peer.address) as terminal:
+    with Peer(echo) as peer, Terminal(program("echoctl"), "ping", "-i", "1h", "-W",
+                                      "20s", peer.address) as terminal:
         terminal.wait("seq=1")
         terminal.press("C-\\")
         terminal.wait("1 sent, 1 ok, 0 lost, 0 corrupt, 0 late")
@@ -60,7 +60,7 @@ def test_load():
 def test_idle():
     with Peer(echo) as peer, Terminal(program("echoctl"), "idle", "--min", "2500ms", "--max",
                                       "5s", "--parallel", "1", peer.address) as terminal:
-        terminal.wait("2 connections silent, longest survived 0.000 s")
+        terminal.wait(r"\d s: [12] connections? silent, longest survived \d\.\d{3} s")
         screen = plain(terminal.wait("EXIT"), peer.address)
         assert screen == [
             "N s silent: alive, echo in N ms",

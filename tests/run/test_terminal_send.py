@@ -70,8 +70,8 @@ def test_progress():
         path = os.path.join(folder, "data")
         with open(path, "wb") as file:
             file.truncate(64 << 20)
-        with Terminal("sh", "-c", f"{program('echoctl')} {peer.address} <{path} >{path}.back") \
-                as terminal:
+        with Terminal("sh", "-c", f"{program('echoctl')} send --drain-timeout 5min {peer.address} "
+                      f"<{path} >{path}.back") as terminal:
             terminal.wait(" in flight, 0%, ")
             line = "\n".join(terminal.wait(" s left"))
             assert re.fullmatch(r"[\d.]+ KiB back, [\d.]+ [KM]?i?B/s, [\d.]+ MiB in flight, 0%, "

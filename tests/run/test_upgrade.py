@@ -10,7 +10,7 @@ import shutil
 import signal
 import socket
 
-from harness import (Echod, case, exchange, main, program, read_exactly, run_echoctl,
+from harness import (DEADLINE_S, Echod, case, exchange, main, program, read_exactly, run_echoctl,
                      temporary_directory, wait_until)
 
 TAKES_OVER = r"has changed on disk and takes over"
@@ -67,8 +67,8 @@ def test_take_over():
             assert os.stat(f"/proc/{echod.pid}/exe").st_ino == os.stat(path).st_ino != before
             assert echoes(held, b"still here")
             assert exchange(echod.connect(), b"new") == b"new"
-            wait_until(lambda: totals(echod)["active"] == 1, "the held one is left")
-            assert totals(echod)["closed"] == 1 + round_number
+            wait_until(lambda n=1 + round_number: (found := totals(echod))["closed"] == n
+                       and found["active"] == 1, "the held one is left")
         held.close()
         wait_until(lambda: len(echod.listener_pids()) == 1, "the old listeners have ended")
         found = totals(echod)
@@ -116,11 +116,12 @@ def test_orphans():
 def test_kill_under_way():
     with installed_echod() as (echod, path), hold(echod) as held:
         [worker] = echod.worker_pids()
+        mark = echod.log_mark()
         os.kill(worker, signal.SIGSTOP)
         control = os.path.join(echod.folder, "control")
         assert run_echoctl("--control", control, "kill", "1.1").returncode == 0
         install(path)
-        mark = echod.reload()
+        echod.reload()
         echod.wait_log(IN_FORCE, since=mark)
         assert echod.closed_connections(1, mark)[0]["end"] == "killed"
         assert held.recv(1) == b""
@@ -241,7 +242,7 @@ def test_other_version():
             echod.wait_log(IN_FORCE)
             echod.addresses = [f"127.0.0.1:{server.getsockname()[1]}"]
             assert exchange(echod.connect(), b"x") == b"x"
-            mine.settimeout(10)
+            mine.settimeout(DEADLINE_S)
             assert mine.recv(64)[:4] == (32).to_bytes(4, "little"), "the old listener is stopped"
 
 
