@@ -48,8 +48,8 @@ static void test_families_alternate(void **state)
 	check_order("ABC", "ABC");
 }
 
-/* A listening socket on loopback; returns it and its port. */
-static int listen_somewhere(uint16_t *ret_port)
+/* A bound socket on loopback; returns it and its port. */
+static int bind_somewhere(uint16_t *ret_port)
 {
 	struct sockaddr_in address = {
 		.sin_family = AF_INET,
@@ -60,9 +60,17 @@ static int listen_somewhere(uint16_t *ret_port)
 
 	assert_true(fd >= 0);
 	assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof(address)), 0);
-	assert_int_equal(listen(fd, 5), 0);
 	assert_int_equal(getsockname(fd, (struct sockaddr *)&address, &length), 0);
 	*ret_port = ntohs(address.sin_port);
+	return fd;
+}
+
+/* One that listens. */
+static int listen_somewhere(uint16_t *ret_port)
+{
+	int fd = bind_somewhere(ret_port);
+
+	assert_int_equal(listen(fd, 5), 0);
 	return fd;
 }
 
@@ -169,14 +177,15 @@ static void test_refused(void **state)
 	struct dial_options options = {.family = AF_UNSPEC, .timeout_us = TIMEOUT_US};
 	struct address_spec target = {.host = "127.0.0.1"};
 	struct dial dial;
+	int fd = bind_somewhere(&target.port);	/* nobody else can listen there meanwhile */
 
 	(void)state;
-	close(listen_somewhere(&target.port));
 	assert_int_equal(dial_resolve(&target, &options, &dial), 0);
 	assert_int_equal(dial_connect(&options, &dial), -ECONNREFUSED);
 	assert_int_equal(dial.phase, DIAL_CONNECT);
 	assert_int_equal(dial.fd, -1);
 	assert_int_equal(dial_status(&dial), STATUS_UNREACHED);
+	close(fd);
 }
 
 static void test_source_of_another_host_is_a_local_error(void **state)
