@@ -92,7 +92,7 @@ class Group:
         with contextlib.suppress(OSError):
             with open(os.path.join(self.folder, "cgroup.kill"), "w", encoding="ascii") as file:
                 file.write("1")
-        end = time.monotonic() + 10
+        end = time.monotonic() + 30
         while time.monotonic() < end:
             reap_orphans()
             with contextlib.suppress(OSError):

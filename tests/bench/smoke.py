@@ -21,7 +21,7 @@ from servers import Place, Server       # noqa: E402  pylint: disable=wrong-impo
 
 def load(mode, port, *options):
     """Status and JSON of one run of the load generator."""
-    done = subprocess.run([program("bench-load"), mode, "-t", "5", *options, f"127.0.0.1:{port}"],
+    done = subprocess.run([program("bench-load"), mode, "-t", "20", *options, f"127.0.0.1:{port}"],
                           capture_output=True, text=True, timeout=DEADLINE_S, check=False)
     assert done.stdout, done.stderr
     return done.returncode, json.loads(done.stdout.splitlines()[-1])
