@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
 """A booted systemd to test in: a Debian tree made once, run by systemd-nspawn on an overlay."""
+import contextlib
 import ctypes
 import fcntl
 import hashlib
@@ -54,7 +55,7 @@ class Machine:
             env=environment, stdin=subprocess.DEVNULL, stdout=self._console,
             stderr=subprocess.STDOUT)
         try:
-            self.leader = wait_until(self._find_leader, "systemd runs")
+            self.leader = wait_until(self._find_leader, "systemd runs", deadline_s=120)
             wait_until(self._is_booted, "the system is booted", deadline_s=120)
             self.write("/etc/hosts", "127.0.0.1 localhost\n::1 localhost\n")
         except BaseException:
@@ -133,7 +134,8 @@ class Machine:
     def stop(self):
         """Ends everything inside, and systemd-nspawn."""
         for pid in child_pids(self._nspawn.pid):
-            os.kill(pid, 9)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, 9)
         try:
             self._nspawn.wait(30)
         except subprocess.TimeoutExpired:

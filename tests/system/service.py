@@ -60,6 +60,11 @@ def state(unit="echod.service"):
     return machine.show("ActiveState", unit)
 
 
+def wait_active():
+    """It may echo before systemd has heard that it is ready, and reloads after systemctl."""
+    wait_until(lambda: state() == "active", "the service is active")
+
+
 def main_pid():
     """The supervisor's process id, seen from outside."""
     inner = machine.show("MainPID")
@@ -79,6 +84,14 @@ def supervisors():
         except OSError:
             pass
     return found
+
+
+def is_replaced(pid):
+    """Whether the program of this process stands on the disk no more; None: there is none."""
+    try:
+        return "deleted" in os.readlink(f"/proc/{pid}/exe")
+    except OSError:
+        return None
 
 
 def listener_pid():

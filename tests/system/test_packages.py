@@ -10,7 +10,8 @@ import subprocess
 
 from machine import Machine
 from service import (CONFIG, SHIPPED, Clients, cursor, echoes, hold, journal,
-                     listener_pid, machine, main_pid, refused, state, wait_journal)
+                     listener_pid, machine, main_pid, refused, state, wait_active,
+                     wait_journal)
 from harness import (BUILDDIR, case, child_pids, connect_to, exchange, main, note, read_exactly,
                      temporary_directory, wait_until)
 from harness_commands import SYSTEM, all_commands, is_command, readme_lines
@@ -103,7 +104,7 @@ def test_install():
     assert machine.systemctl("is-enabled", "echod.socket") == "enabled"
     assert (state("echod.socket"), state()) == ("active", "inactive")
     echoes()
-    assert state() == "active"
+    wait_active()
 
 
 @case("start, enable, reload and the journal are as a user expects")

@@ -5,8 +5,8 @@ import os
 import signal
 
 from service import (ADDRESSES, CONFIG, SHIPPED, Clients, cursor, drop_in, echoes, fresh,
-                     hold, journal, listener_pid, machine, main_pid, refused, state, supervisors,
-                     wait_journal)
+                     hold, is_replaced, journal, listener_pid, machine, main_pid, refused, state,
+                     supervisors, wait_active, wait_journal)
 from harness import (case, child_pids, connect_to, exchange, main, note, read_exactly, read_to_end,
                      send_and_close, status_fields, wait_until)
 
@@ -36,7 +36,7 @@ def test_on_demand():
     machine.systemctl("start", "echod.socket")
     assert state() == "inactive"
     echoes()
-    assert state() == "active"
+    wait_active()
 
 
 @case("stop ends the service and leaves the port to the socket unit")
@@ -108,8 +108,9 @@ def test_reload():
     pid, listener = main_pid(), listener_pid()
     with hold() as sock:
         machine.systemctl("reload", "echod")
-        assert state() == "active" and main_pid() == pid
         wait_until(lambda: listener_pid() != listener, "a new listener runs")
+        wait_active()       # until it is, it is reloading
+        assert main_pid() == pid
         echoes()
         sock.sendall(b"still")
         assert read_exactly(sock, 5) == b"still"
@@ -214,7 +215,7 @@ def test_listener_killed():
 @case("a stopped listener starves the watchdog, the service is back by itself")
 def test_watchdog():
     fresh()
-    drop_in("service", "[Service]\nWatchdogSec=2s\n")
+    drop_in("service", "[Service]\nWatchdogSec=5s\n")
     machine.systemctl("start", "echod")
     echoes()
     stopped = listener_pid()
@@ -336,8 +337,7 @@ def test_upgrade():
         machine.install(STAGE)
         machine.systemctl("reload", "echod")
         for found in (main_pid, listener_pid):
-            wait_until(lambda: "deleted" not in os.readlink(f"/proc/{found()}/exe"),
-                       "the program now on disk runs")
+            wait_until(lambda: is_replaced(found()) is False, "the program now on disk runs")
         assert machine.show("MainPID") == pid
         echoes()
         sock.sendall(b"across")
