@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
 """echoctl ping: the schedule, what becomes of each probe, statistics, exit status."""
+import contextlib
 import json
 import re
 import signal
@@ -26,6 +27,17 @@ def ping(*arguments):
     summary = events(result, "ping_summary")[-1]
     assert summary["final"]
     return result, events(result, "ping_probe"), summary
+
+
+@contextlib.contextmanager
+def running(*arguments):
+    """Runs it until the case is over, however that ends."""
+    with subprocess.Popen([program("echoctl"), *arguments], stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def counts(summary):
@@ -97,8 +109,7 @@ def test_late():
         given_up.wait(DEADLINE_S)
         echo(connection)
     with Peer(when_given_up) as peer, \
-            subprocess.Popen([program("echoctl"), "--json", "ping", "-i", "1h", "-W", "100ms",
-                              peer.address], stdout=subprocess.PIPE) as process:
+            running("--json", "ping", "-i", "1h", "-W", "100ms", peer.address) as process:
         said = [json.loads(process.stdout.readline())]
         given_up.set()
         said.append(json.loads(process.stdout.readline()))
@@ -240,9 +251,7 @@ def test_deadline():
 @case("SIGQUIT tells how it stands, SIGINT ends with the statistics")
 def test_signals():
     with Peer(echo) as peer:
-        with subprocess.Popen([program("echoctl"), "ping", "-i", "10ms", "-W", "20s",
-                               peer.address], stdout=subprocess.PIPE,
-                              stderr=subprocess.PIPE) as process:
+        with running("ping", "-i", "10ms", "-W", "20s", peer.address) as process:
             process.stdout.readline()
             process.send_signal(signal.SIGQUIT)
             lines = []
@@ -257,9 +266,7 @@ def test_signals():
 @case("stopped and continued: it goes on from there, no burst makes up for the pause")
 def test_suspended():
     with Peer(echo) as peer:
-        with subprocess.Popen([program("echoctl"), "--json", "ping", "-i", "10ms", "-W", "20s",
-                               peer.address], stdout=subprocess.PIPE,
-                              stderr=subprocess.PIPE) as process:
+        with running("--json", "ping", "-i", "10ms", "-W", "20s", peer.address) as process:
             process.stdout.readline()
             process.send_signal(signal.SIGSTOP)
             # The pause itself is what is tested.
