@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "listener/events.h"
+#include "listener/spawn.h"
 #include "listener/sys.h"
 
 #define REAP_BATCH 32
@@ -91,7 +92,7 @@ static void reap_worker(struct listener *listener, pid_t pid, int status,
 
 	reap_account(listener, &event);
 	sources_leave(&listener->sources, listener->source_of[slot]);
-	atomic_store_explicit(&listener->table->live, --listener->live, memory_order_relaxed);
+	spawn_set_live(listener, listener->live - 1);
 	reap_free(listener, slot);
 	listener->starvation.retry_ns = 0;
 	events_put(listener, &event);

@@ -137,8 +137,10 @@ int spares_hand_over(struct listener *listener, struct connection *connection)
 	index = queue_take(spares, &spares->waiting);
 	pair = &spares->pairs[index];
 	spawn_fill_entry(listener, pair->slot, connection);
+	spawn_set_live(listener, listener->live + 1);
 	r = pair_send(pair, connection);
 	if (r < 0) {
+		spawn_set_live(listener, listener->live - 1);
 		spawn_fill_spare(listener, pair->slot);
 		queue_put(spares, &spares->waiting, index);
 		return r;

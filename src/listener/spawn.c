@@ -34,6 +34,12 @@ void spawn_fill_spare(struct listener *listener, uint32_t slot)
 	atomic_store_explicit(&entry->state, ENTRY_SPARE, memory_order_release);
 }
 
+void spawn_set_live(struct listener *listener, uint32_t live)
+{
+	listener->live = live;
+	atomic_store_explicit(&listener->table->live, live, memory_order_relaxed);
+}
+
 static void spawn_count_time(struct listener *listener, uint64_t elapsed_ns)
 {
 	struct totals *totals = &listener->table->totals;
@@ -97,7 +103,6 @@ void spawn_settle(struct listener *listener, uint32_t slot, struct connection *c
 {
 	connection->fd = fd_close(connection->fd);
 	listener->source_of[slot] = connection->source;
-	atomic_store_explicit(&listener->table->live, ++listener->live, memory_order_relaxed);
 	if (listener->settings->flags & SETTINGS_REPORT_OPEN)
 		spawn_report_open(listener, slot, connection);
 	listener->next_id++;
@@ -111,9 +116,12 @@ int spawn_worker(struct listener *listener, struct connection *connection)
 	if (slot == SLOTS_NONE)
 		return -EAGAIN;
 	spawn_fill_entry(listener, slot, connection);
+	spawn_set_live(listener, listener->live + 1);
 	r = spawn_fork(listener, slot, connection->fd, connection->flags);
-	if (r < 0)
+	if (r < 0) {
+		spawn_set_live(listener, listener->live - 1);
 		return r;
+	}
 	spawn_settle(listener, slot, connection);
 	return 0;
 }

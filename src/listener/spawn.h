@@ -23,7 +23,10 @@ void spawn_fill_entry(struct listener *listener, uint32_t slot,
 		      const struct connection *connection);
 void spawn_fill_spare(struct listener *listener, uint32_t slot);
 
-/* The worker of slot has connection now: counts it, reports it, closes the connection here. */
+/* Counts a connection before its worker can answer: who has an echo is among the live ones. */
+void spawn_set_live(struct listener *listener, uint32_t live);
+
+/* The worker of slot has connection now: reports it, closes the connection here. */
 void spawn_settle(struct listener *listener, uint32_t slot, struct connection *connection);
 
 #endif
