@@ -175,6 +175,16 @@ static bool matters(const struct idle *idle, const struct probe *probe)
 		(idle->dies_ns == 0 || probe->silence_ns < idle->dies_ns);
 }
 
+/* When this one is to be asked or given up; UINT64_MAX: never. */
+static uint64_t due_ns(const struct probe *probe, uint64_t timeout_ns)
+{
+	if (probe->state == SILENT)
+		return probe->since_ns + probe->silence_ns;
+	if (probe->state == ASKING)
+		return probe->asked_ns + timeout_ns;
+	return UINT64_MAX;
+}
+
 /* Asks what was silent for long enough, gives up what does not answer. Next time, or UINT64_MAX. */
 static uint64_t advance(struct round *round, uint64_t now_ns)
 {
@@ -184,18 +194,19 @@ static uint64_t advance(struct round *round, uint64_t now_ns)
 
 	for (size_t i = 0; i < round->n_probes; i++) {
 		struct probe *probe = &round->probes[i];
-		uint64_t next_ns = UINT64_MAX;
+		uint64_t next_ns;
 
 		if (!matters(idle, probe))
 			continue;
-		if (probe->state == SILENT && probe->since_ns + probe->silence_ns <= now_ns)
-			ask(idle, probe);
-		else if (probe->state == ASKING && probe->asked_ns + timeout_ns <= now_ns)
-			bury(idle, probe, how_of(-ETIMEDOUT));
-		if (probe->state == SILENT)
-			next_ns = probe->since_ns + probe->silence_ns;
-		else if (probe->state == ASKING)
-			next_ns = probe->asked_ns + timeout_ns;
+		if (due_ns(probe, timeout_ns) <= now_ns) {
+			/* We may be late: an end or an answer that is there by now came first. */
+			take_answer(idle, probe);
+			if (probe->state == SILENT)
+				ask(idle, probe);
+			else if (probe->state == ASKING)
+				bury(idle, probe, how_of(-ETIMEDOUT));
+		}
+		next_ns = due_ns(probe, timeout_ns);
 		if (next_ns < wake_ns)
 			wake_ns = next_ns;
 	}

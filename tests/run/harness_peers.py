@@ -111,9 +111,12 @@ def forget(silence_s, how):
     """
     def handle(connection):
         forgotten = False
+        patience_s = None   # before the first echo there is no silence
         while True:
-            if not forgotten and not select.select([connection], [], [], silence_s)[0]:
-                if how == "fin":
+            if not forgotten and not select.select([connection], [], [], patience_s)[0]:
+                if how == "fin":    # and no RST, whatever comes meanwhile
+                    connection.shutdown(socket.SHUT_WR)
+                    swallow(connection)
                     return
                 if how == "reset":
                     reset(connection)
@@ -127,6 +130,7 @@ def forget(silence_s, how):
                 return
             if not forgotten:
                 connection.sendall(data)
+            patience_s = silence_s
     return handle
 
 
