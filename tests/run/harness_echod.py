@@ -9,10 +9,9 @@ import tempfile
 import threading
 
 from harness_clients import connect_to
-from harness_proc import child_pids, descendant_pids, descriptors, is_zombie, process_stat
+from harness_proc import child_pids, descendant_pids, is_zombie, process_stat
 from harness_tap import DEADLINE_S, MEMCHECK, processes_of_case, program, wait_until
 
-VALGRIND_FD = 900   # its own descriptors are above, those of a test below
 SANITIZER_REPORT = re.compile(r"(Address|Leak|UndefinedBehavior)Sanitizer|runtime error:")
 
 
@@ -87,7 +86,7 @@ class Process:
     def wait(self, deadline_s=DEADLINE_S):
         """The exit status, negative for a signal; all of its log has been read."""
         status = self.popen.wait(deadline_s)
-        self._reader.join(1)    # a child that outlives it may hold the pipe open
+        self._reader.join(10)   # a child that outlives it may hold the pipe open
         return status
 
     def kill(self):
@@ -174,9 +173,18 @@ class Echod(Process):
 
     def listener_pids(self):
         """The listeners, oldest first."""
-        return [pid for pid in child_pids(self.pid)
-                if "echod-listener" in self._program_of(pid)
-                and not self._is_orphaned_worker(pid)]
+        return self._family()[0]
+
+    def _family(self):
+        """The listeners and the workers of dead ones; who has not executed yet is neither."""
+        listeners, orphans = [], []
+        for pid in child_pids(self.pid):
+            with contextlib.suppress(ProcessLookupError):
+                if "echod-listener" in self._program_of(pid):
+                    # A worker stays in its listener's session. A new one is in ours at first.
+                    is_listener = os.getsid(pid) in (pid, os.getsid(self.pid))
+                    (listeners if is_listener else orphans).append(pid)
+        return listeners, orphans
 
     @staticmethod
     def _program_of(pid):
@@ -187,13 +195,6 @@ class Echod(Process):
                 return file.read()
         return ""
 
-    @staticmethod
-    def _is_orphaned_worker(pid):
-        """Workers share the listener's program but hold their connection only."""
-        with contextlib.suppress(OSError):
-            return sum(number < VALGRIND_FD for number in descriptors(pid)) <= 2
-        return False
-
     @property
     def listener_pid(self):
         """The one listener (of the newest generation)."""
@@ -201,8 +202,7 @@ class Echod(Process):
 
     def worker_pids(self):
         """All live workers: of every listener, and those that a dead listener left behind."""
-        listeners = self.listener_pids()
-        orphans = [pid for pid in child_pids(self.pid) if pid not in listeners]
+        listeners, orphans = self._family()
         return sorted(orphans + [pid for parent in listeners for pid in child_pids(parent)])
 
     def wait_workers(self, count):

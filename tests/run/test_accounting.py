@@ -52,7 +52,7 @@ class Crowd:
     def wait_served(self, count):
         """Waits until so many more were served."""
         goal = self.served + count
-        wait_until(lambda: self.served >= goal, f"{count} more connections are served", 90)
+        wait_until(lambda: self.served >= goal, f"{count} more connections are served", 300)
 
     def stop(self):
         """Ends the clients; returns how many connections they had."""

@@ -41,7 +41,7 @@ def test_thousands():
         for client in clients:
             client.start()
         for client in clients:
-            client.join(120)
+            client.join(300)
             assert not client.is_alive(), "a client hangs"
         assert not failures, failures[:5]
         wait_until(lambda: not echod.worker_pids() and not echod.zombies(),

@@ -21,6 +21,12 @@ def worker_of(echod, before):
     return (set(echod.worker_pids()) - set(before)).pop()
 
 
+def kill_listener(echod, pid):
+    """One that accepts as it dies takes that connection along."""
+    os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: pid not in echod.listener_pids(), "it is gone")
+
+
 @case("a killed worker takes its own connection only and is named in the log")
 def test_worker_killed():
     with Echod({"limits": {"spare-workers": 0}}) as echod:
@@ -51,7 +57,7 @@ def test_listener_killed():
         held = hold(echod)
         worker = echod.wait_workers(1)[0]
         old = echod.listener_pid
-        os.kill(old, signal.SIGKILL)
+        kill_listener(echod, old)
         assert exchange(echod.connect(), b"new listener") == b"new listener"
         assert echod.listener_pid != old
         held.sendall(b"orphan")
@@ -68,7 +74,7 @@ def test_listener_killed():
 def test_listener_killed_often():
     with Echod() as echod:
         for _ in range(5):
-            os.kill(echod.listener_pid, signal.SIGKILL)
+            kill_listener(echod, echod.listener_pid)
             assert exchange(echod.connect(), b"x") == b"x"
         wait_until(lambda: not echod.zombies(), "all are reaped")
         assert len(echod.listener_pids()) == 1
