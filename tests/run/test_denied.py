@@ -10,7 +10,7 @@ import time
 
 from harness import Echod, case, exchange, main, note, random_bytes, read_exactly, wait_until
 from harness_deny import Denials
-from harness_listener import STARVED, Listener, echoed
+from harness_listener import STARVED, Listener, echoed, fill
 
 RETRIES = 15
 RETRY_S = 0.1       # between two of them
@@ -77,8 +77,11 @@ def test_bulk():
     for family in (socket.AF_UNIX, socket.AF_INET):
         with denying("mmap") as denials, Listener((family,), denials=denials).ready() as listener:
             denials.deny("mmap", errno.ENOMEM)
-            assert exchange(listener.connect(), data) == data
-            assert all(denials.denied.values()), denials.denied
+            client = listener.connect()
+            while not denials.denied["mmap"]:   # it asks once its reads fill the small buffer
+                sent = fill(client)
+                assert read_exactly(client, sent) == bytes(sent)
+            assert exchange(client, data) == data
             assert listener.closed()[0] == "fin"
 
 
@@ -97,7 +100,8 @@ def test_log():
         note([line[0] for line in lines])
         assert lines[0].groups() == ("1", None), lines[0]
         count, duration = int(lines[1][1]), float(lines[1][2])
-        assert duration >= WINDOW_S - 1 and count <= duration / RETRY_S + 2, lines[1]
+        # Twice that: the supervisor's window opens when it gets to know, which may be late.
+        assert duration >= WINDOW_S - 1 and count <= 2 * duration / RETRY_S, lines[1]
         assert count > 10, lines[1]
         echod.closed_connections(1)
         mark = echod.log_mark()

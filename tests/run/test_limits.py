@@ -77,7 +77,7 @@ def test_per_source():
 
 @case("rate-per-source refuses a burst and resumes by itself")
 def test_rate():
-    with Echod({"limits": {"rate-per-source": 5, "rate-burst": 5}}) as echod:
+    with Echod({"limits": {"rate-per-source": 1, "rate-burst": 5}}) as echod:
         results = [is_refused(echod) for _ in range(40)]
         assert not results[0] and any(results), results
         echod.wait_log(r"refused peer=\S+ .*reason=rate-per-source")
@@ -108,12 +108,12 @@ def test_idle():
 
 @case("a connection that is used outlives the idle time")
 def test_not_idle():
-    with Echod({"timeouts": {"idle": "2s"}}) as echod, hold(echod) as sock:
+    with Echod({"timeouts": {"idle": "4s"}}) as echod, hold(echod) as sock:
         done = threading.Event()
-        for number in range(30):
+        for number in range(25):
             sock.sendall(b"%02d" % number)
             assert read_exactly(sock, 2) == b"%02d" % number
-            done.wait(0.1)
+            done.wait(0.2)
         send_and_close(sock, b"")
         assert read_to_end(sock) == b""
         assert echod.closed_connections(1)[0]["end"] == "fin"
@@ -180,7 +180,7 @@ def test_log_lines():
 
 @case("log.max-per-second leaves lines out and says how many")
 def test_log_rate():
-    with Echod({"log": {"max-per-second": 5}, "limits": {"connections-per-source": 0}}) as echod:
+    with Echod({"log": {"max-per-second": 1}, "limits": {"connections-per-source": 0}}) as echod:
         for _ in range(60):
             assert exchange(echod.connect(), b"x") == b"x"
         line = echod.wait_log(r".*(suppressed|left out).*")[0][0]
