@@ -258,7 +258,7 @@ def test_unreached():
             def answer(data):
                 client = server.accept()[0]
                 client.recv(4096)
-                with contextlib.suppress(BrokenPipeError):
+                with contextlib.suppress(ConnectionError):
                     client.sendall(data)
                 client.close()
 
@@ -313,7 +313,7 @@ def test_watch():
         terminal.wait("connections  0 of 1024")
         with hold(echod):
             terminal.wait(r"connections  1 of 1024 \[█ ")
-            screen = terminal.wait(r"at most 1 in the last ([3-9]|\d\d) s")
+            screen = terminal.wait(r"at most \d in the last ([3-9]|\d\d) s")
             assert sum(line.startswith("echod ") for line in screen) == 1, "\n".join(screen)
             assert any(re.search("[▁▂▃▄▅▆▇█]{2}", line) for line in screen), "\n".join(screen)
         mark = echod.reload()
@@ -331,7 +331,9 @@ def test_watch_end():
         terminal.wait("connections  0 of 1024")
         assert echod.stop() == 0
         screen = terminal.wait("EXIT 2")
-        assert "no echod answers there" in " ".join(screen), "\n".join(screen)
+        # It may ask in the moment in which the daemon closes.
+        assert re.search("no echod answers there|closed the connection without an answer",
+                         " ".join(screen)), "\n".join(screen)
 
 
 @case("status --watch in a pipe: one screen, or one object, after the other")
