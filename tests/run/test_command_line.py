@@ -179,7 +179,7 @@ def test_level():
         echod.wait_log(r"bytes-in=0")
     with Echod(options=("-L", "warning"), wait=False) as echod:
         wait_until(lambda: child_pids(echod.pid), "the listener runs")
-        assert not any("listening on" in line for line in echod.log())
+    assert not any("listening on" in line for line in echod.log())
 
 
 main()

@@ -15,6 +15,7 @@ HERE = [
     (r"localhost|127\.0\.0\.1:7007|\[2001:db8::7\]:7|\S+\.example(\.\S+)?", "{address}"),
     (r"-6 \{address\}", "-6 {address6}"),
     (r"-d (10|30)s", "-d 1s"),
+    (r"-w 0\.1 -c 1 -t 5", "-w 10 -c 20 -t 25"),
     (r"echoctl (status|list|kill|reload|drain|log-level|metrics)\b",
      r"echoctl --control {control} \1"),
     (r" --watch", ""),

@@ -48,7 +48,7 @@ RUNS = (
     (None, ["ping", "-c", "1"], {"error"}),
     (echo, ["check"], {"check"}),
     (None, ["check"], {"check"}),
-    (echo, ["load", "-d", "1500ms", "--progress", "--rate", "100"],
+    (echo, ["load", "-d", "3s", "--progress", "--rate", "100"],
      {"load_progress", "load_summary"}),
     (echo, ["load", "-n", "10", "--reconnect"], {"load_summary"}),
     (lambda _: None, ["load", "-n", "2", "-c", "1"], {"load_summary"}),

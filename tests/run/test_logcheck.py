@@ -73,7 +73,7 @@ def test_reasons():
 @case("what a busy daemon logs is known")
 def test_real():
     settings = {"limits": {"connections": 4, "connections-per-source": 3, "at-limit": "refuse"},
-                "log": {"connections": "all", "max-per-second": 20}}
+                "log": {"connections": "all", "max-per-second": 10}}
     with Echod(settings) as echod:
         held = [connect_to(echod.addresses[0]) for _ in range(3)]
         for sock in held:
