@@ -13,9 +13,11 @@
 
 static int write_new(const char *path, const void *bytes, size_t size, mode_t mode)
 {
-	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, mode);
-	int r;
+	int fd, r;
 
+	/* whatever stood there is not opened: a FIFO would block, a link lead to another file */
+	unlink(path);
+	fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
 	if (fd < 0)
 		return -errno;
 	/* the umask does not decide who may read it */

@@ -228,7 +228,7 @@ static void test_descriptors(void **state)
 
 static void test_replace(void **state)
 {
-	char folder[] = "/tmp/echod-test-XXXXXX", path[64], temporary[80], text[16] = "";
+	char folder[] = "/tmp/echod-test-XXXXXX", path[64], temporary[80], other[64], text[16] = "";
 	struct stat status;
 	int fd;
 
@@ -240,17 +240,25 @@ static void test_replace(void **state)
 	assert_int_equal(replace_file(path, "second", 6, 0644), 0);
 	assert_int_equal(stat(path, &status), 0);
 	assert_int_equal(status.st_mode & 0777, 0644);
-	/* what stands in its way is no file to write to */
-	assert_int_equal(symlink(path, temporary), 0);
-	assert_int_equal(replace_file(path, "third", 5, 0644), -ELOOP);
+	/* what stands in its way is no file to write to, and nothing to wait for */
+	snprintf(other, sizeof(other), "%s/other", folder);
+	assert_int_equal(symlink(other, temporary), 0);
+	assert_int_equal(replace_file(path, "third", 5, 0644), 0);
+	assert_int_equal(access(other, F_OK), -1);
+	assert_int_equal(mkfifo(temporary, 0644), 0);
+	alarm(30);
+	assert_int_equal(replace_file(path, "fourth", 6, 0644), 0);
+	alarm(0);
+	assert_int_equal(lstat(path, &status), 0);
+	assert_true(S_ISREG(status.st_mode));
 	fd = open(path, O_RDONLY);
 	assert_int_equal(io_read_full(fd, text, sizeof(text)), 6);
 	close(fd);
-	assert_string_equal(text, "second");
+	assert_string_equal(text, "fourth");
 	assert_int_equal(access(temporary, F_OK), -1);
 	assert_int_equal(unlink(path), 0);
 	assert_int_equal(mkdir(path, 0755), 0);
-	assert_int_equal(replace_file(path, "fourth", 6, 0644), -EISDIR);
+	assert_int_equal(replace_file(path, "fifth", 5, 0644), -EISDIR);
 	assert_int_equal(rmdir(path), 0);
 	assert_int_equal(rmdir(folder), 0);
 }
