@@ -7,7 +7,6 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/mman.h>
 #include <sys/pidfd.h>
 #include <sys/prctl.h>
@@ -17,6 +16,7 @@
 
 #include "base/clock.h"
 #include "base/fd.h"
+#include "echod/sockets_item.h"
 #include "echod/sockets_resolve.h"
 
 struct answer {
@@ -40,7 +40,7 @@ struct lookup {
 static bool is_bound(const struct sockets *sockets, const char *text)
 {
 	for (size_t i = 0; i < sockets->count; i++)
-		if (sockets->items[i].configured && !strcmp(sockets->items[i].configured, text))
+		if (sockets_is_for(&sockets->items[i], text))
 			return true;
 	return false;
 }

@@ -138,8 +138,7 @@ static int take_over_text(struct sockets *sockets, const struct sockets *previou
 	int count = 0, r;
 
 	for (size_t i = 0; previous != NULL && i < previous->count; i++) {
-		if (previous->items[i].configured == NULL ||
-		    strcmp(previous->items[i].configured, text) != 0)
+		if (!sockets_is_for(&previous->items[i], text))
 			continue;
 		r = take_over(sockets, &previous->items[i], text);
 		if (r < 0)

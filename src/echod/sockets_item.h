@@ -3,8 +3,17 @@
 #ifndef ECHOD_SOCKETS_ITEM_H
 #define ECHOD_SOCKETS_ITEM_H
 
+#include <stdbool.h>
+#include <string.h>
+
 #include "echod/sockets.h"
 #include "wire/endpoint.h"
+
+/* Whether it was bound for this element of listen. */
+static inline bool sockets_is_for(const struct listening_socket *item, const char *text)
+{
+	return item->configured && strcmp(item->configured, text) == 0;
+}
 
 /* The address as it crosses the border to the listener; a Unix one has no more than its family. */
 struct settings_socket sockets_wire_address(const struct sockaddr *address);
