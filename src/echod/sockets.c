@@ -49,6 +49,14 @@ struct settings_socket sockets_wire_address(const struct sockaddr *address)
 	return wire;
 }
 
+static bool takes_ipv4_too(int fd)
+{
+	int is_v6only = 1;
+	socklen_t length = sizeof(is_v6only);
+
+	return getsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &is_v6only, &length) == 0 && !is_v6only;
+}
+
 int sockets_add(struct sockets *sockets, int fd, const char *configured)
 {
 	FD_CLEANUP int owned_fd = fd;
@@ -70,6 +78,7 @@ int sockets_add(struct sockets *sockets, int fd, const char *configured)
 		return -ENOMEM;
 	sockets->items = items;
 	item.wire = sockets_wire_address(&address.any);
+	item.is_dual = item.wire.family == ENDPOINT_INET6 && takes_ipv4_too(fd);
 	address_format(&address.any, length, item.text);
 	if (item.wire.family == ENDPOINT_UNIX) {
 		item.unix_path = strdup(item.text + strlen("unix:"));

@@ -18,6 +18,7 @@ struct listening_socket {
 	char text[ADDRESS_TEXT_MAX];	/* the bound address, the chosen port in it */
 	char *configured;		/* the element of listen it was bound for; NULL: passed */
 	char *unix_path;		/* owned; NULL unless a Unix socket */
+	bool is_dual;			/* an IPv6 socket that takes IPv4 too */
 	struct settings_socket wire;
 };
 

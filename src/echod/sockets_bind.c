@@ -160,16 +160,18 @@ static int add_address(struct sockets *sockets, const struct sockets *previous,
 		       socklen_t length, bool may_be_absent)
 {
 	const struct listening_socket *same = find_same(previous, address);
+	bool is_wildcard = wanted->spec.is_wildcard;
 	char text[ADDRESS_TEXT_MAX];
 	const char *call = "dup";
 	int fd, r;
 
 	if (find_same(sockets, address) != NULL)
 		return 0;	/* listen names it twice */
-	if (same != NULL) {
+	/* one that takes IPv4 too cannot be had without, nor another beside it: that is in use */
+	if (same != NULL && (is_wildcard || !same->is_dual)) {
 		r = take_over(sockets, same, wanted->text);
 	} else {
-		fd = bind_address(address, length, wanted->spec.is_wildcard, &call);
+		fd = bind_address(address, length, is_wildcard, &call);
 		r = fd < 0 ? fd : sockets_add(sockets, fd, wanted->text);
 	}
 	if (r == 0)
@@ -184,9 +186,18 @@ static int add_address(struct sockets *sockets, const struct sockets *previous,
 	return r;
 }
 
+/* Whether the socket for this address of a wildcard takes IPv4 too; a chosen port is a new one. */
+static bool is_for_both(const struct sockets *sockets, const struct sockaddr *address)
+{
+	const struct listening_socket *item = find_same(sockets, address);
+
+	return item == NULL || item->is_dual;
+}
+
 /*
- * A wildcard is one socket for both families, [::], or 0.0.0.0 where IPv6 is absent. Of a name
- * each address gets its socket; one that is absent does not matter when another is there.
+ * A wildcard is one socket for both families, [::], or 0.0.0.0 where IPv6 is absent; both where
+ * [::] is bound for IPv6 alone. Of a name each address gets its socket; one that is absent does
+ * not matter when another is there.
  */
 static int add_resolved(struct sockets *sockets, const struct sockets *previous,
 			const struct configured_address *wanted, const struct resolved *resolved)
@@ -194,15 +205,15 @@ static int add_resolved(struct sockets *sockets, const struct sockets *previous,
 	int r, result = -EADDRNOTAVAIL;
 
 	for (size_t i = 0; i < resolved->count; i++) {
-		r = add_address(sockets, previous, wanted,
-				(const struct sockaddr *)&resolved->items[i].address,
-				resolved->items[i].length,
+		const struct sockaddr *address = (const void *)&resolved->items[i].address;
+
+		r = add_address(sockets, previous, wanted, address, resolved->items[i].length,
 				result == 0 || i + 1 < resolved->count);
 		if (r == 0)
 			result = 0;
 		else if (!is_absent(r))
 			return r;
-		if (r == 0 && wanted->spec.is_wildcard)
+		if (r == 0 && wanted->spec.is_wildcard && is_for_both(sockets, address))
 			return 0;
 	}
 	return result;

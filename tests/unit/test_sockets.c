@@ -103,13 +103,21 @@ static void test_localhost(void **state)
 	assert_int_not_equal(fixture->sockets.items[1].wire.port, 0);
 }
 
+static int connect_to_ipv4(uint16_t port)
+{
+	struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(port),
+				      .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+	int r = connect(fd, (struct sockaddr *)&address, sizeof(address));
+
+	close(fd);
+	return r;
+}
+
 /* One socket takes both families; each peer is seen by its own. */
 static void test_wildcard(void **state)
 {
 	struct fixture *fixture = *state;
-	struct sockaddr_in address = {.sin_family = AF_INET,
-				      .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-	int fd;
 
 	listening_add(fixture, "*:0");
 	assert_int_equal(listening_bind(fixture), 0);
@@ -117,10 +125,54 @@ static void test_wildcard(void **state)
 	assert_int_equal(fixture->sockets.items[0].wire.wildcard, 1);
 	assert_int_equal(fixture->sockets.items[0].wire.family,
 			 has_ipv6() ? ENDPOINT_INET6 : ENDPOINT_INET);
-	address.sin_port = htons(fixture->sockets.items[0].wire.port);
-	fd = socket(AF_INET, SOCK_STREAM, 0);
-	assert_return_code(connect(fd, (struct sockaddr *)&address, sizeof(address)), 0);
-	close(fd);
+	assert_int_equal(connect_to_ipv4(fixture->sockets.items[0].wire.port), 0);
+}
+
+/* [::] and * have one address, and are not the same. */
+static void test_ipv6_alone(void **state)
+{
+	struct fixture *fixture = *state;
+	char alone[16], both[16];
+	struct sockets next;
+	uint16_t port;
+
+	if (!has_ipv6())
+		skip();
+	/* a port that neither family uses */
+	listening_add(fixture, "*:0");
+	assert_int_equal(listening_bind(fixture), 0);
+	port = fixture->sockets.items[0].wire.port;
+	sockets_release(&fixture->sockets, false);
+	snprintf(alone, sizeof(alone), "[::]:%u", port);
+	snprintf(both, sizeof(both), "*:%u", port);
+
+	listening_forget(fixture);
+	listening_add(fixture, alone);
+	assert_int_equal(listening_bind(fixture), 0);
+	assert_int_equal(connect_to_ipv4(port), -1);
+
+	listening_forget(fixture);
+	listening_add(fixture, both);
+	assert_int_equal(sockets_bind(&fixture->configuration, &fixture->sockets, NULL, &next), 0);
+	assert_int_equal(connect_to_ipv4(port), 0);
+	sockets_release(&next, false);
+
+	listening_forget(fixture);
+	listening_add(fixture, alone);
+	listening_add(fixture, both);
+	sockets_release(&fixture->sockets, false);
+	assert_int_equal(listening_bind(fixture), 0);
+	assert_int_equal(fixture->sockets.count, 2);
+	assert_int_equal(connect_to_ipv4(port), 0);
+	sockets_release(&fixture->sockets, false);
+
+	listening_forget(fixture);
+	listening_add(fixture, both);
+	assert_int_equal(listening_bind(fixture), 0);
+	listening_forget(fixture);
+	listening_add(fixture, alone);
+	assert_int_equal(sockets_bind(&fixture->configuration, &fixture->sockets, NULL, &next),
+			 -EADDRINUSE);
 }
 
 static void test_unix(void **state)
@@ -294,6 +346,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_localhost, listening_set_up,
 						listening_tear_down),
 		cmocka_unit_test_setup_teardown(test_wildcard, listening_set_up,
+						listening_tear_down),
+		cmocka_unit_test_setup_teardown(test_ipv6_alone, listening_set_up,
 						listening_tear_down),
 		cmocka_unit_test_setup_teardown(test_unix, listening_set_up,
 						listening_tear_down),
