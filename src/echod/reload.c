@@ -36,19 +36,11 @@ static void reload_problem(void *context, const char *text)
 	control_note_problem(supervisor->control, text);
 }
 
-static bool sockets_name(const struct sockets *sockets, const char *text)
-{
-	for (size_t i = 0; i < sockets->count; i++)
-		if (!strcmp(sockets->items[i].text, text))
-			return true;
-	return false;
-}
-
 /* Closes gone; the path of a Unix socket goes too unless it is one of kept. */
 static void sockets_drop(struct sockets *gone, const struct sockets *kept)
 {
 	for (size_t i = 0; i < gone->count; i++)
-		if (gone->items[i].unix_path && !sockets_name(kept, gone->items[i].text))
+		if (gone->items[i].unix_path && !sockets_find(kept, gone->items[i].text))
 			unlink(gone->items[i].unix_path);
 	sockets_release(gone, false);
 }
@@ -144,10 +136,10 @@ static void replace_sockets(struct supervisor *supervisor)
 	struct sockets *new = &supervisor->next_sockets;
 
 	for (size_t i = 0; i < old->count; i++)
-		if (!sockets_name(new, old->items[i].text))
+		if (!sockets_find(new, old->items[i].text))
 			log_info("no longer listening on %s", old->items[i].text);
 	for (size_t i = 0; i < new->count; i++)
-		if (!sockets_name(old, new->items[i].text))
+		if (!sockets_find(old, new->items[i].text))
 			log_info("listening on %s", new->items[i].text);
 	sockets_drop(old, new);
 	*old = *new;

@@ -216,6 +216,14 @@ int sockets_apply_timeouts(const struct sockets *sockets,
 	return 0;
 }
 
+const struct listening_socket *sockets_find(const struct sockets *sockets, const char *text)
+{
+	for (size_t i = 0; i < sockets->count; i++)
+		if (strcmp(sockets->items[i].text, text) == 0)
+			return &sockets->items[i];
+	return NULL;
+}
+
 void sockets_release(struct sockets *sockets, bool unlink_paths)
 {
 	struct listening_socket *item;

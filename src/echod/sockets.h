@@ -16,7 +16,7 @@ struct lookup;
 struct listening_socket {
 	int fd;				/* close-on-exec, non-blocking, owned */
 	char text[ADDRESS_TEXT_MAX];	/* the bound address, the chosen port in it */
-	char *configured;		/* the element of listen it was bound for; NULL: passed */
+	char *configured;		/* the element of listen it was bound for; may be NULL */
 	char *unix_path;		/* owned; NULL unless a Unix socket */
 	bool is_dual;			/* an IPv6 socket that takes IPv4 too */
 	struct settings_socket wire;
@@ -66,6 +66,9 @@ int sockets_apply_timeouts(const struct sockets *sockets,
  */
 bool sockets_differ(const struct sockets *sockets, const struct configuration *configuration,
 		    char **ret_text);
+
+/* The one that is bound to this address (text of struct listening_socket), or NULL. */
+const struct listening_socket *sockets_find(const struct sockets *sockets, const char *text);
 
 /* Closes all; Unix paths that were bound here (not passed) are unlinked when unlink_paths. */
 void sockets_release(struct sockets *sockets, bool unlink_paths);

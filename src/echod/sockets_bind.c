@@ -3,7 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
-#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -132,18 +132,51 @@ static int take_over(struct sockets *sockets, const struct listening_socket *ite
 	return fd < 0 ? -errno : sockets_add(sockets, fd, configured);
 }
 
-/* Takes over every socket that was bound for the same text. Returns how many, or -errno. */
-static int take_over_text(struct sockets *sockets, const struct sockets *previous, const char *text)
+/* One element of listen on its way to sockets. */
+struct element {
+	struct sockets *sockets;
+	const struct sockets *previous;		/* may be NULL */
+	const struct configured_address *wanted;
+	bool is_shared;		/* another element before it has one of its addresses */
+};
+
+static void note_found(struct element *element, const struct listening_socket *found)
 {
+	element->is_shared |= !sockets_is_for(found, element->wanted->text);
+}
+
+/* Its text does not lead to all that is its own: the next time its addresses have to. */
+static void forget_text(const struct element *element)
+{
+	for (size_t i = 0; i < element->sockets->count; i++) {
+		struct listening_socket *item = &element->sockets->items[i];
+
+		if (!sockets_is_for(item, element->wanted->text))
+			continue;
+		free(item->configured);
+		item->configured = NULL;
+	}
+}
+
+/* Takes over every socket that was bound for the same text. Returns how many, or -errno. */
+static int take_over_text(struct element *element)
+{
+	const struct sockets *previous = element->previous;
+	const struct listening_socket *found;
 	int count = 0, r;
 
 	for (size_t i = 0; previous != NULL && i < previous->count; i++) {
-		if (!sockets_is_for(&previous->items[i], text))
+		if (!sockets_is_for(&previous->items[i], element->wanted->text))
 			continue;
-		r = take_over(sockets, &previous->items[i], text);
+		count++;
+		found = sockets_find(element->sockets, previous->items[i].text);
+		if (found != NULL) {
+			note_found(element, found);
+			continue;
+		}
+		r = take_over(element->sockets, &previous->items[i], element->wanted->text);
 		if (r < 0)
 			return r;
-		count++;
 	}
 	return count;
 }
@@ -154,25 +187,28 @@ static bool is_absent(int error)
 	return error == -EAFNOSUPPORT || error == -EADDRNOTAVAIL;
 }
 
-/* Binds one address of wanted, or takes it over. Logs a failure. */
-static int add_address(struct sockets *sockets, const struct sockets *previous,
-		       const struct configured_address *wanted, const struct sockaddr *address,
-		       socklen_t length, bool may_be_absent)
+/* Binds one address, or takes it over. Logs a failure. */
+static int add_address(struct element *element, const struct sockaddr *address, socklen_t length,
+		       bool may_be_absent)
 {
-	const struct listening_socket *same = find_same(previous, address);
+	const struct listening_socket *found = find_same(element->sockets, address);
+	const struct listening_socket *same = find_same(element->previous, address);
+	const struct configured_address *wanted = element->wanted;
 	bool is_wildcard = wanted->spec.is_wildcard;
 	char text[ADDRESS_TEXT_MAX];
 	const char *call = "dup";
 	int fd, r;
 
-	if (find_same(sockets, address) != NULL)
-		return 0;	/* listen names it twice */
+	if (found != NULL) {
+		note_found(element, found);
+		return 0;
+	}
 	/* one that takes IPv4 too cannot be had without, nor another beside it: that is in use */
 	if (same != NULL && (is_wildcard || !same->is_dual)) {
-		r = take_over(sockets, same, wanted->text);
+		r = take_over(element->sockets, same, wanted->text);
 	} else {
 		fd = bind_address(address, length, is_wildcard, &call);
-		r = fd < 0 ? fd : sockets_add(sockets, fd, wanted->text);
+		r = fd < 0 ? fd : sockets_add(element->sockets, fd, wanted->text);
 	}
 	if (r == 0)
 		return 0;
@@ -199,21 +235,21 @@ static bool is_for_both(const struct sockets *sockets, const struct sockaddr *ad
  * [::] is bound for IPv6 alone. Of a name each address gets its socket; one that is absent does
  * not matter when another is there.
  */
-static int add_resolved(struct sockets *sockets, const struct sockets *previous,
-			const struct configured_address *wanted, const struct resolved *resolved)
+static int add_resolved(struct element *element, const struct resolved *resolved)
 {
+	bool is_wildcard = element->wanted->spec.is_wildcard;
 	int r, result = -EADDRNOTAVAIL;
 
 	for (size_t i = 0; i < resolved->count; i++) {
 		const struct sockaddr *address = (const void *)&resolved->items[i].address;
 
-		r = add_address(sockets, previous, wanted, address, resolved->items[i].length,
+		r = add_address(element, address, resolved->items[i].length,
 				result == 0 || i + 1 < resolved->count);
 		if (r == 0)
 			result = 0;
 		else if (!is_absent(r))
 			return r;
-		if (r == 0 && wanted->spec.is_wildcard && is_for_both(sockets, address))
+		if (r == 0 && is_wildcard && is_for_both(element->sockets, address))
 			return 0;
 	}
 	return result;
@@ -224,36 +260,37 @@ static int add_configured(struct sockets *sockets, const struct sockets *previou
 			  const struct lookup *lookup)
 {
 	const struct configured_address *wanted = &configuration->listen[index];
+	struct element element = {.sockets = sockets, .previous = previous, .wanted = wanted};
 	struct resolved resolved;
 	const char *why = NULL;
-	int r = take_over_text(sockets, previous, wanted->text);
+	int r = take_over_text(&element);
 
 	if (r < 0)
 		log_errno(LOG_ERR, r, "%s: dup", wanted->text);
-	if (r != 0)
-		return r < 0 ? r : 0;
-	r = lookup ? lookup_answer(lookup, index, &resolved, &why) :
-		     sockets_resolve(&wanted->spec, true, &resolved, &why);
-	if (r < 0) {
-		log_error("%s: %s", wanted->text, why);
-		return r;
+	if (r == 0) {
+		r = lookup ? lookup_answer(lookup, index, &resolved, &why) :
+			     sockets_resolve(&wanted->spec, true, &resolved, &why);
+		if (r < 0)
+			log_error("%s: %s", wanted->text, why);
+		else
+			r = add_resolved(&element, &resolved);
 	}
-	return add_resolved(sockets, previous, wanted, &resolved);
+	if (element.is_shared)
+		forget_text(&element);
+	return r < 0 ? r : 0;
 }
 
 /* Undoes what was bound here; a path that previous has too stays. */
 static void release_new(struct sockets *sockets, const struct sockets *previous)
 {
 	const struct listening_socket *item;
-	bool is_shared;
 
 	for (size_t i = 0; i < sockets->count; i++) {
 		item = &sockets->items[i];
-		is_shared = false;
-		for (size_t j = 0; previous != NULL && j < previous->count; j++)
-			is_shared |= strcmp(previous->items[j].text, item->text) == 0;
-		if (item->unix_path != NULL && !is_shared)
-			unlink(item->unix_path);
+		if (item->unix_path == NULL ||
+		    (previous != NULL && sockets_find(previous, item->text) != NULL))
+			continue;
+		unlink(item->unix_path);
 	}
 	sockets_release(sockets, false);
 }

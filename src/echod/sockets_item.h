@@ -9,7 +9,7 @@
 #include "echod/sockets.h"
 #include "wire/endpoint.h"
 
-/* Whether it was bound for this element of listen. */
+/* Whether it was bound for this element of listen, which shares no address with another. */
 static inline bool sockets_is_for(const struct listening_socket *item, const char *text)
 {
 	return item->configured && strcmp(item->configured, text) == 0;

@@ -128,6 +128,21 @@ static void test_wildcard(void **state)
 	assert_int_equal(connect_to_ipv4(fixture->sockets.items[0].wire.port), 0);
 }
 
+static void listen_only(struct fixture *fixture, const char *text)
+{
+	listening_forget(fixture);
+	listening_add(fixture, text);
+}
+
+static void rebind(struct fixture *fixture)
+{
+	struct sockets next;
+
+	assert_int_equal(sockets_bind(&fixture->configuration, &fixture->sockets, NULL, &next), 0);
+	sockets_release(&fixture->sockets, false);
+	fixture->sockets = next;
+}
+
 /* [::] and * have one address, and are not the same. */
 static void test_ipv6_alone(void **state)
 {
@@ -146,31 +161,24 @@ static void test_ipv6_alone(void **state)
 	snprintf(alone, sizeof(alone), "[::]:%u", port);
 	snprintf(both, sizeof(both), "*:%u", port);
 
-	listening_forget(fixture);
-	listening_add(fixture, alone);
+	listen_only(fixture, alone);
 	assert_int_equal(listening_bind(fixture), 0);
 	assert_int_equal(connect_to_ipv4(port), -1);
 
-	listening_forget(fixture);
-	listening_add(fixture, both);
-	assert_int_equal(sockets_bind(&fixture->configuration, &fixture->sockets, NULL, &next), 0);
-	assert_int_equal(connect_to_ipv4(port), 0);
-	sockets_release(&next, false);
-
-	listening_forget(fixture);
-	listening_add(fixture, alone);
-	listening_add(fixture, both);
-	sockets_release(&fixture->sockets, false);
-	assert_int_equal(listening_bind(fixture), 0);
-	assert_int_equal(fixture->sockets.count, 2);
+	listen_only(fixture, both);
+	rebind(fixture);
 	assert_int_equal(connect_to_ipv4(port), 0);
 	sockets_release(&fixture->sockets, false);
 
-	listening_forget(fixture);
+	listen_only(fixture, alone);
 	listening_add(fixture, both);
 	assert_int_equal(listening_bind(fixture), 0);
-	listening_forget(fixture);
-	listening_add(fixture, alone);
+	assert_int_equal(connect_to_ipv4(port), 0);
+	sockets_release(&fixture->sockets, false);
+
+	listen_only(fixture, both);
+	assert_int_equal(listening_bind(fixture), 0);
+	listen_only(fixture, alone);
 	assert_int_equal(sockets_bind(&fixture->configuration, &fixture->sockets, NULL, &next),
 			 -EADDRINUSE);
 }
@@ -235,8 +243,7 @@ static void test_errors(void **state)
 	listening_add(fixture, "127.0.0.1:0");
 	assert_int_equal(sockets_bind(&fixture->configuration, NULL, NULL, &first), 0);
 	strcpy(text, first.items[0].text);
-	listening_forget(fixture);
-	listening_add(fixture, "192.0.2.1:0");
+	listen_only(fixture, "192.0.2.1:0");
 	listening_add(fixture, text);
 	listening_add(fixture, "127.0.0.1:0");
 	assert_int_equal(listening_bind(fixture), -EADDRNOTAVAIL);
@@ -285,8 +292,7 @@ static void test_take_over(void **state)
 	close(accepted);
 	fixture->sockets = next;
 
-	listening_forget(fixture);
-	listening_add(fixture, address);
+	listen_only(fixture, address);
 	assert_int_equal(sockets_bind(&fixture->configuration, &fixture->sockets, NULL, &next), 0);
 	assert_int_equal(next.count, 1);
 	assert_string_equal(next.items[0].configured, address);
@@ -301,6 +307,29 @@ static void test_take_over(void **state)
 	fd = connect_to(&fixture->sockets.items[1], &accepted);
 	close(fd);
 	close(accepted);
+}
+
+/* However often: an element with port 0 that stands twice, addresses that two elements have. */
+static void test_take_over_again(void **state)
+{
+	struct fixture *fixture = *state;
+	size_t local = has_ipv6() ? 2 : 1;
+	char text[ADDRESS_TEXT_MAX], name[32];
+
+	listening_add(fixture, "127.0.0.1:0");
+	listening_add(fixture, "127.0.0.1:0");
+	assert_int_equal(listening_bind(fixture), 0);
+	rebind(fixture);
+	assert_int_equal(fixture->sockets.count, 2);
+	strcpy(text, fixture->sockets.items[0].text);
+	snprintf(name, sizeof(name), "localhost:%u", fixture->sockets.items[0].wire.port);
+	for (int i = 0; i < 4; i++) {
+		listen_only(fixture, i % 2 ? name : text);
+		if (i % 2 == 0)
+			listening_add(fixture, name);
+		rebind(fixture);
+		assert_int_equal(fixture->sockets.count, local);
+	}
 }
 
 static void test_twice_is_once(void **state)
@@ -358,6 +387,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_name_that_is_none, listening_set_up,
 						listening_tear_down),
 		cmocka_unit_test_setup_teardown(test_take_over, listening_set_up,
+						listening_tear_down),
+		cmocka_unit_test_setup_teardown(test_take_over_again, listening_set_up,
 						listening_tear_down),
 		cmocka_unit_test_setup_teardown(test_twice_is_once, listening_set_up,
 						listening_tear_down),
