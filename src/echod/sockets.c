@@ -131,7 +131,9 @@ static int take_one(struct sockets *sockets, int fd, int index, const char *name
 		fd_close(fd);
 	else
 		r = sockets_add(sockets, fd, NULL);
-	if (r < 0)
+	if (r == -E2BIG)
+		log_error("passed socket %d (%s): more than %u", index, name, SETTINGS_MAX_SOCKETS);
+	else if (r < 0)
 		log_errno(LOG_ERR, r, "passed socket %d (%s)", index, name);
 	return r;
 }

@@ -210,8 +210,8 @@ static int add_address(struct element *element, const struct sockaddr *address, 
 		fd = bind_address(address, length, is_wildcard, &call);
 		r = fd < 0 ? fd : sockets_add(element->sockets, fd, wanted->text);
 	}
-	if (r == 0)
-		return 0;
+	if (r == 0 || r == -E2BIG)
+		return r;
 	address_format(address, length, text);
 	if (may_be_absent && is_absent(r))
 		log_errno(LOG_NOTICE, r, "%s: without %s: %s", wanted->text, text, call);
@@ -265,7 +265,7 @@ static int add_configured(struct sockets *sockets, const struct sockets *previou
 	const char *why = NULL;
 	int r = take_over_text(&element);
 
-	if (r < 0)
+	if (r < 0 && r != -E2BIG)
 		log_errno(LOG_ERR, r, "%s: dup", wanted->text);
 	if (r == 0) {
 		r = lookup ? lookup_answer(lookup, index, &resolved, &why) :
@@ -305,6 +305,11 @@ int sockets_bind(const struct configuration *configuration, const struct sockets
 		r = add_configured(&sockets, previous, configuration, i, lookup);
 		if (result == 0)
 			result = r;
+		if (r == -E2BIG) {
+			log_error("%s: more than %u addresses in all",
+				  configuration->listen[i].text, SETTINGS_MAX_SOCKETS);
+			break;
+		}
 	}
 	if (result < 0) {
 		release_new(&sockets, previous);
