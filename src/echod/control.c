@@ -236,6 +236,11 @@ int control_fd(const struct control *control)
 	return control ? control->fd : -1;
 }
 
+gid_t control_group(const struct control *control)
+{
+	return control ? control->group : CONTROL_NO_GROUP;
+}
+
 /* A client that waited is served again. */
 static void client_answer(struct control_client *client, json_t *reply)
 {

@@ -20,8 +20,9 @@ struct control;
  */
 int control_open(struct supervisor *supervisor, struct control **ret_control);
 
-/* The same for a socket that was handed over (owned from now on). */
-int control_adopt(struct supervisor *supervisor, int fd, struct control **ret_control);
+/* For a socket that is bound already (owned when this returns 0), and who else may act. */
+#define CONTROL_NO_GROUP ((gid_t)-1)
+int control_adopt(struct supervisor *supervisor, int fd, gid_t group, struct control **ret_control);
 
 /* Serves it in the supervisor's loop. Returns 0 or -errno. */
 int control_watch(struct control *control);
@@ -29,8 +30,9 @@ int control_watch(struct control *control);
 /* True when the two ask for different control sockets. */
 bool control_has_changed(const struct configuration *old, const struct configuration *new);
 
-/* Its descriptor, for the handover; -1 when control is NULL. */
+/* Its descriptor and group, for the handover; -1 and CONTROL_NO_GROUP when control is NULL. */
 int control_fd(const struct control *control);
+gid_t control_group(const struct control *control);
 
 /* Closes everything; the path is unlinked. NULL is allowed. */
 void control_free(struct control *control);

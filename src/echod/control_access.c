@@ -15,7 +15,7 @@ static bool has_group(int fd, const struct ucred *peer, gid_t group)
 	gid_t groups[GROUPS_MAX];
 	socklen_t size = sizeof(groups);
 
-	if (group == UNMAPPED_ID)
+	if (group == UNMAPPED_ID || group == CONTROL_NO_GROUP)
 		return false;
 	if (peer->gid == group)
 		return true;
@@ -36,7 +36,7 @@ struct control_peer control_peer_of(const struct control *control, int fd)
 	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) < 0)
 		return (struct control_peer){ CONTROL_READER, UNMAPPED_ID, 0 };
 	may_act = peer.uid == 0 || (peer.uid == geteuid() && peer.uid != UNMAPPED_ID) ||
-		  (control->has_group && has_group(fd, &peer, control->group));
+		  has_group(fd, &peer, control->group);
 	return (struct control_peer){ may_act ? CONTROL_OPERATOR : CONTROL_READER, peer.uid,
 				      peer.pid };
 }

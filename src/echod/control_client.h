@@ -69,8 +69,7 @@ struct control {
 	char *path;			/* owned; NULL: not ours to unlink */
 	struct sd_event_source *io;
 	struct control_client *clients;
-	bool has_group;
-	gid_t group;			/* whose members may act */
+	gid_t group;			/* whose members may act, or CONTROL_NO_GROUP */
 };
 
 /* control_access.c: who is at the other end, a reader when that cannot be told. */

@@ -28,10 +28,8 @@ static char *path_of(int fd)
 	return strndup(address.sun_path, sizeof(address.sun_path));
 }
 
-static int control_new(struct supervisor *supervisor, int fd, struct control **ret_control)
+int control_adopt(struct supervisor *supervisor, int fd, gid_t group, struct control **ret_control)
 {
-	const char *name = supervisor->configuration->control.group;
-	const struct group *group = name ? getgrnam(name) : NULL;
 	struct control *made = calloc(1, sizeof(*made));
 
 	if (!made)
@@ -42,8 +40,7 @@ static int control_new(struct supervisor *supervisor, int fd, struct control **r
 		free(made);
 		return -ENOMEM;
 	}
-	made->has_group = group != NULL;
-	made->group = group ? group->gr_gid : 0;
+	made->group = group;
 	made->fd = fd;
 	*ret_control = made;
 	return 0;
@@ -63,10 +60,12 @@ static void make_folder(const char *path, uid_t uid, gid_t gid)
 	free(folder);
 }
 
-static int give_to_group(const char *path, const char *name)
+/* *ret_group is who may act then, CONTROL_NO_GROUP without a name. */
+static int give_to_group(const char *path, const char *name, gid_t *ret_group)
 {
 	const struct group *group = name ? getgrnam(name) : NULL;
 
+	*ret_group = CONTROL_NO_GROUP;
 	if (!name)
 		return 0;
 	if (!group) {
@@ -77,6 +76,7 @@ static int give_to_group(const char *path, const char *name)
 		log_errno(LOG_ERR, errno, "control.group: %s", name);
 		return -errno;
 	}
+	*ret_group = group->gr_gid;
 	return 0;
 }
 
@@ -86,7 +86,7 @@ int control_open(struct supervisor *supervisor, struct control **ret_control)
 	const char *path = configuration->control.path;
 	FD_CLEANUP int fd = -1;
 	uid_t uid = (uid_t)-1;
-	gid_t gid = (gid_t)-1;
+	gid_t gid = (gid_t)-1, group;
 	int result;
 
 	*ret_control = NULL;
@@ -105,9 +105,9 @@ int control_open(struct supervisor *supervisor, struct control **ret_control)
 	}
 	if (geteuid() == 0 && chown(path, uid, gid) < 0)
 		log_errno(LOG_WARNING, errno, "control.path: %s", path);
-	result = give_to_group(path, configuration->control.group);
+	result = give_to_group(path, configuration->control.group, &group);
 	if (result == 0)
-		result = control_new(supervisor, fd, ret_control);
+		result = control_adopt(supervisor, fd, group, ret_control);
 	if (result < 0)
 		unlink(path);
 	else
@@ -125,9 +125,4 @@ bool control_has_changed(const struct configuration *old, const struct configura
 	return differ(old->control.path, new->control.path) ||
 	       differ(old->control.group, new->control.group) ||
 	       old->control.mode != new->control.mode;
-}
-
-int control_adopt(struct supervisor *supervisor, int fd, struct control **ret_control)
-{
-	return control_new(supervisor, fd, ret_control);
 }

@@ -119,7 +119,7 @@ static json_t *pack_sockets(const struct sockets *sockets)
 static json_t *pack_supervisor(const struct supervisor *supervisor, int settings_fd)
 {
 	return json_pack("{s:i, s:b, s:o, s:o, s:i, s:i, s:i, s:i, s:I, s:I, s:I, s:I, s:I, s:I,"
-			 " s:I, s:I, s:o}",
+			 " s:I, s:I, s:I, s:o}",
 			 "version", HANDOVER_VERSION,
 			 "passed", supervisor->sockets.passed,
 			 "sockets", pack_sockets(&supervisor->sockets),
@@ -128,6 +128,7 @@ static json_t *pack_supervisor(const struct supervisor *supervisor, int settings
 			 "configuration", supervisor->configuration_fd,
 			 "listener", supervisor->listener.fd,
 			 "control", control_fd(supervisor->control),
+			 "control_group", (json_int_t)control_group(supervisor->control),
 			 "generation_count", (json_int_t)supervisor->generation_count,
 			 "listener_restarts", (json_int_t)supervisor->listener_restarts,
 			 "events_dropped", (json_int_t)supervisor->events_dropped,

@@ -280,8 +280,10 @@ static void restore_counters(struct supervisor *supervisor, json_t *state)
 static void restore_control(struct supervisor *supervisor, json_t *state)
 {
 	FD_CLEANUP int fd = take_fd(json_integer_value(json_object_get(state, "control")));
+	json_t *group = json_object_get(state, "control_group");
+	gid_t gid = json_is_integer(group) ? (gid_t)json_integer_value(group) : CONTROL_NO_GROUP;
 
-	if (fd >= 0 && control_adopt(supervisor, fd, &supervisor->control) == 0)
+	if (fd >= 0 && control_adopt(supervisor, fd, gid, &supervisor->control) == 0)
 		fd_steal(&fd);
 }
 

@@ -14,7 +14,7 @@ import sys
 import time
 
 from harness import (DEADLINE_S, Echod, Skip, case, exchange, is_defined, main, program,
-                     read_exactly, status_fields, wait_until)
+                     read_exactly, status_fields, temporary_directory, wait_until)
 
 RESET = struct.pack("ii", 1, 0)
 
@@ -245,13 +245,32 @@ def test_roles():
 class EchodWithControl(Echod):
     """Its control socket has the usual path and these further keys."""
 
-    def __init__(self, control):
+    def __init__(self, control, **options):
         self.control_keys = control
-        super().__init__()
+        super().__init__(**options)
 
     def write_config(self, settings=None, text=None):
         settings = {"control": {"path": self.folder + "/control", **self.control_keys}}
         super().write_config(settings, text)
+
+
+@case("another group counts from the next start, a program that takes over is none")
+def test_group_taken_over():
+    if os.geteuid() != 0:
+        raise Skip("only root can become somebody else")
+    daemon, games = pwd.getpwnam("daemon"), pwd.getpwnam("games")
+    with temporary_directory() as folder:
+        path = shutil.copy(program("echod"), folder)
+        with EchodWithControl({"mode": "0666", "group": "daemon"}, executable=path) as echod:
+            echod.control_keys["group"] = "games"
+            mark = echod.reload()
+            echod.wait_log("new settings are in force", since=mark)
+            os.utime(path)
+            mark = echod.reload()
+            echod.wait_log("has changed on disk and takes over", since=mark)
+            echod.wait_log("new settings are in force", since=mark)
+            assert ask_as(echod, games.pw_uid, daemon.pw_gid, "list")["ok"]
+            assert not ask_as(echod, games.pw_uid, games.pw_gid, "list")["ok"]
 
 
 def limit_descriptors(pid, limit):
