@@ -28,12 +28,13 @@ static int file_open(const char *path, int held_fd)
 	return fd;
 }
 
-int configuration_file_load(const struct options *options, int held_fd,
+int configuration_file_load(const struct options *options, int held_fd, bool may_look_up,
 			    configuration_report_fn report, void *context,
 			    struct configuration **ret_configuration, int *ret_fd)
 {
 	FD_CLEANUP int fd = file_open(options->configuration_path, held_fd);
-	int result = options_load_configuration(options, fd, report, context, ret_configuration);
+	int result = options_load_configuration(options, fd, may_look_up, report, context,
+						ret_configuration);
 
 	if (result == 0)
 		*ret_fd = fd_steal(&fd);

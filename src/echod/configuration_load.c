@@ -4,14 +4,13 @@
 
 #include <confuse.h>
 #include <errno.h>
-#include <grp.h>
-#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/fd.h"
 #include "echod/configuration_keys.h"
+#include "echod/configuration_names.h"
 #include "echod/configuration_problems.h"
 #include "echod/configuration_scan.h"
 #include "echod/configuration_source.h"
@@ -262,40 +261,35 @@ static void check_together(struct load *load, cfg_t *cfg,
 	}
 }
 
-/* Why there is no entry of passwd(5) or group(5). */
-static const char *say_missing(int error, const char *what)
-{
-	return error == 0 || error == ENOENT || error == ESRCH ? what : strerror(error);
-}
-
 /* What the host knows of the names. The default user is one that may be missing. */
 static void check_names(struct load *load, cfg_t *cfg, const struct configuration *configuration,
 			unsigned needs)
 {
-	const char *user = configuration->user, *group = configuration->control.group;
-	char quoted[KEY_QUOTE_MAX], why[KEY_WHY_MAX] = "";
-	const struct passwd *entry;
+	const char *group = configuration->control.group;
+	char why[KEY_WHY_MAX];
 
-	errno = 0;
-	if ((needs & CONFIGURATION_NEEDS_USER) && configuration->user_is_set) {
-		entry = getpwnam(user);
-		if (!entry)
-			snprintf(why, sizeof(why), "%s: %s", key_quote(user, quoted),
-				 say_missing(errno, "no such user"));
-		else if (entry->pw_uid == 0)
-			snprintf(why, sizeof(why), "%s is root: nothing would be given up",
-				 key_quote(user, quoted));
-		if (*why)
-			complain(load, key_find(NULL, "user"),
-				 cfg_opt_getnptr(find_option(cfg, NULL, "user"), 0), why);
-	}
-	errno = 0;
-	if ((needs & CONFIGURATION_NEEDS_GROUP) && group && !getgrnam(group)) {
-		snprintf(why, sizeof(why), "%s: %s", key_quote(group, quoted),
-			 say_missing(errno, "no such group"));
+	if ((needs & CONFIGURATION_NEEDS_USER) && configuration->user_is_set &&
+	    names_check_user(configuration->user, why) < 0)
+		complain(load, key_find(NULL, "user"),
+			 cfg_opt_getnptr(find_option(cfg, NULL, "user"), 0), why);
+	if ((needs & CONFIGURATION_NEEDS_GROUP) && group && names_check_group(group, why) < 0)
 		complain(load, key_find("control", "group"),
 			 cfg_opt_getnptr(find_option(cfg, "control", "group"), 0), why);
-	}
+}
+
+/* Where the group stands, for who asks for it later. */
+static void note_group(struct load *load, cfg_t *cfg, struct configuration *configuration)
+{
+	cfg_opt_t *option = find_option(cfg, "control", "group");
+	const struct value *value;
+
+	if (!configuration->control.group || !cfg_opt_size(option))
+		return;
+	value = cfg_opt_getnptr(option, 0);
+	configuration->control.group_place =
+		problems_line(value->source, value->line, "control", "group", "");
+	if (!configuration->control.group_place)
+		load->problems.out_of_memory = true;
 }
 
 static void apply(struct load *load, cfg_t *cfg, struct configuration *configuration)
@@ -307,6 +301,7 @@ static void apply(struct load *load, cfg_t *cfg, struct configuration *configura
 		strcmp(configuration->user, key_find(NULL, "user")->fallback) != 0;
 	configuration->control.path_is_set =
 		strcmp(configuration->control.path, key_find("control", "path")->fallback) != 0;
+	note_group(load, cfg, configuration);
 	check_together(load, cfg, configuration);
 }
 

@@ -16,9 +16,8 @@ struct problem {
 	char *text;
 };
 
-/* The line as it is reported, NULL without memory. The caller frees it. */
-static char *write_line(const struct source *source, unsigned line, const char *section,
-			const char *key, const char *why)
+char *problems_line(const struct source *source, unsigned line, const char *section,
+		    const char *key, const char *why)
 {
 	char *text = NULL;
 	char number[16] = "";
@@ -50,7 +49,7 @@ void problems_add(struct problems *problems, const struct source *source, unsign
 		r = vasprintf(&why, format, arguments);
 		va_end(arguments);
 		if (r >= 0) {
-			text = write_line(source, line, section, key, why);
+			text = problems_line(source, line, section, key, why);
 			free(why);
 		}
 	}

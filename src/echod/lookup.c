@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/pidfd.h>
 #include <sys/prctl.h>
@@ -16,21 +17,22 @@
 
 #include "base/clock.h"
 #include "base/fd.h"
+#include "echod/configuration_names.h"
 #include "echod/sockets_item.h"
 #include "echod/sockets_resolve.h"
 
 struct answer {
 	bool is_asked;
 	bool is_given;			/* stored last */
-	int result;			/* as sockets_resolve() */
-	char why[128];
+	int result;			/* as sockets_resolve() or names_check_group() */
+	char why[KEY_WHY_MAX];
 	struct resolved resolved;
 };
 
 struct lookup {
 	const struct configuration *configuration;
-	struct answer *answers;		/* one for each element of listen; shared with the child */
-	size_t count;
+	struct answer *answers;		/* for each element of listen, then for the group; shared */
+	size_t count;			/* elements of listen */
 	int child_fd;			/* pidfd, owned */
 	bool is_over;
 	struct sd_event_source *child_source;
@@ -45,17 +47,22 @@ static bool is_bound(const struct sockets *sockets, const char *text)
 	return false;
 }
 
-/* Marks what only a resolver can tell; returns how many there are. */
-static size_t mark_asked(struct lookup *lookup, const struct sockets *known)
+/* Marks what only a resolver or the name service can tell; returns how many there are. */
+static size_t mark_asked(struct lookup *lookup, const struct lookup_known *known)
 {
+	const char *group = lookup->configuration->control.group;
 	struct resolved resolved;
 	const char *why;
 	size_t asked = 0;
 
-	for (size_t i = 0; i < lookup->count; i++) {
+	if (group && (!known->group || strcmp(group, known->group) != 0)) {
+		lookup->answers[lookup->count].is_asked = true;
+		asked++;
+	}
+	for (size_t i = 0; known->sockets && i < lookup->count; i++) {
 		const struct configured_address *wanted = &lookup->configuration->listen[i];
 
-		if (is_bound(known, wanted->text) ||
+		if (is_bound(known->sockets, wanted->text) ||
 		    sockets_resolve(&wanted->spec, false, &resolved, &why) != -ENODATA)
 			continue;
 		lookup->answers[i].is_asked = true;
@@ -66,6 +73,8 @@ static size_t mark_asked(struct lookup *lookup, const struct sockets *known)
 
 static _Noreturn void run_child(const struct lookup *lookup, pid_t parent)
 {
+	struct answer *group = &lookup->answers[lookup->count];
+
 	/* A descriptor that stays open here would hide the end of the supervisor from others. */
 	close_range(STDERR_FILENO + 1, UINT_MAX, 0);
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -81,6 +90,10 @@ static _Noreturn void run_child(const struct lookup *lookup, pid_t parent)
 						 &answer->resolved, &why);
 		snprintf(answer->why, sizeof(answer->why), "%s", why);
 		answer->is_given = true;
+	}
+	if (group->is_asked) {
+		group->result = names_check_group(lookup->configuration->control.group, group->why);
+		group->is_given = true;
 	}
 	_exit(EXIT_SUCCESS);
 }
@@ -133,7 +146,7 @@ static int start_child(struct lookup *lookup, struct sd_event *loop)
 }
 
 int lookup_start(struct sd_event *loop, const struct configuration *configuration,
-		 const struct sockets *known, struct lookup **ret_lookup)
+		 const struct lookup_known *known, struct lookup **ret_lookup)
 {
 	struct lookup *made = calloc(1, sizeof(*made));
 	int result = 0;
@@ -164,22 +177,32 @@ bool lookup_is_over(const struct lookup *lookup)
 	return lookup->is_over;
 }
 
+static int take_answer(const struct answer *answer, const char **ret_why)
+{
+	*ret_why = answer->is_given ? answer->why : "the name service gave no answer";
+	return answer->is_given ? answer->result : -ETIMEDOUT;
+}
+
 int lookup_answer(const struct lookup *lookup, size_t index, struct resolved *ret_resolved,
 		  const char **ret_why)
 {
 	const struct answer *answer = &lookup->answers[index];
+	int result;
 
 	if (!answer->is_asked)
 		return sockets_resolve(&lookup->configuration->listen[index].spec, false,
 				       ret_resolved, ret_why);
-	if (!answer->is_given) {
-		*ret_why = "the name service gave no answer";
-		return -ETIMEDOUT;
-	}
-	*ret_why = answer->why;
-	if (answer->result == 0)
+	result = take_answer(answer, ret_why);
+	if (result == 0)
 		*ret_resolved = answer->resolved;
-	return answer->result;
+	return result;
+}
+
+int lookup_group(const struct lookup *lookup, const char **ret_why)
+{
+	const struct answer *answer = &lookup->answers[lookup->count];
+
+	return answer->is_asked ? take_answer(answer, ret_why) : 0;
 }
 
 struct lookup *lookup_free(struct lookup *lookup)

@@ -172,12 +172,13 @@ static unsigned needs(const struct options *options)
 }
 
 int options_load_configuration(const struct options *options, int fd,
-			       configuration_report_fn report, void *context,
+			       bool may_look_up, configuration_report_fn report, void *context,
 			       struct configuration **ret_configuration)
 {
 	__attribute__((cleanup(configuration_freep))) struct configuration *configuration = NULL;
-	int r = configuration_load_here(options->configuration_path, fd, needs(options), report,
-					context, &configuration);
+	int r = configuration_load_here(options->configuration_path, fd,
+					may_look_up ? needs(options) : 0, report, context,
+					&configuration);
 
 	if (r == 0 && options->listen_count > 0)
 		r = configuration_override_listen(configuration, options->listen,
@@ -200,7 +201,8 @@ static void report_to_stderr(void *context, const char *text)
 int options_check(const struct options *options)
 {
 	__attribute__((cleanup(configuration_freep))) struct configuration *configuration = NULL;
-	int r = options_load_configuration(options, -1, report_to_stderr, NULL, &configuration);
+	int r = options_load_configuration(options, -1, true, report_to_stderr, NULL,
+					   &configuration);
 
 	if (r == -ENOMEM) {
 		fputs("out of memory\n", stderr);

@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /* SIGHUP: new settings are a new generation; the old one accepts no more when that is ready. */
+#include <limits.h>
+#include <stdio.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "base/fd.h"
 #include "echod/configuration_file.h"
+#include "echod/configuration_keys.h"
 #include "echod/control.h"
 #include "echod/handover.h"
 #include "echod/log.h"
@@ -56,15 +59,30 @@ void reload_abandon(struct supervisor *supervisor)
 	reload_finished(supervisor, false);
 }
 
-/* The new settings are there, and the addresses of the names in them. */
+/* What is wrong with the group is found out late, and told like all that is wrong with a file. */
+static int check_group(struct supervisor *supervisor)
+{
+	const char *place = supervisor->next_configuration->control.group_place;
+	char text[PATH_MAX + KEY_WHY_MAX];
+	const char *why;
+	int result = supervisor->lookup ? lookup_group(supervisor->lookup, &why) : 0;
+
+	if (result < 0) {
+		snprintf(text, sizeof(text), "%s%s", place, why);
+		reload_problem(supervisor, text);
+	}
+	return result;
+}
+
+/* The new settings are there, and what the names in them stand for. */
 static int start_next(struct supervisor *supervisor)
 {
 	/* Passed sockets stay what they are, our own follow listen. */
 	const struct sockets *sockets = supervisor->sockets.passed ?
 		&supervisor->sockets : &supervisor->next_sockets;
-	int result = 0;
+	int result = check_group(supervisor);
 
-	if (!supervisor->sockets.passed)
+	if (result == 0 && !supervisor->sockets.passed)
 		result = sockets_bind(supervisor->next_configuration, &supervisor->sockets,
 				      supervisor->lookup, &supervisor->next_sockets);
 	supervisor->lookup = lookup_free(supervisor->lookup);
@@ -78,14 +96,18 @@ static int start_next(struct supervisor *supervisor)
 
 static int reload_start(struct supervisor *supervisor)
 {
+	const struct lookup_known known = {
+		.sockets = supervisor->sockets.passed ? NULL : &supervisor->sockets,
+		.group = supervisor->configuration->control.group,
+	};
 	int result = configuration_file_load(supervisor->options, supervisor->configuration_fd,
-					     reload_problem, supervisor,
+					     false, reload_problem, supervisor,
 					     &supervisor->next_configuration,
 					     &supervisor->next_configuration_fd);
 
-	if (result == 0 && !supervisor->sockets.passed) {
-		result = lookup_start(supervisor->loop, supervisor->next_configuration,
-				      &supervisor->sockets, &supervisor->lookup);
+	if (result == 0) {
+		result = lookup_start(supervisor->loop, supervisor->next_configuration, &known,
+				      &supervisor->lookup);
 		if (result < 0)
 			log_errno(LOG_ERR, result, "reload: looking up names");
 	}

@@ -1,10 +1,11 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
-"""Host names in listen: a resolver that does not answer holds nothing up but the reload."""
+"""Names in the settings: a service that does not answer holds nothing up but the reload."""
 import contextlib
 import json
 import os
 import signal
+import subprocess
 import sys
 
 from harness import (Echod, Skip, case, child_pids, foreign, main, run_echoctl,
@@ -99,6 +100,33 @@ def test_no_answer():
         assert not status(echod)["reloading"]
         mark = echod.reload(SETTINGS)
         echod.wait_log("new settings are in force", since=mark)
+
+
+@case("a new group is looked up beside the loop, one that is known is not asked for again")
+def test_group():
+    def settings(group):
+        return dict(SETTINGS, control={"path": echod.folder + "/control", "group": group})
+
+    with temporary_directory() as folder, \
+            Echod(SETTINGS, listen=(), command=command(folder)) as echod:
+        for group, wanted in (("no-such-group", "no such group"), ("daemon", None)):
+            mark = echod.reload(settings(group))
+            if wanted:
+                echod.wait_log(rf'^echod: {echod.config}:\d+: control.group: "{group}": {wanted}$',
+                               since=mark)
+            echod.wait_log("the old settings stay" if wanted else "new settings are in force",
+                           since=mark)
+        os.mkfifo(folder + "/group")
+        subprocess.run([foreign("nsenter"), "-t", str(echod.pid), "-m", "mount", "--bind",
+                        folder + "/group", "/etc/group"], check=True)
+        mark = echod.reload(settings("daemon"))
+        echod.wait_log("new settings are in force", since=mark)
+        mark = echod.reload(settings("operators"))
+        child = asking_child(echod)
+        assert status(echod)["reloading"]
+        os.kill(child, signal.SIGKILL)
+        echod.wait_log(r":\d+: control.group: the name service gave no answer", since=mark)
+        echod.wait_log("the old settings stay in force", since=mark)
 
 
 main()

@@ -91,7 +91,8 @@ static void test_load(void **state)
 	settings_write("good", "listen = {\"a:1\"}\nlog { level = err }");
 	settings_write("bad", "limits { connections = 0 }");
 	assert_int_equal(parse("echod -c good -l b:2 -l c:3 -L debug", &options), 0);
-	assert_int_equal(options_load_configuration(&options, -1, settings_collect, NULL, &c), 0);
+	assert_int_equal(options_load_configuration(&options, -1, true, settings_collect, NULL, &c),
+			 0);
 	assert_int_equal(c->listen_count, 2);
 	assert_string_equal(c->listen[0].text, "b:2");
 	assert_int_equal(c->log.level, LOG_DEBUG);
@@ -100,7 +101,7 @@ static void test_load(void **state)
 
 	c = NULL;
 	assert_int_equal(parse("echod -c bad -l b:2", &options), 0);
-	assert_int_equal(options_load_configuration(&options, -1, settings_collect, NULL, &c),
+	assert_int_equal(options_load_configuration(&options, -1, true, settings_collect, NULL, &c),
 			 -EBADMSG);
 	assert_null(c);
 	assert_string_equal(settings_collected(),
