@@ -3,14 +3,19 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "base/cidr.h"
 #include "echod/control_client.h"
 
-static unsigned kill_source(struct supervisor *supervisor, const struct cidr *source)
+/* Returns 0, or -errno when some could not be told; *ret_count is how many were. */
+static int kill_source(struct supervisor *supervisor, const struct cidr *source,
+		       unsigned *ret_count)
 {
-	unsigned count = 0;
 	uint8_t address[16];
+	int result = 0, r;
+
+	*ret_count = 0;
 
 	for (struct generation *i = supervisor->generations; i; i = i->next) {
 		for (uint32_t slot = 0; slot < i->scoreboard.slots; slot++) {
@@ -22,10 +27,14 @@ static unsigned kill_source(struct supervisor *supervisor, const struct cidr *so
 			    !cidr_contains(source->prefix, source->bits, address) ||
 			    atomic_load(&entry->id) != id)
 				continue;
-			count += supervisor_kill_slot(supervisor, i, slot, id) == 0;
+			r = supervisor_kill_slot(supervisor, i, slot, id);
+			if (r == 0)
+				++*ret_count;
+			else if (r != -ESRCH)	/* it has ended meanwhile */
+				result = r;
 		}
 	}
-	return count;
+	return result;
 }
 
 static void reply_killed(struct control_client *client, unsigned count)
@@ -39,30 +48,38 @@ static void kill_by_source(struct control_client *client, const char *text)
 	struct cidr source;
 	const char *why;
 	unsigned count;
+	int r;
 
 	if (cidr_parse(text, &source, &why) < 0) {
 		control_reply_error(client, "source: %s", why);
 		return;
 	}
-	count = kill_source(client->control->supervisor, &source);
+	r = kill_source(client->control->supervisor, &source, &count);
 	control_log(client, "ends %u connections of source %s", count, text);
-	reply_killed(client, count);
+	if (r < 0)
+		control_reply_error(client, "source: %u connections end, not all of them: %s",
+				    count, strerror(-r));
+	else
+		reply_killed(client, count);
 }
 
 static void kill_by_id(struct control_client *client, const char *text)
 {
 	uint64_t number, id;
-	int length = 0;
+	int length = 0, r;
 
 	if (sscanf(text, "%" SCNu64 ".%" SCNu64 "%n", &number, &id, &length) != 2 ||
 	    text[length]) {
 		control_reply_error(client, "id: a generation and a connection, as in 3.1047");
 		return;
 	}
-	if (supervisor_kill(client->control->supervisor, number, id) < 0) {
+	r = supervisor_kill(client->control->supervisor, number, id);
+	if (r == -ESRCH)
 		control_reply_error(client, "id: no connection %s", text);
+	else if (r < 0)
+		control_reply_error(client, "id: %s: %s", text, strerror(-r));
+	if (r < 0)
 		return;
-	}
 	control_log(client, "ends connection %s", text);
 	reply_killed(client, 1);
 }

@@ -111,7 +111,7 @@ unsigned supervisor_generations(const struct supervisor *supervisor);
 
 /*
  * Ends connection id of generation number in an orderly way (end=killed), by force when it has
- * not ended two seconds later. Returns 0 or -ESRCH.
+ * not ended two seconds later. Returns 0, -ESRCH when there is none, or -errno.
  */
 int supervisor_kill(struct supervisor *supervisor, uint64_t number, uint64_t id);
 

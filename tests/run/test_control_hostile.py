@@ -298,4 +298,26 @@ def test_no_descriptors():
         assert used < 50 * passed, f"{used} ticks in {passed} s"
 
 
+@case("without a descriptor to reach a worker by, kill says that and nothing else")
+def test_kill_without_descriptors():
+    with Echod() as echod, connect(echod) as control, echod.connect() as held:
+        held.sendall(b"x")
+        assert read_exactly(held, 1) == b"x"
+        answers = control.makefile("rb")
+        control.sendall(b'{"command":"list"}\n')
+        name = json.loads(answers.readline())["id"]
+        assert json.loads(answers.readline())["count"] == 1
+        used = set(map(int, os.listdir(f"/proc/{echod.pid}/fd")))
+        limit_descriptors(echod.pid, min(set(range(1024)) - used))
+        for key, value, wanted in (("id", name, f"id: {name}: Too many open files"),
+                                   ("id", "1.999", "id: no connection 1.999"),
+                                   ("source", "127.0.0.1", "source: 0 connections end, "
+                                    "not all of them: Too many open files")):
+            control.sendall(json.dumps({"command": "kill", key: value}).encode() + b"\n")
+            answer = json.loads(answers.readline())
+            assert not answer["ok"] and answer["error"] == wanted, answer
+        held.sendall(b"y")
+        assert read_exactly(held, 1) == b"y"
+
+
 main()
