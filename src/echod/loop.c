@@ -33,11 +33,9 @@ void supervisor_disarm(struct sd_event_source *timer)
 /* Every generation counts the live workers of all the others against its own limit. */
 static void share_live(struct supervisor *supervisor)
 {
-	uint32_t live = supervisor_live(supervisor);
-
 	for (struct generation *i = supervisor->generations; i; i = i->next)
 		if (i->state == GENERATION_STARTING || i->state == GENERATION_SERVING)
-			generation_set_foreign(i, live - generation_live(i));
+			generation_set_foreign(i, supervisor_foreign_live(supervisor, i));
 }
 
 static void read_rings(struct supervisor *supervisor)

@@ -105,8 +105,10 @@ void supervisor_drain(struct supervisor *supervisor);
 /* Sum over all generations, dead ones too. */
 void supervisor_tally(const struct supervisor *supervisor, struct tally *ret_tally);
 
-/* Live connections of all generations, and how many generations are alive. */
+/* Live connections of all generations, of all but one, and how many generations are alive. */
 uint32_t supervisor_live(const struct supervisor *supervisor);
+uint32_t supervisor_foreign_live(const struct supervisor *supervisor,
+				 const struct generation *generation);
 unsigned supervisor_generations(const struct supervisor *supervisor);
 
 /*
