@@ -37,6 +37,7 @@ static void on_message(struct generation *generation, struct message *message)
 		log_errno(LOG_ERR, (int)message->value, "listener %d cannot start: %s",
 			  generation->listener_pid, message->text);
 		break;
+	case MESSAGE_STOPPED:	/* what it has counts for the others as it is now */
 	case MESSAGE_WAKE:
 		hooks->wake(hooks->context, generation);
 		break;

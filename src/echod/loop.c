@@ -59,6 +59,8 @@ static void on_ready(void *context, struct generation *generation)
 {
 	struct supervisor *supervisor = context;
 
+	/* The others went on accepting while this one started, and that makes no event. */
+	share_live(supervisor);
 	if (generation == supervisor->starting)
 		start_on_ready(supervisor);
 }

@@ -27,12 +27,12 @@ def install(path, source):
 
 
 @contextlib.contextmanager
-def own_listener():
+def own_listener(settings=None):
     """echod with a copy of the listener program that a test may spoil."""
     with temporary_directory() as folder:
         path = os.path.join(folder, "echod-listener")
         install(path, program("echod-listener"))
-        with Echod(env={"ECHOD_LISTENER": path}) as echod:
+        with Echod(settings, env={"ECHOD_LISTENER": path}) as echod:
             yield echod, path
 
 
@@ -146,6 +146,33 @@ def test_too_many_addresses():
     for log in echod.log()[mark:], start.log():
         errors = [line for line in log if "localhost" in line]
         assert errors == ["echod: localhost:0: more than 64 addresses in all"], log
+
+
+SLOW_LISTENER = """#!/bin/sh
+read -r line < "$0.go"
+exec "$0.real"
+"""
+
+
+@case("connections that come while a new listener starts count against its limit")
+def test_limit_over_start():
+    settings = {"limits": {"connections": 4, "at-limit": "refuse"}}
+    with own_listener(settings) as (echod, path), contextlib.ExitStack() as stack:
+        os.rename(path, path + ".real")
+        os.mkfifo(path + ".go")
+        with open(path, "w", encoding="ascii") as file:
+            file.write(SLOW_LISTENER)
+        os.chmod(path, 0o755)
+        mark = echod.reload(settings)
+        echod.wait_log("reload: reading", since=mark)
+        with open(path + ".go", "w", encoding="ascii") as go:    # once it reads
+            for _ in range(3):
+                stack.enter_context(hold(echod))
+            go.write("go\n")
+        echod.wait_log(IN_FORCE, since=mark)
+        stack.enter_context(hold(echod))
+        with echod.connect() as late, contextlib.suppress(ConnectionResetError):
+            assert late.recv(1) == b"", "one more than the limit is served"
 
 
 main()
