@@ -2,8 +2,9 @@
 /*
  * Who needs what. A connection costs one process and, in that process, one descriptor: the
  * listener closes its own copy after the fork. So descriptors do not grow with connections,
- * processes do, spare workers among them; while a reload drains an old generation, its workers
- * count into `connections` and only its listener comes on top.
+ * processes do, spare workers among them, for each of which the listener keeps a socket pair;
+ * while a reload drains an old generation, its workers count into `connections` and only its
+ * listener comes on top.
  */
 #include "echod/privileges_limits.h"
 
@@ -11,10 +12,12 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "wire/settings.h"
+
 /* The supervisor's: log, notify, event loop, control clients, what each generation takes. */
 #define SUPERVISOR_DESCRIPTORS 128
-/* Listening sockets, in two sets during a reload. */
-#define SOCKET_DESCRIPTORS 64
+/* A listener's: what it is started with beside sockets, pairs in use, connections it accepts. */
+#define LISTENER_DESCRIPTORS 32
 /* The supervisor and the listeners of a few generations. */
 #define OTHER_PROCESSES 8
 /* What a small machine runs besides; kernel threads take process ids too. */
@@ -22,8 +25,11 @@
 
 struct privileges_needs privileges_compute_needs(uint32_t connections, uint32_t spare_workers)
 {
+	/* the supervisor: two sets of sockets during a reload, and copies for the new listener */
+	uint64_t supervisor = SUPERVISOR_DESCRIPTORS + 3 * SETTINGS_MAX_SOCKETS;
+	uint64_t listener = LISTENER_DESCRIPTORS + SETTINGS_MAX_SOCKETS + 2ull * spare_workers;
 	struct privileges_needs needs = {
-		.descriptors = SUPERVISOR_DESCRIPTORS + SOCKET_DESCRIPTORS,
+		.descriptors = supervisor > listener ? supervisor : listener,
 		.processes = (uint64_t)connections + spare_workers + OTHER_PROCESSES,
 	};
 

@@ -33,6 +33,7 @@ static void test_shortages(void **state)
 	assert_int_equal(needs.processes, 1048);
 	assert_true(needs.descriptors < 1024);	/* the usual limit, whatever connections is */
 	assert_int_equal(privileges_compute_needs(100000, 0).descriptors, needs.descriptors);
+	assert_true(privileges_compute_needs(1, 1024).descriptors > 2 * 1024);
 	assert_int_equal(privileges_find_shortages(&limits, 100000, 1024, lines), 0);
 
 	limits.user_processes = 1048;
