@@ -153,6 +153,8 @@ int log_open(enum log_target target, int facility)
 	r = log_open_at(target, facility, path);
 	if (r == 0)
 		state.is_chosen = is_auto;
+	else if (!state.is_open)	/* what is not open would wait for its reader */
+		log_open_at(LOG_TARGET_STDERR, facility, NULL);
 	return r;
 }
 

@@ -19,7 +19,8 @@ struct log_field {
 /*
  * Before log_open() lines go to standard error. Opens what target says; auto: journal when
  * standard error is the journal's stream ($JOURNAL_STREAM), stderr when it is a terminal or
- * syslog cannot be reached, else syslog. Returns 0 or -errno; on failure the old target stays.
+ * syslog cannot be reached, else syslog. Returns 0 or -errno; on failure the old target stays,
+ * the first time that is stderr.
  */
 int log_open(enum log_target target, int facility);
 

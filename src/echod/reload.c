@@ -193,8 +193,8 @@ void reload_commit(struct supervisor *supervisor)
 	supervisor->reloaded_realtime_us =
 		(uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
 
-	if (new->log.target != old->log.target || new->log.facility != old->log.facility)
-		reopen_log(new);
+	/* Not only when it is another one: what could not be opened before may be there now. */
+	reopen_log(new);
 	log_set_level(new->log.level);
 	report_configure(supervisor->report, new);
 	if (strcmp(new->user, old->user) != 0)

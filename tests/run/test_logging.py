@@ -10,7 +10,7 @@ import subprocess
 import time
 
 from harness import (DEADLINE_S, Echod, Skip, case, connect_to, exchange, foreign, main, program,
-                     random_bytes, read_exactly, render_settings, temporary_directory,
+                     random_bytes, read_exactly, render_settings, run_echoctl, temporary_directory,
                      wait_accepts, wait_until)
 
 # Runs a program that finds this folder's dev/ and run/ as /dev and /run, as the user it was.
@@ -202,6 +202,33 @@ def test_syslog():
             assert exchange(connect_to(address), b"hello") == b"hello"
             journal.wait("MESSAGE=closed ")
         assert not any("closed peer" in line for line in echod.log()), echod.log()
+
+
+@case("without the configured log a reader of standard error that stops stops nobody")
+def test_missing_syslog():
+    total = 400     # more lines than a pipe holds
+    with logging_folder() as (folder, syslog, _):
+        syslog.stop()
+        config, socket_path = os.path.join(folder, "echod.conf"), os.path.join(folder, "echo")
+        os.chmod(folder, 0o777)
+        with open(config, "w", encoding="utf-8") as file:
+            file.write(render_settings({
+                "log": {"target": "syslog", "connections": "all", "max-per-second": 0},
+                "control": {"path": folder + "/control"}}))
+        with subprocess.Popen([*private_root(folder), program("echod"), "-c", config,
+                               "-l", f"unix:{socket_path}"], stderr=subprocess.PIPE,
+                              env=Echod.environment()) as echod:
+            try:
+                wait_accepts(f"unix:{socket_path}")
+                for _ in range(total):
+                    assert exchange(connect_to(f"unix:{socket_path}"), b"x") == b"x"
+                syslog.start()
+                result = run_echoctl("--control", folder + "/control", "reload")
+                assert result.returncode == 0, result
+                syslog.wait("new settings are in force")
+                assert b"the target cannot be opened: No such file" in echod.stderr.readline()
+            finally:
+                echod.kill()
 
 
 @case("journal: the fields of a line are there natively")
