@@ -79,7 +79,7 @@ static void on_pong(void *context, struct generation *generation, uint32_t value
 
 	if (generation != supervisor->current || !value)
 		return;
-	supervisor->pong_ns = clock_now_ns();
+	supervisor->unanswered = 0;
 	if (supervisor->watchdog_us)
 		service_alive();
 }
@@ -274,23 +274,26 @@ static int on_second_timer(sd_event_source *source, uint64_t now_us, void *conte
 	return 0;
 }
 
-/* A service manager with a watchdog judges for itself; without one a hung listener is replaced. */
+/*
+ * A service manager with a watchdog judges for itself; without one a hung listener is replaced. Not
+ * by the clock, which goes on while we are stopped and ask nothing.
+ */
 static int on_ping_timer(sd_event_source *source, uint64_t now_us, void *context)
 {
 	struct supervisor *supervisor = context;
-	uint64_t silent_us = (clock_now_ns() - supervisor->pong_ns) / 1000;
 
 	(void)source;
 	(void)now_us;
-	if (supervisor->current && !supervisor->watchdog_us && silent_us > PING_DEADLINE_US) {
+	if (supervisor->current && !supervisor->watchdog_us && supervisor->unanswered == PINGS) {
 		log_error("listener %d does not answer, it is replaced",
 			  supervisor->current->listener_pid);
 		generation_kill_listener(supervisor->current);
 	} else if (supervisor->current) {
+		supervisor->unanswered++;
 		generation_ping(supervisor->current, ++supervisor->ping);
 	}
 	supervisor_arm(supervisor->ping_timer, supervisor->watchdog_us ?
-			supervisor->watchdog_us / 4 : PING_DEADLINE_US / 4);
+			supervisor->watchdog_us / PINGS : PING_DEADLINE_US / PINGS);
 	return 0;
 }
 

@@ -4,7 +4,6 @@
 #include <inttypes.h>
 #include <systemd/sd-event.h>
 
-#include "base/clock.h"
 #include "echod/log.h"
 #include "echod/service.h"
 #include "echod/supervisor_parts.h"
@@ -53,7 +52,7 @@ void start_on_ready(struct supervisor *supervisor)
 
 	supervisor->starting = NULL;
 	supervisor->current = generation;
-	supervisor->pong_ns = clock_now_ns();
+	supervisor->unanswered = 0;
 	supervisor_disarm(supervisor->start_timer);
 	if (supervisor->drain != DRAIN_NONE) {
 		generation_stop(generation);

@@ -209,7 +209,6 @@ int supervise_again(const struct options *options, int state_fd)
 	if (result == 0) {
 		report_configure(supervisor.report, supervisor.configuration);
 		supervisor.is_ready = true;
-		supervisor.pong_ns = clock_now_ns();
 		/* Connections that were told to end are to end here too. */
 		supervisor_arm(supervisor.kill_timer, 0);
 		/* What happened in between: signals are pending, wake-ups may be lost. */

@@ -7,6 +7,7 @@
 
 #define START_DEADLINE_US (30 * UINT64_C(1000000))	/* from exec to MESSAGE_READY */
 #define PING_DEADLINE_US (30 * UINT64_C(1000000)) /* a listener that is silent so long hangs */
+#define PINGS 4u		/* in that time */
 
 /* loop.c: the loop with all its sources (0 or -errno, logged), and what generations call. */
 int loop_create(struct supervisor *supervisor);

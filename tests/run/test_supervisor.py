@@ -8,7 +8,7 @@ import signal
 import socket
 
 from harness import (Echod, Skip, case, exchange, main, process_stat, program, read_exactly,
-                     temporary_directory, wait_until)
+                     run_echoctl, temporary_directory, wait_until)
 
 IN_FORCE = "new settings are in force"
 
@@ -173,6 +173,22 @@ def test_limit_over_start():
         stack.enter_context(hold(echod))
         with echod.connect() as late, contextlib.suppress(ConnectionResetError):
             assert late.recv(1) == b"", "one more than the limit is served"
+
+
+@case("a listener that hangs is replaced, not one whose supervisor was stopped for that long")
+def test_hung():
+    with Echod() as stopped, Echod() as echod, hold(echod) as held:
+        listener = stopped.listener_pid
+        stopped.signal(signal.SIGSTOP)
+        os.kill(echod.listener_pid, signal.SIGSTOP)
+        echod.wait_log(r"listener \d+ does not answer, it is replaced", deadline_s=120)
+        stopped.signal(signal.SIGCONT)
+        assert exchange(echod.connect(), b"new") == b"new"
+        held.sendall(b"orphan")
+        assert read_exactly(held, 6) == b"orphan"
+        status = run_echoctl("--control", stopped.folder + "/control", "status")
+        assert status.returncode == 0, status
+        assert stopped.listener_pid == listener, stopped.log()
 
 
 main()
