@@ -3,7 +3,9 @@
 #include "echod/drop_in.h"
 
 #include <arpa/inet.h>
+#include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 /* A percent sign would be a specifier of systemd.unit(5), in an IPv6 scope too. */
 static void write_escaped(FILE *stream, const char *text)
@@ -15,27 +17,45 @@ static void write_escaped(FILE *stream, const char *text)
 	}
 }
 
-static void write_stream(FILE *stream, const char *before, const char *host, const char *after)
+/* Lines that are put together in memory: text, which fflush(3) brings up to date. */
+struct lines {
+	FILE *stream;
+	char *text;
+	size_t size;
+};
+
+/* Each once: systemd binds every one, and an address that it has bound is in use. */
+static void write_stream(struct lines *lines, const char *before, const char *host,
+			 const char *after)
 {
+	char *line = NULL;
+	size_t size;
+	FILE *stream = open_memstream(&line, &size);
+
+	if (!stream)
+		return;
 	fprintf(stream, "ListenStream=%s", before);
 	write_escaped(stream, host);
 	fprintf(stream, "%s\n", after);
+	if (fclose(stream) == 0 && fflush(lines->stream) == 0 && !strstr(lines->text, line))
+		fputs(line, lines->stream);
+	free(line);
 }
 
-static void write_inet(FILE *stream, const char *host, uint16_t port)
+static void write_inet(struct lines *lines, const char *host, uint16_t port)
 {
 	char after[8];
 
 	snprintf(after, sizeof(after), ":%u", port);
-	write_stream(stream, "", host, after);
+	write_stream(lines, "", host, after);
 }
 
-static void write_inet6(FILE *stream, const char *host, uint16_t port)
+static void write_inet6(struct lines *lines, const char *host, uint16_t port)
 {
 	char after[9];
 
 	snprintf(after, sizeof(after), "]:%u", port);
-	write_stream(stream, "[", host, after);
+	write_stream(lines, "[", host, after);
 }
 
 static bool is_literal(int family, const char *host)
@@ -46,29 +66,30 @@ static bool is_literal(int family, const char *host)
 }
 
 /* Returns why the address cannot stand in a unit, or NULL when it was written. */
-static const char *write_address(const struct address_spec *spec, bool ipv6_available, FILE *stream)
+static const char *write_address(const struct address_spec *spec, bool ipv6_available,
+				 struct lines *lines)
 {
 	bool everywhere = spec->is_wildcard;
 
 	if (spec->is_unix) {
-		write_stream(stream, "", spec->host, "");
+		write_stream(lines, "", spec->host, "");
 		return NULL;
 	}
 	if (spec->port == 0)
 		return "port 0 has no place in a socket unit";
-	if (everywhere || strcmp(spec->host, "localhost") == 0) {
-		write_inet(stream, everywhere ? "0.0.0.0" : "127.0.0.1", spec->port);
+	if (everywhere || strcasecmp(spec->host, "localhost") == 0) {
+		write_inet(lines, everywhere ? "0.0.0.0" : "127.0.0.1", spec->port);
 		if (ipv6_available)
-			write_inet6(stream, everywhere ? "::" : "::1", spec->port);
+			write_inet6(lines, everywhere ? "::" : "::1", spec->port);
 		return NULL;
 	}
 	if (is_literal(AF_INET, spec->host)) {
-		write_inet(stream, spec->host, spec->port);
+		write_inet(lines, spec->host, spec->port);
 		return NULL;
 	}
 	/* a scoped address (fe80::1%eth0) is taken by systemd as it stands */
 	if (strchr(spec->host, '%') || is_literal(AF_INET6, spec->host)) {
-		write_inet6(stream, spec->host, spec->port);
+		write_inet6(lines, spec->host, spec->port);
 		return NULL;
 	}
 	return "names are not looked up at boot, write its address";
@@ -77,8 +98,12 @@ static const char *write_address(const struct address_spec *spec, bool ipv6_avai
 size_t drop_in_write(const struct configuration *configuration, bool ipv6_available, FILE *stream,
 		     configuration_report_fn report, void *context)
 {
+	struct lines lines = { .stream = NULL };
 	size_t written = 0;
 
+	lines.stream = open_memstream(&lines.text, &lines.size);
+	if (!lines.stream)
+		return 0;
 	fputs("# Made by echod-generator from the key \"listen\".\n"
 	      "[Unit]\n"
 	      "SourcePath=", stream);
@@ -90,7 +115,7 @@ size_t drop_in_write(const struct configuration *configuration, bool ipv6_availa
 	      "ListenStream=\n", stream);
 	for (size_t i = 0; i < configuration->listen_count; i++) {
 		const struct configured_address *address = &configuration->listen[i];
-		const char *why = write_address(&address->spec, ipv6_available, stream);
+		const char *why = write_address(&address->spec, ipv6_available, &lines);
 		char text[ADDRESS_HOST_MAX + 128];
 
 		if (!why) {
@@ -101,5 +126,10 @@ size_t drop_in_write(const struct configuration *configuration, bool ipv6_availa
 			 address->text, why);
 		report(context, text);
 	}
+	if (fclose(lines.stream) == 0)
+		fputs(lines.text, stream);
+	else
+		written = 0;
+	free(lines.text);
 	return written;
 }

@@ -57,6 +57,17 @@ def test_both_families():
         assert streams(drop_in) == [i for i in expected if have_ipv6 or "[" not in i]
 
 
+@case("an address that several elements stand for is one ListenStream=: systemd binds each")
+def test_shared_address():
+    with temporary_directory() as folder:
+        _, err, drop_in = generate(folder, 'listen = {"127.0.0.1:7", "LocalHost:7", "*:70",'
+                                   ' "0.0.0.0:70", "unix:/run/%", "[::1]:7"}\n')
+        have_ipv6 = os.path.exists("/proc/net/if_inet6")
+        both = ["[::1]:7", "0.0.0.0:70", "[::]:70", "/run/%%"]
+        rest = both if have_ipv6 else ["0.0.0.0:70", "/run/%%", "[::1]:7"]
+        assert (err, streams(drop_in)) == ("", ["", "127.0.0.1:7", *rest])
+
+
 @case("without the key, and without the file, the unit's own addresses stand")
 def test_no_key():
     with temporary_directory() as folder:
