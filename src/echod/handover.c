@@ -216,7 +216,5 @@ int handover_execute(struct supervisor *supervisor)
 	}
 	log_errno(LOG_ERR, result, "%s cannot take over, going on with the old program",
 		  program.path);
-	/* Once is enough: the next reload asks again only when the file has changed again. */
-	stat(program.path, &program.status);
 	return result;
 }

@@ -247,7 +247,7 @@ static int on_handover(sd_event_source *source, void *context)
 	(void)source;
 	/* TERM may have come since. When this returns the program stays, and settle() reloads. */
 	if (supervisor->drain == DRAIN_NONE)
-		handover_execute(supervisor);
+		supervisor->handover_failed = handover_execute(supervisor) < 0;
 	return 0;
 }
 

@@ -139,10 +139,11 @@ void reload_begin(struct supervisor *supervisor)
 	}
 	supervisor->reload_delay_said = false;
 	/* The new program reloads by itself; when it cannot be executed we go on here. */
-	if (handover_is_due()) {
+	if (!supervisor->handover_failed && handover_is_due()) {
 		loop_schedule_handover(supervisor);
 		return;
 	}
+	supervisor->handover_failed = false;
 	supervisor->reload_wanted = false;
 	supervisor->reload_running = true;
 	service_reloading();

@@ -60,6 +60,7 @@ struct supervisor {
 	bool reload_wanted;
 	bool reload_running;		/* RELOADING=1 was sent, READY=1 not again yet */
 	bool reload_delay_said;
+	bool handover_failed;		/* in the reload that is wanted */
 	enum drain_phase drain;
 	uint64_t drain_deadline_ns;	/* of the phase */
 

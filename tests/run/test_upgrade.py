@@ -196,6 +196,21 @@ def test_broken_program():
         assert exchange(echod.connect(), b"new") == b"new"
 
 
+@case("a program that could not be executed is tried again by the next reload")
+def test_mended_program():
+    with installed_echod() as (echod, path):
+        install(path)
+        os.chmod(path, 0o644)
+        mark = echod.reload()
+        echod.wait_log("cannot take over, going on with the old program", since=mark)
+        echod.wait_log(IN_FORCE, since=mark)
+        os.chmod(path, 0o755)
+        mark = echod.reload()
+        echod.wait_log(TAKES_OVER, since=mark)
+        echod.wait_log(IN_FORCE, since=mark)
+        assert os.stat(f"/proc/{echod.pid}/exe").st_ino == os.stat(path).st_ino
+
+
 @case("a bad file at the take-over leaves the old settings in force")
 def test_bad_file():
     with installed_echod() as (echod, path), hold(echod) as held:
