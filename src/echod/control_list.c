@@ -24,13 +24,12 @@ static const char *unix_path(const struct generation *generation, uint32_t socke
 }
 
 /* NULL: the connection has ended meanwhile, or there is no memory. */
-static json_t *list_row(const struct supervisor *supervisor, const struct generation *generation,
-			uint32_t index, uint64_t id)
+static json_t *list_row(const struct generation *generation, uint32_t index, uint64_t id)
 {
 	const struct entry *entry = &generation->scoreboard.table->entries[index];
 	const struct slot *slot = &generation->scoreboard.slot[index];
 	const struct sampler_connection *sample =
-		sampler_find(supervisor->sampler, generation->number, index, id);
+		sampler_find(generation, index, id);
 	uint64_t now_ns = clock_now_ns();
 	uint64_t start_ns = atomic_load(&entry->start_ns);
 	uint64_t moved_ns = sample ? sample->moved_ns : start_ns;
@@ -71,7 +70,7 @@ static unsigned list_generation(struct control_client *client, const struct gene
 
 		if (atomic_load(&entry->state) != ENTRY_LIVE || !id)
 			continue;
-		row = list_row(client->control->supervisor, generation, client->list_slot, id);
+		row = list_row(generation, client->list_slot, id);
 		if (!row)
 			continue;
 		control_reply(client, row);

@@ -139,6 +139,7 @@ void generation_free(struct generation *generation)
 	for (size_t i = 0; i < generation->socket_count; i++)
 		free(generation->unix_paths[i]);
 	free(generation->unix_paths);
+	free(generation->sampled);
 	free(generation);
 }
 

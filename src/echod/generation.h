@@ -16,6 +16,7 @@
 #include "echod/tally.h"
 
 struct generation;
+struct sampler_connection;
 struct sd_event;
 struct sd_event_source;
 
@@ -53,6 +54,7 @@ struct generation {
 	struct tally adopted;		/* what the listener has not counted: durations, orphans */
 	char **unix_paths;		/* by socket, NULL unless a Unix one; owned */
 	size_t socket_count;
+	struct sampler_connection *sampled;	/* by slot, see sampler.h; NULL: not yet; owned */
 };
 
 struct generation_plan {

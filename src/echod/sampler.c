@@ -1,18 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* One pass over the live entries a second; nothing is kept of a generation that is gone. */
+/* One pass over the live entries a second; what is kept of a generation goes with it. */
 #include "echod/sampler.h"
 
 #include <errno.h>
 #include <stdlib.h>
 
 #include "base/clock.h"
-
-/* The connections of one generation, by slot. */
-struct sampled {
-	uint64_t generation;
-	uint32_t slots;
-	struct sampler_connection *connections;
-};
 
 struct sampler {
 	struct sampler_second seconds[SAMPLER_SECONDS];
@@ -23,7 +16,6 @@ struct sampler {
 	uint64_t live_bytes_in;
 	uint64_t live_bytes_out;
 	uint64_t taken_ns;		/* 0: never */
-	struct sampled sampled[SUPERVISOR_GENERATIONS_MAX + 1];
 };
 
 int sampler_new(struct sampler **ret_sampler)
@@ -38,50 +30,7 @@ int sampler_new(struct sampler **ret_sampler)
 
 void sampler_free(struct sampler *sampler)
 {
-	if (!sampler)
-		return;
-	for (size_t i = 0; i < SUPERVISOR_GENERATIONS_MAX + 1; i++)
-		free(sampler->sampled[i].connections);
 	free(sampler);
-}
-
-static void forget_the_gone(struct sampler *sampler, const struct supervisor *supervisor)
-{
-	for (size_t i = 0; i < SUPERVISOR_GENERATIONS_MAX + 1; i++) {
-		struct sampled *sampled = &sampler->sampled[i];
-		const struct generation *generation = supervisor->generations;
-
-		while (generation && generation->number != sampled->generation)
-			generation = generation->next;
-		if (generation)
-			continue;
-		free(sampled->connections);
-		*sampled = (struct sampled){ 0 };
-	}
-}
-
-/* The place of a generation, a free one when it has none yet; NULL: none, or no memory. */
-static struct sampled *find_sampled(struct sampler *sampler, const struct generation *generation)
-{
-	struct sampled *free_one = NULL;
-
-	for (size_t i = 0; i < SUPERVISOR_GENERATIONS_MAX + 1; i++) {
-		struct sampled *sampled = &sampler->sampled[i];
-
-		if (sampled->generation == generation->number)
-			return sampled;
-		if (!sampled->generation)
-			free_one = sampled;
-	}
-	if (!free_one)
-		return NULL;
-	free_one->connections = calloc(generation->scoreboard.slots,
-				       sizeof(*free_one->connections));
-	if (!free_one->connections)
-		return NULL;
-	free_one->slots = generation->scoreboard.slots;
-	free_one->generation = generation->number;
-	return free_one;
 }
 
 /* A slot is a worker's to write: a counter that runs backwards is a rate of zero. */
@@ -117,23 +66,26 @@ static void sample_connection(struct sampler_connection *connection, const struc
 	connection->bytes_out = bytes_out;
 }
 
-static void sample_generation(struct sampler *sampler, const struct generation *generation,
-				  uint64_t now_ns, uint64_t elapsed_ns)
+static void sample_generation(struct sampler *sampler, struct generation *generation,
+			      uint64_t now_ns, uint64_t elapsed_ns)
 {
 	const struct scoreboard *scoreboard = &generation->scoreboard;
-	struct sampled *sampled = find_sampled(sampler, generation);
 	uint32_t live = generation_live(generation);
 
-	for (uint32_t slot = 0; sampled && slot < scoreboard->slots && live; slot++) {
+	if (!generation->sampled)
+		generation->sampled = calloc(scoreboard->slots, sizeof(*generation->sampled));
+	if (!generation->sampled)
+		return;
+	for (uint32_t slot = 0; slot < scoreboard->slots && live; slot++) {
 		const struct entry *entry = &scoreboard->table->entries[slot];
 
 		if (atomic_load(&entry->state) != ENTRY_LIVE)
 			continue;
 		live--;
-		sample_connection(&sampled->connections[slot], entry, &scoreboard->slot[slot],
+		sample_connection(&generation->sampled[slot], entry, &scoreboard->slot[slot],
 				  now_ns, elapsed_ns);
-		sampler->live_bytes_in += sampled->connections[slot].bytes_in;
-		sampler->live_bytes_out += sampled->connections[slot].bytes_out;
+		sampler->live_bytes_in += generation->sampled[slot].bytes_in;
+		sampler->live_bytes_out += generation->sampled[slot].bytes_out;
 	}
 }
 
@@ -145,7 +97,6 @@ void sampler_take(struct sampler *sampler, const struct supervisor *supervisor)
 	struct tally tally;
 
 	supervisor_tally(supervisor, &tally);
-	forget_the_gone(sampler, supervisor);
 	sampler->live_bytes_in = sampler->live_bytes_out = 0;
 	for (struct generation *i = supervisor->generations; i; i = i->next)
 		sample_generation(sampler, i, now_ns, elapsed_ns);
@@ -179,15 +130,11 @@ unsigned sampler_history(const struct sampler *sampler,
 	return sampler->count;
 }
 
-const struct sampler_connection *sampler_find(const struct sampler *sampler, uint64_t generation,
-					      uint32_t slot, uint64_t id)
+const struct sampler_connection *sampler_find(const struct generation *generation, uint32_t slot,
+					      uint64_t id)
 {
-	for (size_t i = 0; i < SUPERVISOR_GENERATIONS_MAX + 1; i++) {
-		const struct sampled *sampled = &sampler->sampled[i];
-
-		if (sampled->generation == generation && slot < sampled->slots &&
-		    sampled->connections[slot].id == id && id)
-			return &sampled->connections[slot];
-	}
-	return NULL;
+	if (!generation->sampled || slot >= generation->scoreboard.slots || !id ||
+	    generation->sampled[slot].id != id)
+		return NULL;
+	return &generation->sampled[slot];
 }

@@ -45,7 +45,7 @@ unsigned sampler_history(const struct sampler *sampler,
 			 struct sampler_second ret_seconds[SAMPLER_SECONDS]);
 
 /* What is known of the connection in this slot, or NULL: it is younger than the last sample. */
-const struct sampler_connection *sampler_find(const struct sampler *sampler, uint64_t generation,
-					      uint32_t slot, uint64_t id);
+const struct sampler_connection *sampler_find(const struct generation *generation, uint32_t slot,
+					      uint64_t id);
 
 #endif

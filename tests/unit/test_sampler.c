@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <time.h>
 
 #include <cmocka.h>
@@ -38,6 +39,7 @@ static int scene_free(void **state)
 	struct scene *scene = *state;
 
 	sampler_free(scene->sampler);
+	free(scene->generation.sampled);
 	scoreboard_release(&scene->generation.scoreboard);
 	return 0;
 }
@@ -74,12 +76,12 @@ static void test_connection(void **state)
 	uint64_t moved_ns, in, out;
 
 	take(scene);
-	assert_null(sampler_find(scene->sampler, 1, 2, 7));
+	assert_null(sampler_find(&scene->generation, 2, 7));
 	open_connection(scene, 2, 7);
 	pause_a_little();
 	atomic_store(&slot->bytes_in, MANY);
 	take(scene);
-	seen = sampler_find(scene->sampler, 1, 2, 7);
+	seen = sampler_find(&scene->generation, 2, 7);
 	assert_non_null(seen);
 	assert_true(seen->rate_in > 0 && seen->rate_out == 0);
 	moved_ns = seen->moved_ns;
@@ -109,13 +111,35 @@ static void test_slot_again(void **state)
 	atomic_store(&scene->generation.scoreboard.table->live, 0);
 	open_connection(scene, 0, 2);
 	take(scene);
-	assert_null(sampler_find(scene->sampler, 1, 0, 1));
-	assert_non_null(sampler_find(scene->sampler, 1, 0, 2));
-	assert_null(sampler_find(scene->sampler, 1, SLOTS, 2));
-	assert_null(sampler_find(scene->sampler, 2, 0, 2));
-	scene->supervisor.generations = NULL;
+	assert_null(sampler_find(&scene->generation, 0, 1));
+	assert_non_null(sampler_find(&scene->generation, 0, 2));
+	assert_null(sampler_find(&scene->generation, SLOTS, 2));
+}
+
+/* Listeners that died again and again have left more generations than reloads may. */
+static void test_many_generations(void **state)
+{
+	enum { COUNT = 2 * SUPERVISOR_GENERATIONS_MAX };
+	struct scene *scene = *state, scenes[COUNT];
+	uint64_t in, out;
+
+	for (size_t i = 0; i < COUNT; i++) {
+		scenes[i].generation = (struct generation){
+			.number = 2 + i, .listener_pid = 1, .next = scene->supervisor.generations,
+		};
+		assert_int_equal(scoreboard_create(SLOTS, &scenes[i].generation.scoreboard), 0);
+		open_connection(&scenes[i], 0, 1);
+		atomic_store(&scenes[i].generation.scoreboard.slot[0].bytes_in, 1);
+		scene->supervisor.generations = &scenes[i].generation;
+	}
 	take(scene);
-	assert_null(sampler_find(scene->sampler, 1, 0, 2));
+	sampler_live_bytes(scene->sampler, &in, &out);
+	assert_int_equal(in, COUNT);
+	for (size_t i = 0; i < COUNT; i++) {
+		assert_non_null(sampler_find(&scenes[i].generation, 0, 1));
+		free(scenes[i].generation.sampled);
+		scoreboard_release(&scenes[i].generation.scoreboard);
+	}
 }
 
 static void test_history(void **state)
@@ -147,6 +171,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_connection, scene_new, scene_free),
 		cmocka_unit_test_setup_teardown(test_slot_again, scene_new, scene_free),
+		cmocka_unit_test_setup_teardown(test_many_generations, scene_new, scene_free),
 		cmocka_unit_test_setup_teardown(test_history, scene_new, scene_free),
 	};
 
