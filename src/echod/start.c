@@ -54,10 +54,6 @@ void start_on_ready(struct supervisor *supervisor)
 	supervisor->current = generation;
 	supervisor->unanswered = 0;
 	supervisor_disarm(supervisor->start_timer);
-	if (supervisor->drain != DRAIN_NONE) {
-		generation_stop(generation);
-		return;
-	}
 	for (struct generation *i = generation->next; i; i = i->next)
 		if (i->state != GENERATION_DRAINING)
 			generation_stop(i);
