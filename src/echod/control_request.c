@@ -89,7 +89,9 @@ static void handle_metrics(struct control_client *client, json_t *request)
 		return;
 	}
 	metrics_write(client->control->supervisor, stream);
-	if (fclose(stream) == 0)
+	if (fclose(stream) < 0)
+		control_reply_error(client, "%s", strerror(errno));
+	else
 		control_reply(client, json_pack("{s:s, s:i, s:b, s:s}", "event", "metrics",
 						"version", CONTROL_VERSION, "ok", 1, "text", text));
 	free(text);
