@@ -28,13 +28,17 @@ static int file_open(const char *path, int held_fd)
 	return fd;
 }
 
-int configuration_file_load(const struct options *options, int held_fd, bool may_look_up,
+int configuration_file_load(const struct options *options, int held_fd, bool may_wait,
 			    configuration_report_fn report, void *context,
 			    struct configuration **ret_configuration, int *ret_fd)
 {
 	FD_CLEANUP int fd = file_open(options->configuration_path, held_fd);
-	int result = options_load_configuration(options, fd, may_look_up, report, context,
-						ret_configuration);
+	int result;
+
+	if (fd >= 0 && may_wait)
+		fd_set_nonblocking(fd, false);
+	result = options_load_configuration(options, fd, may_wait, report, context,
+					    ret_configuration);
 
 	if (result == 0)
 		*ret_fd = fd_steal(&fd);

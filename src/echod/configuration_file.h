@@ -10,10 +10,11 @@
  * options_load_configuration() of the file that the options name. held_fd: the file as it was
  * opened before (or -1); it is read again when its path cannot be walked any more and the file
  * was not unlinked (in a directory that only root may enter only the main file can be reloaded,
- * include()d ones cannot). Returns as configuration_load() does; *ret_fd (which the caller
- * owns) is the descriptor to hold from now on, -1 when there is none.
+ * include()d ones cannot). Without may_wait a pipe that has nothing to read is an error.
+ * Returns as configuration_load() does; *ret_fd (which the caller owns) is the descriptor to
+ * hold from now on, -1 when there is none.
  */
-int configuration_file_load(const struct options *options, int held_fd, bool may_look_up,
+int configuration_file_load(const struct options *options, int held_fd, bool may_wait,
 			    configuration_report_fn report, void *context,
 			    struct configuration **ret_configuration, int *ret_fd);
 

@@ -316,6 +316,9 @@ static void parse_all(struct load *load, cfg_t *cfg, const char *path, int fd)
 		return;
 	if (fd < 0)
 		fd = opened_fd;
+	/* the output of a program, at a start or a test: that may take its time */
+	if (opened_fd >= 0)
+		fd_set_nonblocking(opened_fd, false);
 	if (fd >= 0)
 		source_identify(source, fd);
 	r = fd < 0 ? fd : parse_file(load, cfg, fd, source);

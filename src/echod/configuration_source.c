@@ -9,15 +9,13 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "base/fd.h"
 #include "base/io.h"
 
 int source_open(const char *path)
 {
-	FD_CLEANUP int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
-	int r = fd < 0 ? -errno : fd_set_nonblocking(fd, false);
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
 
-	return r < 0 ? r : fd_steal(&fd);
+	return fd < 0 ? -errno : fd;
 }
 
 ssize_t source_read(int fd, char **ret_text)

@@ -18,7 +18,10 @@ struct source {
 	ino_t inode;
 };
 
-/* Opens a file for reading, without waiting for the writer of a FIFO. Returns it or -errno. */
+/*
+ * Opens a file for reading, non-blocking: neither opening nor reading waits for the writer of a
+ * FIFO. Returns it or -errno.
+ */
 int source_open(const char *path);
 
 /*

@@ -172,12 +172,12 @@ static unsigned needs(const struct options *options)
 }
 
 int options_load_configuration(const struct options *options, int fd,
-			       bool may_look_up, configuration_report_fn report, void *context,
+			       bool may_wait, configuration_report_fn report, void *context,
 			       struct configuration **ret_configuration)
 {
 	__attribute__((cleanup(configuration_freep))) struct configuration *configuration = NULL;
 	int r = configuration_load_here(options->configuration_path, fd,
-					may_look_up ? needs(options) : 0, report, context,
+					may_wait ? needs(options) : 0, report, context,
 					&configuration);
 
 	if (r == 0 && options->listen_count > 0)

@@ -175,6 +175,7 @@ static void test_strings(void **state)
 static void test_unreadable(void **state)
 {
 	struct configuration *c = NULL;
+	int fd;
 
 	(void)state;
 	settings_expect("missing", "missing: No such file or directory\n");
@@ -183,9 +184,16 @@ static void test_unreadable(void **state)
 	settings_expect("/dev/zero", "/dev/zero: File too large\n");
 	assert_int_equal(symlink("loop", "loop"), 0);
 	settings_expect("loop", "loop: Too many levels of symbolic links\n");
-	/* A FIFO without a writer must not hold the daemon: it is empty. */
+	/* A FIFO must not hold the daemon: without a writer it is empty. */
 	assert_int_equal(mkfifo("fifo", 0600), 0);
 	configuration_free(settings_load("fifo"));
+	fd = open("fifo", O_RDWR);
+	assert_true(fd >= 0);
+	settings_write("outer", "include(fifo)");
+	alarm(30);
+	settings_expect("outer", "outer:1: include: fifo: Resource temporarily unavailable\n");
+	alarm(0);
+	close(fd);
 	configuration_free(settings_load("/dev/null"));
 	assert_int_equal(configuration_load("name", 4711, settings_collect, NULL, &c), -EBADMSG);
 	assert_string_equal(settings_collected(), "name: Bad file descriptor\n");
