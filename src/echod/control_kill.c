@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* Ending connections on request: one by its id, or all of a source. */
 #include <errno.h>
-#include <inttypes.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "base/cidr.h"
+#include "base/number.h"
 #include "echod/control_client.h"
 
 /* Returns 0, or -errno when some could not be told; *ret_count is how many were. */
@@ -63,13 +62,25 @@ static void kill_by_source(struct control_client *client, const char *text)
 		reply_killed(client, count);
 }
 
+/* As list shows it, "3.1047". */
+static bool id_parse(const char *text, uint64_t *ret_number, uint64_t *ret_id)
+{
+	const char *dot = strchr(text, '.');
+	char number[24] = "";
+
+	if (!dot || (size_t)(dot - text) >= sizeof(number))
+		return false;
+	memcpy(number, text, (size_t)(dot - text));
+	return number_parse(number, 1, UINT64_MAX, ret_number) == 0 &&
+	       number_parse(dot + 1, 1, UINT64_MAX, ret_id) == 0;
+}
+
 static void kill_by_id(struct control_client *client, const char *text)
 {
 	uint64_t number, id;
-	int length = 0, r;
+	int r;
 
-	if (sscanf(text, "%" SCNu64 ".%" SCNu64 "%n", &number, &id, &length) != 2 ||
-	    text[length]) {
+	if (!id_parse(text, &number, &id)) {
 		control_reply_error(client, "id: a generation and a connection, as in 3.1047");
 		return;
 	}

@@ -77,6 +77,19 @@ def test_malformed():
             assert first["event"] == "error" and not first["ok"] and first["error"], (line, first)
             assert second["event"] == "status", line
         assert_alive(echod)
+        # neither a sign nor a number that wraps around is an ID
+        with echod.connect() as held:
+            held.sendall(b"x")
+            assert read_exactly(held, 1) == b"x"
+            [row, _] = ask(echod, b'{"command":"list"}\n')
+            generation, connection = map(int, row["id"].split("."))
+            for wrong in (f"+{row['id']}", f" {row['id']}", f"{generation}.+{connection}",
+                          f"{generation}.-{2**64 - connection}", f"{generation}. {connection}"):
+                request = json.dumps({"command": "kill", "id": wrong}).encode()
+                [answer] = ask(echod, request + b"\n")
+                assert answer["error"].startswith("id: a generation and a connection"), answer
+            held.sendall(b"y")
+            assert read_exactly(held, 1) == b"y"
 
 
 @case("a request that is too long is refused, whether it ends or not")
