@@ -149,6 +149,7 @@ void load_connection_begin_due(struct load_worker *worker, uint64_t now_ns)
 		connection->began_ns = now_ns;
 		worker->active++;
 		worker->begun++;
+		worker->dealt++;
 		if (worker->plan->reconnect)
 			load_connection_start(worker, connection, now_ns);
 		else

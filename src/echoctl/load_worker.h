@@ -45,8 +45,9 @@ struct load_worker {
 	size_t connecting;
 	size_t untried;
 	size_t active;			/* messages under way */
-	uint64_t begun;			/* messages, of quota */
+	uint64_t begun;			/* messages, of quota; connections that failed too */
 	uint64_t quota;
+	uint64_t dealt;			/* messages, of the schedule: what fails is no turn of it */
 	struct schedule schedule;	/* events of all processes; ours are every n-th */
 	uint64_t end_ns;		/* nothing begins after it; 0: before the start */
 	uint64_t sweep_ns;
@@ -85,7 +86,7 @@ static inline uint64_t load_worker_due_ns(const struct load_worker *worker)
 {
 	/* Messages are dealt out in turn: ours are every n-th of the common schedule. */
 	return schedule_due_ns(&worker->schedule,
-			       worker->begun * worker->plan->processes + worker->index);
+			       worker->dealt * worker->plan->processes + worker->index);
 }
 
 #endif

@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
 """echoctl load: every byte verified, counts exact, errors by phase, bounded in time."""
+import itertools
 import os
 import re
 import signal
@@ -130,6 +131,22 @@ def test_gone():
     assert result.returncode == 1, result
     assert summary["messages"] == 0 and summary["errors"]["connect"] > 0, summary
     assert 6 <= sum(summary["errors"].values()) <= 7, summary
+
+
+@case("connections that fail take no turn of the schedule")
+def test_rate_after_failures():
+    served = itertools.count()
+
+    def refuse_at_first(connection):
+        if next(served) > 64:
+            echo(connection)
+
+    with Peer(refuse_at_first) as peer:
+        result, summary = load("-n", "66", "-c", "64", "--rate", "1", peer.address)
+        assert result.returncode == 1, result
+        failed = sum(summary["errors"].values())
+        assert failed >= 60 and failed + summary["messages"] == 66, summary
+        assert summary["duration_ns"] < 60_000_000_000, "it waited for the turns of the failures"
 
 
 @case("a peer that does not read")
