@@ -43,6 +43,7 @@ struct load_tally {
 	uint64_t bytes;			/* verified */
 	uint64_t connections;		/* made */
 	uint64_t open;			/* now */
+	uint64_t not_begun;		/* due before the end, with no connection free for it */
 	uint64_t errors[LOAD_PHASES];
 	int reasons[LOAD_PHASES];	/* the latest -errno of each */
 	bool ready;			/* each connection was tried once */

@@ -34,6 +34,7 @@ void load_collect(const struct load_plan *plan, const struct load_shared *shared
 		ret_tally->bytes += tally->bytes;
 		ret_tally->connections += tally->connections;
 		ret_tally->open += tally->open;
+		ret_tally->not_begun += tally->not_begun;
 		for (unsigned phase = 0; phase < LOAD_PHASES; phase++) {
 			ret_tally->errors[phase] += tally->errors[phase];
 			if (tally->errors[phase] > 0)
@@ -117,6 +118,8 @@ static void record_summary(struct load_report *report, const struct load_tally *
 	record_integer(record, "messages", (int64_t)tally->raw.count);
 	record_real(record, "messages_per_s", per_second(tally->raw.count, elapsed_ns));
 	record_integer(record, "verified_bytes", (int64_t)tally->bytes);
+	if (plan->rate > 0)
+		record_integer(record, "not_begun", (int64_t)tally->not_begun);
 	record_integer(record, "connections_made", (int64_t)tally->connections);
 	for (unsigned phase = 0; phase < LOAD_PHASES; phase++)
 		record_integer(errors, phase_names[phase], (int64_t)tally->errors[phase]);
@@ -197,6 +200,9 @@ void load_report_summary(struct load_report *report, const struct load_tally *ta
 		    tally->raw.count, (double)elapsed_ns / 1e9,
 		    per_second(tally->raw.count, elapsed_ns),
 		    per_second(tally->bytes, elapsed_ns) / 1048576);
+	if (tally->not_begun > 0)
+		report_text(report->report, "%" PRIu64 " more were due, but no connection was free "
+			    "for them\n", tally->not_begun);
 	print_errors(report, tally);
 	if (plan->rate > 0)
 		print_latency(report, "latency from the time when the message was due",

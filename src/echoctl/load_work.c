@@ -101,6 +101,22 @@ static uint64_t share(uint64_t total, uint64_t processes, uint64_t index)
 	return total / processes + (index < total % processes ? 1 : 0);
 }
 
+/* How long that would have taken nobody knows: it is told apart, and not left out in silence. */
+static uint64_t count_not_begun(const struct load_worker *worker)
+{
+	uint64_t now_ns = clock_now_ns();
+	uint64_t until_ns = now_ns < worker->end_ns ? now_ns : worker->end_ns - 1;
+	uint64_t left = worker->quota > worker->begun ? worker->quota - worker->begun : 0;
+	uint64_t due;
+
+	if (worker->plan->rate == 0 || worker->end_ns == 0)
+		return 0;
+	due = share(schedule_count(&worker->schedule, until_ns), worker->plan->processes,
+		    worker->index);
+	due = due > worker->dealt ? due - worker->dealt : 0;
+	return due < left ? due : left;
+}
+
 int load_work(const struct load_plan *plan, struct load_shared *shared, uint64_t index)
 {
 	size_t n_connections = share(plan->connections, plan->processes, index);
@@ -130,6 +146,7 @@ int load_work(const struct load_plan *plan, struct load_shared *shared, uint64_t
 	}
 	prctl(PR_SET_TIMERSLACK, 1);
 	error = work(&worker);
+	worker.tally->not_begun = count_not_begun(&worker);
 	for (size_t i = 0; i < n_connections; i++)
 		fd_close(worker.connections[i].fd);
 out:

@@ -76,6 +76,26 @@ def test_rate():
         assert due["mean_ns"] > raw["mean_ns"] + 30_000_000, (raw, due)
 
 
+@case("what was due and never began is not left out")
+def test_not_begun():
+    with Peer(swallow) as peer:
+        for options in ([], ["--processes", "2", "-c", "3"], ["-n", "150"]):
+            _, summary = load("-c", "1", "--rate", "1000", "-d", "200ms", "--timeout", "1s",
+                              *options, peer.address)
+            begun = summary["messages"] + sum(summary["errors"].values())
+            assert summary["not_begun"] > 0, (options, summary)
+            assert begun + summary["not_begun"] == (150 if options[:1] == ["-n"] else 200), summary
+        result = run_echoctl("load", "-c", "1", "--rate", "1000", "-d", "200ms", "--timeout",
+                             "1s", peer.address)
+        assert re.search(rb"\n\d+ more were due, but no connection was free for them\n",
+                         result.stdout), result
+    with Peer(echo) as peer:
+        _, summary = load("-n", "20", "--rate", "1000", peer.address)
+        assert summary["messages"] == 20 and summary["not_begun"] == 0, summary
+        _, summary = load("-n", "2", peer.address)
+        assert "not_begun" not in summary, summary
+
+
 @case("--reconnect: a connection for each message, with half-close")
 def test_reconnect():
     ends = []
