@@ -69,6 +69,23 @@ static const struct histogram *latency_of(const struct load_plan *plan,
 	return plan->rate > 0 ? &tally->corrected : &tally->raw;
 }
 
+/* A percentile of the interval; nothing where nothing came back: that is no latency of 0. */
+static void record_percentile(struct record *record, const char *key,
+			      const struct histogram *interval, double percent)
+{
+	if (interval->count == 0)
+		record_text(record, key, NULL);
+	else
+		record_integer(record, key, (int64_t)histogram_percentile(interval, percent));
+}
+
+static const char *percentile_text(const struct histogram *interval, double percent,
+				   char text[CHART_TIME_MAX])
+{
+	return interval->count == 0 ? "-" :
+	       chart_time(histogram_percentile(interval, percent), text);
+}
+
 void load_report_progress(struct load_report *report, const struct load_tally *now,
 			  const struct load_tally *before, uint64_t elapsed_ns,
 			  uint64_t interval_ns)
@@ -88,16 +105,16 @@ void load_report_progress(struct load_report *report, const struct load_tally *n
 	record_integer(record, "messages", (int64_t)now->raw.count);
 	record_real(record, "messages_per_s", rate);
 	record_integer(record, "errors", (int64_t)load_errors(now));
-	record_integer(record, "p50_ns", (int64_t)histogram_percentile(&interval, 50));
-	record_integer(record, "p99_ns", (int64_t)histogram_percentile(&interval, 99));
+	record_percentile(record, "p50_ns", &interval, 50);
+	record_percentile(record, "p99_ns", &interval, 99);
 	report_record(report->report, record);
 	if (report->report->json)
 		return;
 	fprintf(stderr, "%s%4.0f s  %" PRIu64 " open  %.0f echoes/s  %.1f MiB/s  p50 %s  p99 %s  "
 		"%" PRIu64 " errors%s", report->terminal ? "\r" : "", (double)elapsed_ns / 1e9,
 		now->open, rate, per_second(now->bytes - before->bytes, interval_ns) / 1048576,
-		chart_time(histogram_percentile(&interval, 50), p50),
-		chart_time(histogram_percentile(&interval, 99), p99), load_errors(now),
+		percentile_text(&interval, 50, p50), percentile_text(&interval, 99, p99),
+		load_errors(now),
 		report->terminal ? "\033[K" : "\n");
 }
 

@@ -52,6 +52,8 @@ RUNS = (
      {"load_progress", "load_summary"}),
     (echo, ["load", "-n", "10", "--reconnect"], {"load_summary"}),
     (lambda _: None, ["load", "-n", "2", "-c", "1"], {"load_summary"}),
+    (swallow, ["load", "-d", "1500ms", "--timeout", "1500ms", "--progress"],
+     {"load_progress", "load_summary"}),
     (echo, ["idle", "--min", "10ms", "--max", "40ms"], {"idle_probe", "idle_verdict"}),
     (forget(0.2, "fin"), ["idle", "--min", "10ms", "--max", "5s"],
      {"idle_probe", "idle_verdict"}),

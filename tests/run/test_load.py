@@ -221,6 +221,11 @@ def test_progress():
         lines = events(result, "load_progress")
         assert len(lines) >= 1 and lines[0]["messages"] > 0, result.stdout
         assert lines[0]["p99_ns"] >= lines[0]["p50_ns"] > 0
+    with Peer(swallow) as peer:
+        arguments = ["load", "-d", "2500ms", "--timeout", "2500ms", "--progress", peer.address]
+        lines = events(run_echoctl("--json", *arguments), "load_progress")
+        assert lines[0]["messages"] == 0 and lines[0]["p50_ns"] is lines[0]["p99_ns"] is None
+        assert b" p50 -  p99 -  " in run_echoctl(*arguments).stderr
 
 
 @case("no descriptors for all the connections: a local error, and no process waits for another")
