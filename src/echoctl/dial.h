@@ -48,6 +48,7 @@ struct dial {
 	enum dial_phase phase;		/* where it ended */
 	int error;			/* errno of that phase; 0 when a look-up failed by itself */
 	const char *why;		/* the same in words, static */
+	bool local;			/* a look-up failed on this side */
 	uint64_t started_ns;		/* CLOCK_MONOTONIC */
 	uint64_t resolved_ns;
 	uint64_t connected_ns;

@@ -68,7 +68,7 @@ int dial_status(const struct dial *dial)
 {
 	if (dial->error == EINTR)
 		return STATUS_FAILED;
-	if (dial->phase == DIAL_SOCKET || dial->error == ENOMEM)
+	if (dial->local || dial->phase == DIAL_SOCKET || dial->error == ENOMEM)
 		return STATUS_LOCAL;
 	return STATUS_UNREACHED;
 }

@@ -10,6 +10,7 @@
 #include <sys/un.h>
 
 #include "base/clock.h"
+#include "base/fd.h"
 
 #define SLICE_NS 200000000	/* between looks for an interrupt, which no resolver waits for */
 
@@ -50,6 +51,12 @@ static int fail(struct dial *dial, int error, const char *why)
 	dial->error = error;
 	dial->why = why;
 	return error != 0 ? -error : -EHOSTUNREACH;
+}
+
+static int fail_here(struct dial *dial, int error, const char *why)
+{
+	dial->local = true;
+	return fail(dial, error, why);
 }
 
 static int take_unix(const struct address_spec *target, struct dial *dial)
@@ -118,6 +125,29 @@ static int wait_lookup(struct lookup *lookup, const struct dial_options *options
 	return r;
 }
 
+/* A resolver that gets no descriptor says no more than that it knows no such host. */
+static int descriptor_error(void)
+{
+	FD_CLEANUP int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	return fd < 0 ? errno : 0;
+}
+
+/* What the code of a look-up that is over means. Returns 0 or -errno. */
+static int judge_lookup(struct dial *dial, int code)
+{
+	int error = code != 0 ? descriptor_error() : 0;
+
+	if (code == EAI_MEMORY)
+		error = ENOMEM;
+	if (error != 0)
+		return fail_here(dial, error, strerror(error));
+	/* The errno that belongs to it is that of the resolver's thread. */
+	if (code == EAI_SYSTEM)
+		return fail_here(dial, 0, "the resolver failed on this side");
+	return code != 0 ? fail(dial, 0, gai_strerror(code)) : 0;
+}
+
 static int resolve_name(const struct address_spec *target, const struct dial_options *options,
 			struct dial *dial)
 {
@@ -126,10 +156,12 @@ static int resolve_name(const struct address_spec *target, const struct dial_opt
 	int r;
 
 	if (lookup == NULL)
-		return fail(dial, ENOMEM, strerror(ENOMEM));
-	r = getaddrinfo_a(GAI_NOWAIT, requests, 1, NULL);
-	if (r == 0)
-		r = wait_lookup(lookup, options);
+		return fail_here(dial, ENOMEM, strerror(ENOMEM));
+	if (getaddrinfo_a(GAI_NOWAIT, requests, 1, NULL) != 0) {
+		free(lookup);
+		return fail_here(dial, EAGAIN, "no thread for the resolver");
+	}
+	r = wait_lookup(lookup, options);
 	if (r == EAI_INPROGRESS) {
 		if (gai_cancel(&lookup->request) == EAI_CANCELED)
 			free(lookup);
@@ -142,9 +174,7 @@ static int resolve_name(const struct address_spec *target, const struct dial_opt
 	if (lookup->request.ar_result != NULL)
 		freeaddrinfo(lookup->request.ar_result);
 	free(lookup);
-	if (r == EAI_SYSTEM)
-		return fail(dial, errno, strerror(errno));
-	return r == 0 ? 0 : fail(dial, 0, gai_strerror(r));
+	return judge_lookup(dial, r);
 }
 
 /* Literals need neither a resolver nor its thread. */

@@ -144,11 +144,12 @@ def test_echod():
 @case("UNKNOWN: no descriptor for a socket is no fault of the target")
 def test_no_descriptors():
     with Peer(echo) as peer:
-        result = subprocess.run(
-            ["sh", "-c", 'ulimit -n 4; exec "$@"', "sh", program("echoctl"), "check",
-             peer.address], capture_output=True, text=True, timeout=DEADLINE_S, check=False)
-        assert result.returncode == UNKNOWN, result
-        assert result.stdout.endswith(": socket: Too many open files\n"), result
+        for target, phase in ((peer.address, "socket"), ("host.invalid", "resolve")):
+            result = subprocess.run(
+                ["sh", "-c", 'ulimit -n 4; exec "$@"', "sh", program("echoctl"), "check",
+                 target], capture_output=True, text=True, timeout=DEADLINE_S, check=False)
+            assert result.returncode == UNKNOWN, result
+            assert result.stdout.endswith(f": {phase}: Too many open files\n"), result
 
 
 @case("-t is the time for connecting too, a longer one than that of other commands as well")

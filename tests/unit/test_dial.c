@@ -8,6 +8,7 @@
 #include <stdint.h>
 #include <setjmp.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -205,6 +206,26 @@ static void test_source_of_another_host_is_a_local_error(void **state)
 	assert_int_equal(dial_status(&dial), STATUS_LOCAL);
 }
 
+static void test_resolver_without_descriptors_is_a_local_error(void **state)
+{
+	struct dial_options options = {.family = AF_UNSPEC, .timeout_us = TIMEOUT_US};
+	struct address_spec target = {.host = "host.invalid", .port = 7};
+	struct rlimit before;
+	struct rlimit none;
+	struct dial dial;
+	int r;
+
+	(void)state;
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+	none = (struct rlimit){.rlim_cur = 0, .rlim_max = before.rlim_max};
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+	r = dial_resolve(&target, &options, &dial);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+	assert_int_equal(r, -EMFILE);
+	assert_int_equal(dial.phase, DIAL_RESOLVE);
+	assert_int_equal(dial_status(&dial), STATUS_LOCAL);
+}
+
 static void test_family_without_address(void **state)
 {
 	struct dial_options options = {.family = AF_INET6, .timeout_us = TIMEOUT_US};
@@ -228,6 +249,7 @@ int main(void)
 		cmocka_unit_test(test_interrupted),
 		cmocka_unit_test(test_refused),
 		cmocka_unit_test(test_source_of_another_host_is_a_local_error),
+		cmocka_unit_test(test_resolver_without_descriptors_is_a_local_error),
 		cmocka_unit_test(test_family_without_address),
 	};
 
