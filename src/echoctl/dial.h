@@ -87,8 +87,8 @@ void dial_report_failure(struct report *report, const struct address_spec *targe
 			 const struct dial *dial);
 
 /*
- * STATUS_UNREACHED, STATUS_LOCAL when this side failed, STATUS_FAILED when it was interrupted.
- * Only after a failure.
+ * STATUS_UNREACHED, STATUS_LOCAL when this side failed before any address was tried,
+ * STATUS_FAILED when it was interrupted. Only after a failure.
  */
 int dial_status(const struct dial *dial);
 

@@ -68,9 +68,13 @@ int dial_status(const struct dial *dial)
 {
 	if (dial->error == EINTR)
 		return STATUS_FAILED;
-	if (dial->local || dial->phase == DIAL_SOCKET || dial->error == ENOMEM)
-		return STATUS_LOCAL;
-	return STATUS_UNREACHED;
+	for (size_t i = 0; i < dial->n_attempts; i++) {
+		const struct dial_attempt *attempt = &dial->attempts[i];
+
+		if (attempt->phase == DIAL_CONNECT && attempt->error != ENOMEM)
+			return STATUS_UNREACHED;
+	}
+	return dial->local || dial->n_attempts > 0 ? STATUS_LOCAL : STATUS_UNREACHED;
 }
 
 int dial_target(struct report *report, const struct address_spec *target,

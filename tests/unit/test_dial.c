@@ -206,6 +206,27 @@ static void test_source_of_another_host_is_a_local_error(void **state)
 	assert_int_equal(dial_status(&dial), STATUS_LOCAL);
 }
 
+static void test_source_of_another_family_hides_no_refusal(void **state)
+{
+	struct dial_options options = {
+		.family = AF_UNSPEC,
+		.timeout_us = TIMEOUT_US,
+		.source = "127.0.0.1",
+	};
+	struct address_spec target = {.host = "127.0.0.1"};
+	struct dial dial;
+
+	(void)state;
+	close(listen_somewhere(&target.port));
+	assert_int_equal(dial_resolve(&target, &options, &dial), 0);
+	dial.addresses[1].address.ss_family = AF_INET6;
+	dial.addresses[1].length = sizeof(struct sockaddr_in6);
+	dial.n_addresses = 2;
+	assert_true(dial_connect(&options, &dial) < 0);
+	assert_int_equal(dial.attempts[1].phase, DIAL_SOCKET);
+	assert_int_equal(dial_status(&dial), STATUS_UNREACHED);
+}
+
 static void test_resolver_without_descriptors_is_a_local_error(void **state)
 {
 	struct dial_options options = {.family = AF_UNSPEC, .timeout_us = TIMEOUT_US};
@@ -249,6 +270,7 @@ int main(void)
 		cmocka_unit_test(test_interrupted),
 		cmocka_unit_test(test_refused),
 		cmocka_unit_test(test_source_of_another_host_is_a_local_error),
+		cmocka_unit_test(test_source_of_another_family_hides_no_refusal),
 		cmocka_unit_test(test_resolver_without_descriptors_is_a_local_error),
 		cmocka_unit_test(test_family_without_address),
 	};
