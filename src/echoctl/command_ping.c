@@ -90,11 +90,12 @@ static int run_probes(struct invocation *invocation, struct ping *ping, const st
 	tally->connects = ping->settings.reconnect;
 	dial_peer(dial, tally->peer);
 	error = ping_run(ping, dial);
+	if (tally->started_ns > 0)
+		ping_tally_summary(tally, true);
 	if (error < 0) {
 		report_error(tally->report, "ping: %s", strerror(-error));
 		return STATUS_LOCAL;
 	}
-	ping_tally_summary(tally, true);
 	return ping_tally_well(tally) ? STATUS_OK : STATUS_FAILED;
 }
 

@@ -99,7 +99,6 @@ static int send_reconnecting(struct ping *ping, uint64_t sequence)
 		ping_tally_unsent(&ping->tally, sequence, "too many connections wait");
 		return 0;
 	}
-	ping->tally.sent++;
 	*slot = (struct ping_slot){
 		.link.fd = -1,
 		.connecting = true,
@@ -107,6 +106,10 @@ static int send_reconnecting(struct ping *ping, uint64_t sequence)
 		.started_ns = clock_now_ns(),
 	};
 	fd = dial_start(&ping->target, &ping->dial_options, &phase);
+	/* Without a socket nothing was asked of the target, and nothing is lost. */
+	if (fd < 0 && phase == DIAL_SOCKET)
+		return fd;
+	ping->tally.sent++;
 	if (fd < 0) {
 		ping_tally_lost(&ping->tally, sequence, dial_phase_name(phase), strerror(-fd));
 		return 0;
@@ -270,7 +273,9 @@ static void take_events(struct ping *ping, struct ping_slot *slot, short events)
 
 static int wait_for_events(struct ping *ping)
 {
+	struct ping_slot *polled[PING_SLOTS];
 	struct pollfd polls[PING_SLOTS + 1];
+	nfds_t n = 0;
 	uint64_t now_ns = clock_now_ns();
 	uint64_t wake = wake_ns(ping);
 	uint64_t left_ns = wake > now_ns ? wake - now_ns : 0;
@@ -279,21 +284,25 @@ static int wait_for_events(struct ping *ping)
 		.tv_nsec = (long)(left_ns % CLOCK_NS_PER_S),
 	};
 
-	polls[ping->n_slots] = (struct pollfd){ .fd = ping->signal_fd, .events = POLLIN };
+	/* Those in use only: poll(2) refuses more entries than there may be descriptors. */
 	for (unsigned i = 0; i < ping->n_slots; i++) {
 		struct ping_slot *slot = &ping->slots[i];
 		bool writes = slot->connecting || ping_link_blocked(&slot->link);
 
-		polls[i] = (struct pollfd){
+		if (slot->link.fd < 0)
+			continue;
+		polled[n] = slot;
+		polls[n++] = (struct pollfd){
 			.fd = slot->link.fd,
 			.events = (short)((slot->connecting ? 0 : POLLIN) | (writes ? POLLOUT : 0)),
 		};
 	}
-	if (ppoll(polls, ping->n_slots + 1, &timeout, NULL) < 0)
+	polls[n] = (struct pollfd){ .fd = ping->signal_fd, .events = POLLIN };
+	if (ppoll(polls, n + 1, &timeout, NULL) < 0)
 		return errno == EINTR ? 0 : -errno;
-	for (unsigned i = 0; i < ping->n_slots; i++)
-		take_events(ping, &ping->slots[i], polls[i].revents);
-	if (polls[ping->n_slots].revents)
+	for (nfds_t i = 0; i < n; i++)
+		take_events(ping, polled[i], polls[i].revents);
+	if (polls[n].revents)
 		take_signals(ping);
 	return 0;
 }

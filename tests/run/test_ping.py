@@ -239,6 +239,31 @@ def test_reconnect_lost():
         assert results[2]["phase"] == "echo", results[2]
 
 
+def few_descriptors(*arguments):
+    """Runs it with room for some ten connections."""
+    return subprocess.run(["sh", "-c", 'ulimit -n 14; exec "$@"', "sh", program("echoctl"), "ping",
+                           "--reconnect", "-W", "20s", *arguments],
+                          capture_output=True, text=True, timeout=DEADLINE_S, check=False)
+
+
+@case("--reconnect: few descriptors are enough for few connections at a time")
+def test_few_descriptors():
+    with Peer(echo) as peer:
+        result = few_descriptors("-c", "3", "-i", "5ms", peer.address)
+        assert result.returncode == 0 and "3 sent, 3 ok, 0 lost" in result.stdout, result
+
+
+@case("--reconnect: no descriptor for a probe is a local error, not a lost probe")
+def test_no_descriptors():
+    with Peer(None) as peer:
+        peer.handle = peer.hold
+        result = few_descriptors("-c", "50", "-i", "1ms", peer.address)
+        assert result.returncode == 4, result
+        assert result.stderr == "echoctl: ping: Too many open files\n", result
+        assert re.search(r"\n\d+ sent, 0 ok, 0 lost, .* \d+ not waited for in ",
+                         result.stdout), result
+
+
 @case("-w ends the run, what is on its way then is not called lost")
 def test_deadline():
     with Peer(swallow) as peer:
