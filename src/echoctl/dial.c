@@ -15,6 +15,7 @@
 #include "base/fd.h"
 
 #define NS_PER_MS 1000000u
+#define SLICE_US 200000u	/* between looks for an interrupt, which no connect waits for */
 
 /* The attempts under way. */
 struct race {
@@ -43,6 +44,13 @@ bool dial_is_source(const char *text)
 		return false;
 	freeaddrinfo(list);
 	return true;
+}
+
+bool dial_interrupted(const struct dial_options *options)
+{
+	struct pollfd polled = {.fd = options->interrupt_fd, .events = POLLIN};
+
+	return options->interrupt_fd > 0 && poll(&polled, 1, 0) > 0;
 }
 
 /* Binds to the source, which must be of the family of the target. Returns 0 or -errno. */
@@ -75,27 +83,41 @@ static int prepare_socket(int fd, int family, const struct dial_options *options
 	return 0;
 }
 
-/*
- * A Unix connect that finds the backlog full fails at once on a non-blocking socket; a
- * blocking one waits as long as SO_SNDTIMEO says (unix(7)).
- */
-static int connect_unix(int fd, const struct dial_address *address, uint64_t timeout_us)
+static int set_time_limit(int fd, uint64_t limit_us)
 {
 	struct timeval limit = {
-		.tv_sec = (time_t)(timeout_us / CLOCK_US_PER_S),
-		.tv_usec = (suseconds_t)(timeout_us % CLOCK_US_PER_S),
+		.tv_sec = (time_t)(limit_us / CLOCK_US_PER_S),
+		.tv_usec = (suseconds_t)(limit_us % CLOCK_US_PER_S),
 	};
-	const struct timeval none = {0};
 
-	if (timeout_us == 0)
-		limit.tv_usec = 1;
-	if (setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit)) < 0)
-		return -errno;
-	if (connect(fd, (const struct sockaddr *)&address->address, address->length) < 0)
-		return errno == EAGAIN ? -ETIMEDOUT : -errno;
-	if (setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &none, sizeof(none)) < 0)
-		return -errno;
-	return fd_set_nonblocking(fd, true);
+	return setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit)) < 0 ? -errno : 0;
+}
+
+/*
+ * A Unix connect that finds the backlog full fails at once on a non-blocking socket; a
+ * blocking one waits as long as SO_SNDTIMEO says (unix(7)), and heeds no blocked signal.
+ */
+static int connect_unix(int fd, const struct dial_address *address,
+			const struct dial_options *options)
+{
+	uint64_t left_us = options->timeout_us;
+	int r = -EAGAIN;
+
+	while (r == -EAGAIN && left_us > 0) {
+		uint64_t slice_us = left_us < SLICE_US ? left_us : SLICE_US;
+
+		if (dial_interrupted(options))
+			return -EINTR;
+		r = set_time_limit(fd, slice_us);
+		if (r == 0 && connect(fd, (const struct sockaddr *)&address->address,
+				      address->length) < 0)
+			r = -errno;
+		left_us -= slice_us;
+	}
+	if (r < 0)
+		return r == -EAGAIN ? -ETIMEDOUT : r;
+	r = set_time_limit(fd, 0);
+	return r < 0 ? r : fd_set_nonblocking(fd, true);
 }
 
 int dial_start(const struct dial_address *address, const struct dial_options *options,
@@ -115,7 +137,7 @@ int dial_start(const struct dial_address *address, const struct dial_options *op
 		return r;
 	*ret_phase = DIAL_CONNECT;
 	if (family == AF_UNIX) {
-		r = connect_unix(fd, address, options->timeout_us);
+		r = connect_unix(fd, address, options);
 		if (r < 0)
 			return r;
 	} else if (connect(fd, (const struct sockaddr *)&address->address, address->length) < 0 &&
@@ -205,13 +227,6 @@ static void wait_attempts(struct race *race, bool more)
 		end_attempt(race, i, DIAL_CONNECT, error);
 		race->next_ns = 0;
 	}
-}
-
-bool dial_interrupted(const struct dial_options *options)
-{
-	struct pollfd polled = {.fd = options->interrupt_fd, .events = POLLIN};
-
-	return options->interrupt_fd > 0 && poll(&polled, 1, 0) > 0;
 }
 
 int dial_connect(const struct dial_options *options, struct dial *dial)

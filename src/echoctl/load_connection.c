@@ -79,10 +79,14 @@ static int watch(struct load_worker *worker, struct load_connection *connection,
 void load_connection_start(struct load_worker *worker, struct load_connection *connection,
 			   uint64_t now_ns)
 {
+	struct dial_options options = worker->plan->dial;
 	enum dial_phase phase;
-	int fd = dial_start(&worker->plan->target, &worker->plan->dial, &phase);
 	int error;
+	int fd;
 
+	/* Signals are the parent's. */
+	options.interrupt_fd = 0;
+	fd = dial_start(&worker->plan->target, &options, &phase);
 	connection->began_ns = now_ns;
 	connection->message = 0;
 	if (fd < 0 && phase == DIAL_SOCKET) {

@@ -109,6 +109,8 @@ static int send_reconnecting(struct ping *ping, uint64_t sequence)
 	/* Without a socket nothing was asked of the target, and nothing is lost. */
 	if (fd < 0 && phase == DIAL_SOCKET)
 		return fd;
+	if (fd == -EINTR)
+		return 0;
 	ping->tally.sent++;
 	if (fd < 0) {
 		ping_tally_lost(&ping->tally, sequence, dial_phase_name(phase), strerror(-fd));

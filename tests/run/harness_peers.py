@@ -145,6 +145,16 @@ def events(result, name=None):
 
 
 @contextlib.contextmanager
+def full_unix_backlog(path):
+    """An address where a connect waits for ever, as long as nobody accepts."""
+    with socket.socket(socket.AF_UNIX) as full, socket.socket(socket.AF_UNIX) as first:
+        full.bind(path)
+        full.listen(0)
+        first.connect(path)
+        yield "unix:" + path
+
+
+@contextlib.contextmanager
 def full_backlog():
     """An address from which no connect gets an answer: the kernel answers no more SYNs."""
     with socket.socket() as full, socket.socket() as first, socket.socket() as second:

@@ -7,7 +7,7 @@ import subprocess
 import threading
 
 from harness import DEADLINE_S, case, main, program, temporary_directory, wait_until
-from harness_peers import Peer, full_backlog
+from harness_peers import Peer, full_backlog, full_unix_backlog
 
 
 def interrupted(arguments, ready, number=signal.SIGINT):
@@ -52,6 +52,15 @@ def test_connecting():
             assert status == 1 and "Interrupted" in errors, (command, status, errors)
         status, out, _ = interrupted(["check", address], connecting, signal.SIGTERM)
         assert status == 3 and out.startswith("ECHO UNKNOWN - 127.0.0.1 ("), (status, out)
+
+
+@case("so can one that waits for a Unix socket")
+def test_connecting_unix():
+    with temporary_directory() as folder, full_unix_backlog(folder + "/full") as address:
+        for command in ("send", "ping", "halfclose", "trace", "sweep", "load", "idle"):
+            status, _, errors = interrupted([command, "--connect-timeout", "1h", address],
+                                            connecting)
+            assert status == 1 and "Interrupted" in errors, (command, status, errors)
 
 
 @case("check says that it was interrupted, not that the target is at fault")
