@@ -4,6 +4,7 @@
 #include <locale.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -186,6 +187,20 @@ static void report_interval(struct run *run, uint64_t now_ns)
 	run->reported_ns = now_ns;
 }
 
+/* SIGQUIT tells how it stands, in a line that stays; any other signal is the end. */
+static void take_signal(struct run *run, int signal_fd)
+{
+	int number = interrupt_take(signal_fd);
+
+	if (number == SIGQUIT && run->shared->start_ns > 0) {
+		report_interval(run, clock_now_ns());
+		if (run->report.terminal && !run->report.report->json)
+			fputc('\n', stderr);
+	} else if (number > 0 && number != SIGQUIT) {
+		__atomic_store_n(&run->shared->stop, true, __ATOMIC_RELAXED);
+	}
+}
+
 /* Whether a process that has ended did so with an error. It is still to be reaped. */
 static bool has_failed(pid_t pid)
 {
@@ -222,8 +237,8 @@ static int watch_processes(struct run *run)
 			if (has_failed(run->pids[i]))
 				__atomic_store_n(&run->shared->stop, true, __ATOMIC_RELAXED);
 		}
-		if (signals->revents && interrupt_take(signals->fd) > 0)
-			__atomic_store_n(&run->shared->stop, true, __ATOMIC_RELAXED);
+		if (signals->revents)
+			take_signal(run, signals->fd);
 		now_ns = clock_now_ns();
 		if (!started)
 			release_processes(run, now_ns);

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -31,6 +32,7 @@ struct probe {
 
 struct round {
 	struct idle *idle;
+	uint64_t started_ns;		/* when all were open */
 	size_t n_probes;
 	struct probe probes[IDLE_PROBES_MAX];
 };
@@ -213,18 +215,34 @@ static uint64_t advance(struct round *round, uint64_t now_ns)
 	return wake_ns;
 }
 
-static void show_progress(const struct round *round, uint64_t elapsed_ns)
+/* How it stands: in a line that is rewritten, or, when it is asked for, in one that stays. */
+static void show_progress(const struct round *round, bool asked)
 {
 	const struct idle *idle = round->idle;
+	char text[128];
 	size_t open = 0;
 
-	if (!idle->progress)
+	if (!idle->progress && !asked)
 		return;
 	for (size_t i = 0; i < round->n_probes; i++)
 		open += matters(idle, &round->probes[i]);
-	fprintf(stderr, "\r%.0f s: %zu connection%s silent, longest survived %.3f s\033[K",
-		(double)elapsed_ns / 1e9, open, open == 1 ? "" : "s",
-		(double)idle->survives_ns / 1e9);
+	snprintf(text, sizeof(text), "%.0f s: %zu connection%s silent, longest survived %.3f s",
+		 (double)(clock_now_ns() - round->started_ns) / 1e9, open, open == 1 ? "" : "s",
+		 (double)idle->survives_ns / 1e9);
+	if (idle->progress)
+		fprintf(stderr, "\r%s\033[K", asked ? "" : text);
+	if (asked)
+		report_note(idle->report, "%s", text);
+}
+
+static void take_signal(struct round *round)
+{
+	int number = interrupt_take(round->idle->signal_fd);
+
+	if (number == SIGQUIT)
+		show_progress(round, true);
+	else if (number > 0)
+		round->idle->stopped = true;
 }
 
 static int wait_for_events(struct round *round, uint64_t wake_ns)
@@ -247,23 +265,22 @@ static int wait_for_events(struct round *round, uint64_t wake_ns)
 		if (polls[i].revents && matters(round->idle, &round->probes[i]))
 			take_answer(round->idle, &round->probes[i]);
 	}
-	if (polls[round->n_probes].revents && interrupt_take(round->idle->signal_fd) > 0)
-		round->idle->stopped = true;
+	if (polls[round->n_probes].revents)
+		take_signal(round);
 	return 0;
 }
 
 static int run_round(struct round *round)
 {
-	uint64_t started_ns = clock_now_ns();
 	int error = 0;
 
+	round->started_ns = clock_now_ns();
 	while (error == 0 && !round->idle->stopped) {
-		uint64_t now_ns = clock_now_ns();
-		uint64_t wake_ns = advance(round, now_ns);
+		uint64_t wake_ns = advance(round, clock_now_ns());
 
 		if (wake_ns == UINT64_MAX)
 			break;
-		show_progress(round, now_ns - started_ns);
+		show_progress(round, false);
 		error = wait_for_events(round, wake_ns);
 		if (!report_heard(round->idle->report))
 			round->idle->stopped = true;

@@ -103,6 +103,22 @@ def test_max_alone():
         assert verdict["survives_ns"] >= 50_000_000, verdict
 
 
+@case("SIGQUIT tells how it stands, and it goes on")
+def test_quit():
+    with Peer(echo) as peer:
+        with subprocess.Popen([program("echoctl"), "idle", "--min", "10ms", "--max", "1h",
+                               peer.address], stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE) as process:
+            process.stdout.readline()
+            process.send_signal(signal.SIGQUIT)
+            line = process.stderr.readline()
+            assert re.fullmatch(rb"echoctl: \d+ s: \d+ connections silent, longest survived "
+                                rb"\d+\.\d{3} s\n", line), line
+            process.send_signal(signal.SIGINT)
+            out, _ = process.communicate(timeout=DEADLINE_S)
+            assert process.returncode == 1 and b"survives at least" in out, out
+
+
 @case("nobody listens: exit 2; wrong usage: exit 3")
 def test_usage():
     assert run_echoctl("idle", "127.0.0.1:1").returncode == 2

@@ -4,6 +4,7 @@
 import itertools
 import os
 import re
+import select
 import signal
 import socket
 import subprocess
@@ -208,6 +209,25 @@ def test_interrupt():
             lines = (line.decode() for line in process.stderr)
             assert any(re.search(r"^ +\d+ s  8 open  \d+ echoes/s  .* 0 errors$", line)
                        for line in lines), "no such line"
+            process.send_signal(signal.SIGINT)
+            out, err = process.communicate(timeout=DEADLINE_S)
+            assert process.returncode == 0, (process.returncode, err)
+            assert b"echoes verified" in out, out
+
+
+@case("SIGQUIT tells how it stands, and it goes on")
+def test_quit():
+    with Peer(echo) as peer:
+        with subprocess.Popen([program("echoctl"), "load", "-d", "1h", peer.address],
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+            wait_until(lambda: peer.connections == 9, "it has begun")
+            line = b""
+            # What comes before the first message has nothing to tell.
+            while not line:
+                process.send_signal(signal.SIGQUIT)
+                if select.select([process.stderr], [], [], 0.1)[0]:
+                    line = process.stderr.readline()
+            assert re.search(rb"^ +\d+ s  8 open  \d+ echoes/s  .* 0 errors$", line), line
             process.send_signal(signal.SIGINT)
             out, err = process.communicate(timeout=DEADLINE_S)
             assert process.returncode == 0, (process.returncode, err)
