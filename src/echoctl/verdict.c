@@ -52,9 +52,11 @@ const char *verdict_name(enum verdict verdict)
 
 const char *verdict_culprit(enum verdict verdict, bool held, const struct session_result *result)
 {
+	bool fin_sent = result->fin_ns != 0 && result->input_ended;
+
 	switch (verdict) {
 	case VERDICT_EARLY_EOF:
-		if (result->fin_ns == 0 || !result->input_ended)
+		if (!fin_sent)
 			return "a server that closes by itself, or a relay with a limit, before "
 			       "the FIN";
 		return "a server or relay that closes both directions when it sees a FIN "
@@ -63,6 +65,9 @@ const char *verdict_culprit(enum verdict verdict, bool held, const struct sessio
 		return "a relay that gives up a half-closed connection after a short time "
 		       "(as socat without -t does after 0.5 s)";
 	case VERDICT_RESET:
+		if (!fin_sent)
+			return "a server that closes by itself with data unread, a relay with a "
+			       "limit, or a firewall, before the FIN";
 		if (held)
 			return "a relay or firewall that tears down a half-closed connection "
 			       "after a short time";

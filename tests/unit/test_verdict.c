@@ -59,6 +59,10 @@ static void test_culprits(void **state)
 			       "systemd-socket-proxyd"));
 	assert_null(strstr(verdict_culprit(VERDICT_EARLY_EOF, false, &before_fin),
 			   "systemd-socket-proxyd"));
+	assert_non_null(strstr(verdict_culprit(VERDICT_RESET, false, &at_fin), "sees a FIN"));
+	assert_non_null(strstr(verdict_culprit(VERDICT_RESET, true, &at_fin), "half-closed"));
+	assert_non_null(strstr(verdict_culprit(VERDICT_RESET, true, &before_fin),
+			       "before the FIN"));
 	assert_non_null(strstr(verdict_culprit(VERDICT_TRUNCATED, true, &at_fin), "socat"));
 	assert_null(verdict_culprit(VERDICT_OK, true, &at_fin));
 }
