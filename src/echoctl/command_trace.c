@@ -36,7 +36,7 @@ static void tell(struct trace *trace, const char *phase, uint64_t when_ns, const
 	va_start(arguments, format);
 	vsnprintf(detail, sizeof(detail), format, arguments);
 	va_end(arguments);
-	report_text(trace->report, "%-12s %10.3f ms  +%.3f ms  %s\n", phase,
+	report_text(trace->report, "%-12s %10.3f ms %+11.3f ms  %s\n", phase,
 		    (double)(when_ns - trace->start_ns) / 1e6,
 		    (double)(when_ns - trace->last_ns) / 1e6, detail);
 	record_text(record, "phase", phase);

@@ -34,7 +34,20 @@ def test_trace():
     assert summary["tcp_info"]["rtt_ns"] > 0 and summary["tcp_info"]["send_mss_bytes"] > 0
     for phase in phases:
         assert re.search(rf"^{phase} +[0-9.]+ ms +\+[0-9.]+ ms +\S", people, re.M), (phase, people)
-    assert "path MTU" in people
+    assert re.search(r"path MTU \d+ bytes, MSS \d+ bytes there, \d+ back\n", people), people
+
+
+@case("trace: what took long stays in its column")
+def test_trace_columns():
+    def late(connection):
+        peer.done.wait(0.15)
+        echo(connection)
+
+    with Peer(late) as peer:
+        people = run_echoctl("trace", peer.address).stdout.decode()
+    rows = [line for line in people.splitlines() if not line.startswith("tcp-info")]
+    assert any(re.search(r" \+\d{3,}\.\d{3} ms", row) for row in rows), people
+    assert len({row.rindex(" ms  ") for row in rows}) == 1, people
 
 
 @case("trace: the phase that failed, and why")
