@@ -152,7 +152,7 @@ bool command_suggest(const struct invocation *invocation)
 	return name != NULL;
 }
 
-int command_refuse_word(const struct invocation *invocation)
+int command_refuse_word(struct invocation *invocation)
 {
 	const struct report *report = &invocation->globals.report;
 
@@ -162,15 +162,15 @@ int command_refuse_word(const struct invocation *invocation)
 	return STATUS_USAGE;
 }
 
-int command_usage_error(const struct invocation *invocation, const char *format, ...)
+int command_usage_error(struct invocation *invocation, const char *format, ...)
 {
 	va_list arguments;
-	char text[512];
 
 	va_start(arguments, format);
-	vsnprintf(text, sizeof(text), format, arguments);
+	vsnprintf(invocation->wrong, sizeof(invocation->wrong), format, arguments);
 	va_end(arguments);
-	report_error(&invocation->globals.report, "%s: %s", invocation->command->name, text);
+	report_error(&invocation->globals.report, "%s: %s", invocation->command->name,
+		     invocation->wrong);
 	if (!command_suggest(invocation))
 		report_error(&invocation->globals.report, "'echoctl %s --help' tells more",
 			     invocation->command->name);
@@ -232,7 +232,7 @@ static const char *option_text(const struct option *list, int option, char *text
 	return text;
 }
 
-int command_refuse_value(const struct invocation *invocation, const struct option *list, int option,
+int command_refuse_value(struct invocation *invocation, const struct option *list, int option,
 			 const char *value, const char *why)
 {
 	char text[64];

@@ -41,6 +41,7 @@ struct invocation {
 	const char *assumed;		/* a word where a command stands that is none; else NULL */
 	int argc;			/* argv[0] is the command's name; after */
 	char **argv;			/* command_parse() only the operands are left */
+	char wrong[512];		/* the usage error that was said */
 };
 
 struct command {
@@ -88,14 +89,14 @@ int command_parse_alone(struct invocation *invocation, command_take take, void *
 bool command_suggest(const struct invocation *invocation);
 
 /* Says that the assumed word is no command. Returns STATUS_USAGE. */
-int command_refuse_word(const struct invocation *invocation);
+int command_refuse_word(struct invocation *invocation);
 
 /* Says "echoctl: ..." and where help is. Returns STATUS_USAGE. */
-int command_usage_error(const struct invocation *invocation, const char *format, ...)
+int command_usage_error(struct invocation *invocation, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 
 /* The same of the value of an option in list, for a phrase of command_take(). */
-int command_refuse_value(const struct invocation *invocation, const struct option *list, int option,
+int command_refuse_value(struct invocation *invocation, const struct option *list, int option,
 			 const char *value, const char *why);
 
 /* Values of options: NULL, or the phrase for command_take(). Bounds are included. */

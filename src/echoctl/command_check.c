@@ -264,7 +264,7 @@ static int run(struct invocation *invocation)
 		return STATE_OK;
 	/* The monitoring system shows standard output only. */
 	if (status != COMMAND_PROCEED)
-		return conclude(&check, STATE_UNKNOWN, "wrong usage, see standard error");
+		return conclude(&check, STATE_UNKNOWN, "%s", invocation->wrong);
 	if (!check.host && invocation->argc == 1)
 		check.host = invocation->argv[0];
 	else if (!check.host || invocation->argc > 0)

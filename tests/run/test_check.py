@@ -118,6 +118,9 @@ def test_usage():
                       ["-H", "a", "b"], ["-H", "[::1"], ["-s", "17M", "h"]):
         code, text = check(*arguments)
         assert code == UNKNOWN and text.startswith("ECHO UNKNOWN - "), (arguments, text)
+    # All that a monitoring system may show; the bar would begin the performance data.
+    _, text = check("-w", "x|y", "h")
+    assert text == "ECHO UNKNOWN - --warning x/y: not a range (as 10, 10:, ~:10, 10:20, @10:20)"
 
 
 @case("--json")
