@@ -69,13 +69,15 @@ static void judge(const struct sender *sender, struct session_result *result)
 {
 	const struct sender_counters *counters = sender->counters;
 	bool connection_over = result->end == SESSION_OK || result->end == SESSION_RESET;
+	bool all_back;
 	bool complete;
 
 	result->bytes_sent = counters->sent;
 	result->first_sent_ns = counters->first_sent_ns;
 	result->fin_ns = counters->fin_ns;
 	result->input_ended = counters->state == SENDER_FINISHED;
-	complete = !sender->options->verify || result->bytes_received >= result->bytes_sent;
+	all_back = result->bytes_received >= result->bytes_sent;
+	complete = !sender->options->verify || all_back;
 	if (counters->state == SENDER_INPUT_FAILED) {
 		result->end = SESSION_INPUT_FAILED;
 		result->error = counters->error;
@@ -84,7 +86,8 @@ static void judge(const struct sender *sender, struct session_result *result)
 		/* These beside an EOF are a reset that followed a FIN: the FIN counts. */
 		result->end = SESSION_RESET;
 		result->error = counters->error;
-	} else if (result->end == SESSION_STALL && complete && result->input_ended) {
+	} else if (result->end == SESSION_STALL && result->input_ended &&
+		   (sender->options->fin ? all_back : complete)) {
 		/* Without a FIN of ours silence is how it ends. */
 		result->end = sender->options->fin ? SESSION_NO_EOF : SESSION_OK;
 	} else if (result->end == SESSION_OK && !(complete && result->input_ended)) {

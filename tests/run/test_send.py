@@ -132,6 +132,14 @@ def test_corrupt():
         check(send("--no-verify", peer.address, stdin=data), 0)
 
 
+@case("--no-verify: what did not come back is not said to have")
+def test_no_verify_silent():
+    with Peer(None) as peer:
+        peer.handle = peer.hold
+        check(send("--no-verify", "--drain-timeout", "2s", peer.address, stdin=b"abc"), 1,
+              "no progress after 0 of 3 bytes", "not verified")
+
+
 @case("a byte left out and a byte too many are errors")
 def test_count():
     with Peer(lambda connection: connection.sendall(read_to_end(connection)[:-1])) as peer:
