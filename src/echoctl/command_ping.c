@@ -119,6 +119,9 @@ static int run(struct invocation *invocation)
 	}
 	ping->settings = settings;
 	ping->dial_options = dial_options(&invocation->globals);
+	/* The time for all of it is the longest for connecting too. */
+	if (settings.deadline_us > 0 && settings.deadline_us < ping->dial_options.timeout_us)
+		ping->dial_options.timeout_us = settings.deadline_us;
 	ping->signal_fd = interrupt_open();
 	ping->dial_options.interrupt_fd = ping->signal_fd;
 	if (ping->signal_fd < 0) {

@@ -347,7 +347,7 @@ int ping_run(struct ping *ping, const struct dial *dial)
 	ping->schedule.start_ns = ping->tally.started_ns;
 	ping->stop_ns = UINT64_MAX;
 	if (ping->settings.deadline_us > 0)
-		ping->stop_ns = ping->tally.started_ns + ping->settings.deadline_us * 1000;
+		ping->stop_ns = dial->started_ns + ping->settings.deadline_us * 1000;
 	while (error == 0) {
 		error = send_due(ping);
 		say_overdue(ping, clock_now_ns());
