@@ -124,7 +124,8 @@ int dial_start(const struct dial_address *address, const struct dial_options *op
 	       enum dial_phase *ret_phase)
 {
 	int family = address->address.ss_family;
-	int type = SOCK_STREAM | SOCK_CLOEXEC | (family == AF_UNIX ? 0 : SOCK_NONBLOCK);
+	bool waits = family == AF_UNIX && !options->at_once;
+	int type = SOCK_STREAM | SOCK_CLOEXEC | (waits ? 0 : SOCK_NONBLOCK);
 	FD_CLEANUP int fd = -1;
 	int r;
 
@@ -136,7 +137,7 @@ int dial_start(const struct dial_address *address, const struct dial_options *op
 	if (r < 0)
 		return r;
 	*ret_phase = DIAL_CONNECT;
-	if (family == AF_UNIX) {
+	if (waits) {
 		r = connect_unix(fd, address, options);
 		if (r < 0)
 			return r;

@@ -32,6 +32,7 @@ struct dial_options {
 	const char *source;		/* numeric address to connect from, or NULL */
 	int receive_buffer_bytes;	/* SO_RCVBUF before connecting; 0: the kernel's choice */
 	int interrupt_fd;		/* gives up with EINTR when readable; 0: none */
+	bool at_once;	/* a Unix socket with a full backlog is EAGAIN, and not waited for */
 };
 
 /* One address tried. */

@@ -12,6 +12,8 @@
 #include "echoctl/load_worker.h"
 #include "echoctl/payload.h"
 
+#define RETRY_NS 1000000u	/* before the next look at a backlog that is full */
+
 void load_connection_free(struct load_worker *worker, struct load_connection *connection)
 {
 	connection->state = IDLE;
@@ -79,28 +81,37 @@ static int watch(struct load_worker *worker, struct load_connection *connection,
 void load_connection_start(struct load_worker *worker, struct load_connection *connection,
 			   uint64_t now_ns)
 {
+	connection->began_ns = now_ns;
+	connection->message = 0;
+	connection->state = CONNECTING;
+	worker->connecting++;
+	load_connection_try(worker, connection);
+}
+
+void load_connection_try(struct load_worker *worker, struct load_connection *connection)
+{
 	struct dial_options options = worker->plan->dial;
 	enum dial_phase phase;
+	uint64_t soon_ns;
 	int error;
 	int fd;
 
-	/* Signals are the parent's. */
+	/* Signals are the parent's, and the other connections cannot wait. */
 	options.interrupt_fd = 0;
+	options.at_once = true;
 	fd = dial_start(&worker->plan->target, &options, &phase);
-	connection->began_ns = now_ns;
-	connection->message = 0;
+	if (fd == -EAGAIN) {
+		soon_ns = clock_now_ns() + RETRY_NS;
+		if (soon_ns < worker->sweep_ns)
+			worker->sweep_ns = soon_ns;
+		return;
+	}
 	if (fd < 0 && phase == DIAL_SOCKET) {
 		worker->error = fd;
 		return;
 	}
-	if (fd < 0) {
-		load_connection_fail(worker, connection, LOAD_CONNECT, fd);
-		return;
-	}
 	connection->fd = fd;
-	connection->state = CONNECTING;
-	worker->connecting++;
-	error = watch(worker, connection, EPOLL_CTL_ADD, EPOLLOUT);
+	error = fd < 0 ? fd : watch(worker, connection, EPOLL_CTL_ADD, EPOLLOUT);
 	if (error < 0)
 		load_connection_fail(worker, connection, LOAD_CONNECT, error);
 }

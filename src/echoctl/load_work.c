@@ -25,6 +25,7 @@ static bool wants_opening(const struct load_worker *worker,
 /* Gives up what takes too long; opens what is closed, a few at a time. */
 static void sweep(struct load_worker *worker, uint64_t now_ns)
 {
+	worker->sweep_ns = now_ns + (worker->end_ns > 0 ? SWEEP_NS : START_POLL_NS);
 	for (size_t i = 0; i < worker->n_connections; i++) {
 		struct load_connection *connection = &worker->connections[i];
 
@@ -32,6 +33,8 @@ static void sweep(struct load_worker *worker, uint64_t now_ns)
 		    now_ns - connection->began_ns > worker->plan->timeout_us * 1000)
 			load_connection_fail(worker, connection,
 					     load_connection_phase(worker, connection), -ETIMEDOUT);
+		else if (connection->state == CONNECTING && connection->fd < 0)
+			load_connection_try(worker, connection);
 		else if (worker->plan->reconnect && connection->state == CLOSED)
 			load_connection_free(worker, connection);
 		else if (wants_opening(worker, connection))
@@ -39,7 +42,6 @@ static void sweep(struct load_worker *worker, uint64_t now_ns)
 	}
 	if (worker->plan->reconnect || worker->untried == 0)
 		__atomic_store_n(&worker->tally->ready, true, __ATOMIC_RELEASE);
-	worker->sweep_ns = now_ns + (worker->end_ns > 0 ? SWEEP_NS : START_POLL_NS);
 }
 
 static void wait_for_events(struct load_worker *worker, uint64_t now_ns)

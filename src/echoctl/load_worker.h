@@ -70,6 +70,9 @@ void load_connection_fail(struct load_worker *worker, struct load_connection *co
 void load_connection_start(struct load_worker *worker, struct load_connection *connection,
 			   uint64_t now_ns);
 
+/* Once more for one that is connecting and has no socket: a Unix backlog was full. */
+void load_connection_try(struct load_worker *worker, struct load_connection *connection);
+
 /* Begins what is due, as long as a connection is free for it. */
 void load_connection_begin_due(struct load_worker *worker, uint64_t now_ns);
 

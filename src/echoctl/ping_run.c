@@ -109,8 +109,10 @@ static int send_reconnecting(struct ping *ping, uint64_t sequence)
 	/* Without a socket nothing was asked of the target, and nothing is lost. */
 	if (fd < 0 && phase == DIAL_SOCKET)
 		return fd;
-	if (fd == -EINTR)
+	if (fd == -EAGAIN) {
+		ping_tally_unsent(&ping->tally, sequence, "the peer does not accept");
 		return 0;
+	}
 	ping->tally.sent++;
 	if (fd < 0) {
 		ping_tally_lost(&ping->tally, sequence, dial_phase_name(phase), strerror(-fd));
@@ -332,6 +334,7 @@ int ping_run(struct ping *ping, const struct dial *dial)
 	for (unsigned i = 0; i < PING_SLOTS; i++)
 		ping->slots[i].link.fd = -1;
 	ping->target = winner->target;
+	ping->dial_options.at_once = true;
 	ping->slots[0].sequence = 1;
 	ping->slots[0].started_ns = winner->started_ns;
 	ping->slots[0].connected_ns = winner->ended_ns;

@@ -145,11 +145,11 @@ def events(result, name=None):
 
 
 @contextlib.contextmanager
-def full_unix_backlog(path):
-    """An address where a connect waits for ever, as long as nobody accepts."""
+def full_unix_backlog(path, room=0):
+    """An address where a connect, after room for so many, waits for ever: nobody accepts."""
     with socket.socket(socket.AF_UNIX) as full, socket.socket(socket.AF_UNIX) as first:
         full.bind(path)
-        full.listen(0)
+        full.listen(room)
         first.connect(path)
         yield "unix:" + path
 

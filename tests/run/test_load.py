@@ -10,8 +10,9 @@ import socket
 import subprocess
 import threading
 
-from harness import DEADLINE_S, Echod, case, main, program, run_echoctl, wait_until
-from harness_peers import Peer, by_message, echo, events, flip, swallow
+from harness import (DEADLINE_S, Echod, case, main, program, run_echoctl, temporary_directory,
+                     wait_until)
+from harness_peers import Peer, by_message, echo, events, flip, full_unix_backlog, swallow
 
 NO_ERRORS = {"connect": 0, "send": 0, "echo": 0, "verify": 0, "eof": 0}
 
@@ -178,6 +179,24 @@ def test_not_reading():
                                peer.address)
         assert result.returncode == 1, result
         assert summary["errors"]["send"] == 1 and summary["messages"] == 0, summary
+
+
+@case("a Unix socket that nobody accepts from: --timeout counts, and nothing else waits for it")
+def test_unix_full():
+    with temporary_directory() as folder, full_unix_backlog(folder + "/full", 1) as address:
+        result, summary = load("-n", "2", "-c", "2", "--timeout", "300ms", "--connect-timeout",
+                               "1h", address)
+        assert result.returncode == 1, result
+        assert summary["errors"] == dict(NO_ERRORS, connect=2), summary
+
+
+@case("a Unix socket with a short backlog: all get through")
+def test_unix_backlog():
+    with temporary_directory() as folder, Peer(echo, folder + "/echo") as peer:
+        peer.listener.listen(0)
+        result, summary = load("--reconnect", "-n", "100", "-c", "10", "--timeout", "60s",
+                               peer.address)
+        assert result.returncode == 0 and summary["messages"] == 100, result
 
 
 @case("text: rates, errors, percentiles, a histogram")

@@ -13,7 +13,7 @@ import time
 from harness import (DEADLINE_S, Echod, case, main, program, read_exactly, read_to_end,
                      run_echoctl, temporary_directory, unused_address, wait_until)
 from harness_peers import (Peer, by_message, echo, echo_bytewise, events, flip, full_backlog,
-                           swallow)
+                           full_unix_backlog, swallow)
 
 SECOND = 1_000_000_000
 COUNTS = ("sent", "ok", "lost", "corrupt", "late", "unsent", "waiting")
@@ -347,6 +347,17 @@ def test_unix():
         assert result.returncode == 0, result
         assert counts(summary) == {"sent": 3, "ok": 3}
         assert summary["peer"] == peer.address, summary
+
+
+@case("--reconnect: a Unix socket that nobody accepts from does not hold up the schedule")
+def test_unix_full():
+    with temporary_directory() as folder, full_unix_backlog(folder + "/full", 1) as address:
+        result, probes, summary = ping("--reconnect", "-c", "5", "-i", "5ms", "-W", "300ms",
+                                       "--connect-timeout", "1h", address)
+        assert result.returncode == 1, result
+        assert counts(summary) == {"sent": 1, "lost": 1, "unsent": 4}, summary
+        assert {probe.get("why") for probe in probes if probe["result"] == "unsent"} == \
+            {"the peer does not accept"}, probes
 
 
 @case("echod answers every probe")
