@@ -162,12 +162,14 @@ static int run(struct invocation *invocation)
 	status = search(&idle);
 	if (idle.progress)
 		fputs("\r\033[K", stderr);
+	/* A round that could not begin takes nothing from what those before it have found. */
+	if (status != COMMAND_PROCEED && idle.survives_ns == 0 && idle.dies_ns == 0)
+		return status;
+	idle.stopped |= status != COMMAND_PROCEED;
+	report_verdict(&idle);
 	if (status != COMMAND_PROCEED)
 		return status;
-	report_verdict(&idle);
-	if (idle.dies_ns > 0 || idle.stopped)
-		return STATUS_FAILED;
-	return STATUS_OK;
+	return idle.dies_ns > 0 || idle.stopped ? STATUS_FAILED : STATUS_OK;
 }
 
 const struct command command_idle = {

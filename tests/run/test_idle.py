@@ -1,9 +1,12 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
 """echoctl idle: finds how long a silent connection lives, and how it dies."""
+import contextlib
 import re
 import signal
+import socket
 import subprocess
+import threading
 
 from harness import DEADLINE_S, Echod, case, main, program, run_echoctl
 from harness_peers import Peer, echo, events, forget, swallow
@@ -101,6 +104,26 @@ def test_max_alone():
         result, probes, verdict = idle("--max", "50ms", "--timeout", "20s", peer.address)
         assert result.returncode == 0 and len(probes) == 1, result
         assert verdict["survives_ns"] >= 50_000_000, verdict
+
+
+@case("a server that is gone after the first round: what that has found is told")
+def test_gone():
+    def handle(connection):
+        with connection, contextlib.suppress(OSError):
+            forget(0.15, "late reset")(connection)
+
+    with socket.create_server(("127.0.0.1", 0), backlog=128) as listener:
+        def serve():
+            # One finds the address, three are silent for 100, 200 and 400 ms.
+            for _ in range(4):
+                threading.Thread(target=handle, args=listener.accept()[:1], daemon=True).start()
+            listener.close()
+
+        threading.Thread(target=serve, daemon=True).start()
+        result, _, verdict = idle("--min", "100ms", "--max", "400ms", "--parallel", "1",
+                                  "--timeout", "20s", "127.0.0.1:%d" % listener.getsockname()[1])
+    assert result.returncode == 2 and b"Connection refused" in result.stderr, result
+    assert verdict["dies_ns"] > 0 and not verdict["complete"], verdict
 
 
 @case("SIGQUIT tells how it stands, and it goes on")
