@@ -15,7 +15,7 @@
 #include "echoctl/receiver.h"
 #include "echoctl/sender.h"
 
-#define SENDER_PATIENCE_MS 1000
+#define SENDER_PATIENCE_MS 5000
 
 static struct sender_counters *map_counters(void)
 {
