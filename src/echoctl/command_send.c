@@ -185,7 +185,8 @@ static int send_all(struct invocation *invocation, struct settings *settings)
 
 	input_fd = open_input(settings, &start);
 	if (input_fd < 0) {
-		report_error(report, "standard input: %s", strerror(-input_fd));
+		report_error(report, "standard input: %s", input_fd != -EFBIG ?
+			     strerror(-input_fd) : "more than 256 MiB to repeat, and no file");
 		return STATUS_LOCAL;
 	}
 	output_fd = open_output(settings, report->json);

@@ -2,6 +2,7 @@
 /* The outcome of a session in words, as a status and as JSON. */
 #include "echoctl/session.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -105,7 +106,8 @@ const char *session_describe(const struct session_result *result, char text[SESS
 			 result->output_name : "standard output", strerror(result->error));
 		break;
 	case SESSION_BROKEN:
-		snprintf(text, SESSION_TEXT_MAX, "local error: %s", strerror(result->error));
+		snprintf(text, SESSION_TEXT_MAX, "local error: %s", result->error != ECHILD ?
+			 strerror(result->error) : "the sending process was ended");
 		break;
 	}
 	return text;

@@ -269,6 +269,12 @@ def test_repeat():
             output, _ = client.communicate(timeout=DEADLINE_S)
             file.seek(0)
             assert output == file.read() * 2
+        with subprocess.Popen(["head", "-c", str(257 * MIB), "/dev/zero"],
+                              stdout=subprocess.PIPE) as zeros:
+            client = start("--repeat", "2", peer.address, stdin=zeros.stdout)
+            zeros.stdout.close()
+            _, errors = client.communicate(timeout=DEADLINE_S)
+        assert client.returncode == 4 and b"more than 256 MiB" in errors, errors
 
 
 @case("--json writes one object, --output keeps the echo")
@@ -348,6 +354,7 @@ def test_killed():
         (sender,) = wait_until(lambda: child_pids(client.pid), "the sender is there")
         os.kill(sender, signal.SIGKILL)
         assert client.wait(DEADLINE_S) == 4
+        assert b"the sending process was ended" in client.stderr.read()
         client.stdin.close()
         client = start(peer.address)
         (sender,) = wait_until(lambda: child_pids(client.pid), "the sender is there")
