@@ -23,6 +23,7 @@
 struct value {
 	const struct source *source;
 	unsigned line;
+	bool is_refused;	/* and that is said: at once, since a later value may replace it */
 	char text[];
 };
 
@@ -31,17 +32,39 @@ struct load {
 	struct source *sources[FILES_MAX];
 	size_t source_count;
 	const struct source *current;
+	struct configuration *scratch;	/* for values that are only looked at */
 };
 
 /* libConfuse hands its callbacks no context, and can do one file at a time only. */
 static struct load *loading;
+
+static void complain(struct load *load, const struct key *key, const struct value *value,
+		     const char *why)
+{
+	problems_add(&load->problems, value->source, value->line, key->section, key->name, "%s",
+		     why);
+}
+
+/* Looks at a value alone; what a list as a whole may hold is for apply_key(). */
+static void check_value(struct load *load, const struct key *key, struct value *value)
+{
+	char why[KEY_WHY_MAX];
+	int r;
+
+	key_clear(key, load->scratch);
+	r = key_store(key, value->text, load->scratch, why);
+	if (r == -EINVAL)
+		complain(load, key, value, why);
+	else if (r < 0)
+		load->problems.out_of_memory = true;
+	value->is_refused = r < 0;
+}
 
 static int keep_value(cfg_t *cfg, cfg_opt_t *option, const char *text, void *ret_value)
 {
 	size_t size = strlen(text) + 1;
 	struct value *value = malloc(sizeof(*value) + size);
 
-	(void)option;
 	if (!value) {
 		loading->problems.out_of_memory = true;
 		return -1;
@@ -49,6 +72,8 @@ static int keep_value(cfg_t *cfg, cfg_opt_t *option, const char *text, void *ret
 	value->source = loading->current;
 	value->line = (unsigned)cfg->line;
 	memcpy(value->text, text, size);
+	check_value(loading, key_find(key_is_section(cfg->name) ? cfg->name : NULL, option->name),
+		    value);
 	*(struct value **)ret_value = value;
 	return 0;
 }
@@ -200,13 +225,6 @@ static cfg_opt_t *find_option(cfg_t *cfg, const char *section, const char *name)
 	return cfg_getopt(section ? cfg_getsec(cfg, section) : cfg, name);
 }
 
-static void complain(struct load *load, const struct key *key, const struct value *value,
-		     const char *why)
-{
-	problems_add(&load->problems, value->source, value->line, key->section, key->name, "%s",
-		     why);
-}
-
 /* Takes the values of one key over. */
 static void apply_key(struct load *load, const struct key *key, cfg_opt_t *option,
 		      struct configuration *configuration)
@@ -218,8 +236,11 @@ static void apply_key(struct load *load, const struct key *key, cfg_opt_t *optio
 		key_clear(key, configuration);
 	for (unsigned i = 0; i < count; i++) {
 		const struct value *value = cfg_opt_getnptr(option, i);
-		int r = key_store(key, value->text, configuration, why);
+		int r;
 
+		if (value->is_refused)
+			continue;
+		r = key_store(key, value->text, configuration, why);
 		if (r == -EINVAL)
 			complain(load, key, value, why);
 		else if (r < 0)
@@ -336,6 +357,8 @@ int configuration_load_here(const char *path, int fd, unsigned needs,
 	cfg_t *cfg;
 	int r = configuration_default(&configuration);
 
+	if (r == 0)
+		r = configuration_default(&load.scratch);
 	if (r < 0)
 		return r;
 	configuration->path = strdup(path);
@@ -354,6 +377,7 @@ int configuration_load_here(const char *path, int fd, unsigned needs,
 	r = load.problems.out_of_memory ? -ENOMEM : load.problems.count > 0 ? -EBADMSG : 0;
 	problems_tell(&load.problems, report, context);
 	problems_release(&load.problems);
+	configuration_free(load.scratch);
 	if (cfg)
 		cfg_free(cfg);
 	for (size_t i = 0; i < load.source_count; i++) {

@@ -216,6 +216,7 @@ static void test_bad_numbers(void **state)
 		"t:7: limits.rate-burst: \"1e3\" is not a whole number\n"
 		"t:8: limits.spare-workers: \"1025\" is not in 0-1024\n"
 		"t:9: limits.at-limit: \"Defer\" is none of defer, refuse\n"
+		"t:11: log.max-per-second: \"\" is not a whole number\n"
 		"t:12: log.max-per-second: \"18446744073709551616\" is not in 0-1000000\n");
 	settings_expect_text("limits { rate-per-source = 1\nrate-burst = 0 }",
 			     "t:2: limits.rate-burst: must not be 0 with rate-per-source\n");
@@ -259,14 +260,15 @@ static void test_bad_words(void **state)
 		"local5, local6, local7\n"
 		"t:5: log.target: \"file\" is none of auto, journal, syslog, stderr\n"
 		"t:6: log.connections: \"yes\" is none of none, close, all\n"
+		"t:7: control.mode: \"0888\" is not an octal mode like 0660\n"
 		"t:7: control.path: \"run\" does not begin with /\n"
 		"t:8: control.group: \"a:b\" is not a user or group name\n"
 		"t:9: control.mode: \"01777\" is not in 0000-0777\n"
 		"t:10: user: is empty\n"
 		"t:11: metrics.file: \"x.prom\" does not begin with /\n");
 	settings_expect_text("control { mode = 0888 path = \"\" }\nmetrics { file = \"/\\x01\" }",
-			     "t:1: control.path: is empty\n"
 			     "t:1: control.mode: \"0888\" is not an octal mode like 0660\n"
+			     "t:1: control.path: is empty\n"
 			     "t:2: metrics.file: control character in \"/\\x01\"\n");
 }
 
@@ -280,8 +282,8 @@ static void test_bad_lists(void **state)
 		"access { allow = {10.0.0.1/8, 10.0.0.0/8}\n"
 		"deny = {\"x\\n\"} }\n",
 		"t:1: listen: \"localhost\": port missing\n"
-		"t:2: listen: \"localhost:7\" stands twice\n"
 		"t:2: listen: \"::1\": port missing\n"
+		"t:2: listen: \"localhost:7\" stands twice\n"
 		"t:3: listen: \"unix:relative\": the path of a Unix socket must begin with /\n"
 		"t:4: access.allow: \"10.0.0.1/8\": bits are set beyond the prefix length\n"
 		"t:5: access.deny: \"x\\x0a\": not an IPv4 or IPv6 address\n");

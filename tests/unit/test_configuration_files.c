@@ -38,6 +38,8 @@ static void test_lines(void **state)
 		"connections = 0 // \"\n"
 		"} /**/ /***/ /* \" ' **/\n"
 		"log{level=loud}",
+		"t:4: user: is empty\n"
+		"t:5: user: \"# no comment\" is not a user or group name\n"
 		"t:5: user: \"/* none */\" is not a user or group name\n"
 		"t:8: limits.connections: \"0\" is not in 1-100000\n"
 		"t:10: log.level: \"loud\" " LEVELS);
@@ -255,6 +257,18 @@ static void test_huge(void **state)
 	free(bytes);
 }
 
+/* A value that a later one replaces has to be right as well. */
+static void test_replaced(void **state)
+{
+	(void)state;
+	settings_expect_text("limits { connections = 0 }\n"
+			     "limits { connections = 2 }\n"
+			     "listen = {\"a:1\", \"b\"}\n"
+			     "listen = {\"a:1\"}\n",
+			     "t:1: limits.connections: \"0\" is not in 1-100000\n"
+			     "t:3: listen: \"b\": port missing\n");
+}
+
 static void test_many_errors(void **state)
 {
 	char text[2001], expected[4000];
@@ -359,6 +373,7 @@ int main(void)
 		cmocka_unit_test(test_descriptor),
 		cmocka_unit_test(test_bytes),
 		cmocka_unit_test(test_huge),
+		cmocka_unit_test(test_replaced),
 		cmocka_unit_test(test_many_errors),
 		cmocka_unit_test(test_include),
 		cmocka_unit_test(test_include_errors),
