@@ -246,6 +246,18 @@ static bool is_statement(const struct scanner *scanner, const struct statement *
 		(!statement->section && key_is_section(statement->name));
 }
 
+/* Some editors write one. It is not seen: "unknown key" would name a word that looks right. */
+static void refuse_byte_order_mark(char *text, size_t length, const struct source *source,
+				   struct problems *problems)
+{
+	static const char mark[] = { '\xef', '\xbb', '\xbf' };
+
+	if (length < sizeof(mark) || memcmp(text, mark, sizeof(mark)) != 0)
+		return;
+	problems_add(problems, source, 1, NULL, NULL, "byte order mark at the beginning");
+	memset(text, ' ', sizeof(mark));
+}
+
 size_t scan_configuration(char *text, size_t length, const struct source *source,
 			  struct problems *problems)
 {
@@ -255,6 +267,7 @@ size_t scan_configuration(char *text, size_t length, const struct source *source
 	struct statement open, statement;
 	bool is_open = false;
 
+	refuse_byte_order_mark(text, length, source, problems);
 	for (;;) {
 		struct token token;
 

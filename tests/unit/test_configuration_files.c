@@ -220,7 +220,8 @@ static void test_bytes(void **state)
 	settings_expect("t", "t:2: NUL byte\n");
 	settings_write_bytes("t", "\0", 1);
 	settings_expect("t", "t:1: NUL byte\n");
-	settings_expect_text("\xef\xbb\xbfuser = x", "t:1: \xef\xbb\xbfuser: unknown key\n");
+	settings_expect_text("\xef\xbb\xbf# x\nuser = ''", "t:1: byte order mark at the beginning\n"
+			     "t:2: user: is empty\n");
 	settings_expect_text("user = \x01\n\x1b[31m",
 			     "t:1: user: unexpected \"\\x01\" outside of quotes\n"
 			     "t:2: unexpected \"\\x1b\" outside of quotes\n");
