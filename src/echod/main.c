@@ -87,7 +87,7 @@ int main(int argc, char **argv)
 	if (status == -EINVAL)
 		return OPTIONS_EXIT_USAGE;
 	if (status != 0)
-		return status < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+		return status < 0 ? EXIT_FAILURE : options_finish();
 	if (options.mode != OPTIONS_RUN)
 		status = options_check(&options);
 	else if (options.inetd)

@@ -198,6 +198,15 @@ static void report_to_stderr(void *context, const char *text)
 	fprintf(stderr, "%s\n", text);
 }
 
+int options_finish(void)
+{
+	if (fflush(stdout) != 0) {
+		perror("standard output");
+		return EXIT_FAILURE;
+	}
+	return EXIT_SUCCESS;
+}
+
 int options_check(const struct options *options)
 {
 	__attribute__((cleanup(configuration_freep))) struct configuration *configuration = NULL;
@@ -218,9 +227,5 @@ int options_check(const struct options *options)
 			fprintf(stderr, "under systemd a changed listen counts after \"%s\"\n",
 				DROP_IN_COMMANDS);
 	}
-	if (fflush(stdout) != 0) {
-		perror("standard output");
-		return EXIT_FAILURE;
-	}
-	return EXIT_SUCCESS;
+	return options_finish();
 }

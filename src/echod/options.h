@@ -28,7 +28,7 @@ struct options {
 
 /*
  * Parses the command line. Returns 0 and the options; 1 when --help or --version was asked for
- * and has been answered on standard output: exit with 0; -EINVAL after a one-line hint on
+ * and has been answered on standard output: options_finish(); -EINVAL after a one-line hint on
  * standard error: exit with OPTIONS_EXIT_USAGE; -ENOMEM.
  */
 int options_parse(int argc, char **argv, struct options *ret_options);
@@ -48,6 +48,9 @@ int options_load_configuration(const struct options *options, int fd,
  * could not be written.
  */
 int options_check(const struct options *options);
+
+/* Writes out what is left of standard output. Returns the exit status: 0, or 1 when that failed. */
+int options_finish(void);
 
 void options_release(struct options *options);
 

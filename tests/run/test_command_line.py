@@ -41,6 +41,17 @@ def test_help():
         assert re.search(rf"-{option}\b", out), f"-{option} is missing"
 
 
+@case("standard output that takes nothing is an error, status 1")
+def test_output_full():
+    with temporary_directory() as folder, open("/dev/full", "wb") as full:
+        path = config_file(folder, "")
+        for option in "VhtT":
+            result = subprocess.run([program("echod"), "-c", path, "-" + option], stdout=full,
+                                    stderr=subprocess.PIPE, timeout=DEADLINE_S, check=False)
+            assert result.returncode == 1, (option, result)
+            assert b"standard output: No space left" in result.stderr, (option, result)
+
+
 @case("a wrong option or operand is a usage error on standard error, status 2")
 def test_usage():
     for arguments in (["-x"], ["-c"], ["operand"], ["-L", "loud"], ["-t", "-T", "extra"]):
