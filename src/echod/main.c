@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/close_range.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <sysexits.h>
 #include <unistd.h>
@@ -63,8 +64,11 @@ static int serve_connection(const struct options *options)
 	return serve(options, fd);
 }
 
-/* Whoever starts us without standard descriptors, or with more than them, shall not matter. */
-static void tidy_descriptors(void)
+/*
+ * Whoever starts us without standard descriptors, or with more than them, shall not matter; nor
+ * who ignores SIGCHLD: that is inherited, and then the kernel reaps, and nobody hears of an end.
+ */
+static void tidy_inheritance(void)
 {
 	int fd;
 
@@ -74,6 +78,7 @@ static void tidy_descriptors(void)
 	fd_close(fd);
 	/* Nothing reaches a listener but what is meant for it. */
 	close_range(STDERR_FILENO + 1, UINT_MAX, CLOSE_RANGE_CLOEXEC);
+	signal(SIGCHLD, SIG_DFL);
 }
 
 int main(int argc, char **argv)
@@ -81,7 +86,7 @@ int main(int argc, char **argv)
 	struct options options;
 	int status;
 
-	tidy_descriptors();
+	tidy_inheritance();
 	handover_remember_program(argv);
 	status = options_parse(argc, argv, &options);
 	if (status == -EINVAL)

@@ -70,6 +70,15 @@ def test_listener_killed():
         wait_until(lambda: not os.path.exists(f"/proc/{worker}"), "the orphan is reaped")
 
 
+@case("the end of a listener is noticed by an echod whose parent ignored SIGCHLD")
+def test_listener_killed_unheard():
+    with Echod(preexec_fn=lambda: signal.signal(signal.SIGCHLD, signal.SIG_IGN)) as echod:
+        listener = echod.listener_pids()[0]
+        os.kill(listener, signal.SIGKILL)
+        echod.wait_log(f"listener {listener} was killed by signal 9")
+        assert exchange(echod.connect(), b"replaced") == b"replaced"
+
+
 @case("a listener killed again and again is replaced again and again")
 def test_listener_killed_often():
     with Echod() as echod:
