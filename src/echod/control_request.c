@@ -111,7 +111,7 @@ static void handle_reload(struct control_client *client, json_t *request)
 	struct supervisor *supervisor = client->control->supervisor;
 
 	(void)request;
-	if (supervisor->drain != DRAIN_NONE) {
+	if (supervisor->ending.phase != ENDING_NONE) {
 		control_reply_error(client, "the daemon is stopping");
 		return;
 	}
@@ -126,7 +126,7 @@ static void handle_drain(struct control_client *client, json_t *request)
 {
 	(void)request;
 	client->wait = WAIT_DRAIN;
-	if (client->control->supervisor->drain != DRAIN_NONE)
+	if (client->control->supervisor->ending.phase != ENDING_NONE)
 		return;
 	control_log(client, "drain");
 	supervisor_drain(client->control->supervisor);

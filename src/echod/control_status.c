@@ -104,7 +104,7 @@ json_t *control_status(const struct supervisor *supervisor)
 		"program_version", PACKAGE_VERSION,
 		"pid", (int)getpid(),
 		"uptime_ns", (json_int_t)(clock_now_ns() - supervisor->started_ns),
-		"draining", supervisor->drain != DRAIN_NONE,
+		"draining", supervisor->ending.phase != ENDING_NONE,
 		"reloading", supervisor->reload_wanted || supervisor->reload_running,
 		"sockets", sockets_status(&supervisor->sockets),
 		"generations", generations_status(supervisor),

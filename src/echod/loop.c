@@ -122,7 +122,7 @@ static int settle(sd_event_source *source, void *context)
 
 	(void)source;
 	retire_generations(supervisor);
-	if (supervisor->drain != DRAIN_NONE) {
+	if (supervisor->ending.phase != ENDING_NONE) {
 		if (!supervisor->generations) {
 			control_note_drained(supervisor->control);
 			sd_event_exit(supervisor->loop, 0);
@@ -246,7 +246,7 @@ static int on_handover(sd_event_source *source, void *context)
 
 	(void)source;
 	/* TERM may have come since. When this returns the program stays, and settle() reloads. */
-	if (supervisor->drain == DRAIN_NONE)
+	if (supervisor->ending.phase == ENDING_NONE)
 		supervisor->handover_failed = handover_execute(supervisor) < 0;
 	return 0;
 }

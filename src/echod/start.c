@@ -92,7 +92,7 @@ void start_replacement(struct supervisor *supervisor)
 	int result;
 
 	supervisor->replacement_due = false;
-	if (supervisor->current || supervisor->starting || supervisor->drain != DRAIN_NONE)
+	if (supervisor->current || supervisor->starting || supervisor->ending.phase != ENDING_NONE)
 		return;
 	result = start_generation(supervisor, supervisor->configuration, &supervisor->sockets);
 	if (result < 0)
@@ -103,7 +103,7 @@ void start_schedule_replacement(struct supervisor *supervisor, uint64_t lived_ms
 {
 	uint32_t delay_ms;
 
-	if (supervisor->drain != DRAIN_NONE || supervisor->starting ||
+	if (supervisor->ending.phase != ENDING_NONE || supervisor->starting ||
 	    supervisor->replacement_due)
 		return;
 	delay_ms = backoff_next_ms(&supervisor->backoff, lived_ms);

@@ -47,7 +47,7 @@ void status_format(const struct supervisor *supervisor, char *text, size_t size)
 	const char *note = "";
 
 	supervisor_tally(supervisor, &tally);
-	if (supervisor->drain != DRAIN_NONE)
+	if (supervisor->ending.phase != ENDING_NONE)
 		note = "draining: ";
 	else if (supervisor->is_ready && !supervisor->current)
 		note = "no listener, trying again: ";

@@ -8,6 +8,7 @@
 
 #include "echod/backoff.h"
 #include "echod/configuration.h"
+#include "echod/ending.h"
 #include "echod/generation.h"
 #include "echod/options.h"
 #include "echod/program.h"
@@ -16,13 +17,6 @@
 #include "echod/tally.h"
 
 #define SUPERVISOR_GENERATIONS_MAX 8u	/* alive; further reloads wait */
-
-enum drain_phase {
-	DRAIN_NONE,
-	DRAIN_WAIT,		/* connections may end by themselves */
-	DRAIN_END,		/* workers are told to end in an orderly way */
-	DRAIN_KILL,		/* what is left is killed */
-};
 
 struct supervisor {
 	struct sd_event *loop;
@@ -61,8 +55,7 @@ struct supervisor {
 	bool reload_running;		/* RELOADING=1 was sent, READY=1 not again yet */
 	bool reload_delay_said;
 	bool handover_failed;		/* in the reload that is wanted */
-	enum drain_phase drain;
-	uint64_t drain_deadline_ns;	/* of the phase */
+	struct ending ending;
 
 	struct backoff backoff;
 	bool replacement_due;		/* the timer of the back-off runs */

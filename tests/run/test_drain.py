@@ -87,6 +87,23 @@ def test_second():
         wait_until(lambda: not os.path.exists(f"/proc/{worker}"), "the worker is gone")
 
 
+@case("signals that keep coming do not put off the end of a worker that stands still")
+def test_impatient():
+    with Echod({"timeouts": {"drain": "600s"}}) as echod:
+        held = hold(echod)
+        os.kill(echod.wait_workers(1)[0], signal.SIGSTOP)
+
+        def insist():
+            echod.signal(signal.SIGTERM)
+            return echod.popen.poll() is not None
+
+        wait_until(insist, "the end")
+        assert echod.wait() == 0
+        assert echod.closed_connections(1)[0]["end"] == "drain"
+        assert sum("stopping at once" in line for line in echod.log()) == 1, echod.log()
+        held.close()
+
+
 @case("a peer that never closes cannot hold up the end")
 def test_stubborn():
     with Echod({"timeouts": {"drain": "1s"}}) as echod:
