@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* One generation for one connection; nothing else happens, so nothing needs an event loop. */
+/* One generation for one connection: signals are all that happens, so no event loop is needed. */
 #include "echod/inetd.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -12,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "echod/ending.h"
 #include "echod/generation.h"
 #include "echod/log.h"
 #include "echod/privileges.h"
@@ -99,27 +101,63 @@ int inetd_take_connection(void)
 	return fd_steal(&connection_fd);
 }
 
-/* Whatever the listener leaves behind is ours (PR_SET_CHILD_SUBREAPER): waits for all of it. */
-static void wait_for_all(struct generation *generation)
+/* For wait_for_signal(). HUP and USR1 mean nothing here, so neither ends the connection. */
+static void signals_block(sigset_t *ret_set)
+{
+	const int signals[] = { SIGCHLD, SIGTERM, SIGINT, SIGHUP, SIGUSR1 };
+
+	sigemptyset(ret_set);
+	for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++)
+		sigaddset(ret_set, signals[i]);
+	sigprocmask(SIG_BLOCK, ret_set, NULL);
+}
+
+static void wait_for_signal(const sigset_t *set, struct ending *ending,
+			    struct generation *generation, uint64_t drain_us)
+{
+	const struct timespec step = { .tv_nsec = ENDING_STEP_US * 1000 };
+	int signal = sigtimedwait(set, NULL, ending->phase == ENDING_NONE ? NULL : &step);
+
+	if ((signal == SIGTERM || signal == SIGINT) && ending->phase == ENDING_NONE) {
+		log_info("stopping: %u active", generation_live(generation));
+		ending_begin(ending, drain_us);
+	} else if (signal == SIGTERM || signal == SIGINT) {
+		ending_hurry(ending, generation);
+	}
+	if (ending->phase != ENDING_NONE)
+		ending_step(ending, generation);
+}
+
+/* Returns false when there is no child any more. */
+static bool reap(struct generation *generation)
 {
 	struct rusage usage;
 	int status;
 	pid_t pid;
 
-	while ((pid = wait4(-1, &status, 0, &usage)) > 0 || errno == EINTR) {
-		if (pid > 0 && pid == generation->listener_pid) {
+	while ((pid = wait4(-1, &status, WNOHANG, &usage)) > 0) {
+		if (pid == generation->listener_pid) {
 			generation_listener_gone(generation, status);
 			if (WIFSIGNALED(status))
 				log_error("listener %d was killed by signal %d (%s)", pid,
 					  WTERMSIG(status), strsignal(WTERMSIG(status)));
 		}
-		if (pid > 0)
-			generation_reap(generation, pid, status, &usage);
+		generation_reap(generation, pid, status, &usage);
 	}
+	return pid == 0;
+}
+
+/* Whatever the listener leaves behind is ours (PR_SET_CHILD_SUBREAPER): waits for all of it. */
+static void wait_for_all(struct generation *generation, const sigset_t *set, uint64_t drain_us)
+{
+	struct ending ending = { .phase = ENDING_NONE };
+
+	while (reap(generation))
+		wait_for_signal(set, &ending, generation, drain_us);
 }
 
 static int serve(const struct configuration *configuration, const struct program *listener,
-		 int connection_fd)
+		 int connection_fd, const sigset_t *set)
 {
 	struct inetd inetd = { };
 	struct generation_hooks hooks = { on_nothing, on_nothing, on_pong, on_event, &inetd };
@@ -148,7 +186,7 @@ static int serve(const struct configuration *configuration, const struct program
 	if (result == 0) {
 		/* The peer sees the end of the connection when the worker closes it, not before. */
 		fd_close(connection_fd);
-		wait_for_all(generation);
+		wait_for_all(generation, set, configuration->timeouts.drain_us);
 		generation_free(generation);
 		if (!inetd.is_settled) {
 			log_error("the connection on descriptor 0 was not served");
@@ -162,8 +200,10 @@ static int serve(const struct configuration *configuration, const struct program
 int inetd_serve(const struct configuration *configuration, int connection_fd)
 {
 	struct program listener = { .fd = -1 };
+	sigset_t set;
 	int result = program_find_listener(&listener);
 
+	signals_block(&set);
 	if (result < 0)
 		log_errno(LOG_ERR, result, "%s", listener.path);
 	if (result == 0)
@@ -171,7 +211,7 @@ int inetd_serve(const struct configuration *configuration, int connection_fd)
 	if (result == 0 && prctl(PR_SET_CHILD_SUBREAPER, 1) < 0)
 		result = -errno;
 	if (result == 0)
-		result = serve(configuration, &listener, connection_fd);
+		result = serve(configuration, &listener, connection_fd, &set);
 	else
 		fd_close(connection_fd);
 	program_release(&listener);

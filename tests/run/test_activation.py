@@ -163,6 +163,32 @@ def test_inetd_listener_killed():
         assert log.count(" closed peer=") == 1 and "bytes-in=8 bytes-out=8" in log, log
 
 
+@case("inetd mode: TERM drains, a second one ends at once; HUP and USR1 harm nobody")
+def test_inetd_signals():
+    with temporary_directory() as folder:
+        config = os.path.join(folder, "echod.conf")
+        with open(config, "w", encoding="utf-8") as file:
+            file.write(render_settings({"log": {"target": "stderr"},
+                                        "timeouts": {"drain": "10min"}}))
+        client, served = socket.socketpair()
+        client.settimeout(DEADLINE_S)
+        process = Process("echod", [program("echod"), "-i", "-c", config], stdin=served,
+                          env=Echod.environment())
+        served.close()
+        client.sendall(b"held")
+        assert read_exactly(client, 4) == b"held"
+        for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGTERM):
+            process.signal(number)
+        process.wait_log("stopping: 1 active")
+        client.sendall(b"still served")
+        assert read_exactly(client, 12) == b"still served"
+        process.signal(signal.SIGINT)
+        assert read_to_end(client) == b""
+        client.close()
+        assert process.wait() == 0, process.log()
+        process.wait_log(" closed .* bytes-in=16 bytes-out=16 .* end=drain")
+
+
 @case("inetd mode without a listener is an error that names it")
 def test_inetd_no_listener():
     with temporary_directory() as folder:
