@@ -23,13 +23,20 @@
 
 void supervisor_compare_listen(const struct supervisor *supervisor)
 {
+	const struct options *options = supervisor->options;
 	char *difference = NULL;
 
 	if (!sockets_differ(&supervisor->sockets, supervisor->configuration, &difference))
 		return;
-	log_warning("%s: listen does not count, systemd passed other sockets (%s); "
-		    "\"" DROP_IN_COMMANDS "\" brings it into force",
-		    supervisor->options->configuration_path, difference);
+	/* what makes the socket unit follow the file knows nothing of a command line */
+	if (options->listen_count > 0)
+		log_warning("-l does not count, systemd passed other sockets (%s); \"systemctl edit "
+			    "echod.socket && systemctl restart echod.socket\" changes them",
+			    difference);
+	else
+		log_warning("%s: listen does not count, systemd passed other sockets (%s); "
+			    "\"" DROP_IN_COMMANDS "\" brings it into force",
+			    options->configuration_path, difference);
 	free(difference);
 }
 

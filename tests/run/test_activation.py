@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: MIT
 """Sockets passed by systemd, one connection passed by inetd."""
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -11,7 +12,7 @@ from harness import (DEADLINE_S, RANDOM, Echod, Process, case, child_pids, conne
                      render_settings, send_and_close, temporary_directory, wait_until)
 
 
-def activate(folder, addresses, settings=None, options=(), names=()):
+def activate(folder, addresses, settings=None, options=(), names=(), arguments=()):
     """echod under systemd-socket-activate with these addresses."""
     tool = foreign("systemd-socket-activate")
     config = os.path.join(folder, "echod.conf")
@@ -22,7 +23,7 @@ def activate(folder, addresses, settings=None, options=(), names=()):
         command += ["-l", address]
     if names:
         command.append("--fdname=" + ":".join(names))
-    return Process("echod", [*command, *options, program("echod"), "-c", config],
+    return Process("echod", [*command, *options, program("echod"), "-c", config, *arguments],
                    env=Echod.environment())
 
 
@@ -58,6 +59,22 @@ def test_warning():
         warning = echod.wait_log(r".*127\.0\.0\.1:9\b.*")[0][0]
         assert "systemctl" in warning, warning
         stop(echod)
+
+
+@case("passed sockets that differ: one warning names what does not count and what mends it")
+def test_differ():
+    for arguments, subject in (([], r"/echod\.conf: listen"), (["-l", "127.0.0.1:9"], "-l")):
+        with temporary_directory() as folder:
+            path = os.path.join(folder, "socket")
+            echod = activate(folder, [path], settings={"listen": ["127.0.0.1:9"]},
+                             arguments=arguments)
+            echod.wait_log("Listening on")
+            assert exchange(connect_to("unix:" + path), b"x") == b"x"
+            stop(echod)
+            warnings = [line for line in echod.log() if "does not count" in line]
+            assert len(warnings) == 1 and re.search(subject + " does not count", warnings[0])
+            assert ("daemon-reload" in warnings[0]) == (subject != "-l"), warnings
+            assert "systemctl restart echod.socket" in warnings[0], warnings
 
 
 @case("a passed socket that does not listen is named and refused")
