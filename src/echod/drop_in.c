@@ -7,7 +7,7 @@
 #include <string.h>
 #include <strings.h>
 
-/* A percent sign would be a specifier of systemd.unit(5), in an IPv6 scope too. */
+/* A percent sign would be a specifier of systemd.unit(5). */
 static void write_escaped(FILE *stream, const char *text)
 {
 	for (; *text; text++) {
@@ -25,8 +25,7 @@ struct lines {
 };
 
 /* Each once: systemd binds every one, and an address that it has bound is in use. */
-static void write_stream(struct lines *lines, const char *before, const char *host,
-			 const char *after)
+static void write_stream(struct lines *lines, const char *address)
 {
 	char *line = NULL;
 	size_t size;
@@ -34,9 +33,9 @@ static void write_stream(struct lines *lines, const char *before, const char *ho
 
 	if (!stream)
 		return;
-	fprintf(stream, "ListenStream=%s", before);
-	write_escaped(stream, host);
-	fprintf(stream, "%s\n", after);
+	fputs("ListenStream=", stream);
+	write_escaped(stream, address);
+	putc('\n', stream);
 	if (fclose(stream) == 0 && fflush(lines->stream) == 0 && !strstr(lines->text, line))
 		fputs(line, lines->stream);
 	free(line);
@@ -44,18 +43,20 @@ static void write_stream(struct lines *lines, const char *before, const char *ho
 
 static void write_inet(struct lines *lines, const char *host, uint16_t port)
 {
-	char after[8];
+	char text[ADDRESS_HOST_MAX + sizeof(":65535")];
 
-	snprintf(after, sizeof(after), ":%u", port);
-	write_stream(lines, "", host, after);
+	snprintf(text, sizeof(text), "%s:%u", host, port);
+	write_stream(lines, text);
 }
 
+/* A scope stands behind the port there (systemd.socket(5)): [fe80::1]:7%eth0. */
 static void write_inet6(struct lines *lines, const char *host, uint16_t port)
 {
-	char after[9];
+	const char *scope = strchrnul(host, '%');
+	char text[ADDRESS_HOST_MAX + sizeof("[]:65535")];
 
-	snprintf(after, sizeof(after), "]:%u", port);
-	write_stream(lines, "[", host, after);
+	snprintf(text, sizeof(text), "[%.*s]:%u%s", (int)(scope - host), host, port, scope);
+	write_stream(lines, text);
 }
 
 static bool is_literal(int family, const char *host)
@@ -72,7 +73,7 @@ static const char *write_address(const struct address_spec *spec, bool ipv6_avai
 	bool everywhere = spec->is_wildcard;
 
 	if (spec->is_unix) {
-		write_stream(lines, "", spec->host, "");
+		write_stream(lines, spec->host);
 		return NULL;
 	}
 	if (spec->port == 0)
@@ -87,7 +88,6 @@ static const char *write_address(const struct address_spec *spec, bool ipv6_avai
 		write_inet(lines, spec->host, spec->port);
 		return NULL;
 	}
-	/* a scoped address (fe80::1%eth0) is taken by systemd as it stands */
 	if (strchr(spec->host, '%') || is_literal(AF_INET6, spec->host)) {
 		write_inet6(lines, spec->host, spec->port);
 		return NULL;

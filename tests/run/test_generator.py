@@ -4,7 +4,7 @@
 import os
 import subprocess
 
-from harness import DEADLINE_S, case, main, program, temporary_directory
+from harness import DEADLINE_S, case, foreign, main, program, temporary_directory
 
 DROP_IN = "normal/echod.socket.d/50-echod-conf.conf"
 
@@ -42,9 +42,25 @@ def test_addresses():
             ' "[fe80::1%lo]:7"}\n')
         assert (status, err) == (0, "")
         assert streams(drop_in) == ["", "192.0.2.1:7", "[2001:db8::1]:7007", "/run/echo.sock",
-                                    "[fe80::1%%lo]:7"]
+                                    "[fe80::1]:7%%lo"]
         assert "BindIPv6Only=ipv6-only\n" in drop_in and "FreeBind=yes\n" in drop_in
         assert f"SourcePath={folder}/echod.conf\n" in drop_in
+
+
+@case("systemd takes every address that is written")
+def test_systemd():
+    with temporary_directory() as folder:
+        _, _, drop_in = generate(
+            folder, 'listen = {"192.0.2.1:7", "[2001:db8::1]:7", "[fe80::1%lo]:7", "*:8",'
+            ' "localhost:9", "unix:/run/a%b"}\n')
+        unit = os.path.join(folder, "probe.socket")
+        with open(unit, "w", encoding="utf-8") as file:
+            file.write(drop_in)
+        with open(os.path.join(folder, "probe.service"), "w", encoding="utf-8") as file:
+            file.write("[Service]\nExecStart=/bin/true\n")
+        result = subprocess.run([foreign("systemd-analyze"), "verify", "--man=no", unit],
+                                capture_output=True, text=True, timeout=DEADLINE_S, check=False)
+        assert unit not in result.stdout + result.stderr, result
 
 
 @case("localhost and * stand for both families")
