@@ -228,7 +228,10 @@ def test_bad_listen():
     for text in ('listen = {"nowhere"}\n', "listen = {", "\0\1\2", 'listen = {"unix:relative"}\n',
                  'listen = {"127.0.0.1:7007"}\nnonsense = 1\n'):
         machine.write(CONFIG, text)
+        since = cursor()
         machine.systemctl("daemon-reload")
+        wait_until(lambda since=since: re.search(rf"echod-generator\[\d+\]: {CONFIG}:", machine.run(
+            "journalctl", "-q", f"--after-cursor={since}").stdout), f"the log about {text!r}")
         machine.systemctl("restart", "echod.socket")
         assert sorted(machine.show("Listen", "echod.socket").split()) == sorted(
             ["127.0.0.1:7", "(Stream)", "[::1]:7", "(Stream)"]), text
