@@ -36,13 +36,34 @@ function __echoctl_wants
         string match -qr -- "^ {2,6}(-., )?(.*, )?$words[-1](, --[a-z-]+)? ($argv[1])( |\$)"
 end
 
+# The live connections with their peers; nothing when no daemon answers.
+function __echoctl_ids
+    set -l program (commandline -opc)[1]
+    $program --connect-timeout 1s list 2>/dev/null </dev/null |
+        string replace -rf '^(\d+\.\d+) +(\S+) .*$' '$1\t$2'
+end
+
+# Whether the line's command is one of those in this expression.
+function __echoctl_is
+    __echoctl_command | string match -qr -- "^($argv[1])\$"
+end
+
 complete -c echoctl -f
 complete -c echoctl -n '__echoctl_wants "FILE|PATH"' -F
 complete -c echoctl -n 'not __echoctl_command; and not __echoctl_wants "[A-Z]+"' \
     -a '(__echoctl_commands)'
 complete -c echoctl -n 'string match -q -- "-*" (commandline -ct)' -a '(__echoctl_options)'
 complete -c echoctl -n '__echoctl_wants HOST' -a '(__fish_print_hostnames)'
-complete -c echoctl -n '__echoctl_command | string match -q help' -a '(__echoctl_commands)'
-complete -c echoctl -n '__echoctl_command | string match -q log-level' \
+complete -c echoctl -n '__echoctl_wants COLUMN' \
+    -a 'id peer local age idle in out rate worker'
+complete -c echoctl -n '__echoctl_wants LIST
+    and string match -qr -- "^(-p|--patterns)\$" (commandline -opc)[-1]' \
+    -a 'random zeros ones crlf telnet http sip'
+complete -c echoctl -n '__echoctl_is help' -a '(__echoctl_commands)'
+complete -c echoctl -n '__echoctl_is kill; and not __echoctl_wants "[A-Z]+"' \
+    -a '(__echoctl_ids)'
+complete -c echoctl -n '__echoctl_is log-level' \
     -a 'emerg alert crit err warning notice info debug'
-complete -c echoctl -n 'not __echoctl_wants "[A-Z]+"' -a '(__fish_print_hostnames)'
+complete -c echoctl -n 'not __echoctl_wants "[A-Z]+"
+    and not __echoctl_is "help|status|list|kill|reload|drain|log-level|metrics"' \
+    -a '(__fish_print_hostnames)'

@@ -7,7 +7,8 @@ import re
 import subprocess
 import termios
 
-from harness import BUILDDIR, DEADLINE_S, SRCDIR, case, foreign, main, program, temporary_directory
+from harness import (BUILDDIR, DEADLINE_S, SRCDIR, Echod, case, foreign, main, program,
+                     read_exactly, temporary_directory)
 
 SHELLS = ("bash", "zsh", "fish")
 COMPLETIONS = os.path.join(SRCDIR, "completions")
@@ -164,6 +165,37 @@ def test_levels():
         if "log-level" in commands():
             assert LEVELS <= offered(shell, "echoctl log-level "), name
     each_shell(look)
+
+
+@case("columns and patterns are offered where they are wanted")
+def test_values():
+    def look(name, shell):
+        for line in ("echoctl list -s ", "echoctl list --sort "):
+            assert {"id", "idle", "worker"} <= offered(shell, line), (name, line)
+        for line in ("echoctl sweep -p ", "echoctl sweep --patterns "):
+            assert {"crlf", "telnet"} <= offered(shell, line), (name, line)
+        assert "crlf" not in offered(shell, "echoctl sweep -s "), name
+    each_shell(look)
+
+
+@case("kill is offered the live connections; what asks the local daemon takes no host")
+def test_ids():
+    with Echod() as echod, temporary_directory() as folder:
+        path = os.path.join(folder, "echoctl")
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(f"#!/bin/sh\nexec {program('echoctl')} "
+                       f'--control {echod.folder}/control "$@"\n')
+        os.chmod(path, 0o755)
+        held = [echod.connect() for _ in range(2)]
+        for connection in held:
+            connection.sendall(b"held")
+            read_exactly(connection, 4)
+
+        def look(name, shell):
+            assert {"1.1", "1.2"} <= offered(shell, f"{path} kill 1."), name
+            for command in ("kill", "status", "list", "reload", "drain", "log-level", "metrics"):
+                assert "localhost" not in shell.ask(f"{path} {command} \t"), (name, command)
+        each_shell(look)
 
 
 @case("every option of echod is offered")
