@@ -237,11 +237,13 @@ int dial_connect(const struct dial_options *options, struct dial *dial)
 		.dial = dial,
 		.deadline_ns = dial->started_ns + options->timeout_us * 1000,
 	};
-	bool more = true;
 	int late = ETIMEDOUT;
 
-	while (dial->phase != DIAL_DONE && (more || race.n_pending > 0)) {
-		more = dial->n_attempts < dial->n_addresses;
+	/* not beyond the last attempt: one that fails at once leaves nothing to wait for */
+	while (dial->phase != DIAL_DONE &&
+	       (dial->n_attempts < dial->n_addresses || race.n_pending > 0)) {
+		bool more = dial->n_attempts < dial->n_addresses;
+
 		if (dial_interrupted(options)) {
 			late = EINTR;
 			break;

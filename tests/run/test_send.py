@@ -301,10 +301,15 @@ def test_unreached():
     assert {"event": "error", "host": "localhost", "address": f"127.0.0.1:{port}",
             "phase": "connect", "errno": "ECONNREFUSED",
             "message": "Connection refused"} in events(result)
-    check(send("unix:/nonexistent/socket"), 2,
-          "echoctl: /nonexistent/socket: connect: No such file or directory")
     check(send("-6", "127.0.0.1"), 2, "resolve: ")
-    check(send("-S", "192.0.2.1", f"127.0.0.1:{port}"), 4, "socket: Cannot assign")
+
+
+@case("what fails at once is said at once")
+def test_unreached_at_once():
+    check(send("--connect-timeout", "1h", "unix:/nonexistent/socket"), 2,
+          "echoctl: /nonexistent/socket: connect: No such file or directory")
+    check(send("--connect-timeout", "1h", "-S", "192.0.2.1", unused_address()), 4,
+          "socket: Cannot assign")
 
 
 @case("a connect that gets no answer ends at --connect-timeout")
