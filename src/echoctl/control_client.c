@@ -29,26 +29,42 @@ const char *control_take_timeout(void *timeout_us, int option, const char *value
 	return command_take_timeout(value, timeout_us);
 }
 
-struct control_client control_client(const struct globals *globals)
+struct control_client control_client(struct globals *globals)
 {
 	return (struct control_client){ .globals = globals, .fd = -1, .signal_fd = -1 };
 }
 
-static int connect_error(const struct globals *globals, int error)
+/* Says why to people, and to programs as every command says what it has not reached. */
+static int give_up(const struct control_client *client, int status, const char *phase, int error,
+		   const char *why)
 {
-	const char *path = globals->control_path;
+	struct report *report = &client->globals->report;
+	const char *path = client->globals->control_path;
+	struct record *record = record_new("error");
+
+	report_error(report, "%s: %s", path, why);
+	record_text(record, "host", path);
+	record_text(record, "address", NULL);
+	record_text(record, "phase", phase);
+	record_text(record, "errno", strerrorname_np(error));
+	record_text(record, "message", why);
+	report_record(report, record);
+	return status;
+}
+
+static int connect_error(const struct control_client *client, int error)
+{
+	const char *why = strerror(error);
 
 	if (error == ENOENT || error == ECONNREFUSED)
-		report_error(&globals->report, "%s: no echod answers there: it does not run, or "
-			     "its control socket is elsewhere (--control PATH)", path);
+		why = "no echod answers there: it does not run, or its control socket is "
+		      "elsewhere (--control PATH)";
 	else if (error == EACCES)
-		report_error(&globals->report, "%s: not permitted: only root, the service user "
-			     "and the group of the socket may connect", path);
+		why = "not permitted: only root, the service user and the group of the socket "
+		      "may connect";
 	else if (error == EAGAIN)
-		report_error(&globals->report, "%s: the daemon does not answer in time", path);
-	else
-		report_error(&globals->report, "%s: %s", path, strerror(error));
-	return STATUS_UNREACHED;
+		why = "the daemon does not answer in time";
+	return give_up(client, STATUS_UNREACHED, "connect", error, why);
 }
 
 static int local_error(const struct globals *globals, const char *what, int error)
@@ -85,11 +101,11 @@ int control_connect(struct control_client *client)
 	if (fd < 0)
 		return local_error(globals, "socket", errno);
 	if (strlen(globals->control_path) >= sizeof(address.sun_path))
-		return connect_error(globals, ENAMETOOLONG);
+		return connect_error(client, ENAMETOOLONG);
 	strcpy(address.sun_path, globals->control_path);
 	set_time_limit(fd, globals->connect_timeout_us);
 	if (connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0)
-		return connect_error(globals, errno);
+		return connect_error(client, errno);
 	/* Not before: a connect that waits is to end at a signal too. */
 	if (client->signal_fd < 0)
 		client->signal_fd = interrupt_open();
@@ -208,28 +224,27 @@ int control_read(struct control_client *client, uint64_t timeout_us, struct repl
 
 int control_failed(const struct control_client *client, int error)
 {
-	const struct report *report = &client->globals->report;
-	const char *path = client->globals->control_path;
+	const char *why = strerror(-error);
+	int status = STATUS_UNREACHED;
 
 	switch (error) {
+	case -EINTR:
+		report_error(&client->globals->report, "interrupted");
+		return STATUS_FAILED;
 	case -ECONNRESET:
 	case -EPIPE:
-		report_error(report, "%s: the daemon closed the connection without an answer",
-			     path);
-		return STATUS_UNREACHED;
+		why = "the daemon closed the connection without an answer";
+		break;
 	case -ETIMEDOUT:
-		report_error(report, "%s: the daemon does not answer in time", path);
-		return STATUS_UNREACHED;
-	case -EINTR:
-		report_error(report, "interrupted");
-		return STATUS_FAILED;
+		why = "the daemon does not answer in time";
+		break;
 	case -EBADMSG:
-		report_error(report, "%s: what answers there is no echod", path);
-		return STATUS_UNREACHED;
+		why = "what answers there is no echod";
+		break;
 	default:
-		report_error(report, "%s: %s", path, strerror(-error));
-		return STATUS_LOCAL;
+		status = STATUS_LOCAL;
 	}
+	return give_up(client, status, "answer", -error, why);
 }
 
 int control_judge(struct control_client *client, struct report *report,

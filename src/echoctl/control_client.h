@@ -13,7 +13,7 @@
 #include "echoctl/reply.h"
 
 struct control_client {
-	const struct globals *globals;
+	struct globals *globals;
 	int fd;			/* owned; -1: not connected */
 	int signal_fd;		/* owned, of interrupt_open(); -1: not yet */
 	char *bytes;		/* owned: what has come; starts with the line last read */
@@ -23,7 +23,7 @@ struct control_client {
 };
 
 /* Not connected yet. */
-struct control_client control_client(const struct globals *globals);
+struct control_client control_client(struct globals *globals);
 
 /*
  * Connects to globals->control_path; may be used again after an end of the connection. From then
@@ -45,7 +45,7 @@ int control_ask(struct control_client *client, struct record *request);
  */
 int control_read(struct control_client *client, uint64_t timeout_us, struct reply **ret_reply);
 
-/* Says what an error of the two above means; returns the exit status. */
+/* Says what an error of the two above means, in JSON mode too; returns the exit status. */
 int control_failed(const struct control_client *client, int error);
 
 /*

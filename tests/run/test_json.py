@@ -92,4 +92,16 @@ def test_lines():
     assert seen == described, seen ^ described
 
 
+@case("a local daemon that is not reached is an event as well")
+def test_no_daemon():
+    if not jsonschema:
+        raise Skip("python3-jsonschema is not installed")
+    for command in (["status"], ["status", "-w"], ["list"], ["kill", "1.1"], ["reload"],
+                    ["drain"], ["log-level", "info"], ["metrics"]):
+        result = run_echoctl("--json", "--control", "/nonexistent/control", *command)
+        (line,) = events(result)
+        jsonschema.Draft202012Validator(SCHEMA).validate(line)
+        assert result.returncode == 2 and line["errno"] == "ENOENT", (command, line)
+
+
 main()
