@@ -93,6 +93,18 @@ def test_file():
                 echod.wait_log(f"metrics.file: /nonexistent/{name}.prom", since=mark)
 
 
+@case("a file that is written no more is not left as if it were of today")
+def test_file_left():
+    with temporary_directory() as folder:
+        os.chmod(folder, 0o777)
+        with Echod({"metrics": {"file": folder + "/a.prom"}}) as echod:
+            wait_until(lambda: os.listdir(folder) == ["a.prom"], "the file is there")
+            echod.reload({"metrics": {"file": folder + "/b.prom"}})
+            wait_until(lambda: os.listdir(folder) == ["b.prom"], "the other one alone is there")
+            echod.stop()
+            assert os.listdir(folder) == []
+
+
 @case("the real node exporter serves the file")
 def test_node_exporter():
     exporter = foreign("prometheus-node-exporter")
