@@ -40,7 +40,7 @@ static void write_histogram(FILE *stream, const char *name, const uint64_t *buck
 	for (unsigned i = 0; i < count; i++) {
 		seen += buckets[i];
 		if (i + 1 < count)
-			fprintf(stream, "echod_%s_bucket{le=\"%.9g\"} %" PRIu64 "\n", name,
+			fprintf(stream, "echod_%s_bucket{le=\"%.12g\"} %" PRIu64 "\n", name,
 				unit_s * (double)(UINT64_C(1) << i), seen);
 	}
 	fprintf(stream, "echod_%s_bucket{le=\"+Inf\"} %" PRIu64 "\n", name, seen);

@@ -70,6 +70,9 @@ def test_parser():
             counts = [count for (sample, _), count in samples.items()
                       if sample == f"echod_{name}_bucket"]
             assert counts == sorted(counts) and counts[-1] == value(name + "_count"), name
+            bounds = [float(dict(labels)["le"]) for sample, labels in samples
+                      if sample == f"echod_{name}_bucket"][:-1]
+            assert bounds == [bounds[0] * 2 ** i for i in range(len(bounds))], bounds
 
 
 @case("the file is whole at any time, readable for others, and follows the daemon")
