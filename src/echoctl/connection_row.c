@@ -20,7 +20,8 @@ void row_read(struct connection_row *row, struct reply *reply)
 		.idle_ns = reply_integer(reply, "idle_ns"),
 		.bytes_in = reply_integer(reply, "bytes_in"),
 		.bytes_out = reply_integer(reply, "bytes_out"),
-		.rate = reply_integer(reply, "rate_in") + reply_integer(reply, "rate_out"),
+		.rate = reply_integer(reply, "bytes_in_per_s") +
+			reply_integer(reply, "bytes_out_per_s"),
 		.half_closed = reply_flag(reply, "half_closed"),
 	};
 	snprintf(row->id, sizeof(row->id), "%s", reply_text(reply, "id"));

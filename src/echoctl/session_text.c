@@ -141,6 +141,6 @@ void session_record(struct record *record, const struct session_result *result)
 	record_since(record, "eof_received_ns", result, result->eof_ns);
 	if (result->end != SESSION_CORRUPT && result->end != SESSION_EXCESS)
 		return;
-	record_integer(record, "difference_offset", (int64_t)result->difference.offset);
+	record_integer(record, "difference_offset_bytes", (int64_t)result->difference.offset);
 	record_integer(record, "difference_block_bytes", (int64_t)result->difference.block_bytes);
 }

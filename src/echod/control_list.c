@@ -52,8 +52,8 @@ static json_t *list_row(const struct generation *generation, uint32_t index, uin
 		"idle_ns", (json_int_t)(now_ns > moved_ns ? now_ns - moved_ns : 0),
 		"bytes_in", (json_int_t)slot_bytes(&slot->bytes_in),
 		"bytes_out", (json_int_t)slot_bytes(&slot->bytes_out),
-		"rate_in", (json_int_t)(sample ? sample->rate_in : 0),
-		"rate_out", (json_int_t)(sample ? sample->rate_out : 0),
+		"bytes_in_per_s", (json_int_t)(sample ? sample->rate_in : 0),
+		"bytes_out_per_s", (json_int_t)(sample ? sample->rate_out : 0),
 		"half_closed", atomic_load(&slot->phase) != SLOT_OPEN);
 }
 

@@ -3,6 +3,7 @@
 """Every line that echoctl --json writes is what doc/echoctl.schema.json says."""
 import json
 import os
+import re
 
 from harness import SRCDIR, Skip, case, main, run_echoctl
 from harness_peers import Peer, by_message, echo, events, flip, forget, swallow
@@ -73,6 +74,27 @@ def test_schema():
     if not jsonschema:
         raise Skip("python3-jsonschema is not installed")
     jsonschema.Draft202012Validator.check_schema(SCHEMA)
+
+
+def keys(schema):
+    """Every key of every object that a schema describes."""
+    if isinstance(schema, list):
+        schema = dict(enumerate(schema))
+    if not isinstance(schema, dict):
+        return set()
+    return set(schema.get("properties", ())).union(*map(keys, schema.values()))
+
+
+@case("what measures says in its key by which unit")
+def test_units():
+    with open(os.path.join(SRCDIR, "doc/control.schema.json"), encoding="utf-8") as file:
+        found = keys(SCHEMA) | keys(json.load(file))
+    measures = re.compile(r"(^|_)(rate|offset|size|time|uptime|age|duration|step|silence|mss|"
+                          r"pmtu|jitter|cpu)(_|$)")
+    units = re.compile(r"_(ns|us|s|bytes)$")
+    measured = {key for key in found if measures.search(key)}
+    assert len(measured) > 10 and "difference_offset_bytes" in measured, measured
+    assert not {key for key in measured if not units.search(key)}, measured
 
 
 @case("every event is in the schema, and every event of the schema is seen")
