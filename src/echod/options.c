@@ -207,6 +207,24 @@ int options_finish(void)
 	return EXIT_SUCCESS;
 }
 
+static void report_systemd(void *context, const char *text)
+{
+	(void)context;
+	fprintf(stderr, "under systemd: %s\n", text);
+}
+
+/* What becomes of listen where systemd owns the sockets: when, and what is left out. */
+static void explain_listen(const struct configuration *configuration)
+{
+	FILE *nowhere = fopen("/dev/null", "we");
+
+	fprintf(stderr, "under systemd a changed listen counts after \"%s\"\n", DROP_IN_COMMANDS);
+	if (!nowhere)
+		return;
+	drop_in_write(configuration, true, nowhere, report_systemd, NULL);
+	fclose(nowhere);
+}
+
 int options_check(const struct options *options)
 {
 	__attribute__((cleanup(configuration_freep))) struct configuration *configuration = NULL;
@@ -224,8 +242,7 @@ int options_check(const struct options *options)
 	} else {
 		printf("%s: OK\n", options->configuration_path);
 		if (configuration->listen_is_set && options->listen_count == 0)
-			fprintf(stderr, "under systemd a changed listen counts after \"%s\"\n",
-				DROP_IN_COMMANDS);
+			explain_listen(configuration);
 	}
 	return options_finish();
 }
