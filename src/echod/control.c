@@ -204,10 +204,12 @@ static int on_connection(sd_event_source *source, int listening_fd, uint32_t eve
 	struct control *control = context;
 	FD_CLEANUP int fd = accept4(listening_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 	struct control_peer peer;
+	char byte;
 
 	(void)source;
 	(void)events;
-	if (fd < 0)
+	/* one that has gone again takes nobody's place */
+	if (fd < 0 || recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0)
 		return 0;
 	peer = control_peer_of(control, fd);
 	if (!has_room(control, peer.role))

@@ -7,6 +7,7 @@ import os
 import pwd
 import resource
 import shutil
+import signal
 import socket
 import struct
 import subprocess
@@ -167,6 +168,21 @@ def test_many():
                 return answers and answers[0]["event"] == "status"
             return False
         wait_until(served, "there is room again")
+
+
+@case("those that have gone before they were accepted take nobody's place")
+def test_gone():
+    with Echod() as echod:
+        assert_alive(echod)     # the socket is there
+        echod.signal(signal.SIGSTOP)
+        for _ in range(40):
+            connect(echod).close()
+        with connect(echod) as sock:
+            sock.sendall(b'{"command":"status"}\n')
+            sock.shutdown(socket.SHUT_WR)
+            echod.signal(signal.SIGCONT)
+            [answer] = lines(read_all(sock))
+        assert answer["event"] == "status", answer
 
 
 @case("a client that asks for a long list and never reads costs little memory and no time")
