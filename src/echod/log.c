@@ -28,6 +28,7 @@ static struct {
 	int facility;
 	bool is_open;		/* before that lines go straight to standard error */
 	bool is_chosen;		/* the target is what "auto" came to */
+	bool is_starting;
 	struct log_sink sink;
 	struct log_queue queue;
 	uint64_t lost;
@@ -117,9 +118,17 @@ static void write_record(struct log_record *record)
 		(void)!io_write_all(STDERR_FILENO, bytes, encode(record, bytes));
 		return;
 	}
+	if (state.is_starting && record->priority <= LOG_ERR &&
+	    state.sink.target == LOG_TARGET_SYSLOG && !log_sink_stderr_is_journal())
+		(void)!io_write_all(STDERR_FILENO, bytes, log_encode_stderr(record, false, bytes));
 	drain_queue();
 	if (!say_lost() || !put_record(record))
 		count_lost(1);
+}
+
+void log_set_starting(bool is_starting)
+{
+	state.is_starting = is_starting;
 }
 
 int log_open_at(enum log_target target, int facility, const char *path)

@@ -36,6 +36,12 @@ bool log_flush(void);
 /* Gives waiting lines half a second, then closes; later lines go to standard error. */
 void log_close(void);
 
+/*
+ * Between these, errors that go to syslog are written to standard error as well: who starts a
+ * daemon that fails to looks there. Not for --inetd, where standard error is the peer.
+ */
+void log_set_starting(bool is_starting);
+
 /* Lines less important than level (LOG_DEBUG is the least) are not written. */
 void log_set_level(int level);
 int log_level(void);

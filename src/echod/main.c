@@ -32,6 +32,7 @@ static int serve(const struct options *options, int connection_fd)
 	if (result < 0)
 		log_errno(LOG_WARNING, result, "log: the target cannot be opened");
 	if (!options->inetd) {
+		log_set_starting(true);
 		result = supervise(options, configuration, fd);
 	} else {
 		fd_close(fd);

@@ -36,6 +36,7 @@ static void announce(struct supervisor *supervisor)
 	for (size_t i = 0; i < supervisor->sockets.count; i++)
 		log_info("listening on %s", supervisor->sockets.items[i].text);
 	supervisor->is_ready = true;
+	log_set_starting(false);
 	status_format(supervisor, supervisor->status, sizeof(supervisor->status));
 	service_ready(supervisor->status);
 }

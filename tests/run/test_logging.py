@@ -177,6 +177,20 @@ def test_closed_stderr():
                 echod.kill()
 
 
+@case("why a start fails is told on standard error as well when the log is syslog")
+def test_failed_start():
+    with logging_folder() as (folder, syslog, _), socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        echod = Echod({"log": {"target": "syslog"}}, listen=[address], wait=False,
+                      command=private_root(folder))
+        assert echod.wait() == 1
+        why = f"{address}: bind: Address already in use"
+        syslog.wait(f"^<27>.*: {why}$")
+        assert echod.log() == [f"echod: {why}"], echod.log()
+
+
 @case("syslog: RFC 3164 lines; a restart of the log daemon and a reload are followed")
 def test_syslog():
     with logging_folder() as (folder, syslog, journal):
