@@ -31,8 +31,8 @@ void supervisor_compare_listen(const struct supervisor *supervisor)
 		return;
 	/* what makes the socket unit follow the file knows nothing of a command line */
 	if (options->listen_count > 0)
-		log_warning("-l does not count, systemd passed other sockets (%s); \"systemctl edit "
-			    "echod.socket && systemctl restart echod.socket\" changes them",
+		log_warning("-l does not count, systemd passed other sockets (%s); \"systemctl "
+			    "edit echod.socket && systemctl restart echod.socket\" changes them",
 			    difference);
 	else
 		log_warning("%s: listen does not count, systemd passed other sockets (%s); "
