@@ -5,8 +5,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/io.h"
 
 int fd_close(int fd)
@@ -41,6 +44,16 @@ int fd_set_nonblocking(int fd, bool on)
 int fd_set_cloexec(int fd, bool on)
 {
 	return change_flag(fd, F_GETFD, F_SETFD, FD_CLOEXEC, on);
+}
+
+int fd_set_send_timeout(int fd, uint64_t timeout_us)
+{
+	struct timeval timeout = {
+		.tv_sec = (time_t)(timeout_us / CLOCK_US_PER_S),
+		.tv_usec = (suseconds_t)(timeout_us % CLOCK_US_PER_S),
+	};
+
+	return setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof(timeout)) < 0 ? -errno : 0;
 }
 
 int fd_sealed_memory(const char *name, const void *bytes, size_t size)

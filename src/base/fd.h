@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 /* Closes fd when it is >= 0, keeps errno. Returns -1, so that one can write fd = fd_close(fd). */
 int fd_close(int fd);
@@ -29,6 +30,12 @@ static inline int fd_steal(int *fd)
 /* 0 or -errno of fcntl(2). */
 int fd_set_nonblocking(int fd, bool on);
 int fd_set_cloexec(int fd, bool on);
+
+/*
+ * How long a call that sends may wait, in microseconds; 0 = for ever. A connect(2) to a Unix
+ * socket with a full backlog heeds it too (unix(7)). Returns 0 or -errno of setsockopt(2).
+ */
+int fd_set_send_timeout(int fd, uint64_t timeout_us);
 
 /*
  * Creates a memory file (memfd_create(2)) with these bytes and seals it against every change.

@@ -73,17 +73,6 @@ static int local_error(const struct globals *globals, const char *what, int erro
 	return STATUS_LOCAL;
 }
 
-/* unix(7): a connect that waits for room in the backlog heeds the time limit for sending. */
-static void set_time_limit(int fd, uint64_t limit_us)
-{
-	struct timeval limit = {
-		.tv_sec = (time_t)(limit_us / CLOCK_US_PER_S),
-		.tv_usec = (suseconds_t)(limit_us % CLOCK_US_PER_S),
-	};
-
-	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
-}
-
 static void disconnect(struct control_client *client)
 {
 	client->fd = fd_close(client->fd);
@@ -103,7 +92,8 @@ int control_connect(struct control_client *client)
 	if (strlen(globals->control_path) >= sizeof(address.sun_path))
 		return connect_error(client, ENAMETOOLONG);
 	strcpy(address.sun_path, globals->control_path);
-	set_time_limit(fd, globals->connect_timeout_us);
+	/* that is also how long the connect waits for room in the backlog */
+	(void)fd_set_send_timeout(fd, globals->connect_timeout_us);
 	if (connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0)
 		return connect_error(client, errno);
 	/* Not before: a connect that waits is to end at a signal too. */

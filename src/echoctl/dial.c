@@ -83,16 +83,6 @@ static int prepare_socket(int fd, int family, const struct dial_options *options
 	return 0;
 }
 
-static int set_time_limit(int fd, uint64_t limit_us)
-{
-	struct timeval limit = {
-		.tv_sec = (time_t)(limit_us / CLOCK_US_PER_S),
-		.tv_usec = (suseconds_t)(limit_us % CLOCK_US_PER_S),
-	};
-
-	return setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit)) < 0 ? -errno : 0;
-}
-
 /*
  * A Unix connect that finds the backlog full fails at once on a non-blocking socket; a
  * blocking one waits as long as SO_SNDTIMEO says (unix(7)), and heeds no blocked signal.
@@ -108,7 +98,7 @@ static int connect_unix(int fd, const struct dial_address *address,
 
 		if (dial_interrupted(options))
 			return -EINTR;
-		r = set_time_limit(fd, slice_us);
+		r = fd_set_send_timeout(fd, slice_us);
 		if (r == 0 && connect(fd, (const struct sockaddr *)&address->address,
 				      address->length) < 0)
 			r = -errno;
@@ -116,7 +106,7 @@ static int connect_unix(int fd, const struct dial_address *address,
 	}
 	if (r < 0)
 		return r == -EAGAIN ? -ETIMEDOUT : r;
-	r = set_time_limit(fd, 0);
+	r = fd_set_send_timeout(fd, 0);
 	return r < 0 ? r : fd_set_nonblocking(fd, true);
 }
 
