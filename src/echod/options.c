@@ -110,10 +110,12 @@ static int take_option(struct options *options, int option, const char *program)
 	}
 }
 
-/* context is the program's name, a string. */
-static void report_usage(void *context, const char *text)
+/* context: what stands before the line, a string; NULL: nothing. */
+static void report_to_stderr(void *context, const char *text)
 {
-	fprintf(stderr, "%s: %s\n", (const char *)context, text);
+	const char *prefix = context;
+
+	fprintf(stderr, "%s%s%s\n", prefix ? prefix : "", prefix ? ": " : "", text);
 }
 
 /* Whether the addresses of -l could replace those of any file; returns as options_parse() does. */
@@ -124,7 +126,7 @@ static int check_listen(const struct options *options, char *program)
 
 	if (r == 0)
 		r = configuration_override_listen(scratch, options->listen, options->listen_count,
-						  report_usage, program);
+						  report_to_stderr, program);
 	return r == -EBADMSG ? hint(program) : r;
 }
 
@@ -192,12 +194,6 @@ int options_load_configuration(const struct options *options, int fd,
 	return 0;
 }
 
-static void report_to_stderr(void *context, const char *text)
-{
-	(void)context;
-	fprintf(stderr, "%s\n", text);
-}
-
 int options_finish(void)
 {
 	if (fflush(stdout) != 0) {
@@ -207,21 +203,16 @@ int options_finish(void)
 	return EXIT_SUCCESS;
 }
 
-static void report_systemd(void *context, const char *text)
-{
-	(void)context;
-	fprintf(stderr, "under systemd: %s\n", text);
-}
-
 /* What becomes of listen where systemd owns the sockets: when, and what is left out. */
 static void explain_listen(const struct configuration *configuration)
 {
+	char prefix[] = "under systemd";
 	FILE *nowhere = fopen("/dev/null", "we");
 
 	fprintf(stderr, "under systemd a changed listen counts after \"%s\"\n", DROP_IN_COMMANDS);
 	if (!nowhere)
 		return;
-	drop_in_write(configuration, true, nowhere, report_systemd, NULL);
+	drop_in_write(configuration, true, nowhere, report_to_stderr, prefix);
 	fclose(nowhere);
 }
 
