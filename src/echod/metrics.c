@@ -5,6 +5,8 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
 
 #include "base/replace.h"
 #include "echod/log.h"
@@ -123,4 +125,10 @@ int metrics_write_file(const struct supervisor *supervisor, const char *path)
 	result = fclose(stream) == 0 ? replace_file(path, text, size, 0644) : -errno;
 	free(text);
 	return result;
+}
+
+void metrics_leave_file(const char *path, const char *next)
+{
+	if (path && !(next && strcmp(path, next) == 0))
+		unlink(path);
 }

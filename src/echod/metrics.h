@@ -19,4 +19,10 @@ void metrics_write(const struct supervisor *supervisor, FILE *stream);
  */
 int metrics_write_file(const struct supervisor *supervisor, const char *path);
 
+/*
+ * Removes the file at path unless it is next, where they are written from now on. What nobody
+ * writes any more would be read as the state of today. Either may be NULL: nowhere.
+ */
+void metrics_leave_file(const char *path, const char *next);
+
 #endif

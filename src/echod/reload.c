@@ -13,6 +13,7 @@
 #include "echod/handover.h"
 #include "echod/log.h"
 #include "echod/lookup.h"
+#include "echod/metrics.h"
 #include "echod/privileges.h"
 #include "echod/service.h"
 #include "echod/supervisor_parts.h"
@@ -178,13 +179,6 @@ static void reopen_log(const struct configuration *configuration)
 			  "log: the target cannot be opened, the old one stays");
 }
 
-/* A file that nobody writes any more would be read as the state of today. */
-static void leave_metrics_file(const char *old, const char *new)
-{
-	if (old && !(new && strcmp(old, new) == 0))
-		unlink(old);
-}
-
 void reload_commit(struct supervisor *supervisor)
 {
 	struct configuration *old = supervisor->configuration;
@@ -210,7 +204,7 @@ void reload_commit(struct supervisor *supervisor)
 	supervisor_compare_listen(supervisor);
 	if (control_has_changed(old, new))
 		log_warning("control: changed, counts from the next start");
-	leave_metrics_file(old->metrics.file, new->metrics.file);
+	metrics_leave_file(old->metrics.file, new->metrics.file);
 	/* Another file is there at once, and when it cannot be written that is said. */
 	supervisor->metrics_ns = 0;
 	supervisor->metrics_failed = false;

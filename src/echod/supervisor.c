@@ -8,7 +8,6 @@
 #include <sys/prctl.h>
 #include <systemd/sd-event.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/fd.h"
@@ -17,6 +16,7 @@
 #include "echod/handover.h"
 #include "echod/log.h"
 #include "echod/lookup.h"
+#include "echod/metrics.h"
 #include "echod/privileges.h"
 #include "echod/sampler.h"
 #include "echod/service.h"
@@ -166,9 +166,8 @@ static int supervisor_run(struct supervisor *supervisor)
 
 	/* A window that is still open: what it left out is said too. */
 	report_flush(supervisor->report, clock_now_ns() + CLOCK_NS_PER_S);
-	/* what nobody writes any more would be read as the state of today */
-	if (result == 0 && supervisor->configuration->metrics.file)
-		unlink(supervisor->configuration->metrics.file);
+	if (result == 0)
+		metrics_leave_file(supervisor->configuration->metrics.file, NULL);
 	if (result == 0)
 		log_info("stopped");
 	else if (sd_event_get_exit_code(supervisor->loop, &code) < 0)	/* nobody ended it */
