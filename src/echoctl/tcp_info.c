@@ -30,9 +30,10 @@ int path_info_get(int fd, struct path_info *ret_info)
 void path_info_report(struct report *report, const struct path_info *info)
 {
 	report_text(report, "%-12s rtt %.3f ms (deviation %.3f ms), %u retransmits, "
-		    "path MTU %u bytes, MSS %u bytes there, %u back\n", "tcp-info", (double)info->rtt_ns / 1e6,
-		    (double)info->rtt_deviation_ns / 1e6, info->retransmits, info->pmtu_bytes,
-		    info->send_mss_bytes, info->receive_mss_bytes);
+		    "path MTU %u bytes, MSS %u bytes there, %u back\n", "tcp-info",
+		    (double)info->rtt_ns / 1e6, (double)info->rtt_deviation_ns / 1e6,
+		    info->retransmits, info->pmtu_bytes, info->send_mss_bytes,
+		    info->receive_mss_bytes);
 }
 
 void path_info_record(struct record *record, const struct path_info *info)

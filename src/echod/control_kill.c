@@ -15,7 +15,6 @@ static int kill_source(struct supervisor *supervisor, const struct cidr *source,
 	int result = 0, r;
 
 	*ret_count = 0;
-
 	for (struct generation *i = supervisor->generations; i; i = i->next) {
 		for (uint32_t slot = 0; slot < i->scoreboard.slots; slot++) {
 			const struct entry *entry = &i->scoreboard.table->entries[slot];
