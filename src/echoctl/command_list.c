@@ -43,7 +43,7 @@ static const struct option options[] = {
 struct list {
 	struct report *report;
 	struct row_filter filter;
-	row_compare compare;		/* NULL: rows are printed as they come */
+	row_compare compare;		/* NULL: in the daemon's order */
 	bool reverse;
 	uint64_t rows_max;
 	struct connection_row *rows;	/* owned */
@@ -51,7 +51,6 @@ struct list {
 	size_t room;
 	uint64_t passed;		/* the filters */
 	uint64_t total;
-	bool head_printed;
 };
 
 static const char *take(void *data, int option, const char *value)
@@ -79,20 +78,6 @@ static const char *take(void *data, int option, const char *value)
 		return command_take_duration(value, 0, UINT64_MAX,
 					     &list->filter.age_over_us);
 	}
-}
-
-static void print_head(struct list *list)
-{
-	if (!list->head_printed)
-		row_print_head(list->report);
-	list->head_printed = true;
-}
-
-static void print(struct list *list, const struct connection_row *row, const char *line)
-{
-	print_head(list);
-	report_line(list->report, line);
-	row_print(list->report, row);
 }
 
 static int keep(struct list *list, const struct connection_row *row, const char *line)
@@ -127,30 +112,41 @@ static int take_row(struct list *list, struct reply *reply, const char *line)
 	list->passed++;
 	if (list->compare)
 		return list->passed <= ROWS_MAX ? keep(list, &row, line) : -E2BIG;
-	if (list->passed <= list->rows_max)
-		print(list, &row, line);
+	if (list->passed > list->rows_max)
+		return 0;
+	if (!list->report->json)	/* the table is as wide as its rows: they come first */
+		return keep(list, &row, line);
+	report_line(list->report, line);
 	return 0;
 }
 
-static void print_sorted(struct list *list)
+static const struct connection_row *row_at(const struct list *list, size_t index)
 {
-	if (list->count)
-		qsort(list->rows, list->count, sizeof(*list->rows), list->compare);
-	for (size_t i = 0; i < list->count && i < list->rows_max; i++) {
-		const struct connection_row *row =
-			&list->rows[list->reverse ? list->count - 1 - i : i];
+	return &list->rows[list->reverse ? list->count - 1 - index : index];
+}
 
-		print(list, row, row->line ? row->line : "");
+static void print_kept(struct list *list)
+{
+	const size_t count = list->count < list->rows_max ? list->count : list->rows_max;
+	struct row_widths widths = ROW_WIDTHS;
+
+	if (list->count && list->compare)
+		qsort(list->rows, list->count, sizeof(*list->rows), list->compare);
+	for (size_t i = 0; i < count; i++)
+		row_measure(row_at(list, i), &widths);
+	row_print_head(list->report, &widths);
+	for (size_t i = 0; i < count; i++) {
+		if (list->report->json)
+			report_line(list->report, row_at(list, i)->line);
+		row_print(list->report, row_at(list, i), &widths);
 	}
 }
 
 /* The line that is no row: how many there were, or an error. */
 static int finish(struct list *list, struct control_client *client, struct reply *reply)
 {
-	if (!strcmp(reply_text(reply, "event"), "list")) {
-		print_head(list);
-		print_sorted(list);
-	}
+	if (!strcmp(reply_text(reply, "event"), "list"))
+		print_kept(list);
 	return control_judge(client, list->report, reply);
 }
 

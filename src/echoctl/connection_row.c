@@ -105,13 +105,30 @@ row_compare row_compare_by(const char *column)
 	return NULL;
 }
 
-void row_print_head(struct report *report)
+static void widen(int *width, const char *text)
 {
-	report_text(report, "%-9s %-24s %-18s %12s %12s %10s %10s %12s %8s\n", "ID", "PEER",
-		    "LOCAL", "AGE", "IDLE", "IN", "OUT", "RATE", "WORKER");
+	int length = (int)strlen(text);
+
+	if (length > *width)
+		*width = length;
 }
 
-void row_print(struct report *report, const struct connection_row *row)
+void row_measure(const struct connection_row *row, struct row_widths *widths)
+{
+	widen(&widths->id, row->id);
+	widen(&widths->peer, row->peer);
+	widen(&widths->local, row->local);
+}
+
+void row_print_head(struct report *report, const struct row_widths *widths)
+{
+	report_text(report, "%-*s %-*s %-*s %12s %12s %10s %10s %12s %8s\n", widths->id, "ID",
+		    widths->peer, "PEER", widths->local, "LOCAL", "AGE", "IDLE", "IN", "OUT",
+		    "RATE", "WORKER");
+}
+
+void row_print(struct report *report, const struct connection_row *row,
+	       const struct row_widths *widths)
 {
 	char age[STATUS_AGE_MAX], idle[STATUS_AGE_MAX];
 	char in[PROGRESS_BYTES_MAX], out[PROGRESS_BYTES_MAX];
@@ -119,8 +136,9 @@ void row_print(struct report *report, const struct connection_row *row)
 
 	snprintf(rate_text, sizeof(rate_text), "%s/s",
 		 progress_format_bytes((double)row->rate, rate));
-	report_text(report, "%-9s %-24s %-18s %12s %12s %10s %10s %12s %8" PRId64 "%s\n", row->id,
-		    row->peer, row->local, status_age((uint64_t)row->age_ns, age),
+	report_text(report, "%-*s %-*s %-*s %12s %12s %10s %10s %12s %8" PRId64 "%s\n",
+		    widths->id, row->id, widths->peer, row->peer, widths->local, row->local,
+		    status_age((uint64_t)row->age_ns, age),
 		    status_age((uint64_t)row->idle_ns, idle),
 		    progress_format_bytes((double)row->bytes_in, in),
 		    progress_format_bytes((double)row->bytes_out, out), rate_text, row->worker,

@@ -41,7 +41,21 @@ row_compare row_compare_by(const char *column);
 void row_read(struct connection_row *row, struct reply *reply);
 bool row_passes(const struct connection_row *row, const struct row_filter *filter);
 
-void row_print_head(struct report *report);
-void row_print(struct report *report, const struct connection_row *row);
+/* Columns of the table that have no bound of their own. */
+struct row_widths {
+	int id;
+	int peer;
+	int local;
+};
+
+/* Where everything is short. */
+#define ROW_WIDTHS { .id = 9, .peer = 24, .local = 18 }
+
+/* Widens the columns for this row. */
+void row_measure(const struct connection_row *row, struct row_widths *widths);
+
+void row_print_head(struct report *report, const struct row_widths *widths);
+void row_print(struct report *report, const struct connection_row *row,
+	       const struct row_widths *widths);
 
 #endif

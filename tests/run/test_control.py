@@ -90,6 +90,21 @@ def test_list():
             assert ask(echod, "list", *arguments)[0] == 3, arguments
 
 
+@case("the columns of list are as wide as what stands in them")
+def test_list_widths():
+    with temporary_directory() as folder:
+        path = f"{folder}/a-path-that-is-longer-than-an-address-of-the-network"
+        with Echod(listen=("127.0.0.1:0", f"unix:{path}")) as echod, hold(echod), \
+                hold(echod, index=1):
+            for arguments in ([], ["--sort", "local"], ["--reverse"]):
+                head, *rows, _ = ask(echod, "list", *arguments)[1].splitlines()
+                assert len(rows) == 2 and len({len(line) for line in (head, *rows)}) == 1, rows
+                assert any(f" unix:{path} " in row for row in rows), rows
+            # a row that is not shown does not count
+            head, row, _ = ask(echod, "list", "--source", "127.0.0.1")[1].splitlines()
+            assert len(head) == len(row) and re.match(r"ID {8}PEER {21}LOCAL {14} +AGE", head)
+
+
 @case("list knows which connections of a dead listener have ended")
 def test_list_orphans():
     with Echod() as echod, hold(echod) as first, hold(echod):
