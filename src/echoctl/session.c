@@ -93,7 +93,8 @@ static void judge(const struct sender *sender, struct session_result *result)
 	} else if (result->end == SESSION_OK && !(complete && result->input_ended)) {
 		result->end = SESSION_EARLY_EOF;
 	}
-	if (sender->inflight != NULL && result->end <= SESSION_EARLY_EOF &&
+	if (sender->inflight != NULL &&
+	    (result->end <= SESSION_EARLY_EOF || result->end == SESSION_NO_EOF) &&
 	    inflight_check_tail(sender->inflight, &result->difference) != INFLIGHT_EQUAL)
 		result->end = SESSION_CORRUPT;
 	result->verified = sender->options->verify && result->end == SESSION_OK;

@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
-"""Results of echoctl that cannot be written: said, never waited for, and status 4."""
+"""Standard streams of echoctl that fail: said, never waited for, and status 4."""
 import subprocess
 import threading
 
@@ -57,6 +57,18 @@ def test_full():
                                         stderr=subprocess.PIPE, timeout=DEADLINE_S)
                 assert result.returncode == wanted, (arguments, result)
                 assert b"standard output: No space left" in result.stderr, (arguments, result)
+
+
+@case("closed and unreadable standard streams are local errors")
+def test_closed():
+    with Peer(echo) as peer:
+        for redirection, phrase in ((">&-", b"standard output: Bad file descriptor"),
+                                    ("<&-", b"standard input: Bad file descriptor"),
+                                    ("</", b"standard input: Is a directory")):
+            result = subprocess.run(
+                ["sh", "-c", f'"$0" send "$1" {redirection}', program("echoctl"), peer.address],
+                input=b"hello\n", capture_output=True, timeout=DEADLINE_S, check=False)
+            assert result.returncode == 4 and phrase in result.stderr, (redirection, result)
 
 
 main()

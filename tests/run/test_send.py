@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 import subprocess
+import tempfile
 import threading
 
 from harness import (DEADLINE_S, Echod, case, child_pids, connect_to, is_zombie, main, program,
@@ -132,6 +133,29 @@ def test_corrupt():
         check(send("--no-verify", peer.address, stdin=data), 0)
 
 
+@case("so is one at the very end, with more in flight than is kept byte by byte")
+def test_corrupt_tail():
+    size = 260 * MIB + 5
+
+    def corrupt(connection):
+        while connection.recv(MIB):
+            pass
+        for _ in range(260):
+            connection.sendall(bytes(MIB))
+        connection.sendall(b"\0\0\0\0\1")
+        if keeps:
+            peer.hold(connection)
+
+    with tempfile.TemporaryFile() as zeros, Peer(corrupt) as peer:
+        zeros.truncate(size)
+        for keeps in (False, True):
+            zeros.seek(0)
+            client = start("--drain-timeout", "2s", peer.address, stdin=zeros,
+                           stdout=subprocess.DEVNULL)
+            _, errors = client.communicate(timeout=2 * DEADLINE_S)
+            assert client.returncode == 1 and b"within the 5 bytes" in errors, (keeps, errors)
+
+
 @case("--no-verify: what did not come back is not said to have")
 def test_no_verify_silent():
     with Peer(None) as peer:
@@ -243,18 +267,6 @@ def test_output_errors():
         assert client.wait(DEADLINE_S) == 4
         assert b"standard output: Broken pipe" in client.stderr.read()
         client.stdin.close()
-
-
-@case("closed and unreadable standard streams are local errors")
-def test_closed_streams():
-    with Peer(echo) as peer:
-        for redirection, phrase in ((">&-", "standard output: Bad file descriptor"),
-                                    ("<&-", "standard input: Bad file descriptor"),
-                                    ("</", "standard input: Is a directory")):
-            result = subprocess.run(
-                ["sh", "-c", f'"$0" send "$1" {redirection}', program("echoctl"), peer.address],
-                input=b"hello\n", capture_output=True, timeout=DEADLINE_S, check=False)
-            check(result, 4, phrase)
 
 
 @case("--repeat sends a file or a pipe over several connections")
