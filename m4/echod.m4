@@ -36,6 +36,14 @@ AC_DEFUN([ECHOD_INSTRUMENTATION],
 	AS_IF([test "x$enable_sanitizers" != xno],
 		[INSTRUMENT_CFLAGS="-fsanitize=$enable_sanitizers -fno-sanitize-recover=all -fno-omit-frame-pointer"
 		INSTRUMENT_LDFLAGS="-fsanitize=$enable_sanitizers"
+		echod_saved_cflags=$CFLAGS
+		CFLAGS="$CFLAGS $INSTRUMENT_CFLAGS"
+		AC_MSG_CHECKING([whether $CC links with $INSTRUMENT_LDFLAGS])
+		AC_LINK_IFELSE([AC_LANG_PROGRAM([], [])],
+			[AC_MSG_RESULT([yes])],
+			[AC_MSG_RESULT([no])
+			AC_MSG_ERROR([$CC cannot build with --enable-sanitizers=$enable_sanitizers])])
+		CFLAGS=$echod_saved_cflags
 		enable_static_listener=no])
 	AS_IF([test "x$enable_coverage" != xno],
 		[INSTRUMENT_CFLAGS="$INSTRUMENT_CFLAGS --coverage -fprofile-update=atomic"
