@@ -24,3 +24,11 @@ void cidr_mask(uint8_t address[16], unsigned bits)
 	address[whole] &= (uint8_t)(0xff00u >> rest);
 	memset(address + whole + 1, 0, 15 - whole);
 }
+
+void cidr_source(uint8_t address[16], unsigned ipv4_bits, unsigned ipv6_bits)
+{
+	static const uint8_t mapped[12] = { [10] = 0xff, [11] = 0xff };
+	bool is_ipv4 = memcmp(address, mapped, sizeof(mapped)) == 0;
+
+	cidr_mask(address, is_ipv4 ? 96 + ipv4_bits : ipv6_bits);
+}

@@ -23,6 +23,9 @@ bool cidr_contains(const uint8_t prefix[16], unsigned bits, const uint8_t addres
 /* Zeroes all but the first bits of address. */
 void cidr_mask(uint8_t address[16], unsigned bits);
 
+/* The same with the number of bits of its family: what is one source. */
+void cidr_source(uint8_t address[16], unsigned ipv4_bits, unsigned ipv6_bits);
+
 #define CIDR_TEXT_MAX 64
 /* Writes "192.0.2.0/24" or "2001:db8::/32"; returns text. */
 const char *cidr_format(const struct cidr *cidr, char text[CIDR_TEXT_MAX]);

@@ -17,13 +17,9 @@ static int kill_source(struct supervisor *supervisor, const struct cidr *source,
 	*ret_count = 0;
 	for (struct generation *i = supervisor->generations; i; i = i->next) {
 		for (uint32_t slot = 0; slot < i->scoreboard.slots; slot++) {
-			const struct entry *entry = &i->scoreboard.table->entries[slot];
-			uint64_t id = atomic_load(&entry->id);
+			uint64_t id = scoreboard_peer(&i->scoreboard, slot, address);
 
-			if (atomic_load(&entry->state) != ENTRY_LIVE ||
-			    !endpoint_address(&entry->peer, address) ||
-			    !cidr_contains(source->prefix, source->bits, address) ||
-			    atomic_load(&entry->id) != id)
+			if (!id || !cidr_contains(source->prefix, source->bits, address))
 				continue;
 			r = supervisor_kill_slot(supervisor, i, slot, id);
 			if (r == 0)

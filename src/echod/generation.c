@@ -287,13 +287,18 @@ uint32_t generation_live(const struct generation *generation)
 					  generation->orphans.live;
 }
 
+bool generation_accepts(const struct generation *generation)
+{
+	return generation->state == GENERATION_STARTING || generation->state == GENERATION_SERVING;
+}
+
 void generation_add_tally(const struct generation *generation, struct tally *tally)
 {
 	tally_add_totals(tally, &generation->scoreboard.table->totals);
 	tally_add(tally, &generation->adopted);
 }
 
-void generation_set_foreign(struct generation *generation, uint32_t live)
+bool generation_set_foreign(struct generation *generation, uint32_t live)
 {
 	_Atomic uint32_t *foreign = &generation->scoreboard.table->foreign_live;
 	uint32_t before = atomic_exchange(foreign, live);
@@ -301,6 +306,7 @@ void generation_set_foreign(struct generation *generation, uint32_t live)
 	/* There is room again: a listener that waits at its limit has to look. */
 	if (live < before)
 		generation_ping(generation, 0);
+	return live != before;
 }
 
 unsigned generation_end_workers(struct generation *generation, enum slot_command command,

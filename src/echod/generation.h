@@ -36,6 +36,13 @@ struct generation_hooks {
 	void *context;
 };
 
+/* What one source may have. */
+struct source_limit {
+	uint32_t connections;		/* 0: no limit */
+	uint32_t prefix_ipv4;		/* bits that make up a source */
+	uint32_t prefix_ipv6;
+};
+
 struct generation {
 	struct generation *next;	/* older */
 	const struct generation_hooks *hooks;
@@ -47,6 +54,7 @@ struct generation {
 	pid_t listener_pid;		/* 0: it is gone */
 	int channel_fd;			/* owned; -1: closed */
 	uint32_t connections;		/* its limit */
+	struct source_limit source;
 	uint64_t started_ns;		/* CLOCK_MONOTONIC */
 	uint64_t ready_ns;		/* 0: not yet */
 	struct scoreboard scoreboard;
@@ -108,11 +116,14 @@ bool generation_is_gone(const struct generation *generation);
 
 uint32_t generation_live(const struct generation *generation);
 
+/* It takes new connections, or will when it is ready. */
+bool generation_accepts(const struct generation *generation);
+
 /* Adds what it has done to tally. */
 void generation_add_tally(const struct generation *generation, struct tally *tally);
 
-/* Live workers of other generations, which count against the limit too. */
-void generation_set_foreign(struct generation *generation, uint32_t live);
+/* Live workers of other generations, which count against the limit too. True: it was another. */
+bool generation_set_foreign(struct generation *generation, uint32_t live);
 
 /*
  * Tells connection id (which has this slot) to end (SLOT_END_KILLED), by force when it still lives

@@ -133,6 +133,11 @@ int generation_launch(const struct generation_plan *plan, struct generation **re
 	generation->number = plan->number;
 	generation->state = GENERATION_STARTING;
 	generation->connections = plan->configuration->limits.connections;
+	generation->source = (struct source_limit){
+		.connections = plan->configuration->limits.connections_per_source,
+		.prefix_ipv4 = plan->configuration->limits.source_prefix_ipv4,
+		.prefix_ipv6 = plan->configuration->limits.source_prefix_ipv6,
+	};
 	generation->started_ns = clock_now_ns();
 	result = launch(generation, plan);
 	if (result < 0) {

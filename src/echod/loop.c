@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "echod/control.h"
+#include "echod/foreign.h"
 #include "echod/handover.h"
 #include "echod/log.h"
 #include "echod/lookup.h"
@@ -16,6 +17,7 @@
 
 #define RING_INTERVAL_US 20000u		/* between two looks into busy rings */
 #define LOG_INTERVAL_US 100000u		/* between two tries to write what waits for a sink */
+#define FOREIGN_INTERVAL_US 100000u	/* between two counts of sources */
 #define SECOND_US UINT64_C(1000000)
 #define METRICS_INTERVAL_NS (15 * UINT64_C(1000000000))	/* a usual scrape interval */
 
@@ -30,12 +32,30 @@ void supervisor_disarm(struct sd_event_source *timer)
 	sd_event_source_set_enabled(timer, SD_EVENT_OFF);
 }
 
-/* Every generation counts the live workers of all the others against its own limit. */
+/* Soon, unless that is so already: whatever changes meanwhile is in it. */
+static void schedule_sources(struct supervisor *supervisor)
+{
+	if (sd_event_source_get_enabled(supervisor->foreign_timer, NULL) == 0)
+		supervisor_arm(supervisor->foreign_timer, FOREIGN_INTERVAL_US);
+}
+
+void loop_share_sources(struct supervisor *supervisor)
+{
+	if (foreign_share(supervisor) < 0)
+		schedule_sources(supervisor);
+}
+
+/* Every generation counts the live workers of all the others against its own limits. */
 static void share_live(struct supervisor *supervisor)
 {
+	bool is_other = false;
+
 	for (struct generation *i = supervisor->generations; i; i = i->next)
-		if (i->state == GENERATION_STARTING || i->state == GENERATION_SERVING)
-			generation_set_foreign(i, supervisor_foreign_live(supervisor, i));
+		if (generation_accepts(i) &&
+		    generation_set_foreign(i, supervisor_foreign_live(supervisor, i)))
+			is_other = true;
+	if (is_other)
+		schedule_sources(supervisor);
 }
 
 static void read_rings(struct supervisor *supervisor)
@@ -61,6 +81,7 @@ static void on_ready(void *context, struct generation *generation)
 
 	/* The others went on accepting while this one started, and that makes no event. */
 	share_live(supervisor);
+	loop_share_sources(supervisor);
 	if (generation == supervisor->starting)
 		start_on_ready(supervisor);
 }
@@ -206,6 +227,14 @@ static int on_drain_timer(sd_event_source *source, uint64_t now_us, void *contex
 	return 0;
 }
 
+static int on_foreign_timer(sd_event_source *source, uint64_t now_us, void *context)
+{
+	(void)source;
+	(void)now_us;
+	loop_share_sources(context);
+	return 0;
+}
+
 static int on_kill_timer(sd_event_source *source, uint64_t now_us, void *context)
 {
 	(void)source;
@@ -263,6 +292,7 @@ static int on_second_timer(sd_event_source *source, uint64_t now_us, void *conte
 
 	(void)source;
 	(void)now_us;
+	share_live(supervisor);
 	sampler_take(supervisor->sampler, supervisor);
 	write_metrics(supervisor, now_ns);
 	if (supervisor->is_ready)
@@ -321,6 +351,7 @@ int loop_create(struct supervisor *supervisor)
 		{ on_ping_timer, &supervisor->ping_timer },
 		{ on_log_timer, &supervisor->log_timer },
 		{ on_kill_timer, &supervisor->kill_timer },
+		{ on_foreign_timer, &supervisor->foreign_timer },
 	};
 	int result = sd_event_new(&supervisor->loop);
 

@@ -170,6 +170,19 @@ uint32_t scoreboard_live(const struct scoreboard *scoreboard)
 	return live < scoreboard->slots ? live : scoreboard->slots;
 }
 
+uint64_t scoreboard_peer(const struct scoreboard *scoreboard, uint32_t slot,
+			 uint8_t ret_address[16])
+{
+	const struct entry *entry = &scoreboard->table->entries[slot];
+	uint64_t id = atomic_load(&entry->id);
+
+	if (atomic_load(&entry->state) != ENTRY_LIVE || id == scoreboard->closed_id[slot] ||
+	    !endpoint_address(&entry->peer, ret_address))
+		return 0;
+	/* The listener may have given the slot to another one while we read. */
+	return atomic_load(&entry->id) == id ? id : 0;
+}
+
 int scoreboard_end_worker(struct scoreboard *scoreboard, uint32_t slot, uint64_t id,
 			  enum slot_command command, int signal)
 {

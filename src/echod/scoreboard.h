@@ -55,6 +55,13 @@ bool scoreboard_is_asleep(const struct scoreboard *scoreboard);
 uint32_t scoreboard_live(const struct scoreboard *scoreboard);
 
 /*
+ * The peer's address (16 bytes, IPv4 mapped) of the connection that has this slot, and its id; 0
+ * when there is no connection, or one without an address.
+ */
+uint64_t scoreboard_peer(const struct scoreboard *scoreboard, uint32_t slot,
+			 uint8_t ret_address[16]);
+
+/*
  * Tells the worker of this slot how to end and sends it signal, by a pidfd that is checked
  * against the entry, so that a recycled process id is never hit. id: only when it has this
  * connection; 0: whichever it has. Returns 0, -ESRCH when there is no such worker (any more), or

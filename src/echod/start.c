@@ -27,6 +27,7 @@ int start_generation(struct supervisor *supervisor, const struct configuration *
 	generation->next = supervisor->generations;
 	supervisor->generations = generation;
 	supervisor->starting = generation;
+	loop_share_sources(supervisor);
 	supervisor_arm(supervisor->start_timer, START_DEADLINE_US);
 	return 0;
 }

@@ -73,6 +73,7 @@ struct supervisor {
 	struct sd_event_source *ping_timer;
 	struct sd_event_source *log_timer;
 	struct sd_event_source *kill_timer;
+	struct sd_event_source *foreign_timer;
 	struct sd_event_source *handover_source;
 };
 

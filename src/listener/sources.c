@@ -8,12 +8,14 @@
 #include "base/cidr.h"
 #include "listener/memory.h"
 
-int sources_init(struct sources *sources, const struct settings *settings, const uint64_t seed[2])
+int sources_init(struct sources *sources, const struct settings *settings,
+		 const struct foreign *foreign, const uint64_t seed[2])
 {
 	uint32_t chains = 16;
 
 	memset(sources, 0, sizeof(*sources));
 	sources->settings = settings;
+	sources->foreign = foreign;
 	sources->seed[0] = seed[0];
 	sources->seed[1] = seed[1];
 	sources->count = settings->connections + SOURCES_IDLE;
@@ -127,15 +129,6 @@ static void sources_rest(struct sources *sources, uint32_t index)
 		sources_forget(sources, index);
 }
 
-static void source_key(const struct settings *settings, const uint8_t address[16], uint8_t key[16])
-{
-	static const uint8_t mapped[12] = { [10] = 0xff, [11] = 0xff };
-	bool is_ipv4 = memcmp(address, mapped, sizeof(mapped)) == 0;
-
-	memcpy(key, address, 16);
-	cidr_mask(key, is_ipv4 ? 96 + settings->source_prefix_ipv4 : settings->source_prefix_ipv6);
-}
-
 int sources_enter(struct sources *sources, const uint8_t address[16], uint64_t now_ns,
 		  uint32_t *ret_source)
 {
@@ -149,13 +142,14 @@ int sources_enter(struct sources *sources, const uint8_t address[16], uint64_t n
 		*ret_source = SOURCES_NONE;
 		return 0;
 	}
-	source_key(settings, address, key);
+	memcpy(key, address, sizeof(key));
+	cidr_source(key, settings->source_prefix_ipv4, settings->source_prefix_ipv6);
 	index = sources_find(sources, key, now_ns);
 	source = &sources->nodes[index];
 	if (source->live == 0)
 		idle_remove(sources, index);
 	if (settings->connections_per_source > 0 &&
-	    source->live >= settings->connections_per_source)
+	    source->live + foreign_find(sources->foreign, key) >= settings->connections_per_source)
 		r = -EUSERS;
 	else if (settings->rate_per_source > 0 &&
 		 !bucket_take(&source->bucket, now_ns, settings->rate_per_source,

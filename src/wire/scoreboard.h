@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The scoreboard of a generation: three shared memory files. The table is written
- * by the listener and read by the supervisor, workers do not map it. The slots
- * are written by the workers: nothing read from there is trusted. The commands are
- * written by the supervisor; listener and workers have them from a descriptor that
- * cannot write, so that no mprotect(2) makes them writable.
+ * The scoreboard of a generation: three shared memory files. The table is written by the
+ * listener and read by the supervisor, but for what is marked; workers do not map it. The
+ * slots are written by the workers: nothing read from there is trusted. The commands are
+ * written by the supervisor; listener and workers have them from a descriptor that cannot
+ * write, so that no mprotect(2) makes them writable.
  */
 #ifndef ECHOD_WIRE_SCOREBOARD_H
 #define ECHOD_WIRE_SCOREBOARD_H
@@ -16,6 +16,7 @@
 #include "end.h"
 #include "endpoint.h"
 #include "event.h"
+#include "foreign.h"
 
 #define TABLE_MAGIC 0x65636874u		/* "echt" */
 #define RING_EVENTS 4096u		/* a power of two */
@@ -69,6 +70,7 @@ struct table {
 	_Alignas(64) _Atomic uint64_t ring_tail;	/* supervisor: next to read */
 	_Alignas(64) struct totals totals;
 	_Alignas(64) struct event ring[RING_EVENTS];
+	_Alignas(64) struct foreign foreign;	/* supervisor */
 	_Alignas(64) struct entry entries[];
 };
 

@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: MIT */
+/* Sources of other generations: merged, sorted, bounded, and found again. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "echod/foreign.h"
+
+static struct foreign foreign;
+
+static void set_address(uint8_t address[16], uint32_t number)
+{
+	memset(address, 0, 16);
+	memcpy(address + 7, &number, sizeof(number));	/* in both halves of the key */
+}
+
+static void add(struct foreign_count *counts, size_t *count, uint32_t number, uint32_t live)
+{
+	uint8_t address[16];
+
+	set_address(address, number);
+	foreign_key(address, counts[*count].key);
+	counts[(*count)++].live = live;
+}
+
+static uint32_t find(uint32_t number)
+{
+	uint8_t address[16];
+
+	set_address(address, number);
+	return foreign_find(&foreign, address);
+}
+
+static void test_merge(void **state)
+{
+	struct foreign_count counts[8];
+	size_t count = 0;
+
+	(void)state;
+	assert_int_equal(find(1), 0);
+	for (uint32_t i = 0; i < 2; i++) {
+		add(counts, &count, 0x01000300, 1);
+		add(counts, &count, 7, 1);
+		add(counts, &count, 0xffffffff, 1);
+		add(counts, &count, 7, 1);
+	}
+	foreign_publish(&foreign, counts, count);
+	assert_int_equal(find(7), 4);
+	assert_int_equal(find(0x01000300), 2);
+	assert_int_equal(find(0xffffffff), 2);
+	assert_int_equal(find(0), 0);
+	assert_int_equal(find(8), 0);
+	count = 0;
+	add(counts, &count, 8, 1);
+	foreign_publish(&foreign, counts, count);
+	assert_int_equal(find(7), 0);
+	assert_int_equal(find(8), 1);
+	foreign_publish(&foreign, counts, 0);
+	assert_int_equal(find(8), 0);
+}
+
+/* More sources than there is room for: those with most connections are told. */
+static void test_largest(void **state)
+{
+	struct foreign_count *counts = calloc(3 * FOREIGN_SOURCES, sizeof(*counts));
+	size_t count = 0;
+
+	(void)state;
+	assert_non_null(counts);
+	for (uint32_t i = 0; i < 2 * FOREIGN_SOURCES; i++)
+		add(counts, &count, i * 0x10001, i % 2 ? 9 : 1);
+	foreign_publish(&foreign, counts, count);
+	for (uint32_t i = 0; i < 2 * FOREIGN_SOURCES; i++)
+		assert_int_equal(find(i * 0x10001), i % 2 ? 9 : 0);
+	free(counts);
+}
+
+/* Whatever stands there, nothing outside is read. */
+static void test_hostile(void **state)
+{
+	(void)state;
+	atomic_store(&foreign.valid, UINT32_MAX);
+	atomic_store(&foreign.halves[1].count, UINT32_MAX);
+	for (uint32_t i = 0; i < 100; i++)
+		(void)find(i * 0x2000001);
+	foreign_publish(&foreign, NULL, 0);
+	assert_int_equal(find(1), 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_merge),
+		cmocka_unit_test(test_largest),
+		cmocka_unit_test(test_hostile),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
