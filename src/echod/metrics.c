@@ -10,6 +10,7 @@
 
 #include "base/replace.h"
 #include "echod/log.h"
+#include "echod/sampler.h"
 #include "wire/end.h"
 
 static const char *const end_names[] = END_NAMES;
@@ -51,6 +52,21 @@ static void write_histogram(FILE *stream, const char *name, const uint64_t *buck
 	fprintf(stream, "echod_%s_count %" PRIu64 "\n", name, seen);
 }
 
+/* Apart: what a live connection has may be a second old, and a counter must not fall. */
+static void write_bytes(const struct supervisor *supervisor, const struct tally *tally,
+			FILE *stream)
+{
+	uint64_t in, out;
+
+	sampler_live_bytes(supervisor->sampler, &in, &out);
+	write_counter(stream, "received_bytes", tally->bytes_in,
+		      "Bytes received on connections that ended.");
+	write_counter(stream, "sent_bytes", tally->bytes_out,
+		      "Bytes sent on connections that ended.");
+	write_gauge(stream, "live_received_bytes", in, "Bytes received on connections of now.");
+	write_gauge(stream, "live_sent_bytes", out, "Bytes sent on connections of now.");
+}
+
 static void write_connections(const struct supervisor *supervisor, const struct tally *tally,
 			      FILE *stream)
 {
@@ -71,10 +87,7 @@ static void write_connections(const struct supervisor *supervisor, const struct 
 		    "Connections now.");
 	write_gauge(stream, "connections_max", supervisor->configuration->limits.connections,
 		    "The configured limit.");
-	write_counter(stream, "received_bytes", tally->bytes_in,
-		      "Bytes received on connections that ended.");
-	write_counter(stream, "sent_bytes", tally->bytes_out,
-		      "Bytes sent on connections that ended.");
+	write_bytes(supervisor, tally, stream);
 	write_histogram(stream, "connection_duration_seconds", tally->duration_histogram,
 			DURATION_BUCKETS, 1e-3, tally->duration_sum_us,
 			"How long connections lasted.");

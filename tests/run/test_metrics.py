@@ -15,8 +15,8 @@ except ImportError:
 COUNTERS = {"connections_accepted", "connections_closed", "connections_refused",
             "connections_empty", "received_bytes", "sent_bytes", "starved", "events_dropped",
             "log_lines_suppressed", "log_lines_lost", "listener_restarts"}
-GAUGES = {"connections_live", "connections_max", "generations", "generation",
-          "start_time_seconds", "build_info"}
+GAUGES = {"connections_live", "connections_max", "live_received_bytes", "live_sent_bytes",
+          "generations", "generation", "start_time_seconds", "build_info"}
 HISTOGRAMS = {"connection_duration_seconds", "fork_duration_seconds"}
 
 
@@ -49,6 +49,8 @@ def test_parser():
             with echod.connect() as third:
                 assert third.recv(1) == b""
             echod.wait_log("refused peer")
+            wait_until(lambda: parse(page(echod))[1]["echod_live_sent_bytes", ()] == 8,
+                       "it has looked at the live ones")
             families, samples = parse(page(echod))
         assert families == ({("echod_" + name, "counter") for name in COUNTERS}
                             | {("echod_" + name, "gauge") for name in GAUGES}
@@ -64,6 +66,7 @@ def test_parser():
         assert reasons == {"connections", "connections-per-source", "rate-per-source", "access"}
         assert value("connections_live") == 2 and value("connections_max") == 3
         assert value("received_bytes_total") == 1000 == value("sent_bytes_total")
+        assert value("live_received_bytes") == 8 == value("live_sent_bytes")
         assert value("generation") == 1 == value("generations")
         assert value("fork_duration_seconds_count") >= 3
         for name in HISTOGRAMS:
