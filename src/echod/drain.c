@@ -2,7 +2,6 @@
 /* Ending connections: all of them at SIGTERM, one when an operator says so. */
 #include <errno.h>
 #include <inttypes.h>
-#include <systemd/sd-event.h>
 
 #include "echod/control.h"
 #include "echod/log.h"
@@ -50,13 +49,6 @@ void drain_step(struct supervisor *supervisor)
 	supervisor_arm(supervisor->drain_timer, ENDING_STEP_US);
 }
 
-/* A timer that runs stays as it is: orders that come faster than it would put it off. */
-static void arm_kill(struct supervisor *supervisor)
-{
-	if (sd_event_source_get_enabled(supervisor->kill_timer, NULL) == SD_EVENT_OFF)
-		supervisor_arm(supervisor->kill_timer, ENDING_STEP_US);
-}
-
 int supervisor_kill(struct supervisor *supervisor, uint64_t number, uint64_t id)
 {
 	int result = -ESRCH;
@@ -65,7 +57,7 @@ int supervisor_kill(struct supervisor *supervisor, uint64_t number, uint64_t id)
 		if (i->number == number)
 			result = generation_kill_connection(i, id);
 	if (result == 0)
-		arm_kill(supervisor);
+		supervisor_arm_idle(supervisor->kill_timer, ENDING_STEP_US);
 	return result;
 }
 
@@ -75,7 +67,7 @@ int supervisor_kill_slot(struct supervisor *supervisor, struct generation *gener
 	int result = generation_kill_slot(generation, slot, id);
 
 	if (result == 0)
-		arm_kill(supervisor);
+		supervisor_arm_idle(supervisor->kill_timer, ENDING_STEP_US);
 	return result;
 }
 

@@ -309,14 +309,22 @@ bool generation_set_foreign(struct generation *generation, uint32_t live)
 	return live != before;
 }
 
+/* Many that are told to end do so while the others are told: the ring has to hold them all. */
+static int end_worker(struct generation *generation, uint32_t slot, uint64_t id,
+		      enum slot_command command, int signal)
+{
+	if (scoreboard_waiting(&generation->scoreboard) > RING_EVENTS / 2)
+		generation_drain(generation);
+	return scoreboard_end_worker(&generation->scoreboard, slot, id, command, signal);
+}
+
 unsigned generation_end_workers(struct generation *generation, enum slot_command command,
 				int signal)
 {
 	unsigned count = 0;
 
 	for (uint32_t slot = 0; slot < generation->scoreboard.slots; slot++)
-		count += scoreboard_end_worker(&generation->scoreboard, slot, 0, command,
-					       signal) == 0;
+		count += end_worker(generation, slot, 0, command, signal) == 0;
 	return count;
 }
 
@@ -334,7 +342,7 @@ int generation_kill_slot(struct generation *generation, uint32_t slot, uint64_t 
 	/* The first order counts: whoever repeats it must not keep a worker alive. */
 	if (!is_told_to_end(scoreboard, slot))
 		scoreboard->kill_ns[slot] = clock_now_ns() + KILL_GRACE_NS;
-	return scoreboard_end_worker(scoreboard, slot, id, SLOT_END_KILLED, SIGURG);
+	return end_worker(generation, slot, id, SLOT_END_KILLED, SIGURG);
 }
 
 int generation_kill_connection(struct generation *generation, uint64_t id)
@@ -364,8 +372,8 @@ unsigned generation_kill_again(struct generation *generation)
 		if (!*kill_ns)
 			*kill_ns = now_ns + KILL_GRACE_NS;
 		/* One that could not be reached for want of a descriptor still lives. */
-		count += scoreboard_end_worker(scoreboard, slot, id, SLOT_END_KILLED,
-					       now_ns < *kill_ns ? SIGURG : SIGKILL) != -ESRCH;
+		count += end_worker(generation, slot, id, SLOT_END_KILLED,
+				    now_ns < *kill_ns ? SIGURG : SIGKILL) != -ESRCH;
 	}
 	return count;
 }

@@ -27,22 +27,21 @@ void supervisor_arm(struct sd_event_source *timer, uint64_t after_us)
 	sd_event_source_set_enabled(timer, SD_EVENT_ONESHOT);
 }
 
+void supervisor_arm_idle(struct sd_event_source *timer, uint64_t after_us)
+{
+	if (sd_event_source_get_enabled(timer, NULL) == SD_EVENT_OFF)
+		supervisor_arm(timer, after_us);
+}
+
 void supervisor_disarm(struct sd_event_source *timer)
 {
 	sd_event_source_set_enabled(timer, SD_EVENT_OFF);
 }
 
-/* Soon, unless that is so already: whatever changes meanwhile is in it. */
-static void schedule_sources(struct supervisor *supervisor)
-{
-	if (sd_event_source_get_enabled(supervisor->foreign_timer, NULL) == 0)
-		supervisor_arm(supervisor->foreign_timer, FOREIGN_INTERVAL_US);
-}
-
 void loop_share_sources(struct supervisor *supervisor)
 {
 	if (foreign_share(supervisor) < 0)
-		schedule_sources(supervisor);
+		supervisor_arm_idle(supervisor->foreign_timer, FOREIGN_INTERVAL_US);
 }
 
 /* Every generation counts the live workers of all the others against its own limits. */
@@ -55,7 +54,7 @@ static void share_live(struct supervisor *supervisor)
 		    generation_set_foreign(i, supervisor_foreign_live(supervisor, i)))
 			is_other = true;
 	if (is_other)
-		schedule_sources(supervisor);
+		supervisor_arm_idle(supervisor->foreign_timer, FOREIGN_INTERVAL_US);
 }
 
 static void read_rings(struct supervisor *supervisor)

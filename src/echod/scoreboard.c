@@ -147,6 +147,14 @@ unsigned scoreboard_drain(struct scoreboard *scoreboard, scoreboard_event_fn on_
 	return count;
 }
 
+uint64_t scoreboard_waiting(const struct scoreboard *scoreboard)
+{
+	const struct table *table = scoreboard->table;
+
+	return atomic_load_explicit(&table->ring_head, memory_order_relaxed) -
+	       atomic_load_explicit(&table->ring_tail, memory_order_relaxed);
+}
+
 bool scoreboard_sleep(struct scoreboard *scoreboard)
 {
 	struct table *table = scoreboard->table;

@@ -44,6 +44,9 @@ void scoreboard_release(struct scoreboard *scoreboard);
 unsigned scoreboard_drain(struct scoreboard *scoreboard, scoreboard_event_fn on_event,
 			  void *context);
 
+/* Events that wait, as far as the listener can be trusted with its own ring. */
+uint64_t scoreboard_waiting(const struct scoreboard *scoreboard);
+
 /*
  * Asks the listener for MESSAGE_WAKE at its next event. False when an event came in between:
  * the ring has to be drained again.

@@ -21,6 +21,8 @@ void loop_schedule_handover(struct supervisor *supervisor);
 
 /* (Re)arms a timer to fire after this time. */
 void supervisor_arm(struct sd_event_source *timer, uint64_t after_us);
+/* One that runs stays as it is: what comes again and again would put it off. */
+void supervisor_arm_idle(struct sd_event_source *timer, uint64_t after_us);
 void supervisor_disarm(struct sd_event_source *timer);
 
 /* start.c: a generation with these settings becomes supervisor->starting. 0 or -errno. */

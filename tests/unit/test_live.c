@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What the generations count of each other while listeners write it. */
+/* What the supervisor does while listeners write: counting others, making room for events. */
+#include <errno.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -56,10 +57,41 @@ static void test_foreign_live(void **state)
 	scoreboard_release(&other.scoreboard);
 }
 
+static void on_event(void *context, struct generation *generation, const struct event *event)
+{
+	(void)generation;
+	(void)event;
+	++*(unsigned *)context;
+}
+
+/* The ends of those that were told first come while the last ones are being told. */
+static void test_room_in_ring(void **state)
+{
+	unsigned events = 0;
+	const struct generation_hooks hooks = { .event = on_event, .context = &events };
+	struct generation generation = { .hooks = &hooks };
+	struct table *table;
+
+	(void)state;
+	assert_int_equal(scoreboard_create(SLOTS, &generation.scoreboard), 0);
+	table = generation.scoreboard.table;
+	atomic_store(&table->ring_head, RING_EVENTS / 2);
+	generation_end_workers(&generation, SLOT_END_DRAIN, SIGURG);
+	assert_int_equal(events, 0);
+	atomic_store(&table->ring_head, RING_EVENTS / 2 + 1);
+	generation_end_workers(&generation, SLOT_END_DRAIN, SIGURG);
+	assert_int_equal(events, RING_EVENTS / 2 + 1);
+	atomic_store(&table->ring_head, RING_EVENTS + 2);
+	assert_int_equal(generation_kill_slot(&generation, 0, 1), -ESRCH);
+	assert_int_equal(events, RING_EVENTS + 2);
+	scoreboard_release(&generation.scoreboard);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_foreign_live),
+		cmocka_unit_test(test_room_in_ring),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
