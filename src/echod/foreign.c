@@ -22,73 +22,77 @@ static int largest_first(const void *a, const void *b)
 }
 
 /* Sorted by key; returns how many are left. */
-static size_t merge(struct foreign_count *counts, size_t count)
+static size_t merge(struct foreign_count *items, size_t count)
 {
 	size_t used = 0;
 
 	for (size_t i = 0; i < count; i++) {
-		if (used && by_key(&counts[used - 1], &counts[i]) == 0)
-			counts[used - 1].live += counts[i].live;
+		if (used && by_key(&items[used - 1], &items[i]) == 0)
+			items[used - 1].live += items[i].live;
 		else
-			counts[used++] = counts[i];
+			items[used++] = items[i];
 	}
 	return used;
 }
 
-void foreign_publish(struct foreign *foreign, struct foreign_count *counts, size_t count)
+void foreign_publish(struct foreign *foreign, const struct foreign_counts *counts)
 {
+	struct foreign_count *items = counts->items;
+	size_t count = counts->count;
 	uint32_t next = !atomic_load_explicit(&foreign->valid, memory_order_relaxed);
 	struct foreign_half *half = &foreign->halves[next];
 
 	if (count)
-		qsort(counts, count, sizeof(*counts), by_key);
-	count = merge(counts, count);
+		qsort(items, count, sizeof(*items), by_key);
+	count = merge(items, count);
 	if (count > FOREIGN_SOURCES) {
-		qsort(counts, count, sizeof(*counts), largest_first);
+		qsort(items, count, sizeof(*items), largest_first);
 		count = FOREIGN_SOURCES;
-		qsort(counts, count, sizeof(*counts), by_key);
+		qsort(items, count, sizeof(*items), by_key);
 	}
 	for (size_t i = 0; i < count; i++) {
 		struct foreign_source *source = &half->sources[i];
 
-		atomic_store_explicit(&source->key[0], counts[i].key[0], memory_order_relaxed);
-		atomic_store_explicit(&source->key[1], counts[i].key[1], memory_order_relaxed);
-		atomic_store_explicit(&source->live, counts[i].live, memory_order_relaxed);
+		atomic_store_explicit(&source->key[0], items[i].key[0], memory_order_relaxed);
+		atomic_store_explicit(&source->key[1], items[i].key[1], memory_order_relaxed);
+		atomic_store_explicit(&source->live, items[i].live, memory_order_relaxed);
 	}
 	atomic_store_explicit(&half->count, (uint32_t)count, memory_order_relaxed);
 	atomic_store_explicit(&foreign->valid, next, memory_order_release);
 }
 
-/* Returns how many there are now, at most room. */
-static size_t collect(const struct generation *reader, const struct generation *other,
-		      struct foreign_count *counts, size_t count, size_t room)
+/* No further than its last live one: a table may be large and nearly empty. */
+static void collect(const struct generation *other, const struct source_limit *limit,
+		    struct foreign_counts *counts, size_t room)
 {
 	const struct scoreboard *scoreboard = &other->scoreboard;
+	uint32_t live = generation_live(other);
 	uint8_t address[16];
 
-	for (uint32_t slot = 0; slot < scoreboard->slots && count < room; slot++) {
+	for (uint32_t slot = 0; slot < scoreboard->slots && live && counts->count < room; slot++) {
+		if (atomic_load(&scoreboard->table->entries[slot].state) != ENTRY_LIVE)
+			continue;
+		live--;
 		if (!scoreboard_peer(scoreboard, slot, address))
 			continue;
-		cidr_source(address, reader->source.prefix_ipv4, reader->source.prefix_ipv6);
-		foreign_key(address, counts[count].key);
-		counts[count++].live = 1;
+		cidr_source(address, limit->prefix_ipv4, limit->prefix_ipv6);
+		foreign_key(address, counts->items[counts->count].key);
+		counts->items[counts->count++].live = 1;
 	}
-	return count;
 }
 
-static int share_with(const struct supervisor *supervisor, struct generation *reader)
+int foreign_count(const struct supervisor *supervisor, const struct generation *reader,
+		  const struct source_limit *limit, struct foreign_counts *ret_counts)
 {
-	size_t room = supervisor_foreign_live(supervisor, reader);
-	struct foreign_count *counts = calloc(room ? room : 1, sizeof(*counts));
-	size_t count = 0;
+	size_t room = limit->connections ? supervisor_foreign_live(supervisor, reader) : 0;
+	struct foreign_counts made = { .items = calloc(room + 1, sizeof(*made.items)) };
 
-	if (!counts)
+	if (!made.items)
 		return -ENOMEM;
 	for (const struct generation *i = supervisor->generations; i; i = i->next)
 		if (i != reader)
-			count = collect(reader, i, counts, count, room);
-	foreign_publish(&reader->scoreboard.table->foreign, counts, count);
-	free(counts);
+			collect(i, limit, &made, room);
+	*ret_counts = made;
 	return 0;
 }
 
@@ -96,8 +100,16 @@ int foreign_share(const struct supervisor *supervisor)
 {
 	int result = 0;
 
-	for (struct generation *i = supervisor->generations; i; i = i->next)
-		if (generation_accepts(i) && i->source.connections && result == 0)
-			result = share_with(supervisor, i);
+	for (struct generation *i = supervisor->generations; i && result == 0; i = i->next) {
+		struct foreign_counts counts;
+
+		if (!generation_accepts(i))
+			continue;
+		result = foreign_count(supervisor, i, &i->source, &counts);
+		if (result < 0)
+			continue;
+		foreign_publish(&i->scoreboard.table->foreign, &counts);
+		free(counts.items);
+	}
 	return result;
 }

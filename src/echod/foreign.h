@@ -14,13 +14,22 @@ struct foreign_count {
 	uint32_t live;
 };
 
-/* Merges counts of the same source, in place; writes the largest sources. */
-void foreign_publish(struct foreign *foreign, struct foreign_count *counts, size_t count);
+struct foreign_counts {
+	struct foreign_count *items;	/* owned */
+	size_t count;
+};
 
 /*
- * For each generation that accepts and limits the connections of a source. Returns 0, or
- * -ENOMEM: what was told before stands.
+ * Counts the live connections of all generations but reader (NULL: of all) with the prefixes of
+ * limit; none when it limits nothing. Returns 0 or -ENOMEM; the caller frees the items.
  */
+int foreign_count(const struct supervisor *supervisor, const struct generation *reader,
+		  const struct source_limit *limit, struct foreign_counts *ret_counts);
+
+/* Writes them, the largest sources if there are too many; sorts and merges the items. */
+void foreign_publish(struct foreign *foreign, const struct foreign_counts *counts);
+
+/* Both for each generation that accepts. -ENOMEM: what was told before stands. */
 int foreign_share(const struct supervisor *supervisor);
 
 #endif

@@ -15,6 +15,7 @@
 #include "echod/sockets.h"
 #include "echod/tally.h"
 
+struct foreign_counts;
 struct generation;
 struct sampler_connection;
 struct sd_event;
@@ -72,7 +73,10 @@ struct generation_plan {
 	const struct program *listener;
 	enum settings_mode mode;
 	uint32_t foreign_live;		/* live workers of the others */
+	struct foreign_counts *foreign_sources;	/* where those come from; NULL: nowhere */
 };
+
+struct source_limit generation_source_limit(const struct configuration *configuration);
 
 /* One without processes, memory or descriptors, for generation_free(); NULL without memory. */
 struct generation *generation_new(void);

@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "echod/filter.h"
+#include "echod/foreign.h"
 #include "echod/log.h"
 #include "echod/settings_block.h"
 
@@ -109,6 +110,8 @@ static int launch(struct generation *generation, const struct generation_plan *p
 		return result;
 	}
 	atomic_store(&generation->scoreboard.table->foreign_live, plan->foreign_live);
+	if (plan->foreign_sources)
+		foreign_publish(&generation->scoreboard.table->foreign, plan->foreign_sources);
 	atomic_store(&generation->scoreboard.table->asleep, 1);
 	settings_fd = settings_make(plan);
 	if (settings_fd < 0)
@@ -123,6 +126,15 @@ static int launch(struct generation *generation, const struct generation_plan *p
 	return listener_spawn(generation, plan, settings_fd, listener_end);
 }
 
+struct source_limit generation_source_limit(const struct configuration *configuration)
+{
+	return (struct source_limit){
+		.connections = configuration->limits.connections_per_source,
+		.prefix_ipv4 = configuration->limits.source_prefix_ipv4,
+		.prefix_ipv6 = configuration->limits.source_prefix_ipv6,
+	};
+}
+
 int generation_launch(const struct generation_plan *plan, struct generation **ret_generation)
 {
 	struct generation *generation = generation_new();
@@ -133,11 +145,7 @@ int generation_launch(const struct generation_plan *plan, struct generation **re
 	generation->number = plan->number;
 	generation->state = GENERATION_STARTING;
 	generation->connections = plan->configuration->limits.connections;
-	generation->source = (struct source_limit){
-		.connections = plan->configuration->limits.connections_per_source,
-		.prefix_ipv4 = plan->configuration->limits.source_prefix_ipv4,
-		.prefix_ipv6 = plan->configuration->limits.source_prefix_ipv6,
-	};
+	generation->source = generation_source_limit(plan->configuration);
 	generation->started_ns = clock_now_ns();
 	result = launch(generation, plan);
 	if (result < 0) {

@@ -8,8 +8,10 @@
 #include "echod/supervisor.h"
 
 /*
- * Raised when a member of the state changes its meaning. "sockets", and "pid" and "channel" of
- * each generation never do: of a state of another version they are what a program takes.
+ * Raised when a member of the state changes its meaning or a new one has to be there; for those of
+ * a generation a new WIRE_VERSION does as well, since one of another version is not read.
+ * "sockets", and "pid" and "channel" of each generation never change: of a state of another
+ * version they are what a program takes.
  */
 #define HANDOVER_VERSION 2
 

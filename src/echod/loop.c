@@ -17,7 +17,7 @@
 
 #define RING_INTERVAL_US 20000u		/* between two looks into busy rings */
 #define LOG_INTERVAL_US 100000u		/* between two tries to write what waits for a sink */
-#define FOREIGN_INTERVAL_US 100000u	/* between two counts of sources */
+#define FOREIGN_RETRY_US 100000u	/* there was no memory to count sources */
 #define SECOND_US UINT64_C(1000000)
 #define METRICS_INTERVAL_NS (15 * UINT64_C(1000000000))	/* a usual scrape interval */
 
@@ -38,10 +38,21 @@ void supervisor_disarm(struct sd_event_source *timer)
 	sd_event_source_set_enabled(timer, SD_EVENT_OFF);
 }
 
-void loop_share_sources(struct supervisor *supervisor)
+/* Counting a hundred thousand takes a while: a twentieth of our time at the most. */
+static void share_sources(struct supervisor *supervisor)
 {
+	uint64_t start_ns = clock_now_ns();
+	uint64_t end_ns;
+
+	if (start_ns < supervisor->foreign_ns) {
+		supervisor_arm_idle(supervisor->foreign_timer,
+				    (supervisor->foreign_ns - start_ns) / 1000);
+		return;
+	}
 	if (foreign_share(supervisor) < 0)
-		supervisor_arm_idle(supervisor->foreign_timer, FOREIGN_INTERVAL_US);
+		supervisor_arm_idle(supervisor->foreign_timer, FOREIGN_RETRY_US);
+	end_ns = clock_now_ns();
+	supervisor->foreign_ns = end_ns + 20 * (end_ns - start_ns);
 }
 
 /* Every generation counts the live workers of all the others against its own limits. */
@@ -54,7 +65,7 @@ static void share_live(struct supervisor *supervisor)
 		    generation_set_foreign(i, supervisor_foreign_live(supervisor, i)))
 			is_other = true;
 	if (is_other)
-		supervisor_arm_idle(supervisor->foreign_timer, FOREIGN_INTERVAL_US);
+		share_sources(supervisor);
 }
 
 static void read_rings(struct supervisor *supervisor)
@@ -80,7 +91,7 @@ static void on_ready(void *context, struct generation *generation)
 
 	/* The others went on accepting while this one started, and that makes no event. */
 	share_live(supervisor);
-	loop_share_sources(supervisor);
+	share_sources(supervisor);
 	if (generation == supervisor->starting)
 		start_on_ready(supervisor);
 }
@@ -230,7 +241,7 @@ static int on_foreign_timer(sd_event_source *source, uint64_t now_us, void *cont
 {
 	(void)source;
 	(void)now_us;
-	loop_share_sources(context);
+	share_sources(context);
 	return 0;
 }
 
@@ -291,7 +302,9 @@ static int on_second_timer(sd_event_source *source, uint64_t now_us, void *conte
 
 	(void)source;
 	(void)now_us;
+	/* Older ones take connections until they are told to stop, and that makes no event. */
 	share_live(supervisor);
+	share_sources(supervisor);
 	sampler_take(supervisor->sampler, supervisor);
 	write_metrics(supervisor, now_ns);
 	if (supervisor->is_ready)

@@ -33,13 +33,20 @@ int orphans_list(const struct scoreboard *scoreboard, struct orphans *ret_orphan
 	made.items = calloc(count ? count : 1, sizeof(*made.items));
 	if (!made.items)
 		return -ENOMEM;
-	/* Nobody writes the table any more: the second pass sees what the first one saw. */
-	for (uint32_t slot = 0; slot < scoreboard->slots && made.count < count; slot++)
-		if (is_orphan(scoreboard, slot))
+	/* No listener writes the table any more: the second pass sees what the first one saw. */
+	for (uint32_t slot = 0; slot < scoreboard->slots; slot++) {
+		struct entry *entry = &scoreboard->table->entries[slot];
+
+		if (atomic_load(&entry->state) != ENTRY_LIVE)
+			continue;
+		if (is_orphan(scoreboard, slot) && made.count < count)
 			made.items[made.count++] = (struct orphan){
-				.pid = atomic_load(&scoreboard->table->entries[slot].pid),
+				.pid = atomic_load(&entry->pid),
 				.slot = slot,
 			};
+		else
+			atomic_store(&entry->state, ENTRY_FREE);
+	}
 	made.live = made.count;
 	qsort(made.items, made.count, sizeof(*made.items), orphan_compare);
 	*ret_orphans = made;

@@ -25,7 +25,8 @@ struct orphans {
 
 /*
  * Lists every worker that the dead listener's table names and whose end was not in its ring
- * (which has to be drained before). Returns 0 or -ENOMEM; the caller frees it.
+ * (which has to be drained before), and frees the entries of the others that pass for live. Returns
+ * 0 or -ENOMEM; the caller frees it.
  */
 int orphans_list(const struct scoreboard *scoreboard, struct orphans *ret_orphans);
 

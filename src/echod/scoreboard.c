@@ -184,7 +184,7 @@ uint64_t scoreboard_peer(const struct scoreboard *scoreboard, uint32_t slot,
 	const struct entry *entry = &scoreboard->table->entries[slot];
 	uint64_t id = atomic_load(&entry->id);
 
-	if (atomic_load(&entry->state) != ENTRY_LIVE || id == scoreboard->closed_id[slot] ||
+	if (atomic_load(&entry->state) != ENTRY_LIVE ||
 	    !endpoint_address(&entry->peer, ret_address))
 		return 0;
 	/* The listener may have given the slot to another one while we read. */

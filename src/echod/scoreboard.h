@@ -58,8 +58,8 @@ bool scoreboard_is_asleep(const struct scoreboard *scoreboard);
 uint32_t scoreboard_live(const struct scoreboard *scoreboard);
 
 /*
- * The peer's address (16 bytes, IPv4 mapped) of the connection that has this slot, and its id; 0
- * when there is no connection, or one without an address.
+ * The peer's address (16 bytes, IPv4 mapped) of the connection that has this slot; returns its
+ * id, 0 when there is no connection, or one without an address.
  */
 uint64_t scoreboard_peer(const struct scoreboard *scoreboard, uint32_t slot,
 			 uint8_t ret_address[16]);

@@ -2,8 +2,10 @@
 /* New generations: at the start, for a reload, in place of one whose listener died. */
 #include <errno.h>
 #include <inttypes.h>
+#include <stdlib.h>
 #include <systemd/sd-event.h>
 
+#include "echod/foreign.h"
 #include "echod/log.h"
 #include "echod/service.h"
 #include "echod/supervisor_parts.h"
@@ -11,6 +13,8 @@
 int start_generation(struct supervisor *supervisor, const struct configuration *configuration,
 		     const struct sockets *sockets)
 {
+	const struct source_limit limit = generation_source_limit(configuration);
+	struct foreign_counts sources;
 	struct generation_plan plan = {
 		.number = ++supervisor->generation_count,
 		.configuration = configuration,
@@ -18,16 +22,22 @@ int start_generation(struct supervisor *supervisor, const struct configuration *
 		.listener = &supervisor->listener,
 		.mode = MODE_LISTEN,
 		.foreign_live = supervisor_live(supervisor),
+		.foreign_sources = &sources,
 	};
 	struct generation *generation;
-	int result = generation_start(supervisor->loop, &plan, &supervisor->hooks, &generation);
+	int result = foreign_count(supervisor, NULL, &limit, &sources);
 
+	if (result < 0) {
+		log_errno(LOG_ERR, result, "sources of connections");
+		return result;
+	}
+	result = generation_start(supervisor->loop, &plan, &supervisor->hooks, &generation);
+	free(sources.items);
 	if (result < 0)
 		return result;
 	generation->next = supervisor->generations;
 	supervisor->generations = generation;
 	supervisor->starting = generation;
-	loop_share_sources(supervisor);
 	supervisor_arm(supervisor->start_timer, START_DEADLINE_US);
 	return 0;
 }

@@ -63,6 +63,7 @@ struct supervisor {
 	unsigned unanswered;		/* pings since the current listener's last pong */
 	uint64_t watchdog_us;		/* of the service manager; 0 = none */
 	uint64_t flush_ns;		/* when report_flush() is due */
+	uint64_t foreign_ns;		/* no count of sources for the listeners before that */
 	char status[160];		/* as last told */
 
 	struct sd_event_source *ring_timer;

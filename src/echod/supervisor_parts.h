@@ -13,9 +13,6 @@
 int loop_create(struct supervisor *supervisor);
 struct generation_hooks loop_hooks(struct supervisor *supervisor);
 
-/* Tells the generations that accept where the connections of the others come from. */
-void loop_share_sources(struct supervisor *supervisor);
-
 /* Executes the new program as soon as no signal is left that was read and not handled. */
 void loop_schedule_handover(struct supervisor *supervisor);
 

@@ -2,8 +2,7 @@
 /*
  * Where the connections of other generations come from, for a listener's limit of connections a
  * source: sorted by key, in two halves of which one is valid while the supervisor writes the
- * other. The largest sources are in it when there are more than it holds: what has one or two
- * connections is not what a limit is about.
+ * other. When there are more than it holds those with the fewest connections are left out.
  */
 #ifndef ECHOD_WIRE_FOREIGN_H
 #define ECHOD_WIRE_FOREIGN_H

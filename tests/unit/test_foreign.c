@@ -19,13 +19,14 @@ static void set_address(uint8_t address[16], uint32_t number)
 	memcpy(address + 7, &number, sizeof(number));	/* in both halves of the key */
 }
 
-static void add(struct foreign_count *counts, size_t *count, uint32_t number, uint32_t live)
+static void add(struct foreign_counts *counts, uint32_t number, uint32_t live)
 {
+	struct foreign_count *item = &counts->items[counts->count++];
 	uint8_t address[16];
 
 	set_address(address, number);
-	foreign_key(address, counts[*count].key);
-	counts[(*count)++].live = live;
+	foreign_key(address, item->key);
+	item->live = live;
 }
 
 static uint32_t find(uint32_t number)
@@ -38,57 +39,60 @@ static uint32_t find(uint32_t number)
 
 static void test_merge(void **state)
 {
-	struct foreign_count counts[8];
-	size_t count = 0;
+	struct foreign_count items[8];
+	struct foreign_counts counts = { .items = items };
 
 	(void)state;
 	assert_int_equal(find(1), 0);
 	for (uint32_t i = 0; i < 2; i++) {
-		add(counts, &count, 0x01000300, 1);
-		add(counts, &count, 7, 1);
-		add(counts, &count, 0xffffffff, 1);
-		add(counts, &count, 7, 1);
+		add(&counts, 0x01000300, 1);
+		add(&counts, 7, 1);
+		add(&counts, 0xffffffff, 1);
+		add(&counts, 7, 1);
 	}
-	foreign_publish(&foreign, counts, count);
+	foreign_publish(&foreign, &counts);
 	assert_int_equal(find(7), 4);
 	assert_int_equal(find(0x01000300), 2);
 	assert_int_equal(find(0xffffffff), 2);
 	assert_int_equal(find(0), 0);
 	assert_int_equal(find(8), 0);
-	count = 0;
-	add(counts, &count, 8, 1);
-	foreign_publish(&foreign, counts, count);
+	counts.count = 0;
+	add(&counts, 8, 1);
+	foreign_publish(&foreign, &counts);
 	assert_int_equal(find(7), 0);
 	assert_int_equal(find(8), 1);
-	foreign_publish(&foreign, counts, 0);
+	counts.count = 0;
+	foreign_publish(&foreign, &counts);
 	assert_int_equal(find(8), 0);
 }
 
 /* More sources than there is room for: those with most connections are told. */
 static void test_largest(void **state)
 {
-	struct foreign_count *counts = calloc(3 * FOREIGN_SOURCES, sizeof(*counts));
-	size_t count = 0;
+	struct foreign_counts counts = { .items = calloc(2 * FOREIGN_SOURCES,
+							  sizeof(*counts.items)) };
 
 	(void)state;
-	assert_non_null(counts);
+	assert_non_null(counts.items);
 	for (uint32_t i = 0; i < 2 * FOREIGN_SOURCES; i++)
-		add(counts, &count, i * 0x10001, i % 2 ? 9 : 1);
-	foreign_publish(&foreign, counts, count);
+		add(&counts, i * 0x10001, i % 2 ? 9 : 1);
+	foreign_publish(&foreign, &counts);
 	for (uint32_t i = 0; i < 2 * FOREIGN_SOURCES; i++)
 		assert_int_equal(find(i * 0x10001), i % 2 ? 9 : 0);
-	free(counts);
+	free(counts.items);
 }
 
 /* Whatever stands there, nothing outside is read. */
 static void test_hostile(void **state)
 {
+	const struct foreign_counts nobody = { .count = 0 };
+
 	(void)state;
 	atomic_store(&foreign.valid, UINT32_MAX);
 	atomic_store(&foreign.halves[1].count, UINT32_MAX);
 	for (uint32_t i = 0; i < 100; i++)
 		(void)find(i * 0x2000001);
-	foreign_publish(&foreign, NULL, 0);
+	foreign_publish(&foreign, &nobody);
 	assert_int_equal(find(1), 0);
 }
 

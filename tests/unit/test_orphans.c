@@ -82,6 +82,11 @@ static void test_list(void **state)
 	assert_int_equal(orphans_find(&orphans, 100)->slot, 1);
 	assert_null(orphans_find(&orphans, 200));
 	assert_null(orphans_find(&orphans, 400));
+	/* one that has ended, or never began, is not taken for a live one by anybody */
+	assert_int_equal(atomic_load(&board.table->entries[0].state), ENTRY_LIVE);
+	assert_int_equal(atomic_load(&board.table->entries[2].state), ENTRY_FREE);
+	assert_int_equal(atomic_load(&board.table->entries[3].state), ENTRY_SPARE);
+	assert_int_equal(atomic_load(&board.table->entries[5].state), ENTRY_FREE);
 	orphans_find(&orphans, 100)->ended = true;
 	assert_null(orphans_find(&orphans, 100));
 	orphans_release(&orphans);
