@@ -17,7 +17,10 @@ struct cidr {
  */
 int cidr_parse(const char *text, struct cidr *ret_cidr, const char **ret_why);
 
-/* True when the first bits of address (16 bytes, IPv4 mapped) are those of the prefix. */
+/*
+ * True when the first bits of address (16 bytes, IPv4 mapped) are those of the prefix. No IPv4
+ * address is in an IPv6 prefix, though the mapped ones lie in ::/0: who writes that means IPv6.
+ */
 bool cidr_contains(const uint8_t prefix[16], unsigned bits, const uint8_t address[16]);
 
 /* Zeroes all but the first bits of address. */

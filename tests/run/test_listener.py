@@ -147,7 +147,7 @@ def test_refuse(spares):
     cases = (({"connections": 1, "at_limit": 1}, "connections", True),
              ({"connections_per_source": 1}, "connections-per-source", True),
              ({"rate_per_source": 1, "rate_burst": 1}, "rate-per-source", True),
-             ({"rules": [(LOOPBACK, 128, 0), (bytes(16), 0, 1)]}, "access", False),
+             ({"rules": [(LOOPBACK, 128, 0), (LOOPBACK[:12] + bytes(4), 96, 1)]}, "access", False),
              ({"access_default_allow": 0}, "access", False))
     for keys, word, is_first_served in cases:
         with Listener(spare_workers=spares, **keys).ready() as listener:

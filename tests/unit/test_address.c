@@ -221,6 +221,36 @@ static void test_cidr_bits(void **state)
 	}
 }
 
+/* IPv4 stands as ::ffff:0:0/96, and is in no prefix of IPv6 all the same. */
+static void test_cidr_families(void **state)
+{
+	static const struct {
+		const char *prefix;
+		const char *address;
+		bool contains;
+	} cases[] = {
+		{ "::/0", "2001:db8::1", true },
+		{ "::/0", "192.0.2.1", false },
+		{ "::/8", "192.0.2.1", false },
+		{ "::/80", "192.0.2.1", false },
+		{ "::ffff:0:0/96", "192.0.2.1", true },
+		{ "0.0.0.0/0", "192.0.2.1", true },
+		{ "0.0.0.0/0", "2001:db8::1", false },
+		{ "192.0.2.0/24", "192.0.2.255", true },
+		{ "192.0.2.0/24", "192.0.3.0", false },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct cidr prefix, address;
+
+		assert_int_equal(cidr_parse(cases[i].prefix, &prefix, NULL), 0);
+		assert_int_equal(cidr_parse(cases[i].address, &address, NULL), 0);
+		assert_int_equal(cidr_contains(prefix.prefix, prefix.bits, address.prefix),
+				 cases[i].contains);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -230,6 +260,7 @@ int main(void)
 		cmocka_unit_test(test_address_format),
 		cmocka_unit_test(test_cidr_text),
 		cmocka_unit_test(test_cidr_bits),
+		cmocka_unit_test(test_cidr_families),
 	};
 
 	return cmocka_run_group_tests_name("address", tests, NULL, NULL);
