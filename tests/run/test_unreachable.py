@@ -54,6 +54,43 @@ def test_replaced():
         assert exchange(echod.connect(), b"x") == b"x"
 
 
+@case("nor is one that was renamed, or that a link led to, taken for what stands there now")
+def test_renamed():
+    need_root()
+
+    def fails(echod):
+        os.chmod(echod.config, 0o600)
+        mark = echod.log_mark()
+        echod.signal(signal.SIGHUP)
+        echod.wait_log(r"echod\.conf: Permission denied", since=mark)
+        echod.wait_log("the old settings stay in force", since=mark)
+        assert exchange(echod.connect(), b"x") == b"x"
+
+    for mode in (0o755, 0o700):     # a folder that the service user may walk, and one not
+        with Echod() as echod:
+            os.rename(echod.config, echod.config + "~")
+            echod.write_config(None, "nonsense\n")
+            os.chmod(echod.folder, mode)
+            fails(echod)
+            os.rename(echod.config + "~", echod.config)
+            os.chmod(echod.config, 0o600)
+            mark = echod.log_mark()
+            echod.signal(signal.SIGHUP)
+            echod.wait_log("new settings are in force", since=mark)
+    with Echod() as echod:
+        os.rename(echod.config, echod.folder + "/first.conf")
+        os.chmod(echod.folder + "/first.conf", 0o600)
+        os.symlink("first.conf", echod.config)
+        mark = echod.log_mark()
+        echod.signal(signal.SIGHUP)
+        echod.wait_log("new settings are in force", since=mark)
+        with open(echod.folder + "/second.conf", "w", encoding="utf-8") as file:
+            file.write("nonsense\n")
+        os.unlink(echod.config)
+        os.symlink("second.conf", echod.config)
+        fails(echod)
+
+
 @case("the listener program is executed through the descriptor that was kept")
 def test_listener():
     need_root()
