@@ -100,6 +100,7 @@ int main(int argc, char **argv)
 
 	occupy_standard_descriptors();
 	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN);
 	invocation.command = command_find("send");
 	status = take_globals(&invocation);
 	if (status == COMMAND_PROCEED)

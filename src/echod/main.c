@@ -67,7 +67,8 @@ static int serve_connection(const struct options *options)
 
 /*
  * Whoever starts us without standard descriptors, or with more than them, shall not matter; nor
- * who ignores SIGCHLD: that is inherited, and then the kernel reaps, and nobody hears of an end.
+ * who ignores SIGCHLD: that is inherited, and then the kernel reaps, and nobody hears of an end. A
+ * file that may not grow (RLIMIT_FSIZE) is an error like a full disk.
  */
 static void tidy_inheritance(void)
 {
@@ -80,6 +81,7 @@ static void tidy_inheritance(void)
 	/* Nothing reaches a listener but what is meant for it. */
 	close_range(STDERR_FILENO + 1, UINT_MAX, CLOSE_RANGE_CLOEXEC);
 	signal(SIGCHLD, SIG_DFL);
+	signal(SIGXFSZ, SIG_IGN);
 }
 
 int main(int argc, char **argv)

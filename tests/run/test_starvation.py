@@ -1,12 +1,14 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
-"""Want of descriptors: the echo waits or goes on with less, nothing spins."""
+"""Want of descriptors and of room in files: the echo waits or goes on with less, nothing spins."""
 import errno
+import os
 import resource
 import signal
+import subprocess
 import time
 
-from harness import Echod, case, exchange, main, wait_until
+from harness import DEADLINE_S, Echod, case, exchange, main, program, wait_until
 from harness_listener import STARVED, Listener
 
 RETRIES = 6
@@ -72,6 +74,26 @@ def test_soft_limit():
     with Echod(most, listen=(), command=("prlimit", "--nofile=192:4096")) as echod:
         mark = echod.reload(most)
         echod.wait_log("new settings are in force", since=mark)
+
+
+@case("files that may not grow: a start or a reload fails and says so, what runs goes on")
+def test_file_size():
+    small = {"limits": {"connections": 10}}
+    echod = Echod(small, command=("prlimit", "--fsize=4096"), wait=False)
+    assert echod.wait() == 1
+    assert any("scoreboard: File too large" in line for line in echod.log()), echod.log()
+    with Echod(small, command=("prlimit", "--fsize=4194304")) as echod:
+        mark = echod.reload({"limits": {"connections": 100000}})
+        echod.wait_log("scoreboard: File too large", since=mark)
+        assert exchange(echod.connect(), b"still here") == b"still here"
+        mark = echod.reload(small)
+        echod.wait_log("new settings are in force", since=mark)
+    with Echod(small) as echod:
+        client = subprocess.run(
+            ["prlimit", "--fsize=4096", program("echoctl"), "send", "--output",
+             os.path.join(echod.folder, "echo"), echod.address], input=bytes(5000),
+            capture_output=True, timeout=DEADLINE_S, check=False)
+        assert client.returncode == 4 and b"File too large" in client.stderr, client
 
 
 main()
