@@ -170,14 +170,15 @@ static int echo_wait(struct echo *echo, int error, bool is_reading)
 }
 
 /*
- * A look now and then, and after each short write, which a signal may have cut. One that carries
- * little never looks, which spares it a page fault: what is meant for it interrupts its wait.
+ * A look now and then. A short write has waited for a tick in vain, or was cut by a signal. One
+ * that carries little never looks, which spares it a page fault: what is meant for it interrupts
+ * its wait.
  */
 static inline int echo_turn(struct echo *echo, bool is_short)
 {
-	if (is_short || ++echo->turns % TURNS == 0)
-		return echo_look(echo);
-	return ECHO_GO;
+	if (is_short)
+		return echo_wait(echo, -EAGAIN, false);
+	return ++echo->turns % TURNS == 0 ? echo_look(echo) : ECHO_GO;
 }
 
 /* Sends back the size bytes that were taken, however slowly the peer reads them. */
