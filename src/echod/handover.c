@@ -5,10 +5,15 @@
 #include <errno.h>
 #include <jansson.h>
 #include <limits.h>
+#include <poll.h>
+#include <signal.h>
+#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/pidfd.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -16,6 +21,8 @@
 #include "echod/control.h"
 #include "echod/handover_state.h"
 #include "echod/log.h"
+
+#define PROBE_DEADLINE_MS 5000
 
 static struct {
 	char path[PATH_MAX];	/* "": unknown */
@@ -193,7 +200,52 @@ static void keep_descriptors(const struct supervisor *supervisor, int settings_f
 	fd_set_cloexec(state_fd, !keep);
 }
 
-int handover_execute(struct supervisor *supervisor)
+/* One that does not end in time is killed. Returns the wait status of child or -errno. */
+static int wait_for(pid_t child)
+{
+	struct pollfd ended = { .fd = pidfd_open(child, 0), .events = POLLIN };
+	int status, result = 0;
+
+	if (ended.fd < 0)
+		result = -errno;
+	else if (poll(&ended, 1, PROBE_DEADLINE_MS) <= 0)
+		result = -ETIMEDOUT;
+	fd_close(ended.fd);
+	if (result < 0)
+		kill(child, SIGKILL);
+	if (waitpid(child, &status, 0) < 0 && result == 0)
+		result = -errno;
+	return result < 0 ? result : status;
+}
+
+/*
+ * What the kernel can execute need not run: a library is missing, the file is not all there. Asked
+ * for its version a program shows that while nothing is lost yet. Returns 0 or -errno.
+ */
+static int probe(void)
+{
+	char *const arguments[] = { program.argv[0], (char[]){ "-V" }, NULL };
+	posix_spawn_file_actions_t actions;
+	pid_t child;
+	int result = posix_spawn_file_actions_init(&actions);
+
+	if (result)
+		return -result;
+	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO && !result; fd++)
+		result = posix_spawn_file_actions_addopen(&actions, fd, "/dev/null", O_RDWR, 0);
+	if (!result)
+		result = posix_spawn(&child, program.path, &actions, NULL, arguments, environ);
+	posix_spawn_file_actions_destroy(&actions);
+	if (result)
+		return -result;
+	result = wait_for(child);
+	if (result > 0)
+		log_error("%s -V ends with wait status 0x%x", program.path, result);
+	return result > 0 ? -ENOEXEC : result;
+}
+
+/* Returns only when it failed, -errno; nothing has changed then. */
+static int execute(struct supervisor *supervisor)
 {
 	FD_CLEANUP int settings_fd = settings_write(supervisor->configuration);
 	FD_CLEANUP int state_fd = settings_fd < 0 ? settings_fd :
@@ -217,6 +269,15 @@ int handover_execute(struct supervisor *supervisor)
 		keep_descriptors(supervisor, settings_fd, state_fd, false);
 		unsetenv(HANDOVER_VARIABLE);
 	}
+	return result;
+}
+
+int handover_execute(struct supervisor *supervisor)
+{
+	int result = probe();
+
+	if (result == 0)
+		result = execute(supervisor);
 	log_errno(LOG_ERR, result, "%s cannot take over, going on with the old program",
 		  program.path);
 	return result;

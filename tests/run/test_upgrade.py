@@ -196,6 +196,28 @@ def test_broken_program():
         assert exchange(echod.connect(), b"new") == b"new"
 
 
+@case("nor does one that the kernel executes and that does not run")
+def test_probed_program():
+    with installed_echod() as (echod, path), hold(echod) as held:
+        with open(program("echod"), "rb") as file:
+            half = file.read()
+        with temporary_directory() as folder:
+            for name, content, why in (("half", half[:5000], "Exec format error"),
+                                       ("fails", b"#!/bin/sh\nexit 127\n", "Exec format error"),
+                                       ("hangs", b"#!/bin/sh\nexec sleep 60\n", "timed out")):
+                other = os.path.join(folder, name)
+                with open(other, "wb") as file:
+                    file.write(content)
+                os.chmod(other, 0o755)
+                install(path, other)
+                mark = echod.reload()
+                echod.wait_log(f"cannot take over, going on with the old program: .*{why}",
+                               since=mark)
+                echod.wait_log(IN_FORCE, since=mark)
+                assert echoes(held, b"still here")
+                assert exchange(echod.connect(), b"new") == b"new"
+
+
 @case("a program that could not be executed is tried again by the next reload")
 def test_mended_program():
     with installed_echod() as (echod, path):
