@@ -165,12 +165,16 @@ void options_release(struct options *options)
 	options->listen_count = 0;
 }
 
-/* Who starts as another than root stays that; a single connection has no control socket. */
+/*
+ * Who starts as another than root stays that, but whoever tests a file may do so for root; a single
+ * connection has no control socket.
+ */
 static unsigned needs(const struct options *options)
 {
-	unsigned user = geteuid() == 0 ? CONFIGURATION_NEEDS_USER : 0;
+	bool user = geteuid() == 0 || options->mode == OPTIONS_TEST;
 
-	return user | (options->inetd ? 0 : CONFIGURATION_NEEDS_GROUP);
+	return (user ? CONFIGURATION_NEEDS_USER : 0) |
+	       (options->inetd ? 0 : CONFIGURATION_NEEDS_GROUP);
 }
 
 int options_load_configuration(const struct options *options, int fd,
