@@ -2,8 +2,10 @@
 /* The values of echod.conf(5): from text into their fields, and back. */
 #include "echod/configuration_keys.h"
 
+#include <arpa/inet.h>
 #include <ctype.h>
 #include <errno.h>
+#include <netinet/in.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -159,6 +161,14 @@ static int store_path(const struct key *key, const char *text, void *field, char
 	return store_text(text, field);
 }
 
+/* Our IPv6 sockets take IPv6 alone: such a one cannot be bound. */
+static bool is_ipv4_mapped(const char *host)
+{
+	struct in6_addr address;
+
+	return inet_pton(AF_INET6, host, &address) == 1 && IN6_IS_ADDR_V4MAPPED(&address);
+}
+
 static int store_address(const struct key *key, const char *text,
 			 struct configuration *configuration, char *why)
 {
@@ -171,6 +181,8 @@ static int store_address(const struct key *key, const char *text,
 
 	if (address_parse(text, -1, &spec, &reason) < 0)
 		return refuse(why, "%s: %s", key_quote(text, quoted), reason);
+	if (is_ipv4_mapped(spec.host))
+		return refuse(why, "%s: write an IPv4 address as such", key_quote(text, quoted));
 	for (size_t i = 0; i < count; i++) {
 		const struct address_spec *other = &listen[i].spec;
 

@@ -288,6 +288,8 @@ static void test_bad_lists(void **state)
 		"t:4: access.allow: \"10.0.0.1/8\": bits are set beyond the prefix length\n"
 		"t:5: access.deny: \"x\\x0a\": not an IPv4 or IPv6 address\n");
 	settings_expect_text("\nlisten = {}", "t:2: listen: is empty\n");
+	settings_expect_text("listen = {\"[::ffff:127.0.0.1]:7\"}", "t:1: listen: "
+			     "\"[::ffff:127.0.0.1]:7\": write an IPv4 address as such\n");
 	settings_expect_text("access { allow = {10.0.0.0/8, ::/0}\ndeny = {192.0.2.7,\n::/0} }",
 			     "t:3: access.deny: the same prefix stands in allow\n");
 }
