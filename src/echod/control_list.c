@@ -54,7 +54,7 @@ static json_t *list_row(const struct generation *generation, uint32_t index, uin
 		"bytes_out", (json_int_t)slot_bytes(&slot->bytes_out),
 		"bytes_in_per_s", (json_int_t)(sample ? sample->rate_in : 0),
 		"bytes_out_per_s", (json_int_t)(sample ? sample->rate_out : 0),
-		"half_closed", atomic_load(&slot->phase) != SLOT_OPEN);
+		"half_closed", atomic_load(&slot->phase) == SLOT_HALF_CLOSED);
 }
 
 /* Returns the number of rows made, at most CONTROL_ROWS. */

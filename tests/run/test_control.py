@@ -124,6 +124,7 @@ def test_kill():
         status, out, err = ask(echod, "kill", id_of(echod, second))
         assert (status, out, err) == (0, "1 connection ended\n", "")
         assert second.recv(1) == b"", "an orderly end"
+        assert not any(row.get("half_closed") for row in objects(echod, "list")), "by its peer"
         assert echod.closed_connections(1)[0]["end"] == "killed"
         echod.wait_log(r"control: ends connection 1\.\d+ \(uid 0, pid \d+\)" if os.geteuid() == 0
                        else r"control: ends connection")
