@@ -182,6 +182,8 @@ static void take_connection(struct load_worker *worker, struct load_connection *
 	int error = 0;
 
 	getsockopt(connection->fd, SOL_SOCKET, SO_ERROR, &error, &(socklen_t){sizeof(error)});
+	if (error == 0 && load_worker_overdue(worker, connection, now_ns))
+		error = ETIMEDOUT;
 	if (error == 0)
 		error = -watch(worker, connection, EPOLL_CTL_MOD, EPOLLIN);
 	if (error != 0) {
@@ -201,11 +203,15 @@ static void take_connection(struct load_worker *worker, struct load_connection *
 		load_connection_free(worker, connection);
 }
 
-/* The whole echo is there and right. */
+/* The whole echo is there and right, if not in time. */
 static void complete(struct load_worker *worker, struct load_connection *connection)
 {
 	uint64_t now_ns = clock_now_ns();
 
+	if (load_worker_overdue(worker, connection, now_ns)) {
+		load_connection_fail(worker, connection, LOAD_ECHO, -ETIMEDOUT);
+		return;
+	}
 	histogram_record(&worker->tally->raw, now_ns - connection->began_ns);
 	if (worker->plan->rate > 0)
 		histogram_record(&worker->tally->corrected, now_ns - connection->due_ns);
@@ -253,6 +259,7 @@ static void take_echo(struct load_worker *worker, struct load_connection *connec
 static void take_end(struct load_worker *worker, struct load_connection *connection)
 {
 	ssize_t got = recv(connection->fd, worker->buffer, 1, MSG_DONTWAIT);
+	uint64_t now_ns = clock_now_ns();
 
 	if (got > 0) {
 		load_connection_fail(worker, connection, LOAD_VERIFY, -EBADMSG);
@@ -261,10 +268,12 @@ static void take_end(struct load_worker *worker, struct load_connection *connect
 			load_connection_fail(worker, connection, LOAD_EOF, -errno);
 	} else if (connection->state == IDLE) {
 		load_connection_fail(worker, connection, LOAD_ECHO, -ENODATA);
+	} else if (load_worker_overdue(worker, connection, now_ns)) {
+		load_connection_fail(worker, connection, LOAD_EOF, -ETIMEDOUT);
 	} else {
 		hang_up(worker, connection);
 		load_connection_free(worker, connection);
-		load_connection_begin_due(worker, clock_now_ns());
+		load_connection_begin_due(worker, now_ns);
 	}
 }
 

@@ -30,7 +30,7 @@ static void sweep(struct load_worker *worker, uint64_t now_ns)
 		struct load_connection *connection = &worker->connections[i];
 
 		if ((connection->active || connection->state == CONNECTING) &&
-		    now_ns - connection->began_ns > worker->plan->timeout_us * 1000)
+		    load_worker_overdue(worker, connection, now_ns))
 			load_connection_fail(worker, connection,
 					     load_connection_phase(worker, connection), -ETIMEDOUT);
 		else if (connection->state == CONNECTING && connection->fd < 0)

@@ -84,6 +84,13 @@ void load_connection_take(struct load_worker *worker, struct load_connection *co
 enum load_phase load_connection_phase(const struct load_worker *worker,
 				      const struct load_connection *connection);
 
+/* Its time is over: what comes now comes too late. For what connects or carries a message. */
+static inline bool load_worker_overdue(const struct load_worker *worker,
+				       const struct load_connection *connection, uint64_t now_ns)
+{
+	return now_ns - connection->began_ns > worker->plan->timeout_us * 1000;
+}
+
 /* When the next message is due, with a rate. */
 static inline uint64_t load_worker_due_ns(const struct load_worker *worker)
 {
