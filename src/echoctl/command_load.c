@@ -71,7 +71,8 @@ static const char help[] =
 	"      --reconnect             a connection for each message: connect, echo,\n"
 	"                              half-close, wait for the peer's FIN\n"
 	"      --processes COUNT       processes that share the connections (1 to 16)\n"
-	"      --timeout TIME          until a message or a connection has failed (5s)\n"
+	"      --timeout TIME          until a message or an attempt to connect failed\n"
+	"                              (5s); --connect-timeout counts where shorter\n"
 	"      --progress              a line a second even if stderr is no terminal\n"
 	"\n"
 	"Exit status: 0 all verified, 1 some failed, 2 not reached.\n"
@@ -355,6 +356,9 @@ static int run(struct invocation *invocation)
 	if (plan->processes > plan->connections)
 		plan->processes = plan->connections;
 	plan->dial = dial_options(&invocation->globals);
+	/* The time for a message is the one for connecting too, unless that has a shorter one. */
+	if (plan->timeout_us < plan->dial.timeout_us || !invocation->globals.connect_timeout_given)
+		plan->dial.timeout_us = plan->timeout_us;
 	plan->dial.interrupt_fd = signal_fd = interrupt_open();
 	if (signal_fd < 0) {
 		report_error(&invocation->globals.report, "load: %s", strerror(-signal_fd));

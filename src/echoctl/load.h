@@ -26,14 +26,14 @@ enum load_phase {
 /* Set before the first fork, then only read. */
 struct load_plan {
 	struct dial_address target;
-	struct dial_options dial;
+	struct dial_options dial;	/* its timeout is the one for each attempt to connect */
 	uint64_t processes;
 	uint64_t connections;
 	uint64_t messages;		/* 0: as many as there is time for */
 	uint64_t rate;			/* messages a second; 0: closed loop */
 	uint64_t size_bytes;
 	uint64_t duration_us;
-	uint64_t timeout_us;		/* for one message and for one connection attempt */
+	uint64_t timeout_us;		/* for one message */
 	bool reconnect;			/* a connection for each message */
 	const uint8_t *table;		/* payload_table_new() */
 };

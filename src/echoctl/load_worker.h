@@ -88,7 +88,10 @@ enum load_phase load_connection_phase(const struct load_worker *worker,
 static inline bool load_worker_overdue(const struct load_worker *worker,
 				       const struct load_connection *connection, uint64_t now_ns)
 {
-	return now_ns - connection->began_ns > worker->plan->timeout_us * 1000;
+	uint64_t limit_us = connection->state == CONNECTING ? worker->plan->dial.timeout_us :
+			    worker->plan->timeout_us;
+
+	return now_ns - connection->began_ns > limit_us * 1000;
 }
 
 /* When the next message is due, with a rate. */

@@ -12,7 +12,8 @@ import threading
 
 from harness import (DEADLINE_S, Echod, case, main, program, run_echoctl, temporary_directory,
                      wait_until)
-from harness_peers import Peer, by_message, echo, events, flip, full_unix_backlog, swallow
+from harness_peers import (Peer, by_message, echo, events, flip, full_backlog, full_unix_backlog,
+                           swallow)
 
 NO_ERRORS = {"connect": 0, "send": 0, "echo": 0, "verify": 0, "eof": 0}
 
@@ -181,13 +182,18 @@ def test_not_reading():
         assert summary["errors"]["send"] == 1 and summary["messages"] == 0, summary
 
 
-@case("a Unix socket that nobody accepts from: --timeout counts, and nothing else waits for it")
-def test_unix_full():
-    with temporary_directory() as folder, full_unix_backlog(folder + "/full", 1) as address:
-        result, summary = load("-n", "2", "-c", "2", "--timeout", "300ms", "--connect-timeout",
-                               "1h", address)
-        assert result.returncode == 1, result
-        assert summary["errors"] == dict(NO_ERRORS, connect=2), summary
+@case("nobody accepts: each attempt to connect has the shorter of --timeout and --connect-timeout")
+def test_connect_timeout():
+    for options in (["--timeout", "300ms", "--connect-timeout", "1h"],
+                    ["--timeout", "1h", "--connect-timeout", "300ms"]):
+        with full_backlog() as target:
+            result = run_echoctl("load", "-n", "2", "-c", "2", *options, target)
+            assert result.returncode == 2 and b"connect: Connection timed out" in result.stderr, \
+                (options, result)
+        with temporary_directory() as folder, full_unix_backlog(folder + "/full", 1) as address:
+            result, summary = load("-n", "2", "-c", "2", *options, address)
+            assert result.returncode == 1, (options, result)
+            assert summary["errors"] == dict(NO_ERRORS, connect=2), (options, summary)
 
 
 @case("a Unix socket with a short backlog: all get through")

@@ -40,7 +40,7 @@ static int set_up(void **state)
 	memset(&tally, 0, sizeof(tally));
 	plan = (struct load_plan){
 		.processes = 1, .connections = 1, .size_bytes = SIZE_BYTES, .timeout_us = HOUR_US,
-		.table = table,
+		.dial.timeout_us = HOUR_US, .table = table,
 	};
 	worker = (struct load_worker){
 		.plan = &plan, .tally = &tally, .quota = 10, .connections = &connection,
