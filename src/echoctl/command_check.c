@@ -203,7 +203,7 @@ static int exchange(struct check *check, uint64_t deadline_ns)
 		return conclude(check, error == -EINTR ? STATE_UNKNOWN : STATE_CRITICAL,
 				"%s: %s: %s after %zu of %" PRIu64 " bytes", peer, result.phase,
 				exchange_why(error), result.received_bytes, check->size_bytes);
-	check->elapsed_ns = clock_now_ns() - check->started_ns;
+	check->elapsed_ns = result.ended_ns - check->started_ns;
 	return judge_time(check);
 }
 

@@ -28,12 +28,15 @@ int exchange_wait(int fd, short events, uint64_t deadline_ns, int interrupt_fd)
 		};
 		int ready = ppoll(polls, 2, &timeout, NULL);
 
-		if (ready > 0)
-			return polls[1].revents ? -EINTR : polls[0].revents;
-		if (ready == 0)
-			return -ETIMEDOUT;
-		if (errno != EINTR)
+		if (ready < 0 && errno != EINTR)
 			return -errno;
+		if (ready > 0 && polls[1].revents)
+			return -EINTR;
+		/* What is ready counts no more when it is too late. */
+		if (ready == 0 || clock_now_ns() > deadline_ns)
+			return -ETIMEDOUT;
+		if (ready > 0)
+			return polls[0].revents;
 	}
 }
 
@@ -85,8 +88,10 @@ static int take_some(int fd, const uint8_t *bytes, size_t size, bool half_close,
 		return -EBADMSG;
 	if (exchange->received_bytes < size)
 		return 0;
+	if (!half_close)
+		return 1;
 	exchange->phase = "eof";
-	return half_close ? 0 : 1;
+	return 0;
 }
 
 int exchange_run(int fd, const uint8_t *bytes, size_t size, bool half_close, uint64_t deadline_ns,
@@ -108,7 +113,10 @@ int exchange_run(int fd, const uint8_t *bytes, size_t size, bool half_close, uin
 		if (result == 0 && sends && ready & POLLOUT)
 			result = send_some(fd, bytes, size, half_close, ret_exchange);
 	}
-	return result < 0 ? result : 0;
+	if (result < 0)
+		return result;
+	ret_exchange->ended_ns = clock_now_ns();
+	return ret_exchange->ended_ns > deadline_ns ? -ETIMEDOUT : 0;
 }
 
 const char *exchange_why(int error)

@@ -1,8 +1,11 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
 """echoctl check: what a monitoring system sees: one line, performance data, four codes."""
+import os
 import re
+import signal
 import subprocess
+import threading
 import time
 
 from harness import (DEADLINE_S, Echod, case, main, program, read_exactly, read_to_end,
@@ -103,6 +106,32 @@ def test_critical():
             assert code == CRITICAL, text
             assert text.startswith(f"ECHO CRITICAL - {peer.address}: "), text
             assert text.endswith(wanted), (text, wanted)
+
+
+@case("CRITICAL after -t, with all the rest of the echo ready by then")
+def test_too_late():
+    for options in ([], ["--halfclose"]):
+        asked, stopped = threading.Event(), threading.Event()
+
+        def hold_back(connection, asked=asked, stopped=stopped):
+            message = read_exactly(connection, 64)
+            asked.set()
+            stopped.wait()
+            connection.sendall(message)
+
+        with Peer(hold_back) as peer:
+            with subprocess.Popen([program("echoctl"), "check", "-t", "2", *options, peer.address],
+                                  stdout=subprocess.PIPE, text=True) as process:
+                assert asked.wait(DEADLINE_S), "no message"
+                process.send_signal(signal.SIGSTOP)
+                os.waitid(os.P_PID, process.pid, os.WSTOPPED)
+                stopped.set()
+                # Its time began before the message.
+                peer.done.wait(2.1)
+                process.send_signal(signal.SIGCONT)
+                text, _ = process.communicate(timeout=DEADLINE_S)
+            assert process.returncode == CRITICAL and "|" not in text, (options, text)
+            assert "echo: no answer in time after 0 of 64 bytes" in text, (options, text)
 
 
 @case("a name that does not resolve is CRITICAL")
