@@ -60,11 +60,15 @@ static void note_tried(struct load_worker *worker, struct load_connection *conne
 void load_connection_fail(struct load_worker *worker, struct load_connection *connection,
 			  enum load_phase phase, int error)
 {
-	worker->tally->errors[phase]++;
-	worker->tally->reasons[phase] = error;
-	/* Counts as an attempt, so that a count of messages ends with a dead server too. */
-	if (!connection->active)
-		worker->begun++;
+	bool counts = connection->active || load_worker_has_more(worker, clock_now_ns());
+
+	if (counts) {
+		worker->tally->errors[phase]++;
+		worker->tally->reasons[phase] = error;
+		/* It stands for one, so that a count of messages ends with a dead server too. */
+		if (!connection->active)
+			worker->begun++;
+	}
 	note_tried(worker, connection);
 	hang_up(worker, connection);
 }
@@ -203,6 +207,15 @@ static void take_connection(struct load_worker *worker, struct load_connection *
 		load_connection_free(worker, connection);
 }
 
+/* A message has passed, with a connection of its own its end included. */
+static void count_verified(struct load_worker *worker, const struct load_connection *connection)
+{
+	histogram_record(&worker->tally->raw, connection->echoed_ns - connection->began_ns);
+	if (worker->plan->rate > 0)
+		histogram_record(&worker->tally->corrected,
+				 connection->echoed_ns - connection->due_ns);
+}
+
 /* The whole echo is there and right, if not in time. */
 static void complete(struct load_worker *worker, struct load_connection *connection)
 {
@@ -212,15 +225,14 @@ static void complete(struct load_worker *worker, struct load_connection *connect
 		load_connection_fail(worker, connection, LOAD_ECHO, -ETIMEDOUT);
 		return;
 	}
-	histogram_record(&worker->tally->raw, now_ns - connection->began_ns);
-	if (worker->plan->rate > 0)
-		histogram_record(&worker->tally->corrected, now_ns - connection->due_ns);
+	connection->echoed_ns = now_ns;
 	if (worker->plan->reconnect) {
 		connection->state = CLOSING;
 		if (shutdown(connection->fd, SHUT_WR) < 0)
 			load_connection_fail(worker, connection, LOAD_EOF, -errno);
 		return;
 	}
+	count_verified(worker, connection);
 	connection->active = false;
 	worker->active--;
 	load_connection_free(worker, connection);
@@ -271,6 +283,7 @@ static void take_end(struct load_worker *worker, struct load_connection *connect
 	} else if (load_worker_overdue(worker, connection, now_ns)) {
 		load_connection_fail(worker, connection, LOAD_EOF, -ETIMEDOUT);
 	} else {
+		count_verified(worker, connection);
 		hang_up(worker, connection);
 		load_connection_free(worker, connection);
 		load_connection_begin_due(worker, now_ns);

@@ -14,12 +14,16 @@
 #define SWEEP_NS 100000000u		/* between looks for what is overdue or to be opened */
 #define START_POLL_NS 1000000u
 
-/* What is closed is opened: before the start once, after it whenever a sweep comes along. */
+/*
+ * What is closed is opened: before the start once, after it whenever a sweep comes along, as long
+ * as there is something for it to carry.
+ */
 static bool wants_opening(const struct load_worker *worker,
-			  const struct load_connection *connection)
+			  const struct load_connection *connection, uint64_t now_ns)
 {
 	return connection->state == CLOSED && worker->connecting < CONNECTING_MAX &&
-		(!connection->tried || worker->end_ns > 0);
+		(!connection->tried ||
+		 (worker->end_ns > 0 && load_worker_has_more(worker, now_ns)));
 }
 
 /* Gives up what takes too long; opens what is closed, a few at a time. */
@@ -37,7 +41,7 @@ static void sweep(struct load_worker *worker, uint64_t now_ns)
 			load_connection_try(worker, connection);
 		else if (worker->plan->reconnect && connection->state == CLOSED)
 			load_connection_free(worker, connection);
-		else if (wants_opening(worker, connection))
+		else if (wants_opening(worker, connection, now_ns))
 			load_connection_start(worker, connection, now_ns);
 	}
 	if (worker->plan->reconnect || worker->untried == 0)

@@ -30,6 +30,7 @@ struct load_connection {
 	size_t received_bytes;
 	uint64_t began_ns;		/* of connecting or of the message */
 	uint64_t due_ns;
+	uint64_t echoed_ns;		/* when the whole echo had come */
 	struct load_connection *next;	/* in the idle queue */
 };
 
@@ -45,7 +46,7 @@ struct load_worker {
 	size_t connecting;
 	size_t untried;
 	size_t active;			/* messages under way */
-	uint64_t begun;			/* messages, of quota; connections that failed too */
+	uint64_t begun;			/* messages, of quota; some failed as connections */
 	uint64_t quota;
 	uint64_t dealt;			/* messages, of the schedule: what fails is no turn of it */
 	struct schedule schedule;	/* events of all processes; ours are every n-th */
@@ -62,7 +63,10 @@ void load_connection_free(struct load_worker *worker, struct load_connection *co
 /* The one that is free for the longest time; NULL when none is. */
 struct load_connection *load_connection_first(struct load_worker *worker);
 
-/* Closes and counts a failure; -errno, or what exchange_why() takes. */
+/*
+ * Closes; counts a failed message, unless none was under way and none is left to begin. The error
+ * is -errno, or what exchange_why() takes.
+ */
 void load_connection_fail(struct load_worker *worker, struct load_connection *connection,
 			  enum load_phase phase, int error);
 
@@ -83,6 +87,12 @@ void load_connection_take(struct load_worker *worker, struct load_connection *co
 /* Where it would fail if it did now. */
 enum load_phase load_connection_phase(const struct load_worker *worker,
 				      const struct load_connection *connection);
+
+/* Not every message that there is time for has begun, or failed before it did. */
+static inline bool load_worker_has_more(const struct load_worker *worker, uint64_t now_ns)
+{
+	return worker->begun < worker->quota && (worker->end_ns == 0 || now_ns < worker->end_ns);
+}
 
 /* Its time is over: what comes now comes too late. For what connects or carries a message. */
 static inline bool load_worker_overdue(const struct load_worker *worker,

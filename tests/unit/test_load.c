@@ -135,6 +135,58 @@ static void test_end_too_late(void **state)
 	assert_failed(LOAD_EOF, -ETIMEDOUT);
 }
 
+/* A message with a connection of its own is verified when its end has come, and not before. */
+static void test_echo_and_end(void **state)
+{
+	(void)state;
+	plan.reconnect = true;
+	enter(ECHOING, true, false);
+	assert_int_equal(write(peer_fd, table, SIZE_BYTES), SIZE_BYTES);
+	load_connection_take(&worker, &connection, EPOLLIN);
+	assert_int_equal(connection.state, CLOSING);
+	assert_int_equal(tally.raw.count, 0);
+	peer_fd = fd_close(peer_fd);
+	load_connection_take(&worker, &connection, EPOLLIN);
+	assert_int_equal(tally.raw.count, 1);
+	assert_int_equal(load_errors(&tally), 0);
+	assert_int_equal(worker.active, 0);
+}
+
+static void test_end_in_place_of_a_message(void **state)
+{
+	(void)state;
+	enter(IDLE, false, false);
+	worker.begun = 9;
+	peer_fd = fd_close(peer_fd);
+	load_connection_take(&worker, &connection, EPOLLIN);
+	assert_failed(LOAD_ECHO, -ENODATA);
+	assert_int_equal(worker.begun, 10);
+}
+
+static void test_end_behind_the_last_message(void **state)
+{
+	(void)state;
+	enter(IDLE, false, false);
+	worker.begun = worker.quota;
+	peer_fd = fd_close(peer_fd);
+	load_connection_take(&worker, &connection, EPOLLIN);
+	assert_int_equal(load_errors(&tally), 0);
+	assert_int_equal(worker.begun, worker.quota);
+	assert_int_equal(connection.state, CLOSED);
+	assert_int_equal(tally.open, 0);
+}
+
+static void test_end_behind_the_duration(void **state)
+{
+	(void)state;
+	enter(IDLE, false, false);
+	worker.end_ns = clock_now_ns();
+	peer_fd = fd_close(peer_fd);
+	load_connection_take(&worker, &connection, EPOLLIN);
+	assert_int_equal(load_errors(&tally), 0);
+	assert_int_equal(connection.state, CLOSED);
+}
+
 #define TEST(function) cmocka_unit_test_setup_teardown(function, set_up, tear_down)
 
 int main(void)
@@ -145,6 +197,10 @@ int main(void)
 		TEST(test_connected_in_time),
 		TEST(test_connected_too_late),
 		TEST(test_end_too_late),
+		TEST(test_echo_and_end),
+		TEST(test_end_in_place_of_a_message),
+		TEST(test_end_behind_the_last_message),
+		TEST(test_end_behind_the_duration),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
