@@ -271,17 +271,18 @@ static void take_echo(struct load_worker *worker, struct load_connection *connec
 static void take_end(struct load_worker *worker, struct load_connection *connection)
 {
 	ssize_t got = recv(connection->fd, worker->buffer, 1, MSG_DONTWAIT);
+	enum load_phase phase = connection->state == IDLE ? LOAD_ECHO : LOAD_EOF;
 	uint64_t now_ns = clock_now_ns();
 
 	if (got > 0) {
 		load_connection_fail(worker, connection, LOAD_VERIFY, -EBADMSG);
 	} else if (got < 0) {
 		if (errno != EAGAIN && errno != EINTR)
-			load_connection_fail(worker, connection, LOAD_EOF, -errno);
+			load_connection_fail(worker, connection, phase, -errno);
 	} else if (connection->state == IDLE) {
-		load_connection_fail(worker, connection, LOAD_ECHO, -ENODATA);
+		load_connection_fail(worker, connection, phase, -ENODATA);
 	} else if (load_worker_overdue(worker, connection, now_ns)) {
-		load_connection_fail(worker, connection, LOAD_EOF, -ETIMEDOUT);
+		load_connection_fail(worker, connection, phase, -ETIMEDOUT);
 	} else {
 		count_verified(worker, connection);
 		hang_up(worker, connection);

@@ -13,7 +13,7 @@ import threading
 from harness import (DEADLINE_S, Echod, case, main, program, read_exactly, read_to_end,
                      run_echoctl, temporary_directory, wait_until)
 from harness_peers import (Peer, by_message, echo, events, flip, full_backlog, full_unix_backlog,
-                           swallow)
+                           reset, swallow)
 
 NO_ERRORS = {"connect": 0, "send": 0, "echo": 0, "verify": 0, "eof": 0}
 
@@ -138,6 +138,37 @@ def test_errors():
             assert summary["errors"][phase] > 0, (phase, summary)
             assert sum(summary["errors"].values()) == summary["errors"][phase], summary
             assert summary["messages"] + summary["errors"][phase] == 5, summary
+
+
+@case("a connection that is reset before it has a message: no FIN was awaited, so it is not eof")
+def test_reset_unused():
+    served, messages = itertools.count(), itertools.count()
+    begun, opened_again = threading.Event(), threading.Event()
+
+    def reset_the_other(connection):
+        if next(served) > 2:
+            opened_again.set()
+            echo(connection)
+            return
+        # The first to have a message holds it; the other one has none for a second.
+        while not (readable := select.select([connection], [], [], 0.01)[0]):
+            if begun.is_set():
+                break
+        message = connection.recv(64) if readable else b""
+        if not message or next(messages) > 0:
+            reset(connection)
+            return
+        begun.set()
+        opened_again.wait()
+        connection.sendall(message)
+        echo(connection)
+
+    with Peer(reset_the_other) as peer:
+        result, summary = load("-n", "3", "-c", "2", "--processes", "1", "--rate", "1",
+                               "--timeout", "20s", peer.address)
+        assert result.returncode == 1, result
+        assert summary["messages"] == 2 and summary["errors"]["eof"] == 0, summary
+        assert sum(summary["errors"].values()) == 1, summary
 
 
 @case("a connection that ends behind the last message is no error, and is not opened again")

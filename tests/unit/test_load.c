@@ -163,6 +163,33 @@ static void test_end_in_place_of_a_message(void **state)
 	assert_int_equal(worker.begun, 10);
 }
 
+/* What was sent and not read makes it a reset. */
+static void reset_by_peer(void)
+{
+	assert_int_equal(write(connection.fd, table, 1), 1);
+	peer_fd = fd_close(peer_fd);
+	load_connection_take(&worker, &connection, EPOLLIN | EPOLLHUP | EPOLLERR);
+}
+
+/* No FIN is awaited there. */
+static void test_reset_in_place_of_a_message(void **state)
+{
+	(void)state;
+	enter(IDLE, false, false);
+	reset_by_peer();
+	assert_failed(LOAD_ECHO, -ECONNRESET);
+	assert_int_equal(worker.begun, 1);
+}
+
+static void test_reset_in_place_of_the_end(void **state)
+{
+	(void)state;
+	plan.reconnect = true;
+	enter(CLOSING, true, false);
+	reset_by_peer();
+	assert_failed(LOAD_EOF, -ECONNRESET);
+}
+
 static void test_end_behind_the_last_message(void **state)
 {
 	(void)state;
@@ -199,6 +226,8 @@ int main(void)
 		TEST(test_end_too_late),
 		TEST(test_echo_and_end),
 		TEST(test_end_in_place_of_a_message),
+		TEST(test_reset_in_place_of_a_message),
+		TEST(test_reset_in_place_of_the_end),
 		TEST(test_end_behind_the_last_message),
 		TEST(test_end_behind_the_duration),
 	};
