@@ -118,6 +118,7 @@ static int run(struct invocation *invocation)
 		return STATUS_LOCAL;
 	}
 	ping->settings = settings;
+	ping->tally.host = target.host;
 	ping->dial_options = dial_options(&invocation->globals);
 	/* The time for all of it is the longest for connecting too. */
 	if (settings.deadline_us > 0 && settings.deadline_us < ping->dial_options.timeout_us)

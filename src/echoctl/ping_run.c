@@ -30,20 +30,6 @@ static const char *why(int error)
 	}
 }
 
-/* The connection is lost and all its probes with it. With --reconnect the others go on. */
-static void break_slot(struct ping *ping, struct ping_slot *slot, const char *phase,
-		       const char *reason)
-{
-	if (ping->settings.reconnect) {
-		ping_tally_lost(&ping->tally, slot->sequence, phase, reason);
-	} else {
-		ping->tally.lost += slot->link.count;
-		ping->tally.broken = reason;
-		report_error(ping->tally.report, "%s: %s: %s", ping->tally.peer, phase, reason);
-	}
-	ping_link_close(&slot->link);
-}
-
 static uint64_t unanswered(const struct ping_slot *slot)
 {
 	if (slot->link.fd < 0)
@@ -51,10 +37,32 @@ static uint64_t unanswered(const struct ping_slot *slot)
 	return slot->connecting ? 1 : slot->link.count;
 }
 
-/* When the index-th unanswered probe of the slot began. */
+/* The sequence of the index-th unanswered probe of the slot, and when it began. */
+static uint64_t sequence(const struct ping_slot *slot, uint64_t index)
+{
+	return slot->connecting ? slot->sequence : ping_link_probe(&slot->link, index)->sequence;
+}
+
 static uint64_t began_ns(const struct ping_slot *slot, uint64_t index)
 {
 	return slot->connecting ? slot->started_ns : ping_link_probe(&slot->link, index)->sent_ns;
+}
+
+/* The index-th unanswered probe of the slot will not come back any more. */
+static void give_up(struct ping *ping, const struct ping_slot *slot, uint64_t index)
+{
+	ping_tally_lost(&ping->tally, sequence(slot, index), slot->connecting ? "connect" : "echo",
+			"no answer");
+}
+
+/* The connection is lost and all its probes with it. With --reconnect the others go on. */
+static void break_slot(struct ping *ping, struct ping_slot *slot, const char *phase, int error)
+{
+	if (!ping->settings.reconnect)
+		ping_tally_broken(&ping->tally, phase, error, why(error));
+	for (uint64_t i = 0; i < unanswered(slot); i++)
+		ping_tally_lost(&ping->tally, sequence(slot, i), phase, why(error));
+	ping_link_close(&slot->link);
 }
 
 /* A slot that is free, or that of the oldest overdue probe, which is given up. NULL if none. */
@@ -70,8 +78,10 @@ static struct ping_slot *find_slot(struct ping *ping)
 		if (slot->overdue > 0 && (!oldest || slot->sequence < oldest->sequence))
 			oldest = slot;
 	}
-	if (oldest)
-		break_slot(ping, oldest, oldest->connecting ? "connect" : "echo", "no answer");
+	if (oldest) {
+		give_up(ping, oldest, 0);
+		ping_link_close(&oldest->link);
+	}
 	return oldest;
 }
 
@@ -85,7 +95,7 @@ static void send_connected(struct ping *ping, uint64_t sequence)
 	}
 	ping->tally.sent++;
 	if (error < 0)
-		break_slot(ping, &ping->slots[0], "send", why(error));
+		break_slot(ping, &ping->slots[0], "send", error);
 }
 
 static int send_reconnecting(struct ping *ping, uint64_t sequence)
@@ -157,8 +167,7 @@ static void say_overdue(struct ping *ping, uint64_t now_ns)
 
 		while (slot->overdue < unanswered(slot) &&
 		       began_ns(slot, slot->overdue) + late_ns(ping) <= now_ns) {
-			ping_tally_overdue(&ping->tally, slot->connecting ? slot->sequence :
-				ping_link_probe(&slot->link, slot->overdue)->sequence);
+			ping_tally_overdue(&ping->tally, sequence(slot, slot->overdue));
 			slot->overdue++;
 		}
 	}
@@ -236,7 +245,7 @@ static void take_replies(struct ping *ping, struct ping_slot *slot)
 		}
 	}
 	if (error < 0)
-		break_slot(ping, slot, "echo", why(error));
+		break_slot(ping, slot, "echo", error);
 }
 
 static void take_connection(struct ping *ping, struct ping_slot *slot)
@@ -245,7 +254,7 @@ static void take_connection(struct ping *ping, struct ping_slot *slot)
 
 	getsockopt(slot->link.fd, SOL_SOCKET, SO_ERROR, &error, &(socklen_t){sizeof(error)});
 	if (error != 0) {
-		break_slot(ping, slot, "connect", strerror(error));
+		break_slot(ping, slot, "connect", -error);
 		return;
 	}
 	slot->connected_ns = clock_now_ns();
@@ -253,7 +262,7 @@ static void take_connection(struct ping *ping, struct ping_slot *slot)
 	slot->overdue = 0;
 	error = ping_link_send(&slot->link, slot->sequence);
 	if (error < 0)
-		break_slot(ping, slot, "send", why(error));
+		break_slot(ping, slot, "send", error);
 }
 
 static void take_events(struct ping *ping, struct ping_slot *slot, short events)
@@ -272,7 +281,7 @@ static void take_events(struct ping *ping, struct ping_slot *slot, short events)
 	if (slot->link.fd >= 0 && events & POLLOUT)
 		error = ping_link_flush(&slot->link);
 	if (error < 0)
-		break_slot(ping, slot, "send", why(error));
+		break_slot(ping, slot, "send", error);
 }
 
 static int wait_for_events(struct ping *ping)
@@ -319,7 +328,7 @@ static void close_slots(struct ping *ping, uint64_t now_ns)
 
 		for (uint64_t n = 0; n < unanswered(slot); n++) {
 			if (began_ns(slot, n) + late_ns(ping) <= now_ns)
-				ping->tally.lost++;
+				give_up(ping, slot, n);
 		}
 		ping_link_close(&slot->link);
 	}

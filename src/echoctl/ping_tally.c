@@ -2,10 +2,12 @@
 /* Probes counted and reported. */
 #include "echoctl/ping_tally.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 #include <time.h>
 
 #include "base/clock.h"
@@ -137,6 +139,21 @@ void ping_tally_unsent(struct ping_tally *tally, uint64_t sequence, const char *
 {
 	tally->unsent++;
 	tally_trouble(tally, sequence, "unsent", "send", why);
+}
+
+void ping_tally_broken(struct ping_tally *tally, const char *phase, int error, const char *why)
+{
+	struct record *record = record_new("error");
+	bool by_peer = error == -ENODATA || error == -EBADMSG;
+
+	tally->broken = why;
+	report_error(tally->report, "%s: %s: %s", tally->peer, phase, why);
+	record_text(record, "host", tally->host);
+	record_text(record, "address", tally->peer);
+	record_text(record, "phase", phase);
+	record_text(record, "errno", by_peer ? NULL : strerrorname_np(-error));
+	record_text(record, "message", why);
+	report_record(tally->report, record);
 }
 
 static double jitter_ns(const struct ping_tally *tally)

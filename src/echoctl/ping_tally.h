@@ -13,6 +13,7 @@
 
 struct ping_tally {
 	struct report *report;
+	const char *host;		/* as the user named it */
 	char peer[ADDRESS_TEXT_MAX];
 	uint64_t size_bytes;
 	uint64_t late_after_ns;
@@ -45,6 +46,9 @@ void ping_tally_overdue(struct ping_tally *tally, uint64_t sequence);
 
 /* A probe that could not be sent when it was due. */
 void ping_tally_unsent(struct ping_tally *tally, uint64_t sequence, const char *why);
+
+/* The connection of all probes is broken: -errno of that phase, and the same in words. */
+void ping_tally_broken(struct ping_tally *tally, const char *phase, int error, const char *why);
 
 /* The statistics; final: at the end of the run. */
 void ping_tally_summary(struct ping_tally *tally, bool final);

@@ -1,49 +1,20 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
 """echoctl ping: the schedule, what becomes of each probe, statistics, exit status."""
-import contextlib
 import json
 import re
 import signal
 import socket
-import subprocess
 import threading
 import time
 
-from harness import (DEADLINE_S, Echod, case, main, program, read_exactly, read_to_end,
-                     run_echoctl, temporary_directory, unused_address, wait_until)
+from harness import (DEADLINE_S, Echod, case, main, read_exactly, read_to_end, run_echoctl,
+                     temporary_directory, unused_address)
 from harness_peers import (Peer, by_message, echo, echo_bytewise, events, flip, full_backlog,
-                           full_unix_backlog, swallow)
+                           reset, swallow)
+from harness_ping import counts, ping, running
 
 SECOND = 1_000_000_000
-COUNTS = ("sent", "ok", "lost", "corrupt", "late", "unsent", "waiting")
-
-
-def ping(*arguments):
-    """
-    Runs it with --json, patient unless told otherwise. Returns the result, the probes and the
-    final summary.
-    """
-    result = run_echoctl("--json", "ping", "-W", "20s", *arguments)
-    summary = events(result, "ping_summary")[-1]
-    assert summary["final"]
-    return result, events(result, "ping_probe"), summary
-
-
-@contextlib.contextmanager
-def running(*arguments):
-    """Runs it until the case is over, however that ends."""
-    with subprocess.Popen([program("echoctl"), *arguments], stdout=subprocess.PIPE,
-                          stderr=subprocess.PIPE) as process:
-        try:
-            yield process
-        finally:
-            process.kill()
-
-
-def counts(summary):
-    """What is not zero."""
-    return {key: summary[key] for key in COUNTS if summary[key]}
 
 
 @case("a line for each probe, then the statistics")
@@ -150,7 +121,9 @@ def test_black_hole():
         result, probes, summary = ping("-c", "3", "-i", "5ms", "-W", "100ms", peer.address)
         assert result.returncode == 1, result
         assert counts(summary) == {"sent": 3, "lost": 3}
-        assert [probe["result"] for probe in probes] == ["overdue"] * 3
+        assert [(probe["seq"], probe["result"]) for probe in probes] == \
+            [(seq, result) for result in ("overdue", "lost") for seq in (1, 2, 3)]
+        assert {probe["why"] for probe in probes[3:]} == {"no answer"}, probes
         assert summary["rtt"] == {"count": 0}
 
 
@@ -167,6 +140,45 @@ def test_closed():
         assert f"echoctl: {peer.address}: echo: the peer closed the connection\n" == \
             result.stderr.decode()
         assert re.search("1 ok, [1-4] lost", result.stdout.decode()), result.stdout
+
+
+@case("a connection that breaks: that is told, and so is each probe that is lost by it")
+def test_broken():
+    def reset_at_fourth(connection):
+        read_exactly(connection, 4 * 64)
+        reset(connection)
+    with Peer(reset_at_fourth) as peer:
+        result, probes, summary = ping("-c", "9", "-i", "100ms", peer.address)
+        assert result.returncode == 1 and summary["broken"] == "Connection reset by peer", result
+        error, = events(result, "error")
+        assert error == {"event": "error", "host": "127.0.0.1", "address": peer.address,
+                         "phase": error["phase"], "errno": "ECONNRESET",
+                         "message": "Connection reset by peer"}, error
+        assert len(probes) >= 4 and counts(summary) == {"sent": len(probes), "lost": len(probes)}
+        assert probes == [{"event": "ping_probe", "seq": 1 + i, "result": "lost",
+                           "phase": error["phase"], "why": "Connection reset by peer"}
+                          for i in range(len(probes))], probes
+        people = run_echoctl("ping", "-c", "9", "-i", "100ms", "-W", "20s", peer.address)
+        assert re.match(rf"{peer.address}: seq=1 lost: (echo|send): Connection reset by peer\n"
+                        rf"{peer.address}: seq=2 lost: ", people.stdout.decode()), people
+
+
+@case("an overdue probe is lost when the connection breaks")
+def test_overdue_lost():
+    given_up = threading.Event()
+
+    def reset_when_given_up(connection):
+        read_exactly(connection, 64)
+        given_up.wait(DEADLINE_S)
+        reset(connection)
+    with Peer(reset_when_given_up) as peer, \
+            running("--json", "ping", "-i", "1h", "-W", "100ms", peer.address) as process:
+        said = [json.loads(process.stdout.readline())]
+        given_up.set()
+        said += map(json.loads, process.communicate(timeout=DEADLINE_S)[0].splitlines())
+        assert [(line["event"], line.get("result")) for line in said] == \
+            [("ping_probe", "overdue"), ("error", None), ("ping_probe", "lost"),
+             ("ping_summary", None)], said
 
 
 @case("bytes that nobody asked for end the run")
@@ -199,17 +211,6 @@ def test_refused():
         result.stderr.decode(), result.stderr
 
 
-@case("--reconnect: a connection for each probe, two times")
-def test_reconnect():
-    with Peer(echo) as peer:
-        result, probes, summary = ping("--reconnect", "-c", "4", "-i", "5ms", peer.address)
-        assert result.returncode == 0, result
-        assert counts(summary) == {"sent": 4, "ok": 4}
-        wait_until(lambda: peer.connections == 4, "four connections")
-        assert all(probe["connect_ns"] > 0 and probe["rtt_ns"] > 0 for probe in probes)
-        assert summary["connect"]["count"] == 4
-
-
 @case("each probe has its whole time, and is lost then, with and without --reconnect")
 def test_all_lost():
     def silent(connection):
@@ -222,47 +223,6 @@ def test_all_lost():
                                       peer.address)
             assert result.returncode == 1, result
             assert counts(summary) == {"sent": 3, "lost": 3}, (options, summary)
-
-
-@case("--reconnect: one bad connection does not spoil the others")
-def test_reconnect_lost():
-    def second_fails(connection):
-        probe = read_exactly(connection, 64)
-        if int.from_bytes(probe[:8], "little") != 2:    # its number
-            connection.sendall(probe)
-            echo(connection)
-    with Peer(second_fails) as peer:
-        result, probes, summary = ping("--reconnect", "-c", "3", "-i", "10ms", peer.address)
-        assert result.returncode == 1, result
-        assert counts(summary) == {"sent": 3, "ok": 2, "lost": 1}
-        results = {probe["seq"]: probe for probe in probes}     # as they came back
-        assert [results[seq]["result"] for seq in (1, 2, 3)] == ["ok", "lost", "ok"], probes
-        assert results[2]["phase"] == "echo", results[2]
-
-
-def few_descriptors(*arguments):
-    """Runs it with room for some ten connections."""
-    return subprocess.run(["sh", "-c", 'ulimit -n 14; exec "$@"', "sh", program("echoctl"), "ping",
-                           "--reconnect", "-W", "20s", *arguments],
-                          capture_output=True, text=True, timeout=DEADLINE_S, check=False)
-
-
-@case("--reconnect: few descriptors are enough for few connections at a time")
-def test_few_descriptors():
-    with Peer(echo) as peer:
-        result = few_descriptors("-c", "3", "-i", "5ms", peer.address)
-        assert result.returncode == 0 and "3 sent, 3 ok, 0 lost" in result.stdout, result
-
-
-@case("--reconnect: no descriptor for a probe is a local error, not a lost probe")
-def test_no_descriptors():
-    with Peer(None) as peer:
-        peer.handle = peer.hold
-        result = few_descriptors("-c", "50", "-i", "1ms", peer.address)
-        assert result.returncode == 4, result
-        assert result.stderr == "echoctl: ping: Too many open files\n", result
-        assert re.search(r"\n\d+ sent, 0 ok, 0 lost, .* \d+ not waited for in ",
-                         result.stdout), result
 
 
 @case("-w ends the run, what is on its way then is not called lost")
@@ -347,17 +307,6 @@ def test_unix():
         assert result.returncode == 0, result
         assert counts(summary) == {"sent": 3, "ok": 3}
         assert summary["peer"] == peer.address, summary
-
-
-@case("--reconnect: a Unix socket that nobody accepts from does not hold up the schedule")
-def test_unix_full():
-    with temporary_directory() as folder, full_unix_backlog(folder + "/full", 1) as address:
-        result, probes, summary = ping("--reconnect", "-c", "5", "-i", "5ms", "-W", "300ms",
-                                       "--connect-timeout", "1h", address)
-        assert result.returncode == 1, result
-        assert counts(summary) == {"sent": 1, "lost": 1, "unsent": 4}, summary
-        assert {probe.get("why") for probe in probes if probe["result"] == "unsent"} == \
-            {"the peer does not accept"}, probes
 
 
 @case("echod answers every probe")
