@@ -146,3 +146,10 @@ int ping_link_receive(struct ping_link *link, struct ping_reply *ret_reply)
 		link->in_bytes = 0;
 	return 1;
 }
+
+bool ping_link_has_more(const struct ping_link *link)
+{
+	char byte;
+
+	return recv(link->fd, &byte, sizeof(byte), MSG_DONTWAIT | MSG_PEEK) > 0;
+}

@@ -19,13 +19,14 @@ enum ping_result {
 	PING_INTACT,		/* the probe came back as it was sent */
 	PING_CORRUPT,		/* its size came back with other bytes */
 	PING_OVERTAKEN,		/* a later one came back: this one never will */
+	PING_SURPLUS,		/* the probe came back as it was sent, and more behind it */
 };
 
 struct ping_reply {
 	enum ping_result result;
 	struct ping_probe probe;
 	uint64_t received_ns;
-	size_t offset_bytes;	/* of the first difference, for PING_CORRUPT */
+	size_t offset_bytes;	/* of the first difference, for PING_CORRUPT and PING_SURPLUS */
 };
 
 struct ping_link {
@@ -68,5 +69,8 @@ int ping_link_flush(struct ping_link *link);
  * peer has closed, -EBADMSG when it sent bytes that no probe waits for.
  */
 int ping_link_receive(struct ping_link *link, struct ping_reply *ret_reply);
+
+/* Whether bytes are there already that are not part of a reply taken so far. Does not wait. */
+bool ping_link_has_more(const struct ping_link *link);
 
 #endif

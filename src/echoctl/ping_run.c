@@ -238,6 +238,10 @@ static void take_replies(struct ping *ping, struct ping_slot *slot)
 			break;
 		if (slot->overdue > 0)
 			slot->overdue--;
+		/* Elsewhere the next look finds it; here there is none. */
+		if (ping->settings.reconnect && reply.result == PING_INTACT &&
+		    ping_link_has_more(&slot->link))
+			reply.result = PING_SURPLUS;
 		ping_tally_reply(&ping->tally, &reply, slot->connected_ns - slot->started_ns);
 		if (ping->settings.reconnect) {
 			ping_link_close(&slot->link);

@@ -90,10 +90,21 @@ static void tally_intact(struct ping_tally *tally, const struct ping_reply *repl
 	    tally->peer, reply->probe.sequence, connect, ms((double)rtt_ns), late ? " (late)" : "");
 }
 
+static void tally_corrupt(struct ping_tally *tally, const struct ping_reply *reply,
+			  const char *what)
+{
+	struct record *record = new_record(tally, reply->probe.sequence, "corrupt");
+
+	tally->corrupt++;
+	record_integer(record, "offset_bytes", (int64_t)reply->offset_bytes);
+	record_text(record, "why", what);
+	report_record(tally->report, record);
+	say(tally, "%s: seq=%" PRIu64 " corrupt: %s from offset %zu on", tally->peer,
+	    reply->probe.sequence, what, reply->offset_bytes);
+}
+
 void ping_tally_reply(struct ping_tally *tally, const struct ping_reply *reply, uint64_t connect_ns)
 {
-	struct record *record;
-
 	switch (reply->result) {
 	case PING_INTACT:
 		tally_intact(tally, reply, connect_ns);
@@ -102,12 +113,10 @@ void ping_tally_reply(struct ping_tally *tally, const struct ping_reply *reply, 
 		ping_tally_lost(tally, reply->probe.sequence, "echo", "a later probe came back");
 		break;
 	case PING_CORRUPT:
-		tally->corrupt++;
-		record = new_record(tally, reply->probe.sequence, "corrupt");
-		record_integer(record, "offset_bytes", (int64_t)reply->offset_bytes);
-		report_record(tally->report, record);
-		say(tally, "%s: seq=%" PRIu64 " corrupt: differs from offset %zu on", tally->peer,
-		    reply->probe.sequence, reply->offset_bytes);
+		tally_corrupt(tally, reply, "differs");
+		break;
+	case PING_SURPLUS:
+		tally_corrupt(tally, reply, "more bytes than sent");
 		break;
 	}
 }

@@ -101,7 +101,7 @@ def test_corrupt():
         assert result.returncode == 1, result
         assert counts(summary) == {"sent": 3, "ok": 2, "corrupt": 1}
         assert probes[1] == {"event": "ping_probe", "seq": 2, "result": "corrupt",
-                             "offset_bytes": 40}
+                             "offset_bytes": 40, "why": "differs"}
 
 
 @case("a swallowed probe is lost, the one behind it is not")

@@ -4,9 +4,9 @@
 import re
 import subprocess
 
-from harness import (DEADLINE_S, case, main, program, read_exactly, temporary_directory,
-                     wait_until)
-from harness_peers import Peer, echo, full_unix_backlog
+from harness import (DEADLINE_S, case, main, program, read_exactly, run_echoctl,
+                     temporary_directory, wait_until)
+from harness_peers import Peer, by_message, echo, full_unix_backlog
 from harness_ping import counts, ping
 
 
@@ -35,6 +35,26 @@ def test_reconnect_lost():
         results = {probe["seq"]: probe for probe in probes}     # as they came back
         assert [results[seq]["result"] for seq in (1, 2, 3)] == ["ok", "lost", "ok"], probes
         assert results[2]["phase"] == "echo", results[2]
+
+
+@case("bytes that come with the echo and were never sent are found")
+def test_surplus():
+    for size, more in (("64", b"x"), ("1", b"x"), ("64", bytes(64))):
+        # in one write, so that it is there when the last byte of the probe is
+        handle = by_message(int(size), lambda _, data, more=more: data + more)
+        with Peer(handle) as peer:
+            result, probes, summary = ping("--reconnect", "-c", "2", "-i", "5ms", "-s", size,
+                                           peer.address)
+            assert result.returncode == 1, result
+            assert counts(summary) == {"sent": 2, "corrupt": 2} and not summary["broken"], summary
+            assert sorted(probe["seq"] for probe in probes) == [1, 2], probes
+            for probe in probes:
+                assert (probe["result"], probe["offset_bytes"], probe["why"]) == \
+                    ("corrupt", int(size), "more bytes than sent"), probe
+    with Peer(by_message(64, lambda _, data: data + data)) as peer:
+        people = run_echoctl("ping", "--reconnect", "-c", "1", "-W", "20s", peer.address)
+        assert people.stdout.decode().startswith(
+            f"{peer.address}: seq=1 corrupt: more bytes than sent from offset 64 on\n"), people
 
 
 def few_descriptors(*arguments):
