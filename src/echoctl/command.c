@@ -162,6 +162,16 @@ int command_refuse_word(struct invocation *invocation)
 	return STATUS_USAGE;
 }
 
+void command_blame(struct invocation *invocation, int index)
+{
+	const struct command *command = NULL;
+
+	for (int i = index; i < invocation->argc && command == NULL; i++)
+		command = command_find(invocation->argv[i]);
+	if (command != NULL)
+		invocation->command = command;
+}
+
 int command_usage_error(struct invocation *invocation, const char *format, ...)
 {
 	va_list arguments;
@@ -212,6 +222,8 @@ static int refuse_option(struct invocation *invocation, int option)
 {
 	const char *word = invocation->argv[optind - 1];
 
+	if (invocation->unnamed)
+		command_blame(invocation, optind);
 	if (option == ':')
 		return command_usage_error(invocation, "%s: needs a value", word);
 	if (optopt > 0 && optopt < OPTION_JSON)
@@ -274,6 +286,8 @@ int command_parse(struct invocation *invocation, command_take take, void *settin
 	int option;
 	int status;
 
+	if (invocation->wrong[0] != '\0')
+		return STATUS_USAGE;
 	merge_options(invocation->command, list, letters);
 	optind = 0;
 	for (;;) {

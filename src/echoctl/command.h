@@ -39,9 +39,10 @@ struct invocation {
 	const struct command *command;
 	struct globals globals;
 	const char *assumed;		/* a word where a command stands that is none; else NULL */
+	bool unnamed;			/* an option stands where a command does */
 	int argc;			/* argv[0] is the command's name; after */
 	char **argv;			/* command_parse() only the operands are left */
-	char wrong[512];		/* the usage error that was said */
+	char wrong[512];		/* the usage error that was said, and ends parsing */
 };
 
 struct command {
@@ -90,6 +91,12 @@ bool command_suggest(const struct invocation *invocation);
 
 /* Says that the assumed word is no command. Returns STATUS_USAGE. */
 int command_refuse_word(struct invocation *invocation);
+
+/*
+ * What is wrong stands in front of the command: makes the first one that argv names from index
+ * on the command of the invocation, if any. Its run() may then say more of the error.
+ */
+void command_blame(struct invocation *invocation, int index);
 
 /* Says "echoctl: ..." and where help is. Returns STATUS_USAGE. */
 int command_usage_error(struct invocation *invocation, const char *format, ...)

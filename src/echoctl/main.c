@@ -52,9 +52,12 @@ static int take_globals(struct invocation *invocation)
 			return STATUS_OK;
 		}
 		command_take_global(&invocation->globals, option, optarg, &why);
-		if (why != NULL)
-			return command_refuse_value(invocation, command_global_options, option,
-						    optarg, why);
+		if (why != NULL) {
+			command_blame(invocation, optind);
+			command_refuse_value(invocation, command_global_options, option, optarg,
+					     why);
+			return invocation->command->run(invocation);
+		}
 		start = optind;
 	}
 	/* An option that is not global is left for send, with all that follows. */
@@ -68,6 +71,8 @@ static int take_globals(struct invocation *invocation)
 static int run_command(struct invocation *invocation)
 {
 	static char send_name[] = "send";
+	const struct command *command;
+	int status;
 
 	if (invocation->argc == 0) {
 		command_print_usage(stderr);
@@ -75,14 +80,20 @@ static int run_command(struct invocation *invocation)
 	}
 	invocation->command = command_find(invocation->argv[0]);
 	if (invocation->command == NULL) {
-		if (invocation->argv[0][0] != '-')
+		invocation->unnamed = invocation->argv[0][0] == '-';
+		if (!invocation->unnamed)
 			invocation->assumed = invocation->argv[0];
 		/* The name was left out: it takes the place of the word before, now done with. */
 		invocation->command = command_find(send_name);
 		invocation->argc++;
 		*--invocation->argv = send_name;
 	}
-	return invocation->command->run(invocation);
+	command = invocation->command;
+	status = command->run(invocation);
+	/* An option that is not one of send's either was meant for the command behind it. */
+	if (invocation->command != command)
+		status = invocation->command->run(invocation);
+	return status;
 }
 
 int main(int argc, char **argv)

@@ -31,6 +31,26 @@ def test_usage():
     check(run_echoctl("--connect-timeout", "soon", "a"), 3, "--connect-timeout soon: not a")
 
 
+@case("what is wrong in front of a command is said of that command, and check prints its line")
+def test_in_front():
+    for wrong, why in ((("--connect-timeout", "0"), "--connect-timeout 0: too short"),
+                       (("--connect-timeout=soon",), "--connect-timeout soon: not a duration"),
+                       (("-q", "--control", ""), "--control : the path is empty"),
+                       (("--conect-timeout", "3s"), "--conect-timeout: no such option"),
+                       (("-w", "0.1"), "-w: no such option")):
+        for command in ("send", "ping", "check", "load", "status", "kill", "help"):
+            result = run_echoctl(*wrong, command, "127.0.0.1:1")
+            check(result, 3, f"echoctl: {command}: {why}", f"'echoctl {command} --help' tells")
+            assert result.stderr.count(b"\n") == 2, result
+            assert result.stdout.startswith(f"ECHO UNKNOWN - {why}".encode()) \
+                if command == "check" else result.stdout == b"", result
+        check(run_echoctl(*wrong, "127.0.0.1:1"), 3, f"echoctl: send: {why}")
+    result = run_echoctl("--json", "--connect-timeout", "0", "check", "127.0.0.1:1")
+    assert b'"state":"UNKNOWN"' in result.stdout and result.stdout.count(b"\n") == 1, result
+    # options of send are none of this: its name may be left out
+    check(run_echoctl("-S", "127.0.0.1", "-o", "/dev/null", "127.0.0.1:1"), 2, "connect: ")
+
+
 @case("help shows what --help shows, of echoctl and of each command")
 def test_help():
     usage = run_echoctl("--help").stdout
