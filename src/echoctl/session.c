@@ -68,7 +68,6 @@ static void end_sender(pid_t pid, int pair_fd)
 static void judge(const struct sender *sender, struct session_result *result)
 {
 	const struct sender_counters *counters = sender->counters;
-	bool connection_over = result->end == SESSION_OK || result->end == SESSION_RESET;
 	bool all_back;
 	bool complete;
 
@@ -81,9 +80,12 @@ static void judge(const struct sender *sender, struct session_result *result)
 	if (counters->state == SENDER_INPUT_FAILED) {
 		result->end = SESSION_INPUT_FAILED;
 		result->error = counters->error;
-	} else if (connection_over && counters->state == SENDER_FAILED &&
-		   !(result->eof && (counters->error == EPIPE || counters->error == ENOTCONN))) {
-		/* These beside an EOF are a reset that followed a FIN: the FIN counts. */
+	} else if (result->end == SESSION_OK && counters->state == SENDER_FAILED &&
+		   counters->error != EPIPE && counters->error != ENOTCONN) {
+		/*
+		 * These beside an EOF are a reset that followed a FIN: the FIN counts. After an
+		 * error of recv(2) they only say that it was there, and the reason is recv's.
+		 */
 		result->end = SESSION_RESET;
 		result->error = counters->error;
 	} else if (result->end == SESSION_STALL && result->input_ended &&

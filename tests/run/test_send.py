@@ -11,7 +11,7 @@ import threading
 from harness import (DEADLINE_S, Echod, case, child_pids, connect_to, is_zombie, main, program,
                      random_bytes, read_exactly, read_to_end, run_echoctl, temporary_directory,
                      unused_address, wait_until)
-from harness_peers import Peer, echo, events, flip, full_backlog, reset, swallow
+from harness_peers import Peer, echo, events, flip, full_backlog, swallow
 
 MIB = 1 << 20
 
@@ -173,30 +173,6 @@ def test_count():
               "more bytes than sent: got 0x21 at offset 6")
     with Peer(lambda connection: connection.sendall(b"welcome")) as peer:
         check(send(peer.address), 1, "more bytes than sent: got 0x77 at offset 0")
-
-
-@case("a reset is named, whichever process sees it")
-def test_reset():
-    def after_some(connection):
-        read_exactly(connection, 100000)
-        reset(connection)
-
-    def at_once(connection):
-        read_exactly(connection, 1)
-        reset(connection)
-
-    with Peer(after_some) as peer, open("/dev/zero", "rb") as zeros:
-        client = start(peer.address, stdin=zeros)
-        assert client.wait(DEADLINE_S) == 1
-        assert b"connection lost after" in client.stderr.read()
-    with Peer(at_once) as peer:
-        client = start(peer.address)
-        client.stdin.write(b"x")
-        client.stdin.flush()
-        assert client.wait(DEADLINE_S) == 1
-        complaint = client.stderr.read()
-        assert b"connection lost after 0 of 1 bytes: Connection reset by peer" in complaint
-        client.stdin.close()
 
 
 @case("silence after the FIN ends at the drain timeout")
