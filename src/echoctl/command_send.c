@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -12,6 +13,7 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/io.h"
+#include "echoctl/exchange.h"
 #include "echoctl/progress.h"
 #include "echoctl/session_command.h"
 
@@ -55,9 +57,10 @@ static const char *take(void *settings, int option, const char *value)
 
 /*
  * Copies standard input into a memory file, so that it can be sent more than once. Returns a
- * descriptor that the caller owns, or -errno; -EFBIG above SPOOL_MAX_BYTES.
+ * descriptor that the caller owns, or -errno; -EFBIG above SPOOL_MAX_BYTES, -EINTR when a signal
+ * came.
  */
-static int spool_input(void)
+static int spool_input(int interrupt_fd)
 {
 	FD_CLEANUP int fd = memfd_create("echoctl-input", MFD_CLOEXEC);
 	char buffer[65536];
@@ -67,15 +70,21 @@ static int spool_input(void)
 
 	if (fd < 0)
 		return -errno;
-	while ((n = io_read_full(STDIN_FILENO, buffer, sizeof(buffer))) > 0) {
-		total += (size_t)n;
-		if (total > SPOOL_MAX_BYTES)
-			return -EFBIG;
-		r = io_write_all(fd, buffer, (size_t)n);
+	do {
+		r = exchange_wait(STDIN_FILENO, POLLIN, UINT64_MAX, interrupt_fd);
 		if (r < 0)
 			return r;
-	}
-	return n < 0 ? (int)n : fd_steal(&fd);
+		n = read(STDIN_FILENO, buffer, sizeof(buffer));
+		if (n < 0 && errno != EAGAIN && errno != EINTR)
+			return -errno;
+		total += n > 0 ? (size_t)n : 0;
+		if (total > SPOOL_MAX_BYTES)
+			return -EFBIG;
+		r = n > 0 ? io_write_all(fd, buffer, (size_t)n) : 0;
+		if (r < 0)
+			return r;
+	} while (n != 0);
+	return fd_steal(&fd);
 }
 
 /* Opens the input for settings->repeat passes. Returns a descriptor to own, or -errno. */
@@ -88,7 +97,7 @@ static int open_input(const struct settings *settings, off_t *ret_start)
 		return fd < 0 ? -errno : fd;
 	}
 	*ret_start = 0;
-	return spool_input();
+	return spool_input(settings->session.dialling.interrupt_fd);
 }
 
 static int open_output(const struct settings *settings, bool json)
@@ -104,16 +113,17 @@ static int open_output(const struct settings *settings, bool json)
 	return fd < 0 ? -errno : fd;
 }
 
+/* dial: NULL when nothing was connected. */
 static void describe(struct report *report, const struct address_spec *target,
 		     const struct dial *dial, uint64_t run, const struct session_result *result)
 {
 	struct record *record = record_new("send");
-	char address[ADDRESS_TEXT_MAX];
+	char buffer[ADDRESS_TEXT_MAX];
+	const char *address = dial != NULL ? dial_peer(dial, buffer) : NULL;
 	char text[SESSION_TEXT_MAX];
 	char rate[PROGRESS_BYTES_MAX];
 	double seconds = (double)(result->ended_ns - result->started_ns) / CLOCK_NS_PER_S;
 
-	dial_peer(dial, address);
 	session_describe(result, text);
 	if (result->end == SESSION_INPUT_FAILED || result->end == SESSION_OUTPUT_FAILED)
 		report_error(report, "%s", text);
@@ -122,7 +132,8 @@ static void describe(struct report *report, const struct address_spec *target,
 	else if (result->end == SESSION_INTERRUPTED)
 		report_note(report, "interrupted");
 	report_note(report, "%s: %" PRIu64 " bytes sent, %" PRIu64 " received, %s, %.3f s, %s/s",
-		    address, result->bytes_sent, result->bytes_received,
+		    address != NULL ? address : target->host, result->bytes_sent,
+		    result->bytes_received,
 		    result->verified ? "verified" : "not verified", seconds,
 		    progress_format_bytes(
 			    seconds > 0 ? (double)result->bytes_received / seconds : 0, rate));
@@ -174,31 +185,46 @@ static int send_once(struct invocation *invocation, const struct session_command
 	return session_status(&result);
 }
 
+/* There is no input: says so. Returns the exit status. */
+static int give_up_input(struct report *report, const struct settings *settings, int error,
+			 uint64_t started_ns)
+{
+	const struct session_result interrupted = {
+		.end = SESSION_INTERRUPTED, .started_ns = started_ns, .ended_ns = clock_now_ns(),
+	};
+
+	if (error == -EINTR) {
+		describe(report, &settings->session.target, NULL, 1, &interrupted);
+		return session_status(&interrupted);
+	}
+	report_error(report, "standard input: %s", error != -EFBIG ?
+		     strerror(-error) : "more than 256 MiB to repeat, and no file");
+	return STATUS_LOCAL;
+}
+
 static int send_all(struct invocation *invocation, struct settings *settings)
 {
 	struct report *report = &invocation->globals.report;
 	FD_CLEANUP int input_fd = -1;
 	FD_CLEANUP int output_fd = -1;
 	struct session_options options;
+	uint64_t started_ns = clock_now_ns();
 	off_t start;
 	int status;
 
-	input_fd = open_input(settings, &start);
-	if (input_fd < 0) {
-		report_error(report, "standard input: %s", input_fd != -EFBIG ?
-			     strerror(-input_fd) : "more than 256 MiB to repeat, and no file");
-		return STATUS_LOCAL;
-	}
 	output_fd = open_output(settings, report->json);
 	if (output_fd < 0 && output_fd != SESSION_OUTPUT_NONE) {
 		report_error(report, "%s: %s", settings->output_path != NULL ?
 			     settings->output_path : "standard output", strerror(-output_fd));
 		return STATUS_LOCAL;
 	}
-	/* Not before: reading and opening files are to end as they always do. */
+	/* Not before: opening a file is to end as it always does. */
 	status = session_command_heed_signals(report, &settings->session);
 	if (status != COMMAND_PROCEED)
 		return status;
+	input_fd = open_input(settings, &start);
+	if (input_fd < 0)
+		return give_up_input(report, settings, input_fd, started_ns);
 	options = (struct session_options){
 		.input_fd = input_fd,
 		.input_is_terminal = isatty(input_fd),

@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: MIT
 """Signals in the moments in which echoctl waits for somebody else."""
 import contextlib
+import json
+import re
 import signal
 import subprocess
 import threading
@@ -10,13 +12,14 @@ from harness import DEADLINE_S, case, main, program, temporary_directory, wait_u
 from harness_peers import Peer, full_backlog, full_unix_backlog
 
 
-def interrupted(arguments, ready, number=signal.SIGINT):
+def interrupted(arguments, ready, number=signal.SIGINT, stdin=subprocess.DEVNULL):
     """echoctl, sent a signal once ready() holds; its status, standard output and error."""
-    with subprocess.Popen([program("echoctl"), *arguments], stdin=subprocess.DEVNULL,
+    with subprocess.Popen([program("echoctl"), *arguments], stdin=stdin,
                           stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as client:
         try:
             wait_until(lambda: ready(client), "it waits")
             client.send_signal(number)
+            client.wait(DEADLINE_S)
             out, errors = client.communicate(timeout=DEADLINE_S)
         finally:
             client.kill()
@@ -61,6 +64,22 @@ def test_connecting_unix():
             status, _, errors = interrupted([command, "--connect-timeout", "1h", address],
                                             connecting)
             assert status == 1 and "Interrupted" in errors, (command, status, errors)
+
+
+@case("so can send while it reads what it is to repeat, and has its summary all the same")
+def test_spooling():
+    for number in (signal.SIGINT, signal.SIGTERM):
+        # The pipe stays open until the command has ended.
+        status, out, errors = interrupted(["--json", "send", "--repeat", "2", "127.0.0.1:1"],
+                                          connecting, number, subprocess.PIPE)
+        assert status == 1, (status, out, errors)
+        summary = json.loads(out)
+        assert summary["event"] == "send" and summary["end"] == "interrupted", summary
+        assert summary["host"] == "127.0.0.1" and summary["address"] is None, summary
+        assert summary["bytes_sent"] == 0 and summary["run"] == 1, summary
+        assert re.fullmatch(r"echoctl: interrupted\nechoctl: 127\.0\.0\.1: 0 bytes sent, "
+                            r"0 received, not verified, .*\n",
+                            errors), errors
 
 
 @case("check says that it was interrupted, not that the target is at fault")
