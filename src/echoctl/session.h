@@ -53,7 +53,7 @@ struct session_options {
 	uint64_t pattern_bytes;
 	int output_fd;			/* or SESSION_OUTPUT_NONE */
 	const char *output_name;	/* a file's, borrowed; NULL: it is standard output */
-	bool verify;			/* compare; without, only a lost connection fails */
+	bool verify;			/* compare; without, what is missing at a FIN is well too */
 	bool fin;			/* shutdown(SHUT_WR) at the end of input */
 	uint64_t drain_timeout_us;	/* longest time without progress, once input is at hand */
 	uint64_t hold_us; /* read nothing until so long after the FIN; 0: read at once */

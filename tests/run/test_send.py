@@ -156,12 +156,22 @@ def test_corrupt_tail():
             assert client.returncode == 1 and b"within the 5 bytes" in errors, (keeps, errors)
 
 
-@case("--no-verify: what did not come back is not said to have")
-def test_no_verify_silent():
+@case("--no-verify: silence before the FIN is an error, too few bytes before it are none")
+def test_no_verify():
+    def no_fin(connection):
+        echo(connection)
+        peer.hold(connection)
+
+    patience = ("--no-verify", "--drain-timeout", "2s")
     with Peer(None) as peer:
         peer.handle = peer.hold
-        check(send("--no-verify", "--drain-timeout", "2s", peer.address, stdin=b"abc"), 1,
-              "no progress after 0 of 3 bytes", "not verified")
+        check(send(*patience, peer.address, stdin=b"abc"), 1, "no progress after 0 of 3 bytes",
+              "not verified")
+        check(send(*patience, "--no-fin", peer.address, stdin=b"abc"), 0, "not verified")
+    with Peer(no_fin) as peer:
+        check(send(*patience, peer.address, stdin=b"abc"), 1, "FIN swallowed: all 3 bytes")
+    with Peer(swallow) as peer:
+        check(send("--no-verify", peer.address, stdin=b"abc"), 0, "0 received, not verified")
 
 
 @case("a byte left out and a byte too many are errors")
