@@ -31,6 +31,9 @@ int session_command_parse(struct invocation *invocation, command_take take, void
 	command->operand = invocation->argv[0];
 	command->dialling = dial_options(&invocation->globals);
 	command->dialling.source = source;
+	if (status == COMMAND_PROCEED && source != NULL && command->target.is_unix)
+		return command_usage_error(invocation, "--source %s: a Unix socket is reached "
+					   "from no address", source);
 	return status;
 }
 

@@ -143,6 +143,9 @@ def test_addresses():
         for command in ("send", "halfclose", "trace", "sweep"):
             check(run_echoctl(command, "-S", source, "127.0.0.1:1"), 3,
                   f"--source {source}: not a numeric address")
+    for command in ("send", "halfclose", "trace", "sweep"):
+        check(run_echoctl(command, "-S", "127.0.0.1", "unix:/nonexistent/socket"), 3,
+              f"echoctl: {command}: --source 127.0.0.1: a Unix socket is reached from no")
     check(run_echoctl("send", "-S", "::1", "127.0.0.1:1"), 4, "socket: Address family not supp")
 
 
