@@ -55,6 +55,7 @@ int duration_parse(const char *text, uint64_t *ret_us)
 		const struct unit *unit;
 		const char *number = next;
 		uint64_t part_us;
+		int scaled;
 
 		next = number_scan_decimal(number, &decimal);
 		if (!next)
@@ -64,11 +65,11 @@ int duration_parse(const char *text, uint64_t *ret_us)
 		if (!unit && (*next != '\0' || number != first))
 			return -EINVAL;
 		/* What is out of range may still turn out to be malformed. */
-		if (number_scale(&decimal, unit ? unit->us : US_PER_S, &part_us) < 0 ||
-		    part_us > DURATION_MAX_US - total_us)
-			r = -ERANGE;
-		else
+		scaled = number_scale(&decimal, unit ? unit->us : US_PER_S, &part_us);
+		if (scaled == 0 && part_us <= DURATION_MAX_US - total_us)
 			total_us += part_us;
+		else if (r != -ERANGE)
+			r = scaled == -EDOM ? -EDOM : -ERANGE;
 		next = skip_spaces(next + (unit ? strlen(unit->name) : 0));
 	} while (*next != '\0');
 

@@ -9,7 +9,8 @@
 
 /*
  * Parses units us, ms, s|sec, m|min, h|hr, d (as systemd.time(7)), decimals allowed
- * ("1.5s"), parts add up. Returns 0; -EINVAL malformed, -ERANGE above 100 years.
+ * ("1.5s"), parts add up. Returns 0; -EINVAL malformed, -ERANGE above 100 years, -EDOM with a
+ * part below 1 us that is not 0.
  */
 int duration_parse(const char *text, uint64_t *ret_us);
 

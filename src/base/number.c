@@ -69,7 +69,7 @@ int number_scale(const struct decimal *decimal, uint64_t unit, uint64_t *ret_val
 	    __builtin_add_overflow(value, decimal->fraction * unit / FRACTION_ONE, &value))
 		return -ERANGE;
 	if (value == 0 && (decimal->whole || decimal->fraction))
-		return -ERANGE;
+		return -EDOM;
 	*ret_value = value;
 	return 0;
 }

@@ -21,8 +21,8 @@ struct decimal {
 const char *number_scan_decimal(const char *text, struct decimal *ret_decimal);
 
 /*
- * decimal times unit, rounded down; unit is 2^40 at most. Returns 0, or -ERANGE when that does
- * not fit or when rounding would leave nothing of a number that is not zero.
+ * decimal times unit, rounded down; unit is 2^40 at most. Returns 0, -ERANGE when that does not
+ * fit, or -EDOM when rounding would leave nothing of a number that is not zero.
  */
 int number_scale(const struct decimal *decimal, uint64_t unit, uint64_t *ret_value);
 

@@ -7,7 +7,10 @@
 
 #define SIZE_TEXT_MAX 32
 
-/* Suffixes K M G T, either case, optional "iB" or "B". Returns 0, -EINVAL or -ERANGE. */
+/*
+ * Suffixes K M G T, either case, optional "iB" or "B". Returns 0, -EINVAL, -ERANGE, or -EDOM below
+ * 1 that is not 0.
+ */
 int size_parse(const char *text, uint64_t *ret_bytes);
 
 /* Writes an exact form that reads back ("64K", "1000"); returns text. */

@@ -48,6 +48,8 @@ const char *command_take_duration(const char *value, uint64_t min_us, uint64_t m
 		break;
 	case -ERANGE:
 		return "too long";
+	case -EDOM:
+		return "too short";
 	default:
 		return "not a duration (as 90s, 250ms, 1min 30s)";
 	}
@@ -73,6 +75,8 @@ const char *command_take_size(const char *value, uint64_t min, uint64_t max, uin
 		break;
 	case -ERANGE:
 		return "too large";
+	case -EDOM:
+		return "too small";
 	default:
 		return "not a size (as 1000, 64K, 1M)";
 	}

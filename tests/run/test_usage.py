@@ -123,6 +123,18 @@ def test_no_time():
                       "--age-over", "0"), 2, "no echod answers there")
 
 
+@case("what rounds to nothing is too short or too small, not too long or too large")
+def test_nearly_nothing():
+    for command, option, value, why in (("send", "--connect-timeout", "0.0000001", "too short"),
+                                        ("send", "--drain-timeout", "0.1us", "too short"),
+                                        ("halfclose", "--hold", "0.1us", "too short"),
+                                        ("ping", "--size", "0.5", "too small"),
+                                        ("load", "--size", "0.9B", "too small"),
+                                        ("ping", "--size", "17179869184G", "too large"),
+                                        ("ping", "--late", "36526d", "too long")):
+        check(run_echoctl(command, option, value, "localhost"), 3, f"{option} {value}: {why}")
+
+
 @case("one letter is one option: a source is -S wherever there is one, and never -s")
 def test_source_letter():
     for command in ("send", "halfclose", "trace", "sweep", "list", "kill"):
