@@ -232,7 +232,7 @@ static void show_progress(const struct round *round, bool asked)
 	if (idle->progress)
 		fprintf(stderr, "\r%s\033[K", asked ? "" : text);
 	if (asked)
-		report_note(idle->report, "%s", text);
+		report_error(idle->report, "%s", text);
 }
 
 static void take_signal(struct round *round)

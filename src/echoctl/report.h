@@ -48,7 +48,7 @@ void report_text(struct report *report, const char *format, ...)
 void report_note(const struct report *report, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 
-/* A diagnostic: "echoctl: ..." and a newline on stderr, always. */
+/* A diagnostic, or what a signal asked for: "echoctl: ..." and a newline on stderr, always. */
 void report_error(const struct report *report, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 
