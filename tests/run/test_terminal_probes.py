@@ -43,7 +43,7 @@ def test_ping():
 def test_load():
     with Peer(echo) as peer, Terminal(program("echoctl"), "load", "-d", "60s", "-c", "2",
                                       peer.address) as terminal:
-        screen = terminal.wait(r"  ([2-9]|\d\d) s  2 open  ")
+        screen = terminal.wait(r"  ([2-9]|\d\d) s  2 open  [1-9]")
         live = [line for line in screen if " open  " in line]
         assert len(screen) == len(live) == 1, "\n".join(screen)
         assert re.fullmatch(r" +\d+ s  2 open  \d+ echoes/s  [\d.]+ MiB/s  p50 [\d.]+ [mun]?s  "
