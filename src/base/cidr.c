@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-static bool is_ipv4(const uint8_t address[16])
+bool cidr_is_ipv4(const uint8_t address[16])
 {
 	static const uint8_t mapped[12] = { [10] = 0xff, [11] = 0xff };
 
@@ -16,7 +16,7 @@ bool cidr_contains(const uint8_t prefix[16], unsigned bits, const uint8_t addres
 	unsigned whole = bits / 8;
 	unsigned rest = bits % 8;
 
-	if (bits < 96 && is_ipv4(address))
+	if (bits < 96 && cidr_is_ipv4(address))
 		return false;
 	if (memcmp(prefix, address, whole) != 0)
 		return false;
@@ -36,5 +36,5 @@ void cidr_mask(uint8_t address[16], unsigned bits)
 
 void cidr_source(uint8_t address[16], unsigned ipv4_bits, unsigned ipv6_bits)
 {
-	cidr_mask(address, is_ipv4(address) ? 96 + ipv4_bits : ipv6_bits);
+	cidr_mask(address, cidr_is_ipv4(address) ? 96 + ipv4_bits : ipv6_bits);
 }

@@ -9,8 +9,6 @@
 
 #include "base/number.h"
 
-static const uint8_t mapped_prefix[12] = { [10] = 0xff, [11] = 0xff };
-
 static int fail(const char **ret_why, const char *why)
 {
 	if (ret_why)
@@ -32,6 +30,8 @@ int cidr_parse(const char *text, struct cidr *ret_cidr, const char **ret_why)
 	*(char *)mempcpy(host, text, (size_t)(slash - text)) = '\0';
 
 	if (inet_pton(AF_INET, host, cidr.prefix + 12) == 1) {
+		static const uint8_t mapped_prefix[12] = { [10] = 0xff, [11] = 0xff };
+
 		memcpy(cidr.prefix, mapped_prefix, sizeof(mapped_prefix));
 		first = 96;
 	} else if (inet_pton(AF_INET6, host, cidr.prefix) != 1) {
@@ -53,8 +53,7 @@ int cidr_parse(const char *text, struct cidr *ret_cidr, const char **ret_why)
 
 const char *cidr_format(const struct cidr *cidr, char text[CIDR_TEXT_MAX])
 {
-	bool is_ipv4 = cidr->bits >= 96 &&
-		memcmp(cidr->prefix, mapped_prefix, sizeof(mapped_prefix)) == 0;
+	bool is_ipv4 = cidr->bits >= 96 && cidr_is_ipv4(cidr->prefix);
 	char host[INET6_ADDRSTRLEN];
 
 	if (is_ipv4)
