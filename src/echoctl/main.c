@@ -7,7 +7,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "echoctl/command.h"
+#include "echoctl/command_line/command.h"
 
 #define CONNECT_TIMEOUT_DEFAULT_US (10u * 1000000u)
 #define CONTROL_PATH_DEFAULT "/run/echod/control"

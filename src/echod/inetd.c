@@ -13,11 +13,11 @@
 #include <unistd.h>
 
 #include "base/fd.h"
-#include "echod/ending.h"
-#include "echod/generation.h"
-#include "echod/log.h"
-#include "echod/privileges.h"
-#include "echod/report.h"
+#include "echod/generation/ending.h"
+#include "echod/generation/generation.h"
+#include "echod/log/log.h"
+#include "echod/privileges/privileges.h"
+#include "echod/report/report.h"
 
 struct inetd {
 	struct report *report;

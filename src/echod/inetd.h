@@ -3,7 +3,7 @@
 #ifndef ECHOD_INETD_H
 #define ECHOD_INETD_H
 
-#include "echod/configuration.h"
+#include "echod/configuration/configuration.h"
 
 /*
  * Takes the connection from descriptor 0 and puts /dev/null in its place, on standard output

@@ -10,12 +10,12 @@
 #include <unistd.h>
 
 #include "base/fd.h"
-#include "echod/configuration_file.h"
-#include "echod/handover.h"
+#include "echod/command_line/effective.h"
+#include "echod/command_line/options.h"
+#include "echod/handover/give.h"
 #include "echod/inetd.h"
-#include "echod/log.h"
-#include "echod/options.h"
-#include "echod/supervisor.h"
+#include "echod/log/log.h"
+#include "echod/supervisor/supervisor.h"
 
 /* connection_fd: for --inetd, else -1. Returns the exit status. */
 static int serve(const struct options *options, int connection_fd)

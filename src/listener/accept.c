@@ -6,12 +6,12 @@
 
 #include "base/clock.h"
 #include "base/fd.h"
+#include "base/sys.h"
 #include "listener/events.h"
 #include "listener/rules.h"
 #include "listener/spawn.h"
-#include "listener/sys.h"
-#include "listener/worker.h"
 #include "wire/endpoint.h"
+#include "worker/worker.h"
 
 #define ACCEPT_BATCH 16		/* a turn of the loop and socket: reaping comes in between */
 

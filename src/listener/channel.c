@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "base/fd.h"
-#include "listener/sys.h"
+#include "base/sys.h"
 
 #define RECEIVE_BATCH 16	/* messages a turn of the loop */
 

@@ -28,8 +28,8 @@
 #include <sched.h>
 #include <string.h>
 
-#include "listener/echo.h"
-#include "listener/sys.h"
+#include "base/sys.h"
+#include "worker/echo.h"
 
 #define PAGE_BYTES 4096u
 

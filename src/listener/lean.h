@@ -11,7 +11,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#include "listener/worker.h"
+#include "worker/worker.h"
 
 /* Where workers will live. */
 struct lean {

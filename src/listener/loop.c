@@ -3,11 +3,11 @@
 #include "listener/loop.h"
 
 #include "base/clock.h"
+#include "base/sys.h"
 #include "listener/accept.h"
 #include "listener/channel.h"
 #include "listener/events.h"
 #include "listener/reap.h"
-#include "listener/sys.h"
 
 #define SWEEP_NS (10ull * CLOCK_NS_PER_S) /* for ends whose signal found no room in the queue */
 #define FOREIGN_NS 100000000u			/* looks at what older generations still have */

@@ -10,11 +10,11 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
+#include "base/sys.h"
 #include "listener/accept.h"
 #include "listener/channel.h"
 #include "listener/loop.h"
 #include "listener/start.h"
-#include "listener/sys.h"
 
 enum listener_exit { EXIT_DRAINED = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
 

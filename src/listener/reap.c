@@ -6,9 +6,9 @@
 #include <sys/signalfd.h>
 
 #include "base/clock.h"
+#include "base/sys.h"
 #include "listener/events.h"
 #include "listener/spawn.h"
-#include "listener/sys.h"
 
 #define REAP_BATCH 32
 

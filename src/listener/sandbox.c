@@ -10,7 +10,7 @@
 #include <sys/prctl.h>
 
 #include "base/fd.h"
-#include "listener/sys.h"
+#include "base/sys.h"
 
 /* The counters of a coverage build go to files at the end. */
 #ifdef COVERAGE

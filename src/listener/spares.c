@@ -6,11 +6,11 @@
 
 #include "base/clock.h"
 #include "base/fd.h"
+#include "base/sys.h"
 #include "listener/memory.h"
 #include "listener/spawn.h"
 #include "listener/state.h"
-#include "listener/sys.h"
-#include "listener/worker.h"
+#include "worker/worker.h"
 
 #define PAIRS_IN_FLIGHT 2u /* beside those with a spare: every descriptor makes a fork dearer */
 #define NO_PAIR_NS 2000000u

@@ -6,12 +6,12 @@
 
 #include "base/clock.h"
 #include "base/fd.h"
+#include "base/sys.h"
 #include "listener/events.h"
 #include "listener/lean.h"
 #include "listener/reap.h"
 #include "listener/state.h"
-#include "listener/sys.h"
-#include "listener/worker.h"
+#include "worker/worker.h"
 
 void spawn_fill_entry(struct listener *listener, uint32_t slot,
 		      const struct connection *connection)

@@ -8,12 +8,12 @@
 #include <sys/stat.h>
 
 #include "base/fd.h"
-#include "listener/echo.h"
+#include "base/sys.h"
 #include "listener/memory.h"
 #include "listener/reap.h"
 #include "listener/sandbox.h"
-#include "listener/sys.h"
 #include "wire/version.h"
+#include "worker/echo.h"
 
 #define SEALS_REQUIRED (F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE)
 

@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "base/fd.h"
-#include "echod/configuration.h"
+#include "echod/configuration/configuration.h"
 #include "fuzz.h"
 
 static unsigned problems;

@@ -5,9 +5,9 @@
  */
 #include <string.h>
 
-#include "echod/log_encode.h"
-#include "echod/log_text.h"
-#include "echod/report_line.h"
+#include "echod/log/encode.h"
+#include "echod/log/text.h"
+#include "echod/report/line.h"
 #include "fuzz.h"
 #include "wire/event.h"
 

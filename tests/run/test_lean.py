@@ -13,7 +13,7 @@ ALLOWED = {"echo_", "worker_"}
 
 
 def is_lean():
-    """As LEAN in src/listener/sys.h."""
+    """As LEAN in src/base/sys.h."""
     with open(os.path.join(BUILDDIR, "config.h"), encoding="utf-8") as file:
         return "#define STATIC_LISTENER 1" in file.read() and platform.machine() == "x86_64"
 
@@ -28,7 +28,7 @@ def test_objects():
     if not is_lean():
         note("a plain build: workers have all of the program")
         return
-    objects = glob.glob(os.path.join(BUILDDIR, "src/listener/libworker_la-*.o"))
+    objects = glob.glob(os.path.join(BUILDDIR, "src/worker/libworker_la-*.o"))
     assert len(objects) == 2, objects
     for path in objects:
         for line in tool("nm", "--undefined-only", path):

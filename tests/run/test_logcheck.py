@@ -38,7 +38,7 @@ def headed(messages):
 
 def statements():
     """(function, text) of each log_NAME() call in the sources, its format filled in."""
-    for path in glob.glob(os.path.join(SRCDIR, "src/echod/*.c")):
+    for path in glob.glob(os.path.join(SRCDIR, "src/echod/**/*.c"), recursive=True):
         with open(path, encoding="utf-8") as file:
             source = file.read()
         source = source.replace("PRIu64", '"lu"').replace("PRIu32", '"u"')

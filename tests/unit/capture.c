@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* A syslog daemon of a few lines. */
-#include "capture.h"
+#include "unit/capture.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -14,7 +14,7 @@
 
 #include <cmocka.h>
 
-#include "echod/log.h"
+#include "echod/log/log.h"
 
 void capture_start_reader(struct capture *capture)
 {

@@ -6,7 +6,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "echod/configuration.h"
+#include "echod/configuration/configuration.h"
 
 #define CAPTURE_LINE_MAX 20000
 

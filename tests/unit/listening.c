@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* What the tests of listening sockets share. */
-#include "listening.h"
+#include "unit/listening.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -10,7 +10,7 @@
 
 #include <cmocka.h>
 
-#include "echod/log.h"
+#include "echod/log/log.h"
 
 int listening_set_up(void **state)
 {

@@ -3,8 +3,8 @@
 #ifndef ECHOD_TESTS_LISTENING_H
 #define ECHOD_TESTS_LISTENING_H
 
-#include "capture.h"
-#include "echod/sockets.h"
+#include "echod/sockets/sockets.h"
+#include "unit/capture.h"
 
 #define LISTEN_MAX 4
 

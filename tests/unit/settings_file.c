@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* A folder of its own for a test that writes configuration files. */
-#include "settings_file.h"
+#include "unit/settings_file.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

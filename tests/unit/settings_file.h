@@ -5,7 +5,7 @@
 
 #include <stddef.h>
 
-#include "echod/configuration.h"
+#include "echod/configuration/configuration.h"
 
 /* Makes a temporary folder and works in it; cmocka's setup and teardown of a group. */
 int settings_enter(void **state);

@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The system calls of listener and worker in one thin layer: each returns its result or -errno
+ * and touches no memory but its arguments. LEAN: instructions in place, because a lean worker
+ * has neither errno nor anything else of libc mapped; else libc's own functions.
+ */
+#ifndef ECHOD_BASE_SYS_H
+#define ECHOD_BASE_SYS_H
+
+#include <errno.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdnoreturn.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/time.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+/* The analyzer sees what library calls write, not what the instruction does. */
+#if defined(STATIC_LISTENER) && defined(__x86_64__) && !defined(__clang_analyzer__)
+#define LEAN 1
+#else
+#define LEAN 0
+#endif
+
+#if LEAN
+
+static inline long sys_call(long number, long a, long b, long c, long d, long e, long f)
+{
+	register long r10 __asm__("r10") = d;
+	register long r8 __asm__("r8") = e;
+	register long r9 __asm__("r9") = f;
+	long result;
+
+	__asm__ volatile("syscall"
+			 : "=a"(result)
+			 : "0"(number), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9)
+			 : "rcx", "r11", "memory");
+	return result;
+}
+
+#define SYS_DO(call, number, a, b, c, d, e, f) \
+	sys_call((number), (long)(a), (long)(b), (long)(c), (long)(d), (long)(e), (long)(f))
+
+#else
+
+static inline long sys_result(long result)
+{
+	return result < 0 ? -errno : result;
+}
+
+#define SYS_DO(call, number, a, b, c, d, e, f) sys_result((long)(call))
+
+#endif
+
+static inline ssize_t sys_read(int fd, void *bytes, size_t size)
+{
+	return SYS_DO(read(fd, bytes, size), SYS_read, fd, bytes, size, 0, 0, 0);
+}
+
+static inline ssize_t sys_recv(int fd, void *bytes, size_t size, int flags)
+{
+	return SYS_DO(recv(fd, bytes, size, flags), SYS_recvfrom, fd, bytes, size, flags, 0, 0);
+}
+
+static inline ssize_t sys_send(int fd, const void *bytes, size_t size, int flags)
+{
+	return SYS_DO(send(fd, bytes, size, flags), SYS_sendto, fd, bytes, size, flags, 0, 0);
+}
+
+static inline ssize_t sys_recvmsg(int fd, struct msghdr *message, int flags)
+{
+	return SYS_DO(recvmsg(fd, message, flags), SYS_recvmsg, fd, message, flags, 0, 0, 0);
+}
+
+static inline ssize_t sys_sendmsg(int fd, const struct msghdr *message, int flags)
+{
+	return SYS_DO(sendmsg(fd, message, flags), SYS_sendmsg, fd, message, flags, 0, 0, 0);
+}
+
+static inline int sys_accept(int fd, struct sockaddr *address, socklen_t *length)
+{
+	return (int)SYS_DO(accept4(fd, address, length, SOCK_CLOEXEC), SYS_accept4, fd, address,
+			   length, SOCK_CLOEXEC, 0, 0);
+}
+
+static inline int sys_getsockname(int fd, struct sockaddr *address, socklen_t *length)
+{
+	return (int)SYS_DO(getsockname(fd, address, length), SYS_getsockname, fd, address, length,
+			   0, 0, 0);
+}
+
+static inline int sys_getsockopt(int fd, int level, int name, void *value, socklen_t *length)
+{
+	return (int)SYS_DO(getsockopt(fd, level, name, value, length), SYS_getsockopt, fd, level,
+			   name, value, length, 0);
+}
+
+static inline int sys_setsockopt(int fd, int level, int name, const void *value, socklen_t length)
+{
+	return (int)SYS_DO(setsockopt(fd, level, name, value, length), SYS_setsockopt, fd, level,
+			   name, value, length, 0);
+}
+
+static inline int sys_shutdown(int fd, int how)
+{
+	return (int)SYS_DO(shutdown(fd, how), SYS_shutdown, fd, how, 0, 0, 0, 0);
+}
+
+static inline int sys_ioctl(int fd, unsigned long request, int *value)
+{
+	return (int)SYS_DO(ioctl(fd, request, value), SYS_ioctl, fd, request, value, 0, 0, 0);
+}
+
+static inline void sys_yield(void)
+{
+	(void)SYS_DO(sched_yield(), SYS_sched_yield, 0, 0, 0, 0, 0, 0);
+}
+
+static inline int sys_close(int fd)
+{
+	return (int)SYS_DO(close(fd), SYS_close, fd, 0, 0, 0, 0, 0);
+}
+
+static inline int sys_close_range(unsigned int first, unsigned int last)
+{
+	return (int)SYS_DO(close_range(first, last, 0), SYS_close_range, first, last, 0, 0, 0, 0);
+}
+
+/* mask is the kernel's set of 8 bytes, NULL: unchanged. */
+static inline int sys_poll(struct pollfd *fds, unsigned int count, struct timespec *timeout)
+{
+	return (int)SYS_DO(ppoll(fds, count, timeout, NULL), SYS_ppoll, fds, count, timeout, 0,
+			   sizeof(uint64_t), 0);
+}
+
+static inline pid_t sys_wait(pid_t pid, int *status, int options, struct rusage *usage)
+{
+	return (pid_t)SYS_DO(wait4(pid, status, options, usage), SYS_wait4, pid, status, options,
+			     usage, 0, 0);
+}
+
+static inline int sys_munmap(void *address, size_t size)
+{
+	return (int)SYS_DO(munmap(address, size), SYS_munmap, address, size, 0, 0, 0, 0);
+}
+
+static inline int sys_madvise(void *address, size_t size, int advice)
+{
+	return (int)SYS_DO(madvise(address, size, advice), SYS_madvise, address, size, advice, 0, 0,
+			   0);
+}
+
+/* Private anonymous memory, readable and writable; NULL when there is none. */
+static inline void *sys_memory(size_t size)
+{
+	const int protection = PROT_READ | PROT_WRITE, flags = MAP_PRIVATE | MAP_ANONYMOUS;
+#if LEAN
+	long result = sys_call(SYS_mmap, 0, (long)size, protection, flags, -1, 0);
+
+	return result < 0 && result > -4096 ? NULL : (void *)result;
+#else
+	void *result = mmap(NULL, size, protection, flags, -1, 0);
+
+	return result == MAP_FAILED ? NULL : result;
+#endif
+}
+
+static inline pid_t sys_getpid(void)
+{
+	return (pid_t)SYS_DO(getpid(), SYS_getpid, 0, 0, 0, 0, 0, 0);
+}
+
+static inline int sys_setitimer(const struct itimerval *value)
+{
+	return (int)SYS_DO(setitimer(ITIMER_REAL, value, NULL), SYS_setitimer, ITIMER_REAL, value,
+			   0, 0, 0, 0);
+}
+
+static inline int sys_seccomp(unsigned int operation, unsigned int flags, const void *program)
+{
+	return (int)SYS_DO(syscall(SYS_seccomp, operation, flags, program), SYS_seccomp, operation,
+			   flags, program, 0, 0, 0);
+}
+
+/* CLOCK_MONOTONIC without the vDSO, which a lean worker has not. */
+static inline uint64_t sys_now_ns(void)
+{
+	struct timespec now = { .tv_sec = 0 };
+
+	(void)SYS_DO(clock_gettime(CLOCK_MONOTONIC, &now), SYS_clock_gettime, CLOCK_MONOTONIC, &now,
+		     0, 0, 0, 0);
+	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+static inline noreturn void sys_exit(int status)
+{
+#if LEAN
+	sys_call(SYS_exit_group, status, 0, 0, 0, 0, 0);
+	__builtin_unreachable();
+#else
+	_exit(status);
+#endif
+}
+
+#endif

@@ -1,0 +1,290 @@
+/* SPDX-License-Identifier: MIT */
+/* echoctl check: a monitoring plugin, with the options of check_tcp. */
+#include <errno.h>
+#include <inttypes.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/fd.h"
+#include "echoctl/check/range.h"
+#include "echoctl/command_line/command.h"
+#include "echoctl/dial/dial.h"
+#include "echoctl/probe/exchange.h"
+#include "echoctl/probe/interrupt.h"
+#include "echoctl/probe/payload.h"
+
+#define SIZE_MAX_BYTES (UINT64_C(16) << 20)
+#define TIMEOUT_MAX_S 86400
+
+/* Monitoring Plugins Development Guidelines, 2.2 */
+enum state { STATE_OK, STATE_WARNING, STATE_CRITICAL, STATE_UNKNOWN };
+
+static const char *const state_names[] = { "OK", "WARNING", "CRITICAL", "UNKNOWN" };
+
+enum {
+	OPTION_HALF_CLOSE = OPTION_OWN,
+};
+
+struct threshold {
+	const char *text;	/* as given, for the performance data; NULL: none */
+	struct range range;
+};
+
+struct check {
+	struct report *report;
+	const char *host;
+	uint64_t port;
+	struct threshold warning;
+	struct threshold critical;
+	double timeout_s;
+	uint64_t size_bytes;
+	bool half_close;
+	int interrupt_fd;
+	struct address_spec target;
+	struct dial dial;
+	uint64_t started_ns;
+	uint64_t elapsed_ns;	/* until the echo was whole; 0: it was not */
+};
+
+static const char help[] =
+	"A plugin for monitoring systems: one line with performance data. Sends SIZE\n"
+	"bytes and expects just these back. Options and thresholds are check_tcp's.\n"
+	"\n"
+	"  -H, --hostname HOST         the target, in place of ADDRESS\n"
+	"  -p, --port PORT             its port (7)\n"
+	"  -w, --warning RANGE         WARNING when the time in seconds is outside RANGE\n"
+	"  -c, --critical RANGE        CRITICAL likewise\n"
+	"  -t, --timeout SECONDS       CRITICAL after that time (10)\n"
+	"  -s, --size SIZE             bytes to send (64; at most 16M)\n"
+	"      --halfclose             end the sending half before the echo comes: the\n"
+	"                              whole echo and the peer's FIN have to follow\n"
+	"\n"
+	"RANGE: 10 (0 to 10), 10: (10 or more), ~:10 (10 or less), 10:20, @10:20 (not\n"
+	"in it). The time is that of resolving, connecting and the whole echo.\n"
+	"Exit status: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN (as after wrong usage).\n"
+	"\n"
+	"Example:\n"
+	"  echoctl check -H echo.example.net -p 7 -w 0.1 -c 1 -t 5 --halfclose\n";
+
+static const struct option options[] = {
+	{"hostname", required_argument, NULL, 'H'},
+	{"port", required_argument, NULL, 'p'},
+	{"warning", required_argument, NULL, 'w'},
+	{"critical", required_argument, NULL, 'c'},
+	{"timeout", required_argument, NULL, 't'},
+	{"size", required_argument, NULL, 's'},
+	{"halfclose", no_argument, NULL, OPTION_HALF_CLOSE},
+	{0},
+};
+
+static const char *take_threshold(const char *value, struct threshold *ret_threshold)
+{
+	struct range range;
+
+	switch (range_parse(value, &range)) {
+	case 0:
+		*ret_threshold = (struct threshold){ .text = value, .range = range };
+		return NULL;
+	case -ERANGE:
+		return "a range whose start lies above its end";
+	default:
+		return "not a range (as 10, 10:, ~:10, 10:20, @10:20)";
+	}
+}
+
+static const char *take_timeout(const char *value, double *ret_timeout_s)
+{
+	struct range range;
+
+	/* A plain number is a range from 0, and the strict parser is there. */
+	if (strchr(value, ':') || *value == '@' || range_parse(value, &range) < 0)
+		return "not a number of seconds";
+	if (range.end < 0.001 || range.end > TIMEOUT_MAX_S)
+		return "out of range";
+	*ret_timeout_s = range.end;
+	return NULL;
+}
+
+static const char *take(void *data, int option, const char *value)
+{
+	struct check *check = data;
+
+	switch (option) {
+	case 'H':
+		check->host = value;
+		return NULL;
+	case 'p':
+		return command_take_number(value, 1, UINT16_MAX, &check->port);
+	case 'w':
+		return take_threshold(value, &check->warning);
+	case 'c':
+		return take_threshold(value, &check->critical);
+	case 't':
+		return take_timeout(value, &check->timeout_s);
+	case 's':
+		return command_take_size(value, 1, SIZE_MAX_BYTES, &check->size_bytes);
+	default:
+		check->half_close = true;
+		return NULL;
+	}
+}
+
+static const char *text_of(const struct threshold *threshold)
+{
+	return threshold->text ? threshold->text : "";
+}
+
+/* The one line. Performance data only when the echo came: no time would be taken for a fast one. */
+__attribute__((format(printf, 3, 4)))
+static int conclude(struct check *check, enum state state, const char *format, ...)
+{
+	struct record *record;
+	char performance[160] = "";
+	char text[512];
+	va_list arguments;
+
+	va_start(arguments, format);
+	vsnprintf(text, sizeof(text), format, arguments);
+	va_end(arguments);
+	/* The bar would begin the performance data. */
+	for (char *bar = strchr(text, '|'); bar; bar = strchr(bar, '|'))
+		*bar = '/';
+	record = record_new("check");
+	record_text(record, "state", state_names[state]);
+	record_integer(record, "code", state);
+	record_text(record, "text", text);
+	record_integer(record, "size_bytes", (int64_t)check->size_bytes);
+	if (check->elapsed_ns > 0) {
+		snprintf(performance, sizeof(performance),
+			 "|time=%.6fs;%s;%s;0;%.3f size=%" PRIu64 "B;;;0",
+			 (double)check->elapsed_ns / 1e9, text_of(&check->warning),
+			 text_of(&check->critical), check->timeout_s, check->size_bytes);
+		record_integer(record, "time_ns", (int64_t)check->elapsed_ns);
+	}
+	report_record(check->report, record);
+	report_text(check->report, "ECHO %s - %s%s\n", state_names[state], text, performance);
+	return (int)state;
+}
+
+static int judge_time(struct check *check)
+{
+	double time_s = (double)check->elapsed_ns / 1e9;
+	enum state state = STATE_OK;
+
+	if (check->warning.text && range_alerts(&check->warning.range, time_s))
+		state = STATE_WARNING;
+	if (check->critical.text && range_alerts(&check->critical.range, time_s))
+		state = STATE_CRITICAL;
+	return conclude(check, state, "%" PRIu64 " bytes verified%s in %.6f s",
+			check->size_bytes, check->half_close ? ", half-close passed," : "", time_s);
+}
+
+static int exchange(struct check *check, uint64_t deadline_ns)
+{
+	FD_CLEANUP int fd = check->dial.fd;
+	char peer[ADDRESS_TEXT_MAX];
+	struct exchange result;
+	uint8_t *bytes = malloc(check->size_bytes);
+	int error;
+
+	dial_peer(&check->dial, peer);
+	if (!bytes)
+		return conclude(check, STATE_UNKNOWN, "out of memory");
+	payload_fill(bytes, check->size_bytes, 1, check->started_ns);
+	error = exchange_run(fd, bytes, check->size_bytes, check->half_close, deadline_ns,
+			     check->interrupt_fd, &result);
+	free(bytes);
+	if (error < 0)
+		/* Who ends the check takes nothing from the target. */
+		return conclude(check, error == -EINTR ? STATE_UNKNOWN : STATE_CRITICAL,
+				"%s: %s: %s after %zu of %" PRIu64 " bytes", peer, result.phase,
+				exchange_why(error), result.received_bytes, check->size_bytes);
+	check->elapsed_ns = result.ended_ns - check->started_ns;
+	return judge_time(check);
+}
+
+/* Where it was last tried, behind the name: " (192.0.2.7:7)", or nothing. */
+static const char *last_address(const struct dial *dial, char text[ADDRESS_TEXT_MAX + 4])
+{
+	const struct dial_address *last;
+	char address[ADDRESS_TEXT_MAX];
+
+	*text = '\0';
+	if (dial->n_attempts == 0)
+		return text;
+	last = &dial->attempts[dial->n_attempts - 1].target;
+	address_format((const struct sockaddr *)&last->address, last->length, address);
+	snprintf(text, ADDRESS_TEXT_MAX + 4, " (%s)", address);
+	return text;
+}
+
+static int reach(struct check *check, struct globals *globals)
+{
+	struct dial_options dial = dial_options(globals);
+	uint64_t timeout_us = (uint64_t)(check->timeout_s * 1e6);
+	char address[ADDRESS_TEXT_MAX + 4];
+	enum state state;
+	int error;
+
+	dial.interrupt_fd = check->interrupt_fd;
+	/* The time for all of it is the one for connecting too, unless that has its own. */
+	if (timeout_us < dial.timeout_us || !globals->connect_timeout_given)
+		dial.timeout_us = timeout_us;
+	check->started_ns = clock_now_ns();
+	error = dial_resolve(&check->target, &dial, &check->dial);
+	if (error == 0)
+		error = dial_connect(&dial, &check->dial);
+	if (error < 0) {
+		state = dial_status(&check->dial) == STATUS_UNREACHED ? STATE_CRITICAL :
+									STATE_UNKNOWN;
+		return conclude(check, state, "%s%s: %s: %s", check->target.host,
+				last_address(&check->dial, address),
+				dial_phase_name(check->dial.phase), check->dial.why);
+	}
+	return exchange(check, check->started_ns + timeout_us * 1000);
+}
+
+static int run(struct invocation *invocation)
+{
+	struct check check = {
+		.report = &invocation->globals.report,
+		.port = COMMAND_DEFAULT_PORT,
+		.timeout_s = 10,
+		.size_bytes = 64,
+	};
+	FD_CLEANUP int interrupt_fd = -1;
+	const char *why;
+	int status = command_parse(invocation, take, &check);
+
+	if (status == STATUS_OK)
+		return STATE_OK;
+	/* The monitoring system shows standard output only. */
+	if (status != COMMAND_PROCEED)
+		return conclude(&check, STATE_UNKNOWN, "%s", invocation->wrong);
+	if (!check.host && invocation->argc == 1)
+		check.host = invocation->argv[0];
+	else if (!check.host || invocation->argc > 0)
+		return conclude(&check, STATE_UNKNOWN, "name one target: ADDRESS or -H HOST");
+	why = command_take_target(check.host, (int)check.port, &check.target);
+	if (why)
+		return conclude(&check, STATE_UNKNOWN, "%s: %s", check.host, why);
+	check.interrupt_fd = interrupt_fd = interrupt_open();
+	if (interrupt_fd < 0)
+		return conclude(&check, STATE_UNKNOWN, "signals: %s", strerror(-interrupt_fd));
+	return reach(&check, &invocation->globals);
+}
+
+const struct command command_check = {
+	.name = "check",
+	.operands = "[ADDRESS | -H HOST]",
+	.summary = "monitoring plugin: one line, performance data, codes 0 to 3",
+	.help = help,
+	.short_options = "H:p:w:c:t:s:",
+	.long_options = options,
+	.run = run,
+	.status_unwritten = STATE_UNKNOWN,
+};

@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: MIT */
+/* One struct a command, and the command line that all of them share. */
+#ifndef ECHOCTL_COMMAND_LINE_COMMAND_H
+#define ECHOCTL_COMMAND_LINE_COMMAND_H
+
+#include <getopt.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "base/address.h"
+#include "echoctl/output/report.h"
+
+/* Exit status of every command but check, which has the monitoring-plugin codes. */
+enum status {
+	STATUS_OK = 0,
+	STATUS_FAILED = 1,	/* it ran, and the echo failed */
+	STATUS_UNREACHED = 2,	/* the target was not reached */
+	STATUS_USAGE = 3,
+	STATUS_LOCAL = 4,	/* this side failed: input, output, memory, descriptors */
+};
+
+#define COMMAND_PROCEED (-1)	/* no exit status: go on */
+#define COMMAND_DEFAULT_PORT 7	/* echo/tcp, RFC 862 */
+
+/* The options that every command takes, before its name or after it. */
+struct globals {
+	int family;			/* AF_UNSPEC, AF_INET (-4), AF_INET6 (-6) */
+	uint64_t connect_timeout_us;	/* for resolving and connecting together */
+	bool connect_timeout_given;	/* by the user */
+	const char *control_path;	/* the daemon's control socket */
+	struct report report;		/* --json, -q */
+};
+
+struct command;
+
+struct invocation {
+	const struct command *command;
+	struct globals globals;
+	const char *assumed;		/* a word where a command stands that is none; else NULL */
+	bool unnamed;			/* an option stands where a command does */
+	int argc;			/* argv[0] is the command's name; after */
+	char **argv;			/* command_parse() only the operands are left */
+	char wrong[512];		/* the usage error that was said, and ends parsing */
+};
+
+struct command {
+	const char *name;
+	const char *operands;		/* "ADDRESS" */
+	const char *summary;		/* one phrase, lower case, no full stop */
+	const char *help;		/* the command's own options and an example */
+	const char *short_options;	/* of the command alone, getopt(3); they win over globals */
+	const struct option *long_options;	/* ends with zeros; may be NULL */
+	int (*run)(struct invocation *invocation);	/* returns the exit status */
+	int status_unwritten;		/* when results cannot be written; 0: STATUS_LOCAL */
+};
+
+/* The table ends with NULL. */
+extern const struct command *const commands[];
+
+/* The command of this name, or NULL. */
+const struct command *command_find(const char *name);
+
+/* What --help says: of all commands, and behind one of them. */
+void command_print_usage(FILE *stream);
+void command_print_help(const struct command *command);
+
+/*
+ * Takes one option of the command: its getopt value and its argument (or NULL). Returns NULL,
+ * or a static phrase that says what is wrong with the value.
+ */
+typedef const char *(*command_take)(void *settings, int option, const char *value);
+
+/*
+ * Parses options in any order, the global ones too; what is left in argc and argv are the
+ * operands alone. Returns COMMAND_PROCEED, or the exit status to return at once (after --help
+ * or a usage error, which has then been said). take may be NULL for a command without options.
+ */
+int command_parse(struct invocation *invocation, command_take take, void *settings);
+
+/* The same for a command with the one operand ADDRESS, port 7 when it names none. */
+int command_parse_target(struct invocation *invocation, command_take take, void *settings,
+			 struct address_spec *ret_target);
+
+/* The same for a command without operands. */
+int command_parse_alone(struct invocation *invocation, command_take take, void *settings);
+
+/* Says which command the assumed word is likely to mean, if any. Returns whether it did. */
+bool command_suggest(const struct invocation *invocation);
+
+/* Says that the assumed word is no command. Returns STATUS_USAGE. */
+int command_refuse_word(struct invocation *invocation);
+
+/*
+ * What is wrong stands in front of the command: makes the first one that argv names from index
+ * on the command of the invocation, if any. Its run() may then say more of the error.
+ */
+void command_blame(struct invocation *invocation, int index);
+
+/* Says "echoctl: ..." and where help is. Returns STATUS_USAGE. */
+int command_usage_error(struct invocation *invocation, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
+
+/* The same of the value of an option in list, for a phrase of command_take(). */
+int command_refuse_value(struct invocation *invocation, const struct option *list, int option,
+			 const char *value, const char *why);
+
+/* Values of options: NULL, or the phrase for command_take(). Bounds are included. */
+const char *command_take_duration(const char *value, uint64_t min_us, uint64_t max_us,
+				  uint64_t *ret_us);
+/* How long to wait at most: no time at all would fail always. */
+const char *command_take_timeout(const char *value, uint64_t *ret_us);
+const char *command_take_size(const char *value, uint64_t min, uint64_t max, uint64_t *ret_bytes);
+const char *command_take_number(const char *value, uint64_t min, uint64_t max,
+				uint64_t *ret_number);
+
+/* Something to connect to, as address_parse() reads it. */
+const char *command_take_target(const char *value, int default_port,
+				struct address_spec *ret_target);
+
+/* Takes a global option. Returns false when it is none; *ret_why as command_take(). */
+bool command_take_global(struct globals *globals, int option, const char *value,
+			 const char **ret_why);
+
+/* getopt values of the long options without a letter; commands start theirs at OPTION_OWN. */
+enum {
+	OPTION_JSON = 256,
+	OPTION_CONNECT_TIMEOUT,
+	OPTION_CONTROL,
+	OPTION_OWN = 512,
+};
+
+#define COMMAND_GLOBAL_LETTERS "46qhV"
+extern const struct option command_global_options[];	/* ends with zeros */
+extern const char command_global_help[];
+
+#endif

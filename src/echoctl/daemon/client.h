@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A connection to the daemon's control socket: one JSON object a line each way (DESIGN.md).
+ * Every wait has a deadline and ends at an interrupt.
+ */
+#ifndef ECHOCTL_DAEMON_CLIENT_H
+#define ECHOCTL_DAEMON_CLIENT_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "echoctl/command_line/command.h"
+#include "echoctl/daemon/reply.h"
+
+struct control_client {
+	struct globals *globals;
+	int fd;			/* owned; -1: not connected */
+	int signal_fd;		/* owned, of interrupt_open(); -1: not yet */
+	char *bytes;		/* owned: what has come; starts with the line last read */
+	size_t size;		/* allocated */
+	size_t used;
+	size_t taken;		/* length of that line, its NUL included */
+};
+
+/* Not connected yet. */
+struct control_client control_client(struct globals *globals);
+
+/*
+ * Connects to globals->control_path; may be used again after an end of the connection. From then
+ * on SIGINT, SIGTERM and SIGQUIT end what waits for an answer, and nothing else. Returns
+ * COMMAND_PROCEED, or the exit status after saying why.
+ */
+int control_connect(struct control_client *client);
+
+/*
+ * Sends a request (freed in any case): "command" has to stand in it. Returns 0, or -errno:
+ * -EPIPE or -ECONNRESET when the daemon has closed the connection.
+ */
+int control_ask(struct control_client *client, struct record *request);
+
+/*
+ * Waits for the next line. Returns 0: the caller frees the reply; the line itself stands in
+ * client->bytes until the next call. -ECONNRESET: the daemon has closed the connection,
+ * -ETIMEDOUT, -EINTR: a signal came on signal_fd, -EBADMSG: not our protocol, or -errno.
+ */
+int control_read(struct control_client *client, uint64_t timeout_us, struct reply **ret_reply);
+
+/* Says what an error of the two above means, in JSON mode too; returns the exit status. */
+int control_failed(const struct control_client *client, int error);
+
+/*
+ * An answer that says no: prints why. Returns STATUS_FAILED, or COMMAND_PROCEED for one that
+ * says yes. In JSON mode every answer is printed.
+ */
+int control_judge(struct control_client *client, struct report *report,
+		  struct reply *reply);
+
+void control_close(struct control_client *client);
+
+/* All of it for a command that asks once. Returns COMMAND_PROCEED (the caller frees the reply)
+ * or the exit status. */
+int control_exchange(struct globals *globals, struct record *request, uint64_t timeout_us,
+		     struct reply **ret_reply);
+
+/* The option --timeout of commands that wait longer; its settings are a uint64_t, in us. */
+extern const struct option control_timeout_options[];
+const char *control_take_timeout(void *timeout_us, int option, const char *value);
+
+/* A request {"command": name}. */
+struct record *control_request(const char *name);
+
+#endif

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: MIT */
+/* echoctl log-level: how much the daemon logs, until its next reload. */
+#include <stddef.h>
+#include <string.h>
+
+#include "echoctl/daemon/client.h"
+
+static const char help[] =
+	"Sets the least important level that the local echod logs: emerg, alert, crit,\n"
+	"err, warning, notice, info or debug. The next reload brings back that of\n"
+	"echod.conf(5).\n"
+	"\n"
+	"Example:\n"
+	"  echoctl log-level debug\n";
+
+static bool is_level(const char *text)
+{
+	static const char *const levels[] = {
+		"emerg", "alert", "crit", "err", "warning", "notice", "info", "debug",
+	};
+
+	for (size_t i = 0; i < sizeof(levels) / sizeof(*levels); i++) {
+		if (strcmp(text, levels[i]) == 0)
+			return true;
+	}
+	return false;
+}
+
+static int run(struct invocation *invocation)
+{
+	struct reply *reply = NULL;
+	struct record *request;
+	int status = command_parse(invocation, NULL, NULL);
+
+	if (status != COMMAND_PROCEED)
+		return status;
+	if (invocation->argc != 1)
+		return command_usage_error(invocation, "name one LEVEL");
+	if (!is_level(invocation->argv[0]))
+		return command_usage_error(invocation, "%s: none of emerg, alert, crit, err, "
+					   "warning, notice, info, debug", invocation->argv[0]);
+	request = control_request("log-level");
+	record_text(request, "level", invocation->argv[0]);
+	status = control_exchange(&invocation->globals, request,
+				  invocation->globals.connect_timeout_us, &reply);
+	if (status != COMMAND_PROCEED)
+		return status;
+	report_text(&invocation->globals.report, "log level is %s until the next reload\n",
+		    reply_text(reply, "level"));
+	reply_free(reply);
+	return STATUS_OK;
+}
+
+const struct command command_log_level = {
+	.name = "log-level",
+	.operands = "LEVEL",
+	.summary = "how much the local daemon logs, until its next reload",
+	.help = help,
+	.run = run,
+};

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: MIT */
+/* echoctl metrics: the daemon's counters for a monitoring system. */
+#include "echoctl/daemon/client.h"
+
+static const char help[] =
+	"Prints the counters of the local echod as OpenMetrics text. The daemon writes the\n"
+	"same to a file when echod.conf(5) names one (metrics { file }).\n"
+	"\n"
+	"Example:\n"
+	"  echoctl metrics | grep connections_live\n";
+
+static int run(struct invocation *invocation)
+{
+	struct reply *reply = NULL;
+	int status = command_parse_alone(invocation, NULL, NULL);
+
+	if (status != COMMAND_PROCEED)
+		return status;
+	status = control_exchange(&invocation->globals, control_request("metrics"),
+				  invocation->globals.connect_timeout_us, &reply);
+	if (status != COMMAND_PROCEED)
+		return status;
+	report_text(&invocation->globals.report, "%s", reply_text(reply, "text"));
+	reply_free(reply);
+	return STATUS_OK;
+}
+
+const struct command command_metrics = {
+	.name = "metrics",
+	.operands = "",
+	.summary = "counters of the local daemon as OpenMetrics text",
+	.help = help,
+	.run = run,
+};

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: MIT */
+/* The state of the daemon on one screen. */
+#ifndef ECHOCTL_DAEMON_STATUS_SCREEN_H
+#define ECHOCTL_DAEMON_STATUS_SCREEN_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "echoctl/daemon/reply.h"
+
+#define STATUS_AGE_MAX 24
+
+/* Writes the screen for a reply to "status"; bars and curves are of blocks with utf8. */
+void status_screen_draw(FILE *stream, struct reply *status, bool utf8);
+
+/* "950 ms", "12 s", "3 min 4 s", "2 h 5 min", "9 d 3 h"; returns text. */
+const char *status_age(uint64_t age_ns, char text[STATUS_AGE_MAX]);
+
+/* value of max as a bar of so many columns between brackets. */
+void status_bar(FILE *stream, uint64_t value, uint64_t max, unsigned columns, bool utf8);
+
+/* One mark a value, the largest value the highest mark. */
+void status_curve(FILE *stream, const uint64_t *values, unsigned count, bool utf8);
+
+#endif

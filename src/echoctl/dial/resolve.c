@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: MIT */
+/* From a target to its socket addresses, in the order in which to try them, before a deadline. */
+#include "echoctl/dial/dial.h"
+
+#include <errno.h>
+#include <netdb.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/un.h>
+
+#include "base/clock.h"
+#include "base/fd.h"
+
+#define SLICE_NS 200000000	/* between looks for an interrupt, which no resolver waits for */
+
+/* One look-up that may outlive the wait for it: the resolver's thread then still owns it. */
+struct lookup {
+	struct gaicb request;
+	struct addrinfo hints;
+	char host[ADDRESS_HOST_MAX];
+	char service[8];
+};
+
+void dial_interleave(struct dial_address *addresses, size_t n_addresses)
+{
+	struct dial_address sorted[DIAL_ADDRESSES_MAX] = {0};
+	bool taken[DIAL_ADDRESSES_MAX] = {false};
+	sa_family_t wanted = n_addresses > 0 ? addresses[0].address.ss_family : AF_UNSPEC;
+	size_t i;
+
+	for (size_t n = 0; n < n_addresses; n++) {
+		for (i = 0; i < n_addresses; i++) {
+			if (!taken[i] && addresses[i].address.ss_family == wanted)
+				break;
+		}
+		/* One family has run out: the rest of the other one follows. */
+		for (size_t any = 0; i == n_addresses && any < n_addresses; any++) {
+			if (!taken[any])
+				i = any;
+		}
+		taken[i] = true;
+		sorted[n] = addresses[i];
+		wanted = sorted[n].address.ss_family == AF_INET6 ? AF_INET : AF_INET6;
+	}
+	memcpy(addresses, sorted, n_addresses * sizeof(*addresses));
+}
+
+static int fail(struct dial *dial, int error, const char *why)
+{
+	dial->error = error;
+	dial->why = why;
+	return error != 0 ? -error : -EHOSTUNREACH;
+}
+
+static int fail_here(struct dial *dial, int error, const char *why)
+{
+	dial->local = true;
+	return fail(dial, error, why);
+}
+
+static int take_unix(const struct address_spec *target, struct dial *dial)
+{
+	struct sockaddr_un *un = (struct sockaddr_un *)&dial->addresses[0].address;
+
+	un->sun_family = AF_UNIX;
+	if (strlen(target->host) >= sizeof(un->sun_path))
+		return fail(dial, ENAMETOOLONG, strerror(ENAMETOOLONG));
+	strcpy(un->sun_path, target->host);
+	dial->addresses[0].length = sizeof(*un);
+	dial->n_addresses = 1;
+	return 0;
+}
+
+static void take_list(const struct addrinfo *list, struct dial *dial)
+{
+	for (; list != NULL && dial->n_addresses < DIAL_ADDRESSES_MAX; list = list->ai_next) {
+		struct dial_address *address = &dial->addresses[dial->n_addresses];
+
+		if (list->ai_addrlen > sizeof(address->address))
+			continue;
+		memcpy(&address->address, list->ai_addr, list->ai_addrlen);
+		address->length = list->ai_addrlen;
+		dial->n_addresses++;
+	}
+	dial_interleave(dial->addresses, dial->n_addresses);
+}
+
+static struct lookup *lookup_new(const struct address_spec *target, int family)
+{
+	struct lookup *lookup = calloc(1, sizeof(*lookup));
+
+	if (lookup == NULL)
+		return NULL;
+	snprintf(lookup->host, sizeof(lookup->host), "%s", target->host);
+	snprintf(lookup->service, sizeof(lookup->service), "%u", target->port);
+	lookup->hints.ai_family = family;
+	lookup->hints.ai_socktype = SOCK_STREAM;
+	lookup->hints.ai_flags = AI_NUMERICSERV;
+	lookup->request.ar_name = lookup->host;
+	lookup->request.ar_service = lookup->service;
+	lookup->request.ar_request = &lookup->hints;
+	return lookup;
+}
+
+/* Waits for the thread of getaddrinfo_a(3). Returns its EAI_ code; EAI_INPROGRESS: late. */
+static int wait_lookup(struct lookup *lookup, const struct dial_options *options)
+{
+	const struct gaicb *waited[] = {&lookup->request};
+	uint64_t deadline_ns = clock_now_ns() + options->timeout_us * 1000;
+	int r = EAI_INPROGRESS;
+
+	while (r == EAI_INPROGRESS) {
+		uint64_t now_ns = clock_now_ns();
+		uint64_t left_ns = now_ns < deadline_ns ? deadline_ns - now_ns : 0;
+		struct timespec slice = {
+			.tv_nsec = (long)(left_ns < SLICE_NS ? left_ns : SLICE_NS),
+		};
+
+		if (left_ns == 0 || dial_interrupted(options))
+			return EAI_INPROGRESS;
+		gai_suspend(waited, 1, &slice);
+		r = gai_error(&lookup->request);
+	}
+	return r;
+}
+
+/* A resolver that gets no descriptor says no more than that it knows no such host. */
+static int descriptor_error(void)
+{
+	FD_CLEANUP int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	return fd < 0 ? errno : 0;
+}
+
+/* What the code of a look-up that is over means. Returns 0 or -errno. */
+static int judge_lookup(struct dial *dial, int code)
+{
+	int error = code != 0 ? descriptor_error() : 0;
+
+	if (code == EAI_MEMORY)
+		error = ENOMEM;
+	if (error != 0)
+		return fail_here(dial, error, strerror(error));
+	/* The errno that belongs to it is that of the resolver's thread. */
+	if (code == EAI_SYSTEM)
+		return fail_here(dial, 0, "the resolver failed on this side");
+	return code != 0 ? fail(dial, 0, gai_strerror(code)) : 0;
+}
+
+static int resolve_name(const struct address_spec *target, const struct dial_options *options,
+			struct dial *dial)
+{
+	struct lookup *lookup = lookup_new(target, options->family);
+	struct gaicb *requests[] = {lookup != NULL ? &lookup->request : NULL};
+	int r;
+
+	if (lookup == NULL)
+		return fail_here(dial, ENOMEM, strerror(ENOMEM));
+	if (getaddrinfo_a(GAI_NOWAIT, requests, 1, NULL) != 0) {
+		free(lookup);
+		return fail_here(dial, EAGAIN, "no thread for the resolver");
+	}
+	r = wait_lookup(lookup, options);
+	if (r == EAI_INPROGRESS) {
+		if (gai_cancel(&lookup->request) == EAI_CANCELED)
+			free(lookup);
+		if (dial_interrupted(options))
+			return fail(dial, EINTR, strerror(EINTR));
+		return fail(dial, ETIMEDOUT, "no answer from the resolver in time");
+	}
+	if (r == 0)
+		take_list(lookup->request.ar_result, dial);
+	if (lookup->request.ar_result != NULL)
+		freeaddrinfo(lookup->request.ar_result);
+	free(lookup);
+	return judge_lookup(dial, r);
+}
+
+/* Literals need neither a resolver nor its thread. */
+static int resolve_literal(const struct address_spec *target, const struct dial_options *options,
+			   struct dial *dial)
+{
+	struct addrinfo hints = {
+		.ai_family = options->family,
+		.ai_socktype = SOCK_STREAM,
+		.ai_flags = AI_NUMERICHOST | AI_NUMERICSERV,
+	};
+	struct addrinfo *list;
+	char service[8];
+
+	snprintf(service, sizeof(service), "%u", target->port);
+	if (getaddrinfo(target->host, service, &hints, &list) != 0)
+		return -ENOENT;
+	take_list(list, dial);
+	freeaddrinfo(list);
+	return 0;
+}
+
+int dial_resolve(const struct address_spec *target, const struct dial_options *options,
+		 struct dial *ret_dial)
+{
+	int r;
+
+	*ret_dial = (struct dial){.fd = -1, .phase = DIAL_RESOLVE, .started_ns = clock_now_ns()};
+	if (target->is_unix)
+		r = take_unix(target, ret_dial);
+	else
+		r = resolve_literal(target, options, ret_dial);
+	if (r < 0)
+		r = resolve_name(target, options, ret_dial);
+	ret_dial->resolved_ns = clock_now_ns();
+	if (r == 0)
+		ret_dial->phase = DIAL_CONNECT;
+	return r;
+}

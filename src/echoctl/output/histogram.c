@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: MIT */
+/* Log-linear latency histogram. */
+#include "echoctl/output/histogram.h"
+
+#include <math.h>
+
+static unsigned bucket_of(uint64_t value_ns)
+{
+	unsigned shift;
+
+	if (value_ns < 2 * HISTOGRAM_STEPS)
+		return (unsigned)value_ns;
+	shift = 63 - (unsigned)__builtin_clzll(value_ns) - HISTOGRAM_STEP_BITS;
+	return shift * HISTOGRAM_STEPS + (unsigned)(value_ns >> shift);
+}
+
+static uint64_t bucket_start_ns(unsigned bucket)
+{
+	unsigned shift;
+
+	if (bucket < 2 * HISTOGRAM_STEPS)
+		return bucket;
+	shift = bucket / HISTOGRAM_STEPS - 1;
+	return (uint64_t)(bucket - shift * HISTOGRAM_STEPS) << shift;
+}
+
+void histogram_record(struct histogram *histogram, uint64_t value_ns)
+{
+	double distance;
+
+	if (value_ns > HISTOGRAM_VALUE_MAX_NS)
+		value_ns = HISTOGRAM_VALUE_MAX_NS;
+	distance = (double)value_ns - histogram->mean_ns;
+	if (histogram->count == 0 || value_ns < histogram->min_ns)
+		histogram->min_ns = value_ns;
+	if (value_ns > histogram->max_ns)
+		histogram->max_ns = value_ns;
+	histogram->count++;
+	/* Welford: sums of squares of nanoseconds would lose the small deviations. */
+	histogram->mean_ns += distance / (double)histogram->count;
+	histogram->squares_ns2 += distance * ((double)value_ns - histogram->mean_ns);
+	histogram->buckets[bucket_of(value_ns)]++;
+}
+
+void histogram_merge(struct histogram *into, const struct histogram *from)
+{
+	double distance = from->mean_ns - into->mean_ns;
+	uint64_t count = into->count + from->count;
+
+	if (from->count == 0)
+		return;
+	if (into->count == 0 || from->min_ns < into->min_ns)
+		into->min_ns = from->min_ns;
+	if (from->max_ns > into->max_ns)
+		into->max_ns = from->max_ns;
+	into->squares_ns2 += from->squares_ns2 +
+		distance * distance * (double)into->count * ((double)from->count / (double)count);
+	into->mean_ns += distance * (double)from->count / (double)count;
+	into->count = count;
+	for (unsigned i = 0; i < HISTOGRAM_BUCKETS; i++)
+		into->buckets[i] += from->buckets[i];
+}
+
+void histogram_difference(const struct histogram *now, const struct histogram *before,
+			  struct histogram *ret_histogram)
+{
+	*ret_histogram = (struct histogram){ 0 };
+	for (unsigned i = 0; i < HISTOGRAM_BUCKETS; i++) {
+		uint64_t count = now->buckets[i] - before->buckets[i];
+
+		ret_histogram->buckets[i] = count;
+		if (count == 0)
+			continue;
+		if (ret_histogram->count == 0)
+			ret_histogram->min_ns = bucket_start_ns(i);
+		ret_histogram->max_ns = bucket_start_ns(i + 1) - 1;
+		ret_histogram->count += count;
+	}
+}
+
+uint64_t histogram_percentile(const struct histogram *histogram, double percent)
+{
+	/* The tolerance keeps 99.9% of 1000 at 999 although 0.999 has no exact double. */
+	double exact = ceil(percent / 100 * (double)histogram->count - 1e-6);
+	uint64_t rank = exact < 1 ? 1 : (uint64_t)exact;
+	uint64_t seen = 0;
+	uint64_t value_ns;
+
+	if (histogram->count == 0)
+		return 0;
+	for (unsigned i = 0; i + 1 < HISTOGRAM_BUCKETS; i++) {
+		seen += histogram->buckets[i];
+		if (seen < rank)
+			continue;
+		value_ns = bucket_start_ns(i + 1) - 1;
+		if (value_ns < histogram->min_ns)
+			return histogram->min_ns;
+		return value_ns < histogram->max_ns ? value_ns : histogram->max_ns;
+	}
+	return histogram->max_ns;
+}
+
+double histogram_deviation(const struct histogram *histogram)
+{
+	if (histogram->count == 0)
+		return 0;
+	return sqrt(histogram->squares_ns2 / (double)histogram->count);
+}
+
+uint64_t histogram_between(const struct histogram *histogram, uint64_t from_ns, uint64_t below_ns)
+{
+	unsigned end = HISTOGRAM_BUCKETS;
+	uint64_t count = 0;
+
+	if (from_ns > HISTOGRAM_VALUE_MAX_NS)
+		return 0;
+	if (below_ns <= HISTOGRAM_VALUE_MAX_NS)
+		end = bucket_of(below_ns);
+	for (unsigned i = bucket_of(from_ns); i < end; i++)
+		count += histogram->buckets[i];
+	return count;
+}

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Latencies counted in log-linear buckets, so that any percentile can be told from a fixed
+ * amount of memory: each power of two is cut into 128 steps, a value is off by less than 0.8%.
+ * Plain data without pointers: it may stand in memory that processes share.
+ */
+#ifndef ECHOCTL_OUTPUT_HISTOGRAM_H
+#define ECHOCTL_OUTPUT_HISTOGRAM_H
+
+#include <stdint.h>
+
+#define HISTOGRAM_STEP_BITS 7
+#define HISTOGRAM_STEPS (1u << HISTOGRAM_STEP_BITS)
+#define HISTOGRAM_VALUE_BITS 42		/* 73 minutes; what is longer counts as that */
+#define HISTOGRAM_VALUE_MAX_NS ((UINT64_C(1) << HISTOGRAM_VALUE_BITS) - 1)
+#define HISTOGRAM_BUCKETS ((HISTOGRAM_VALUE_BITS - HISTOGRAM_STEP_BITS + 1) * HISTOGRAM_STEPS)
+
+/* All zero is an empty histogram. */
+struct histogram {
+	uint64_t count;
+	uint64_t min_ns;		/* exact; meaningless while count is 0 */
+	uint64_t max_ns;		/* exact */
+	double mean_ns;			/* exact but for rounding, as is the deviation */
+	double squares_ns2;		/* sum of squared distances from the mean */
+	uint64_t buckets[HISTOGRAM_BUCKETS];
+};
+
+void histogram_record(struct histogram *histogram, uint64_t value_ns);
+
+/* Adds all that the other one has counted. */
+void histogram_merge(struct histogram *into, const struct histogram *from);
+
+/*
+ * What was counted between two states of one histogram: counts and percentiles; smallest and
+ * largest value are those of their buckets, mean and deviation stay 0.
+ */
+void histogram_difference(const struct histogram *now, const struct histogram *before,
+			  struct histogram *ret_histogram);
+
+/*
+ * The smallest value that at least this share of all do not exceed (nearest rank), as the upper
+ * end of its bucket, never outside min..max. 0 when nothing was counted.
+ */
+uint64_t histogram_percentile(const struct histogram *histogram, double percent);
+
+/* Standard deviation of the values; 0 when nothing was counted. */
+double histogram_deviation(const struct histogram *histogram);
+
+/* How many values lie in from_ns <= value < below_ns, as exact as the buckets are. */
+uint64_t histogram_between(const struct histogram *histogram, uint64_t from_ns, uint64_t below_ns);
+
+#endif

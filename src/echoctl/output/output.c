@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: MIT */
+/* Output that is waited for with poll(2), beside everything else. */
+#include "echoctl/output/output.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static int open_anew(int fd)
+{
+	char path[32];
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	return open(path, O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+}
+
+int output_open(int fd, struct output *ret_output)
+{
+	struct output output = {.fd = -1};
+	struct stat status;
+
+	if (fd >= 0) {
+		if (fstat(fd, &status) < 0)
+			return -errno;
+		output.is_socket = S_ISSOCK(status.st_mode);
+		if (S_ISFIFO(status.st_mode) || isatty(fd))
+			output.fd = open_anew(fd);
+		/* Not ours to open (a pipe of another user's): its writes may block then. */
+		if (output.fd < 0)
+			output.fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+		if (output.fd < 0)
+			return -errno;
+	}
+	*ret_output = output;
+	return 0;
+}
+
+ssize_t output_write(const struct output *output, const void *bytes, size_t size)
+{
+	ssize_t n;
+
+	if (output->fd < 0)
+		return (ssize_t)size;
+	do {
+		if (output->is_socket)
+			n = send(output->fd, bytes, size, MSG_DONTWAIT | MSG_NOSIGNAL);
+		else
+			n = write(output->fd, bytes, size);
+	} while (n < 0 && errno == EINTR);
+	if (n < 0)
+		return errno == EAGAIN ? 0 : -errno;
+	return n;
+}
+
+int output_close(struct output *output)
+{
+	int fd = output->fd;
+
+	output->fd = -1;
+	return fd >= 0 && close(fd) < 0 ? -errno : 0;
+}

@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: MIT */
+/* One connection that carries probes. */
+#include "echoctl/ping/link.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+
+#include "base/clock.h"
+#include "base/fd.h"
+#include "echoctl/probe/payload.h"
+
+int ping_link_open(struct ping_link *link, int fd, size_t size_bytes, size_t capacity)
+{
+	*link = (struct ping_link){
+		.fd = -1,
+		.size_bytes = size_bytes,
+		.out = malloc(size_bytes),
+		.out_bytes = size_bytes,
+		.in = malloc(size_bytes),
+		.window = calloc(capacity, sizeof(*link->window)),
+		.capacity = capacity,
+	};
+	if (!link->out || !link->in || !link->window) {
+		ping_link_close(link);
+		return -ENOMEM;
+	}
+	link->fd = fd;
+	/* A probe must not wait for the echo of the one before (RFC 896). Unix sockets refuse. */
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
+	return 0;
+}
+
+void ping_link_close(struct ping_link *link)
+{
+	free(link->out);
+	free(link->in);
+	free(link->window);
+	fd_close(link->fd);
+	*link = (struct ping_link){ .fd = -1 };
+}
+
+const struct ping_probe *ping_link_probe(const struct ping_link *link, size_t index)
+{
+	return &link->window[(link->oldest + index) % link->capacity];
+}
+
+bool ping_link_blocked(const struct ping_link *link)
+{
+	return link->out_bytes < link->size_bytes;
+}
+
+int ping_link_flush(struct ping_link *link)
+{
+	while (ping_link_blocked(link)) {
+		ssize_t sent = send(link->fd, link->out + link->out_bytes,
+				    link->size_bytes - link->out_bytes,
+				    MSG_NOSIGNAL | MSG_DONTWAIT);
+
+		if (sent >= 0)
+			link->out_bytes += (size_t)sent;
+		else if (errno == EAGAIN)
+			return 0;
+		else if (errno != EINTR)
+			return -errno;
+	}
+	return 0;
+}
+
+int ping_link_send(struct ping_link *link, uint64_t sequence)
+{
+	struct ping_probe probe = { .sequence = sequence };
+
+	if (ping_link_blocked(link) || link->count == link->capacity)
+		return -EAGAIN;
+	probe.sent_ns = clock_now_ns();
+	link->window[(link->oldest + link->count++) % link->capacity] = probe;
+	payload_fill(link->out, link->size_bytes, sequence, probe.sent_ns);
+	link->out_bytes = 0;
+	return ping_link_flush(link);
+}
+
+/* Reads towards a whole probe: 1 when it is there, 0 when not yet, -errno. */
+static int fill(struct ping_link *link)
+{
+	while (link->in_bytes < link->size_bytes) {
+		ssize_t got = recv(link->fd, link->in + link->in_bytes,
+				   link->size_bytes - link->in_bytes, MSG_DONTWAIT);
+
+		if (got == 0)
+			return -ENODATA;
+		if (got < 0 && errno == EINTR)
+			continue;
+		if (got < 0)
+			return errno == EAGAIN ? 0 : -errno;
+		if (link->count == 0)
+			return -EBADMSG;
+		link->in_bytes += (size_t)got;
+	}
+	link->in_ns = clock_now_ns();
+	return 1;
+}
+
+/* How many unanswered probes are older than the one whose echo this is; count when it is none. */
+static size_t find_probe(const struct ping_link *link)
+{
+	for (size_t i = 0; i < link->count; i++) {
+		const struct ping_probe *probe = ping_link_probe(link, i);
+
+		if (payload_mismatch(link->in, link->size_bytes, probe->sequence,
+				     probe->sent_ns) == link->size_bytes)
+			return i;
+	}
+	return link->count;
+}
+
+int ping_link_receive(struct ping_link *link, struct ping_reply *ret_reply)
+{
+	enum ping_result result = PING_INTACT;
+	struct ping_probe probe;
+	size_t found;
+	int filled;
+
+	filled = fill(link);
+	if (filled <= 0)
+		return filled;
+	found = find_probe(link);
+	probe = *ping_link_probe(link, 0);
+	if (found == link->count)
+		result = PING_CORRUPT;
+	else if (found > 0)
+		result = PING_OVERTAKEN;
+	*ret_reply = (struct ping_reply){
+		.result = result,
+		.probe = probe,
+		.received_ns = link->in_ns,
+		.offset_bytes = payload_mismatch(link->in, link->size_bytes, probe.sequence,
+						 probe.sent_ns),
+	};
+	link->oldest = (link->oldest + 1) % link->capacity;
+	link->count--;
+	/* What overtook stays until its own turn comes. */
+	if (result != PING_OVERTAKEN)
+		link->in_bytes = 0;
+	return 1;
+}
+
+bool ping_link_has_more(const struct ping_link *link)
+{
+	char byte;
+
+	return recv(link->fd, &byte, sizeof(byte), MSG_DONTWAIT | MSG_PEEK) > 0;
+}

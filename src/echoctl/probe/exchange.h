@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: MIT */
+/* One message there and back within a deadline, compared byte by byte as it comes. */
+#ifndef ECHOCTL_PROBE_EXCHANGE_H
+#define ECHOCTL_PROBE_EXCHANGE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct exchange {
+	const char *phase;	/* "send", "echo", "eof": where it stands or ended; static */
+	size_t sent_bytes;
+	size_t received_bytes;	/* that are right */
+	uint64_t ended_ns;	/* when all was there, in time or not */
+};
+
+/*
+ * Sends bytes over the non-blocking fd while it reads what comes back. half_close: sends the FIN
+ * right behind the last byte, while the echo is still to come, and waits for the peer's. Returns 0
+ * when all of it was there by the deadline, or -ETIMEDOUT, -ENODATA (FIN before the whole echo),
+ * -EBADMSG (the byte at received_bytes differs or was never sent), -EINTR (interrupt_fd, see
+ * below), or -errno of send(2) or recv(2). *ret_exchange is set in every case.
+ */
+int exchange_run(int fd, const uint8_t *bytes, size_t size, bool half_close, uint64_t deadline_ns,
+		 int interrupt_fd, struct exchange *ret_exchange);
+
+/* What went wrong, in words. */
+const char *exchange_why(int error);
+
+/*
+ * Waits for events of poll(2) on fd, at most until the deadline. Returns what came, -ETIMEDOUT
+ * (after the deadline, whatever is ready), -EINTR when interrupt_fd (of interrupt_open(), which is
+ * not read) became readable, or -errno.
+ */
+int exchange_wait(int fd, short events, uint64_t deadline_ns, int interrupt_fd);
+
+#endif

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: MIT */
+/* Bytes of the measuring commands. */
+#include "echoctl/probe/payload.h"
+
+#include <stdlib.h>
+
+static uint8_t byte_at(size_t offset, uint64_t sequence, uint64_t sent_ns)
+{
+	if (offset < 8)
+		return (uint8_t)(sequence >> 8 * offset);
+	if (offset < PAYLOAD_HEADER_BYTES)
+		return (uint8_t)(sent_ns >> 8 * (offset - 8));
+	/* The period of 251 fits no buffer size, so that a shift by one is seen too. */
+	return (uint8_t)(offset % 251 + sequence);
+}
+
+void payload_fill(uint8_t *bytes, size_t size, uint64_t sequence, uint64_t sent_ns)
+{
+	for (size_t i = 0; i < size; i++)
+		bytes[i] = byte_at(i, sequence, sent_ns);
+}
+
+size_t payload_mismatch(const uint8_t *bytes, size_t size, uint64_t sequence, uint64_t sent_ns)
+{
+	for (size_t i = 0; i < size; i++) {
+		if (bytes[i] != byte_at(i, sequence, sent_ns))
+			return i;
+	}
+	return size;
+}
+
+uint8_t *payload_table_new(size_t size)
+{
+	uint8_t *table = malloc(size + PAYLOAD_WINDOWS);
+	uint64_t state = UINT64_C(0x9e3779b97f4a7c15);
+
+	if (!table)
+		return NULL;
+	for (size_t i = 0; i < size + PAYLOAD_WINDOWS; i++) {
+		/* xorshift64 (Marsaglia, 2003) */
+		state ^= state << 13;
+		state ^= state >> 7;
+		state ^= state << 17;
+		table[i] = (uint8_t)(state >> 32);
+	}
+	return table;
+}

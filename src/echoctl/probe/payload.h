@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the measuring commands send: bytes that say which message they belong to, so that a
+ * stale, shifted, foreign or changed echo is never taken for the right one.
+ */
+#ifndef ECHOCTL_PROBE_PAYLOAD_H
+#define ECHOCTL_PROBE_PAYLOAD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define PAYLOAD_HEADER_BYTES 16		/* sequence and send time, little endian */
+
+/*
+ * Fills a probe: its sequence and its CLOCK_MONOTONIC send time, then a pattern that follows from
+ * the sequence. A shorter probe carries as much of that as fits, low bytes of the sequence first.
+ */
+void payload_fill(uint8_t *bytes, size_t size, uint64_t sequence, uint64_t sent_ns);
+
+/* Offset of the first byte that differs from payload_fill(); size when none does. */
+size_t payload_mismatch(const uint8_t *bytes, size_t size, uint64_t sequence, uint64_t sent_ns);
+
+/*
+ * A table of unlike bytes of which every message is a window: nothing is filled for a message,
+ * and 2^16 windows tell the messages apart.
+ */
+#define PAYLOAD_WINDOWS 65536u
+
+/* Returns size + PAYLOAD_WINDOWS bytes that the caller frees, or NULL (ENOMEM). */
+uint8_t *payload_table_new(size_t size);
+
+/* Where in the table this message of this connection begins. */
+static inline size_t payload_window(uint64_t connection, uint64_t message)
+{
+	return (size_t)((connection * 7919 + message * 31) % PAYLOAD_WINDOWS);
+}
+
+#endif

@@ -1,0 +1,180 @@
+/* SPDX-License-Identifier: MIT */
+/* halfclose: does a FIN pass through the path while the echo is still in flight? */
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+
+#include "base/fd.h"
+#include "echoctl/session/session_command.h"
+#include "echoctl/session/verdict.h"
+
+#define SIZE_DEFAULT_BYTES (4u * 1024u * 1024u)
+#define HOLD_DEFAULT_US 1500000u
+#define SEGMENT_BYTES 1024u		/* goes in one segment, the FIN on it */
+#define BURST_BYTES (256u * 1024u)
+#define RECEIVE_BUFFER_BYTES 4096	/* so that the echo has to wait inside the path */
+
+enum { OPTION_HOLD = OPTION_SESSION_OWN };
+
+/* What one exchange sends and how its reader behaves. */
+struct shape {
+	uint64_t size_bytes;
+	bool held;
+};
+
+struct settings {
+	struct session_command session;
+	uint64_t hold_us;
+};
+
+static const char *take(void *settings, int option, const char *value)
+{
+	struct settings *halfclose = settings;
+
+	if (option == OPTION_HOLD)
+		return command_take_duration(value, 0, UINT64_MAX, &halfclose->hold_us);
+	return session_command_take(&halfclose->session, option, value);
+}
+
+/*
+ * Lets the FIN ride on the last data segment (tcp(7), TCP_CORK): what ends both directions at
+ * a FIN then does so before any echo can be back.
+ */
+static void cork(int fd)
+{
+	const int on = 1;
+
+	/* A Unix socket has no cork and no segments. */
+	(void)setsockopt(fd, IPPROTO_TCP, TCP_CORK, &on, sizeof(on));
+}
+
+/* One exchange, its result for programs appended to record. Returns as dial_target(). */
+static int probe(struct report *report, const struct settings *settings,
+		 const struct shape *shape, struct record *record,
+		 struct session_result *ret_result)
+{
+	const struct session_command *session = &settings->session;
+	struct session_options options =
+		session_command_probe(session, PATTERN_RANDOM, shape->size_bytes);
+	struct record *child;
+	struct dial dial;
+	char address[ADDRESS_TEXT_MAX];
+	int status = dial_target(report, &session->target, &session->dialling, &dial);
+
+	if (status != COMMAND_PROCEED)
+		return status;
+	options.hold_us = shape->held ? settings->hold_us : 0;
+	cork(dial.fd);
+	session_run(dial.fd, &options, ret_result);
+	fd_close(dial.fd);
+	child = record_new(NULL);
+	record_text(child, "reader", shape->held ? "held" : "prompt");
+	record_text(child, "address", dial_peer(&dial, address));
+	session_record(child, ret_result);
+	record_integer(child, "bytes_before_fin", (int64_t)ret_result->bytes_before_fin);
+	record_append(record, "probes", child);
+	return COMMAND_PROCEED;
+}
+
+static int status_of(enum verdict verdict)
+{
+	if (verdict == VERDICT_LOCAL)
+		return STATUS_LOCAL;
+	return verdict == VERDICT_OK ? STATUS_OK : STATUS_FAILED;
+}
+
+static uint64_t smaller(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
+static int run_probes(struct report *report, const struct settings *settings)
+{
+	uint64_t size_bytes = settings->session.size_bytes;
+	const struct shape shapes[] = {
+		{smaller(size_bytes, SEGMENT_BYTES), false},
+		{smaller(size_bytes, BURST_BYTES), false},
+		{size_bytes, true},
+	};
+	size_t n_shapes = settings->hold_us > 0 ? 3 : 2;
+	struct record *record = record_new("halfclose");
+	struct session_result result = {0};
+	enum verdict verdict = VERDICT_OK;
+	int status = COMMAND_PROCEED;
+	const char *culprit;
+	char text[SESSION_TEXT_MAX];
+	bool held = false;
+
+	record_text(record, "host", settings->session.target.host);
+	for (size_t i = 0; i < n_shapes && status == COMMAND_PROCEED && verdict == VERDICT_OK;
+	     i++) {
+		held = shapes[i].held;
+		status = probe(report, settings, &shapes[i], record, &result);
+		if (status == COMMAND_PROCEED)
+			verdict = verdict_judge(&result, held);
+	}
+	if (status != COMMAND_PROCEED) {
+		record_free(record);
+		return status;
+	}
+	verdict_describe(verdict, &result, text);
+	culprit = verdict_culprit(verdict, held, &result);
+	report_text(report, "%s: %s%s%s\n", settings->session.operand,
+		    verdict == VERDICT_OK ? "ok, the half-close passes" : text,
+		    culprit != NULL ? "; likely " : "", culprit != NULL ? culprit : "");
+	record_text(record, "verdict", verdict_name(verdict));
+	record_text(record, "message", text);
+	record_text(record, "culprit", culprit);
+	record_integer(record, "bytes_sent", (int64_t)result.bytes_sent);
+	record_integer(record, "bytes_received", (int64_t)result.bytes_received);
+	report_record(report, record);
+	return status_of(verdict);
+}
+
+static int run(struct invocation *invocation)
+{
+	struct settings settings = {
+		.session = {
+			.size_bytes = SIZE_DEFAULT_BYTES,
+			.drain_timeout_us = SESSION_PROBE_TIMEOUT_US,
+		},
+		.hold_us = HOLD_DEFAULT_US,
+	};
+	int status = session_command_start(invocation, take, &settings, &settings.session);
+
+	settings.session.dialling.receive_buffer_bytes = RECEIVE_BUFFER_BYTES;
+	if (status == COMMAND_PROCEED)
+		status = run_probes(&invocation->globals.report, &settings);
+	session_command_end(&settings.session);
+	return status;
+}
+
+static const struct option long_options[] = {
+	SESSION_OPTION_DRAIN_TIMEOUT,
+	{"hold", required_argument, NULL, OPTION_HOLD},
+	SESSION_OPTION_SIZE,
+	SESSION_OPTION_SOURCE,
+	{0},
+};
+
+const struct command command_halfclose = {
+	.name = "halfclose",
+	.operands = "ADDRESS",
+	.summary = "does the path pass a FIN while the echo is in flight?",
+	.help =
+		"Sends data and its FIN at once into a small receive buffer, so that the echo is still\n"
+		"in the path when the FIN passes: one segment, then a burst, to a reader that takes\n"
+		"what comes; then more, to one that reads nothing until some time after the FIN. One\n"
+		"line says what the path makes of it: ok, early EOF, truncated, corrupt, reset, FIN\n"
+		"swallowed or no progress, and which kind of server or relay does so.\n\n"
+		"Options:\n"
+		"      --drain-timeout TIME    longest wait without progress (10s)\n"
+		"      --hold TIME             how long the last reader waits after the FIN (1.5s);\n"
+		"                              0 leaves that part out\n"
+		"  -s, --size SIZE             bytes to send at most (4M)\n"
+		"  -S, --source ADDRESS        connect from this numeric address\n\n"
+		"Example:\n"
+		"  echoctl halfclose balancer.example:7\n",
+	.short_options = "s:S:",
+	.long_options = long_options,
+	.run = run,
+};

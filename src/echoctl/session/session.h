@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * One verified exchange over one connection, its input and output split between two processes.
+ *
+ * The calling process receives, compares, writes the output and judges; a child takes the
+ * input, sends it and ends it with shutdown(SHUT_WR). They share the connection, the bytes in
+ * flight (inflight.h) and a page of counters. Neither waits for the other: the sender blocks
+ * on its input or on the connection alone, the receiver on the connection or its output. A
+ * socket pair between them carries no data; either one sees its end when the other is gone,
+ * in the same poll(2) in which it waits for anything else, so that no signal is needed and
+ * none can be late. The sender gets SIGKILL only when it ignores that for a second (stuck in
+ * a read), by a process id that is not reaped yet.
+ */
+#ifndef ECHOCTL_SESSION_SESSION_H
+#define ECHOCTL_SESSION_SESSION_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "echoctl/output/report.h"
+#include "echoctl/session/inflight.h"
+#include "echoctl/session/pattern.h"
+
+#define SESSION_INPUT_PATTERN (-1)
+#define SESSION_OUTPUT_NONE (-1)
+#define SESSION_DRAIN_TIMEOUT_DEFAULT_US (30u * 1000000u)
+
+enum session_end {
+	SESSION_OK,		/* all came back, then the server's FIN */
+	SESSION_EARLY_EOF,	/* the server's FIN came before that */
+	SESSION_CORRUPT,	/* other bytes came back */
+	SESSION_EXCESS,		/* more bytes came back than were sent */
+	SESSION_RESET,		/* the connection failed; error is its errno */
+	SESSION_STALL,		/* bytes outstanding, and no progress before the deadline */
+	SESSION_NO_EOF,		/* all came back, but no FIN of the server before the deadline */
+	SESSION_INTERRUPTED,	/* SIGINT or SIGTERM */
+	SESSION_INPUT_FAILED,	/* the input could not be read; error */
+	SESSION_OUTPUT_FAILED,	/* the output could not be written; error */
+	SESSION_BROKEN,		/* no process, no memory, or the sender died; error */
+};
+
+struct session_progress {
+	uint64_t elapsed_ns;
+	uint64_t bytes_sent;
+	uint64_t bytes_received;
+};
+
+struct session_options {
+	int input_fd;			/* or SESSION_INPUT_PATTERN */
+	bool input_is_terminal;		/* a line "q" or "Q" ends it */
+	enum pattern pattern;
+	uint64_t pattern_bytes;
+	int output_fd;			/* or SESSION_OUTPUT_NONE */
+	const char *output_name;	/* a file's, borrowed; NULL: it is standard output */
+	bool verify;			/* compare; without, what is missing at a FIN is well too */
+	bool fin;			/* shutdown(SHUT_WR) at the end of input */
+	uint64_t drain_timeout_us;	/* longest time without progress, once input is at hand */
+	uint64_t hold_us; /* read nothing until so long after the FIN; 0: read at once */
+	int interrupt_fd;		/* interrupt_open(): SIGINT and SIGTERM end the session */
+	void (*progress)(void *context, const struct session_progress *progress);
+	void *progress_context;
+};
+
+struct session_result {
+	enum session_end end;
+	int error;
+	const char *output_name;	/* that of the options */
+	bool verified;			/* all that was sent came back, compared */
+	bool input_ended;		/* all the input was sent */
+	bool eof;			/* the server's FIN was seen */
+	uint64_t bytes_sent;
+	uint64_t bytes_received;
+	uint64_t bytes_before_fin;	/* received when the FIN was sent */
+	struct inflight_difference difference;	/* SESSION_CORRUPT and SESSION_EXCESS */
+	/* CLOCK_MONOTONIC, 0: it has not happened */
+	uint64_t started_ns;
+	uint64_t first_sent_ns;
+	uint64_t first_received_ns;
+	uint64_t last_received_ns;
+	uint64_t fin_ns;
+	uint64_t eof_ns;
+	uint64_t ended_ns;
+};
+
+/*
+ * Runs an exchange over a connected, non-blocking socket that stays the caller's.
+ * ret_result is always filled.
+ */
+void session_run(int socket_fd, const struct session_options *options,
+		 struct session_result *ret_result);
+
+/* Whether end is an exchange without fault. */
+bool session_passed(const struct session_result *result);
+
+/* STATUS_OK, STATUS_FAILED or STATUS_LOCAL. */
+int session_status(const struct session_result *result);
+
+/* The word for programs: "ok", "early-eof", ... */
+const char *session_end_name(enum session_end end);
+
+#define SESSION_TEXT_MAX 512
+/* The sentence for people: "early EOF after 5 of 10 bytes"; returns text. */
+const char *session_describe(const struct session_result *result, char text[SESSION_TEXT_MAX]);
+
+/* Adds bytes_sent, bytes_received, duration_ns, verified, end and the rest to a record. */
+void session_record(struct record *record, const struct session_result *result);
+
+#endif

@@ -1,0 +1,271 @@
+/* SPDX-License-Identifier: MIT */
+/* sweep: which sizes and patterns survive the path? */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/fd.h"
+#include "base/size.h"
+#include "echoctl/session/session_command.h"
+
+#define SIZES_MAX 64
+
+/* Around the borders where paths break: segments, buffers, 16-bit counts. */
+static const uint64_t default_sizes[] = {
+	1, 2, 64, 511, 512, 1460, 1461, 4096, 8191, 16384, 65535, 65536, 65537, 262144, 1048576,
+};
+
+struct settings {
+	struct session_command session;
+	uint64_t sizes[SIZES_MAX];
+	size_t n_sizes;
+	bool patterns[PATTERN_COUNT];	/* none: all */
+};
+
+/* How far a sweep is and what it found. */
+struct sweep {
+	struct report *report;
+	const struct settings *settings;
+	uint64_t n_passed;
+	uint64_t n_failed;
+	bool interrupted;
+	bool stopped;			/* that, or this side failed */
+	uint64_t first_size;		/* the first cell that failed */
+	enum pattern first_pattern;
+	struct session_result first;
+};
+
+/* Calls take_one for each element of a list with commas. */
+static const char *take_list(struct settings *settings, const char *value,
+			     const char *(*take_one)(struct settings *, const char *))
+{
+	const char *why = NULL;
+	char word[64];
+
+	while (why == NULL && value != NULL) {
+		const char *comma = strchr(value, ',');
+		size_t length = comma != NULL ? (size_t)(comma - value) : strlen(value);
+
+		if (length >= sizeof(word))
+			return "too long";
+		snprintf(word, sizeof(word), "%.*s", (int)length, value);
+		why = take_one(settings, word);
+		value = comma != NULL ? comma + 1 : NULL;
+	}
+	return why;
+}
+
+static const char *take_size(struct settings *settings, const char *word)
+{
+	if (settings->n_sizes == SIZES_MAX)
+		return "too many sizes";
+	return command_take_size(word, 0, SESSION_SIZE_MAX_BYTES,
+				 &settings->sizes[settings->n_sizes++]);
+}
+
+static const char *take_pattern(struct settings *settings, const char *word)
+{
+	int pattern = pattern_find(word);
+
+	if (pattern < 0)
+		return "not a pattern (random, zeros, ones, crlf, telnet, http, sip)";
+	settings->patterns[pattern] = true;
+	return NULL;
+}
+
+static const char *take(void *settings, int option, const char *value)
+{
+	struct settings *sweep = settings;
+
+	switch (option) {
+	case 's':
+		return take_list(sweep, value, take_size);
+	case 'p':
+		return take_list(sweep, value, take_pattern);
+	default:
+		return session_command_take(&sweep->session, option, value);
+	}
+}
+
+static void note_cell(struct sweep *sweep, uint64_t size, enum pattern pattern,
+		      const struct session_result *result)
+{
+	struct record *record = record_new("sweep");
+
+	record_integer(record, "size_bytes", (int64_t)size);
+	record_text(record, "pattern", pattern_name(pattern));
+	session_record(record, result);
+	report_record(sweep->report, record);
+	if (session_passed(result)) {
+		sweep->n_passed++;
+		return;
+	}
+	/* The path has not failed when the user has enough. */
+	sweep->interrupted = result->end == SESSION_INTERRUPTED;
+	if (!sweep->interrupted && sweep->n_failed++ == 0) {
+		sweep->first_size = size;
+		sweep->first_pattern = pattern;
+		sweep->first = *result;
+	}
+	sweep->stopped |= result->end >= SESSION_INTERRUPTED;
+}
+
+/* One size of one pattern over a connection of its own. Returns as dial_target(). */
+static int run_cell(struct sweep *sweep, uint64_t size, enum pattern pattern)
+{
+	const struct session_command *session = &sweep->settings->session;
+	const struct session_options options = session_command_probe(session, pattern, size);
+	struct session_result result;
+	struct dial dial;
+
+	if (dial_resolve(&session->target, &session->dialling, &dial) < 0 ||
+	    dial_connect(&session->dialling, &dial) < 0) {
+		/* The row ends before the diagnostic: on a terminal both are in one place. */
+		report_text(sweep->report, " %7s\n", dial.error == EINTR ? "-" : "lost");
+		dial_report_failure(sweep->report, &session->target, &dial);
+		return dial_status(&dial);
+	}
+	session_run(dial.fd, &options, &result);
+	fd_close(dial.fd);
+	sweep->stopped = !report_heard(sweep->report);
+	report_text(sweep->report, " %7s", session_passed(&result) ? "ok" :
+		    result.end == SESSION_EARLY_EOF ? "short" :
+		    result.end == SESSION_INTERRUPTED ? "-" : session_end_name(result.end));
+	note_cell(sweep, size, pattern, &result);
+	return COMMAND_PROCEED;
+}
+
+static int run_row(struct sweep *sweep, uint64_t size)
+{
+	char text[SIZE_TEXT_MAX];
+	int status = COMMAND_PROCEED;
+
+	report_text(sweep->report, "%-9s", size_format(size, text));
+	for (int i = 0; i < PATTERN_COUNT && status == COMMAND_PROCEED && !sweep->stopped; i++) {
+		if (sweep->settings->patterns[i])
+			status = run_cell(sweep, size, (enum pattern)i);
+	}
+	if (status == COMMAND_PROCEED)
+		report_text(sweep->report, "\n");
+	return status;
+}
+
+static void print_heading(const struct sweep *sweep)
+{
+	report_text(sweep->report, "%-9s", "size");
+	for (int i = 0; i < PATTERN_COUNT; i++) {
+		if (sweep->settings->patterns[i])
+			report_text(sweep->report, " %7s", pattern_name((enum pattern)i));
+	}
+	report_text(sweep->report, "\n");
+}
+
+static void conclude(const struct sweep *sweep, bool complete)
+{
+	const char *operand = sweep->settings->session.operand;
+	struct record *record = record_new("sweep_summary");
+	char text[SESSION_TEXT_MAX];
+
+	record_text(record, "host", sweep->settings->session.target.host);
+	record_integer(record, "passed", (int64_t)sweep->n_passed);
+	record_integer(record, "failed", (int64_t)sweep->n_failed);
+	record_flag(record, "complete", complete);
+	if (sweep->n_failed > 0) {
+		session_describe(&sweep->first, text);
+		report_text(sweep->report, "%s: %s%" PRIu64 " of %" PRIu64
+			    " failed, first %s of %" PRIu64 " bytes: %s\n", operand,
+			    complete ? "" : "not finished, ", sweep->n_failed,
+			    sweep->n_failed + sweep->n_passed, pattern_name(sweep->first_pattern),
+			    sweep->first_size, text);
+		record_integer(record, "first_failed_size_bytes", (int64_t)sweep->first_size);
+		record_text(record, "first_failed_pattern", pattern_name(sweep->first_pattern));
+		record_text(record, "message", text);
+	} else if (sweep->n_passed == 0) {
+		report_text(sweep->report, "%s: not finished, nothing has come back yet\n",
+			    operand);
+	} else {
+		report_text(sweep->report, complete ?
+			    "%s: ok, all %" PRIu64 " came back unchanged\n" :
+			    "%s: not finished, the first %" PRIu64 " came back unchanged\n",
+			    operand, sweep->n_passed);
+	}
+	report_record(sweep->report, record);
+}
+
+static int run_sweep(struct sweep *sweep)
+{
+	int status = COMMAND_PROCEED;
+
+	print_heading(sweep);
+	for (size_t i = 0; i < sweep->settings->n_sizes; i++) {
+		if (status == COMMAND_PROCEED && !sweep->stopped)
+			status = run_row(sweep, sweep->settings->sizes[i]);
+	}
+	if (sweep->n_passed + sweep->n_failed > 0 || sweep->interrupted)
+		conclude(sweep, status == COMMAND_PROCEED && !sweep->stopped);
+	if (status != COMMAND_PROCEED)
+		return status;
+	if (sweep->n_failed > 0)
+		return session_status(&sweep->first);
+	return sweep->interrupted ? STATUS_FAILED : STATUS_OK;
+}
+
+static void apply_defaults(struct settings *settings)
+{
+	bool any = false;
+
+	for (int i = 0; i < PATTERN_COUNT; i++)
+		any |= settings->patterns[i];
+	for (int i = 0; i < PATTERN_COUNT && !any; i++)
+		settings->patterns[i] = true;
+	if (settings->n_sizes > 0)
+		return;
+	memcpy(settings->sizes, default_sizes, sizeof(default_sizes));
+	settings->n_sizes = sizeof(default_sizes) / sizeof(*default_sizes);
+}
+
+static int run(struct invocation *invocation)
+{
+	struct settings settings = {.session.drain_timeout_us = SESSION_PROBE_TIMEOUT_US};
+	struct sweep sweep = {
+		.report = &invocation->globals.report,
+		.settings = &settings,
+	};
+	int status = session_command_start(invocation, take, &settings, &settings.session);
+
+	apply_defaults(&settings);
+	if (status == COMMAND_PROCEED)
+		status = run_sweep(&sweep);
+	session_command_end(&settings.session);
+	return status;
+}
+
+static const struct option long_options[] = {
+	SESSION_OPTION_DRAIN_TIMEOUT,
+	{"patterns", required_argument, NULL, 'p'},
+	{"sizes", required_argument, NULL, 's'},
+	SESSION_OPTION_SOURCE,
+	{0},
+};
+
+const struct command command_sweep = {
+	.name = "sweep",
+	.operands = "ADDRESS",
+	.summary = "which sizes and patterns survive the path?",
+	.help =
+		"Sends messages of growing size in several patterns, each over a connection of its\n"
+		"own, and compares what comes back: a table, then the first size, pattern and offset\n"
+		"that fails. It shows a path that loses large packets, translates line ends, takes\n"
+		"0xff for a telnet command, or answers what looks like HTTP or SIP.\n\n"
+		"Options:\n"
+		"      --drain-timeout TIME    longest wait without progress (10s)\n"
+		"  -p, --patterns LIST         of random, zeros, ones, crlf, telnet, http, sip (all)\n"
+		"  -s, --sizes LIST            sizes with commas, as 1,1460,64K (15 from 1 to 1M)\n"
+		"  -S, --source ADDRESS        connect from this numeric address\n\n"
+		"Example:\n"
+		"  echoctl sweep -p random,crlf -s 1,100,1400,1500,64K echo.example\n",
+	.short_options = "p:s:S:",
+	.long_options = long_options,
+	.run = run,
+};

@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: MIT */
+/* The outcome of a session in words, as a status and as JSON. */
+#include "echoctl/session/session.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "echoctl/command_line/command.h"
+
+static const char *const end_names[] = {
+	[SESSION_OK] = "ok",
+	[SESSION_EARLY_EOF] = "early-eof",
+	[SESSION_CORRUPT] = "corrupt",
+	[SESSION_EXCESS] = "excess",
+	[SESSION_RESET] = "reset",
+	[SESSION_STALL] = "stall",
+	[SESSION_NO_EOF] = "no-eof",
+	[SESSION_INTERRUPTED] = "interrupted",
+	[SESSION_INPUT_FAILED] = "input-error",
+	[SESSION_OUTPUT_FAILED] = "output-error",
+	[SESSION_BROKEN] = "local-error",
+};
+
+const char *session_end_name(enum session_end end)
+{
+	return end_names[end];
+}
+
+bool session_passed(const struct session_result *result)
+{
+	return result->end == SESSION_OK;
+}
+
+int session_status(const struct session_result *result)
+{
+	if (result->end == SESSION_OK)
+		return STATUS_OK;
+	return result->end >= SESSION_INPUT_FAILED ? STATUS_LOCAL : STATUS_FAILED;
+}
+
+static void describe_difference(const struct inflight_difference *difference,
+				char text[SESSION_TEXT_MAX])
+{
+	if (difference->block_bytes > 0)
+		snprintf(text, SESSION_TEXT_MAX, "differs within the %" PRIu64
+			 " bytes from offset %" PRIu64 " on", difference->block_bytes,
+			 difference->offset);
+	else
+		snprintf(text, SESSION_TEXT_MAX, "differs at offset %" PRIu64
+			 ": sent 0x%02x, got 0x%02x", difference->offset, difference->sent,
+			 difference->got);
+}
+
+/* The ends that count bytes. */
+static void describe_counts(const struct session_result *result, const char *format,
+			    char text[SESSION_TEXT_MAX])
+{
+	int n = snprintf(text, SESSION_TEXT_MAX, "%s after %" PRIu64 " of %" PRIu64 " bytes",
+			 format, result->bytes_received, result->bytes_sent);
+
+	if (result->error != 0 && n > 0 && n < SESSION_TEXT_MAX)
+		snprintf(text + n, SESSION_TEXT_MAX - (size_t)n, ": %s", strerror(result->error));
+}
+
+const char *session_describe(const struct session_result *result, char text[SESSION_TEXT_MAX])
+{
+	switch (result->end) {
+	case SESSION_OK:
+		snprintf(text, SESSION_TEXT_MAX, "ok");
+		break;
+	case SESSION_EARLY_EOF:
+		describe_counts(result, "early EOF", text);
+		break;
+	case SESSION_CORRUPT:
+		describe_difference(&result->difference, text);
+		break;
+	case SESSION_EXCESS:
+		snprintf(text, SESSION_TEXT_MAX,
+			 "more bytes than sent: got 0x%02x at offset %" PRIu64
+			 ", the end of what was sent",
+			 result->difference.got, result->difference.offset);
+		break;
+	case SESSION_RESET:
+		describe_counts(result, "connection lost", text);
+		break;
+	case SESSION_STALL:
+		describe_counts(result, "no progress", text);
+		break;
+	case SESSION_NO_EOF:
+		snprintf(text, SESSION_TEXT_MAX, "FIN swallowed: all %" PRIu64
+			 " bytes came back, but no EOF", result->bytes_received);
+		break;
+	case SESSION_INTERRUPTED:
+		snprintf(text, SESSION_TEXT_MAX,
+			 "interrupted after %" PRIu64 " of %" PRIu64 " bytes",
+			 result->bytes_received, result->bytes_sent);
+		break;
+	case SESSION_INPUT_FAILED:
+		snprintf(text, SESSION_TEXT_MAX, "standard input: %s", strerror(result->error));
+		break;
+	case SESSION_OUTPUT_FAILED:
+		/* The reason stays, however long the path is. */
+		snprintf(text, SESSION_TEXT_MAX, "%.400s: %s", result->output_name != NULL ?
+			 result->output_name : "standard output", strerror(result->error));
+		break;
+	case SESSION_BROKEN:
+		snprintf(text, SESSION_TEXT_MAX, "local error: %s", result->error != ECHILD ?
+			 strerror(result->error) : "the sending process was ended");
+		break;
+	}
+	return text;
+}
+
+/* Time from the start of the session, null when it has not happened. */
+static void record_since(struct record *record, const char *key,
+			 const struct session_result *result, uint64_t when_ns)
+{
+	if (when_ns == 0)
+		record_text(record, key, NULL);
+	else
+		record_integer(record, key, (int64_t)(when_ns - result->started_ns));
+}
+
+void session_record(struct record *record, const struct session_result *result)
+{
+	char text[SESSION_TEXT_MAX];
+
+	record_text(record, "end", session_end_name(result->end));
+	record_text(record, "message", session_describe(result, text));
+	record_integer(record, "bytes_sent", (int64_t)result->bytes_sent);
+	record_integer(record, "bytes_received", (int64_t)result->bytes_received);
+	record_flag(record, "verified", result->verified);
+	record_flag(record, "eof", result->eof);
+	record_integer(record, "duration_ns", (int64_t)(result->ended_ns - result->started_ns));
+	record_since(record, "first_byte_sent_ns", result, result->first_sent_ns);
+	record_since(record, "first_byte_received_ns", result, result->first_received_ns);
+	record_since(record, "last_byte_received_ns", result, result->last_received_ns);
+	record_since(record, "fin_sent_ns", result, result->fin_ns);
+	record_since(record, "eof_received_ns", result, result->eof_ns);
+	if (result->end != SESSION_CORRUPT && result->end != SESSION_EXCESS)
+		return;
+	record_integer(record, "difference_offset_bytes", (int64_t)result->difference.offset);
+	record_integer(record, "difference_block_bytes", (int64_t)result->difference.block_bytes);
+}

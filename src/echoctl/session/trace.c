@@ -1,0 +1,227 @@
+/* SPDX-License-Identifier: MIT */
+/* trace: each phase of an echo with its time and address. */
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/fd.h"
+#include "echoctl/dial/tcp_info.h"
+#include "echoctl/session/session_command.h"
+
+#define SIZE_DEFAULT_BYTES 64u
+
+/* A trace being told: times count from its start. */
+struct trace {
+	struct report *report;
+	uint64_t start_ns;
+	uint64_t last_ns;
+};
+
+static const char *take(void *settings, int option, const char *value)
+{
+	return session_command_take(settings, option, value);
+}
+
+/* One phase that ended at when_ns: for people a line, for programs an event. */
+static void tell(struct trace *trace, const char *phase, uint64_t when_ns, const char *address,
+		 int error, const char *format, ...) __attribute__((format(printf, 6, 7)));
+
+static void tell(struct trace *trace, const char *phase, uint64_t when_ns, const char *address,
+		 int error, const char *format, ...)
+{
+	struct record *record = record_new("trace");
+	char detail[512];
+	va_list arguments;
+
+	va_start(arguments, format);
+	vsnprintf(detail, sizeof(detail), format, arguments);
+	va_end(arguments);
+	report_text(trace->report, "%-12s %10.3f ms %+11.3f ms  %s\n", phase,
+		    (double)(when_ns - trace->start_ns) / 1e6,
+		    (double)(when_ns - trace->last_ns) / 1e6, detail);
+	record_text(record, "phase", phase);
+	record_integer(record, "time_ns", (int64_t)(when_ns - trace->start_ns));
+	record_integer(record, "step_ns", (int64_t)(when_ns - trace->last_ns));
+	record_text(record, "address", address);
+	record_text(record, "errno", error != 0 ? strerrorname_np(error) : NULL);
+	record_text(record, "message", detail);
+	report_record(trace->report, record);
+	trace->last_ns = when_ns;
+}
+
+static const char *format(const struct dial_address *address, char text[ADDRESS_TEXT_MAX])
+{
+	return address_format((const struct sockaddr *)&address->address, address->length, text);
+}
+
+static void tell_addresses(struct trace *trace, const struct dial *dial)
+{
+	char text[ADDRESS_TEXT_MAX];
+
+	for (size_t i = 0; i < dial->n_addresses; i++) {
+		format(&dial->addresses[i], text);
+		tell(trace, "resolve", dial->resolved_ns, text, 0, "%s", text);
+	}
+}
+
+static void tell_attempts(struct trace *trace, const struct dial *dial)
+{
+	char text[ADDRESS_TEXT_MAX];
+
+	for (size_t i = 0; i < dial->n_attempts; i++) {
+		const struct dial_attempt *attempt = &dial->attempts[i];
+		uint64_t ended_ns = attempt->ended_ns;
+
+		format(&attempt->target, text);
+		tell(trace, attempt->phase == DIAL_SOCKET ? "socket" : "connect",
+		     ended_ns > trace->last_ns ? ended_ns : trace->last_ns, text, attempt->error,
+		     "%s%s%s", text, attempt->error != 0 ? ": " : "",
+		     attempt->error != 0 ? strerror(attempt->error) : "");
+	}
+}
+
+/* The phases of the exchange in the order in which they came. */
+static void tell_exchange(struct trace *trace, const struct session_result *result)
+{
+	struct step {
+		const char *phase;
+		uint64_t when_ns;
+		const char *detail;
+	} steps[] = {
+		{"first-sent", result->first_sent_ns, "first byte sent"},
+		{"fin", result->fin_ns, "FIN sent"},
+		{"first-back", result->first_received_ns, "first byte back"},
+		{"verified", result->verified ? result->last_received_ns : 0, "all bytes back"},
+		{"eof", result->eof_ns, "EOF: the server's FIN"},
+	};
+	size_t n = sizeof(steps) / sizeof(*steps);
+
+	for (size_t told = 0; told < n; told++) {
+		struct step *next = NULL;
+
+		for (size_t i = 0; i < n; i++) {
+			if (steps[i].when_ns != 0 &&
+			    (next == NULL || steps[i].when_ns < next->when_ns))
+				next = &steps[i];
+		}
+		if (next == NULL)
+			break;
+		tell(trace, next->phase, next->when_ns, NULL, 0, "%s", next->detail);
+		next->when_ns = 0;
+	}
+}
+
+/* The phase in which an exchange failed. */
+static const char *failed_phase(const struct session_result *result)
+{
+	if (result->first_sent_ns == 0)
+		return "send";
+	if (result->end == SESSION_CORRUPT || result->end == SESSION_EXCESS)
+		return "verify";
+	if (result->bytes_received < result->bytes_sent)
+		return "echo";
+	return "eof";
+}
+
+static int run_exchange(struct trace *trace, int fd, const struct session_command *session,
+			struct session_result *ret_result)
+{
+	const struct session_options options =
+		session_command_probe(session, PATTERN_RANDOM, session->size_bytes);
+	char text[SESSION_TEXT_MAX];
+
+	session_run(fd, &options, ret_result);
+	tell_exchange(trace, ret_result);
+	if (!session_passed(ret_result))
+		tell(trace, failed_phase(ret_result), ret_result->ended_ns, NULL,
+		     ret_result->error, "failed: %s", session_describe(ret_result, text));
+	return session_status(ret_result);
+}
+
+/* The end of the trace: what became of it, and what the kernel knows of the path. */
+static void conclude(struct trace *trace, const struct address_spec *target,
+		     const struct dial *dial, const struct session_result *result)
+{
+	struct record *record = record_new("trace_summary");
+	struct path_info info;
+	char address[ADDRESS_TEXT_MAX];
+	bool have_info = path_info_get(dial->fd, &info) == 0;
+
+	record_text(record, "host", target->host);
+	record_text(record, "address", dial_peer(dial, address));
+	session_record(record, result);
+	path_info_record(record, have_info ? &info : NULL);
+	report_record(trace->report, record);
+	if (have_info)
+		path_info_report(trace->report, &info);
+}
+
+static int trace_target(struct report *report, const struct session_command *session)
+{
+	struct session_result result;
+	struct trace trace = {.report = report};
+	struct dial dial;
+	int status;
+	int r;
+
+	r = dial_resolve(&session->target, &session->dialling, &dial);
+	trace.start_ns = dial.started_ns;
+	trace.last_ns = dial.started_ns;
+	tell_addresses(&trace, &dial);
+	if (r == 0) {
+		r = dial_connect(&session->dialling, &dial);
+		tell_attempts(&trace, &dial);
+	}
+	if (dial.phase == DIAL_RESOLVE)
+		tell(&trace, "resolve", dial.resolved_ns, NULL, dial.error, "failed: %s", dial.why);
+	if (r < 0) {
+		dial_report_failure(report, &session->target, &dial);
+		return dial_status(&dial);
+	}
+	status = run_exchange(&trace, dial.fd, session, &result);
+	conclude(&trace, &session->target, &dial, &result);
+	fd_close(dial.fd);
+	return status;
+}
+
+static int run(struct invocation *invocation)
+{
+	struct session_command session = {
+		.size_bytes = SIZE_DEFAULT_BYTES,
+		.drain_timeout_us = SESSION_PROBE_TIMEOUT_US,
+	};
+	int status = session_command_start(invocation, take, &session, &session);
+
+	if (status == COMMAND_PROCEED)
+		status = trace_target(&invocation->globals.report, &session);
+	session_command_end(&session);
+	return status;
+}
+
+static const struct option long_options[] = {
+	SESSION_OPTION_DRAIN_TIMEOUT,
+	SESSION_OPTION_SIZE,
+	SESSION_OPTION_SOURCE,
+	{0},
+};
+
+const struct command command_trace = {
+	.name = "trace",
+	.operands = "ADDRESS",
+	.summary = "each phase of an echo with its time",
+	.help =
+		"Sends a few bytes and a FIN, and says when each phase was over: resolve (every\n"
+		"address), connect (every attempt), first byte sent, FIN sent, first byte back, all\n"
+		"bytes back and verified, EOF. The columns are the time since the start and since the\n"
+		"phase before. On failure the phase and the reason; at the end what the kernel knows\n"
+		"of the path: round-trip time, retransmits, path MTU, segment sizes.\n\n"
+		"Options:\n"
+		"      --drain-timeout TIME    longest wait without progress (10s)\n"
+		"  -s, --size SIZE             bytes to send (64)\n"
+		"  -S, --source ADDRESS        connect from this numeric address\n\n"
+		"Example:\n"
+		"  echoctl trace -6 echo.example\n",
+	.short_options = "s:S:",
+	.long_options = long_options,
+	.run = run,
+};

@@ -1,0 +1,243 @@
+/* SPDX-License-Identifier: MIT */
+/* The command line of echod(8). */
+#include "echod/command_line/options.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include "echod/systemd/drop_in.h"
+
+#define DEFAULT_PATH SYSCONFDIR "/echod.conf"
+
+static const struct option long_options[] = {
+	{ "config", required_argument, NULL, 'c' },
+	{ "listen", required_argument, NULL, 'l' },
+	{ "log-level", required_argument, NULL, 'L' },
+	{ "test", no_argument, NULL, 't' },
+	{ "print-config", no_argument, NULL, 'T' },
+	{ "inetd", no_argument, NULL, 'i' },
+	{ "help", no_argument, NULL, 'h' },
+	{ "version", no_argument, NULL, 'V' },
+	{ 0 },
+};
+
+static void print_usage(void)
+{
+	puts("Usage: echod [options]\n"
+	     "\n"
+	     "Send back every byte that comes (RFC 862), with one process for each connection.\n"
+	     "\n"
+	     "Options:\n"
+	     " -c, --config <file>        settings (default: " DEFAULT_PATH ")\n"
+	     " -l, --listen <address>     listen here instead of where the settings say:\n"
+	     "                              host:port, [v6]:port, *:port or unix:/path;\n"
+	     "                              may stand several times\n"
+	     " -L, --log-level <level>    emerg, alert, crit, err, warning, notice, info, debug\n"
+	     " -t, --test                 test the settings and exit\n"
+	     " -T, --print-config         print the effective settings and exit\n"
+	     " -i, --inetd                serve the one connection on standard input\n"
+	     "\n"
+	     " -h, --help                 display this help\n"
+	     " -V, --version              display version\n"
+	     "\n"
+	     "For more details see echod(8) and echod.conf(5).");
+}
+
+static int hint(const char *program)
+{
+	fprintf(stderr, "Try '%s --help' for more information.\n", program);
+	return -EINVAL;
+}
+
+/* The standard library has said what is wrong with an option; here only what it cannot know. */
+static int refuse(const char *program, const char *what, const char *argument)
+{
+	fprintf(stderr, "%s: %s%s%s\n", program, what, argument ? ": " : "",
+		argument ? argument : "");
+	return hint(program);
+}
+
+static int add_listen(struct options *options, char *address)
+{
+	char **grown = reallocarray(options->listen, options->listen_count + 1, sizeof(*grown));
+
+	if (!grown)
+		return -ENOMEM;
+	grown[options->listen_count++] = address;
+	options->listen = grown;
+	return 0;
+}
+
+static int set_mode(struct options *options, enum options_mode mode, const char *program)
+{
+	if (options->mode != OPTIONS_RUN && options->mode != mode)
+		return refuse(program, "-t and -T exclude each other", NULL);
+	options->mode = mode;
+	return 0;
+}
+
+/* Returns as options_parse() does. */
+static int take_option(struct options *options, int option, const char *program)
+{
+	switch (option) {
+	case 'c':
+		options->configuration_path = optarg;
+		return 0;
+	case 'l':
+		return add_listen(options, optarg);
+	case 'L':
+		options->log_level = configuration_level(optarg);
+		return options->log_level < 0 ? refuse(program, "unknown log level", optarg) : 0;
+	case 't':
+		return set_mode(options, OPTIONS_TEST, program);
+	case 'T':
+		return set_mode(options, OPTIONS_PRINT, program);
+	case 'i':
+		options->inetd = true;
+		return 0;
+	case 'h':
+		print_usage();
+		return 1;
+	case 'V':
+		puts("echod " PACKAGE_VERSION);
+		return 1;
+	default:
+		return hint(program);
+	}
+}
+
+/* context: what stands before the line, a string; NULL: nothing. */
+static void report_to_stderr(void *context, const char *text)
+{
+	const char *prefix = context;
+
+	fprintf(stderr, "%s%s%s\n", prefix ? prefix : "", prefix ? ": " : "", text);
+}
+
+/* Whether the addresses of -l could replace those of any file; returns as options_parse() does. */
+static int check_listen(const struct options *options, char *program)
+{
+	__attribute__((cleanup(configuration_freep))) struct configuration *scratch = NULL;
+	int r = configuration_default(&scratch);
+
+	if (r == 0)
+		r = configuration_override_listen(scratch, options->listen, options->listen_count,
+						  report_to_stderr, program);
+	return r == -EBADMSG ? hint(program) : r;
+}
+
+int options_parse(int argc, char **argv, struct options *ret_options)
+{
+	__attribute__((cleanup(options_release))) struct options options = {
+		.configuration_path = DEFAULT_PATH, .log_level = -1,
+	};
+	int option;
+
+	while ((option = getopt_long(argc, argv, "c:l:L:tTihV", long_options, NULL)) != -1) {
+		int r = take_option(&options, option, argv[0]);
+
+		if (r != 0)
+			return r;
+	}
+	if (optind < argc)
+		return refuse(argv[0], "unexpected argument", argv[optind]);
+	if (options.inetd && options.listen_count > 0)
+		return refuse(argv[0], "-i and -l exclude each other", NULL);
+	if (options.listen_count > 0) {
+		int r = check_listen(&options, argv[0]);
+
+		if (r < 0)
+			return r;
+	}
+	*ret_options = options;
+	options.listen = NULL;
+	return 0;
+}
+
+void options_release(struct options *options)
+{
+	free(options->listen);
+	options->listen = NULL;
+	options->listen_count = 0;
+}
+
+/*
+ * Who starts as another than root stays that, but whoever tests a file may do so for root; a single
+ * connection has no control socket.
+ */
+static unsigned needs(const struct options *options)
+{
+	bool user = geteuid() == 0 || options->mode == OPTIONS_TEST;
+
+	return (user ? CONFIGURATION_NEEDS_USER : 0) |
+	       (options->inetd ? 0 : CONFIGURATION_NEEDS_GROUP);
+}
+
+int options_load_configuration(const struct options *options, int fd,
+			       bool may_wait, configuration_report_fn report, void *context,
+			       struct configuration **ret_configuration)
+{
+	__attribute__((cleanup(configuration_freep))) struct configuration *configuration = NULL;
+	int r = configuration_load_here(options->configuration_path, fd,
+					may_wait ? needs(options) : 0, report, context,
+					&configuration);
+
+	if (r == 0 && options->listen_count > 0)
+		r = configuration_override_listen(configuration, options->listen,
+						  options->listen_count, report, context);
+	if (r < 0)
+		return r;
+	if (options->log_level >= 0)
+		configuration->log.level = options->log_level;
+	*ret_configuration = configuration;
+	configuration = NULL;
+	return 0;
+}
+
+int options_finish(void)
+{
+	if (fflush(stdout) != 0) {
+		perror("standard output");
+		return EXIT_FAILURE;
+	}
+	return EXIT_SUCCESS;
+}
+
+/* What becomes of listen where systemd owns the sockets: when, and what is left out. */
+static void explain_listen(const struct configuration *configuration)
+{
+	char prefix[] = "under systemd";
+	FILE *nowhere = fopen("/dev/null", "we");
+
+	fprintf(stderr, "under systemd a changed listen counts after \"%s\"\n", DROP_IN_COMMANDS);
+	if (!nowhere)
+		return;
+	drop_in_write(configuration, true, nowhere, report_to_stderr, prefix);
+	fclose(nowhere);
+}
+
+int options_check(const struct options *options)
+{
+	__attribute__((cleanup(configuration_freep))) struct configuration *configuration = NULL;
+	int r = options_load_configuration(options, -1, true, report_to_stderr, NULL,
+					   &configuration);
+
+	if (r == -ENOMEM) {
+		fputs("out of memory\n", stderr);
+		return EXIT_FAILURE;
+	}
+	if (r < 0)
+		return EX_CONFIG;
+	if (options->mode == OPTIONS_PRINT) {
+		configuration_print(configuration, stdout);
+	} else {
+		printf("%s: OK\n", options->configuration_path);
+		if (configuration->listen_is_set && options->listen_count == 0)
+			explain_listen(configuration);
+	}
+	return options_finish();
+}

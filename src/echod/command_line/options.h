@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: MIT */
+/* The command line of echod(8). */
+#ifndef ECHOD_COMMAND_LINE_OPTIONS_H
+#define ECHOD_COMMAND_LINE_OPTIONS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "echod/configuration/configuration.h"
+
+enum options_mode {
+	OPTIONS_RUN,
+	OPTIONS_TEST,	/* -t: options_check(), then exit with what it returns */
+	OPTIONS_PRINT,	/* -T: the same */
+};
+
+/* The texts are those of argv; the list belongs to options_release(). */
+struct options {
+	const char *configuration_path;	/* -c, or the default */
+	char **listen;		/* -l, as often as given */
+	size_t listen_count;
+	int log_level;		/* -L, as in configuration; -1: not given */
+	enum options_mode mode;
+	bool inetd;		/* -i */
+};
+
+#define OPTIONS_EXIT_USAGE 2
+
+/*
+ * Parses the command line. Returns 0 and the options; 1 when --help or --version was asked for
+ * and has been answered on standard output: options_finish(); -EINVAL after a one-line hint on
+ * standard error: exit with OPTIONS_EXIT_USAGE; -ENOMEM.
+ */
+int options_parse(int argc, char **argv, struct options *ret_options);
+
+/*
+ * The settings that echod starts and reloads with: configuration_load_here() of the file with
+ * what these options need of the host (root a user to become), changed by -l and -L. Without
+ * may_wait users and groups are not asked for. fd, report, context and results as there.
+ */
+int options_load_configuration(const struct options *options, int fd,
+			       bool may_wait, configuration_report_fn report, void *context,
+			       struct configuration **ret_configuration);
+
+/*
+ * Serves -t and -T: every error goes to standard error, then "FILE: OK" or the settings to
+ * standard output. Returns the exit status: 0, EX_CONFIG (sysexits.h), or 1 when the output
+ * could not be written.
+ */
+int options_check(const struct options *options);
+
+/* Writes out what is left of standard output. Returns the exit status: 0, or 1 when that failed. */
+int options_finish(void);
+
+void options_release(struct options *options);
+
+#endif

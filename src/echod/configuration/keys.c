@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: MIT */
+/* Every key of echod.conf(5). */
+#include "echod/configuration/keys.h"
+
+#include <limits.h>
+#include <string.h>
+#include <sys/un.h>
+#include <syslog.h>
+
+#include "wire/settings.h"
+
+#define MS 1000ull
+#define SECOND (1000 * MS)
+#define DAY (86400 * SECOND)
+
+#define FIELD(field) .offset = offsetof(struct configuration, field)
+#define LIST(field) FIELD(field), .count_offset = offsetof(struct configuration, field##_count)
+
+static const struct key_choice at_limit_words[] = {
+	{ "defer", AT_DEFER },
+	{ "refuse", AT_REFUSE },
+	{ 0 },
+};
+
+static const struct key_choice level_words[] = {
+	{ "emerg", LOG_EMERG },	    { "alert", LOG_ALERT },   { "crit", LOG_CRIT },
+	{ "err", LOG_ERR },	    { "warning", LOG_WARNING }, { "notice", LOG_NOTICE },
+	{ "info", LOG_INFO },	    { "debug", LOG_DEBUG },   { "error", LOG_ERR },
+	{ "warn", LOG_WARNING },    { 0 },
+};
+
+/* All of syslog(3) but kern, which a program cannot use. */
+static const struct key_choice facility_words[] = {
+	{ "daemon", LOG_DAEMON }, { "user", LOG_USER },	    { "mail", LOG_MAIL },
+	{ "auth", LOG_AUTH },	  { "authpriv", LOG_AUTHPRIV }, { "syslog", LOG_SYSLOG },
+	{ "lpr", LOG_LPR },	  { "news", LOG_NEWS },	    { "uucp", LOG_UUCP },
+	{ "cron", LOG_CRON },	  { "ftp", LOG_FTP },	    { "local0", LOG_LOCAL0 },
+	{ "local1", LOG_LOCAL1 }, { "local2", LOG_LOCAL2 }, { "local3", LOG_LOCAL3 },
+	{ "local4", LOG_LOCAL4 }, { "local5", LOG_LOCAL5 }, { "local6", LOG_LOCAL6 },
+	{ "local7", LOG_LOCAL7 }, { 0 },
+};
+
+static const struct key_choice target_words[] = {
+	{ "auto", LOG_TARGET_AUTO },
+	{ "journal", LOG_TARGET_JOURNAL },
+	{ "syslog", LOG_TARGET_SYSLOG },
+	{ "stderr", LOG_TARGET_STDERR },
+	{ 0 },
+};
+
+static const struct key_choice connections_words[] = {
+	{ "none", LOG_CONNECTIONS_NONE },
+	{ "close", LOG_CONNECTIONS_CLOSE },
+	{ "all", LOG_CONNECTIONS_ALL },
+	{ 0 },
+};
+
+static const struct key_choice sandbox_words[] = {
+	{ "auto", SANDBOX_AUTO },
+	{ "require", SANDBOX_REQUIRE },
+	{ "strict", SANDBOX_STRICT },
+	{ "off", SANDBOX_OFF },
+	{ 0 },
+};
+
+const struct key configuration_keys[] = {
+	{ NULL, "listen", KEY_ADDRESSES, LIST(listen), .fallback = "localhost:7",
+	  .max = SETTINGS_MAX_SOCKETS },
+	{ NULL, "user", KEY_NAME, FIELD(user), .fallback = "echod", .min = 1 },
+	{ NULL, "sandbox", KEY_CHOICE, FIELD(sandbox), .fallback = "auto",
+	  .choices = sandbox_words },
+
+	{ "limits", "connections", KEY_NUMBER, FIELD(limits.connections), .fallback = "1024",
+	  .min = 1, .max = SETTINGS_MAX_CONNECTIONS },
+	{ "limits", "connections-per-source", KEY_NUMBER, FIELD(limits.connections_per_source),
+	  .fallback = "256", .max = SETTINGS_MAX_CONNECTIONS },
+	{ "limits", "source-prefix-ipv4", KEY_NUMBER, FIELD(limits.source_prefix_ipv4),
+	  .fallback = "32", .min = 8, .max = 32 },
+	{ "limits", "source-prefix-ipv6", KEY_NUMBER, FIELD(limits.source_prefix_ipv6),
+	  .fallback = "64", .min = 16, .max = 128 },
+	{ "limits", "rate-per-source", KEY_NUMBER, FIELD(limits.rate_per_source),
+	  .fallback = "0", .max = 1000000 },
+	{ "limits", "rate-burst", KEY_NUMBER, FIELD(limits.rate_burst), .fallback = "200",
+	  .max = 1000000 },
+	{ "limits", "spare-workers", KEY_NUMBER, FIELD(limits.spare_workers), .fallback = "0",
+	  .max = SETTINGS_MAX_SPARES },
+	{ "limits", "at-limit", KEY_CHOICE, FIELD(limits.at_limit), .fallback = "defer",
+	  .choices = at_limit_words },
+
+	{ "timeouts", "idle", KEY_DURATION, FIELD(timeouts.idle_us), .fallback = "10min",
+	  .min = MS, .max = 365 * DAY },
+	{ "timeouts", "stall", KEY_DURATION, FIELD(timeouts.stall_us), .fallback = "1min",
+	  .min = MS, .max = 365 * DAY },
+	{ "timeouts", "session", KEY_DURATION, FIELD(timeouts.session_us), .fallback = "0",
+	  .min = MS, .max = 365 * DAY },
+	{ "timeouts", "drain", KEY_DURATION, FIELD(timeouts.drain_us), .fallback = "10s",
+	  .max = 600 * SECOND },
+
+	{ "access", "allow", KEY_PREFIXES, LIST(access.allow), .max = SETTINGS_MAX_RULES },
+	{ "access", "deny", KEY_PREFIXES, LIST(access.deny), .max = SETTINGS_MAX_RULES },
+
+	{ "log", "level", KEY_CHOICE, FIELD(log.level), .fallback = "info",
+	  .choices = level_words },
+	{ "log", "facility", KEY_CHOICE, FIELD(log.facility), .fallback = "daemon",
+	  .choices = facility_words },
+	{ "log", "target", KEY_CHOICE, FIELD(log.target), .fallback = "auto",
+	  .choices = target_words },
+	{ "log", "connections", KEY_CHOICE, FIELD(log.connections), .fallback = "close",
+	  .choices = connections_words },
+	{ "log", "max-per-second", KEY_NUMBER, FIELD(log.max_per_second), .fallback = "200",
+	  .max = 1000000 },
+
+	{ "control", "path", KEY_PATH, FIELD(control.path), .fallback = "/run/echod/control",
+	  .min = 1, .max = sizeof(((struct sockaddr_un *)0)->sun_path) - 1 },
+	{ "control", "mode", KEY_MODE, FIELD(control.mode), .fallback = "0660", .max = 0777 },
+	{ "control", "group", KEY_NAME, FIELD(control.group), .fallback = "" },
+
+	{ "metrics", "file", KEY_PATH, FIELD(metrics.file), .fallback = "",
+	  .max = PATH_MAX - 1 },
+	{ 0 },
+};
+
+static bool is_same_section(const char *a, const char *b)
+{
+	return a && b ? strcmp(a, b) == 0 : a == b;
+}
+
+const struct key *key_find(const char *section, const char *name)
+{
+	for (const struct key *key = configuration_keys; key->name; key++) {
+		if (is_same_section(key->section, section) && strcmp(key->name, name) == 0)
+			return key;
+	}
+	return NULL;
+}
+
+bool key_is_section(const char *name)
+{
+	for (const struct key *key = configuration_keys; key->name; key++) {
+		if (key->section && strcmp(key->section, name) == 0)
+			return true;
+	}
+	return false;
+}
+
+bool key_is_list(const struct key *key)
+{
+	return key->kind == KEY_ADDRESSES || key->kind == KEY_PREFIXES;
+}

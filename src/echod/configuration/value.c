@@ -1,0 +1,265 @@
+/* SPDX-License-Identifier: MIT */
+/* The values of echod.conf(5): from text into their fields, and back. */
+#include "echod/configuration/keys.h"
+
+#include <arpa/inet.h>
+#include <ctype.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/duration.h"
+#include "base/number.h"
+
+__attribute__((format(printf, 2, 3))) static int refuse(char *why, const char *format, ...)
+{
+	va_list arguments;
+
+	va_start(arguments, format);
+	vsnprintf(why, KEY_WHY_MAX, format, arguments);
+	va_end(arguments);
+	return -EINVAL;
+}
+
+const char *key_quote(const char *text, char quoted[KEY_QUOTE_MAX])
+{
+	static const size_t text_max = 60;
+	size_t used = 0;
+
+	quoted[used++] = '"';
+	for (size_t i = 0; text[i] != '\0' && i < text_max; i++) {
+		unsigned char c = (unsigned char)text[i];
+
+		if (c < ' ' || c == 0x7f)
+			used += (size_t)sprintf(quoted + used, "\\x%02x", c);
+		else
+			quoted[used++] = (char)c;
+	}
+	strcpy(quoted + used, strnlen(text, text_max + 1) > text_max ? "...\"" : "\"");
+	return quoted;
+}
+
+static int store_number(const struct key *key, const char *text, void *field, char *why)
+{
+	char quoted[KEY_QUOTE_MAX];
+	uint64_t value;
+	int r = number_parse(text, key->min, key->max, &value);
+
+	if (r == -EINVAL)
+		return refuse(why, "%s is not a whole number", key_quote(text, quoted));
+	if (r < 0)
+		return refuse(why, "%s is not in %llu-%llu", key_quote(text, quoted),
+			      (unsigned long long)key->min, (unsigned long long)key->max);
+	*(uint32_t *)field = (uint32_t)value;
+	return 0;
+}
+
+static int store_duration(const struct key *key, const char *text, void *field, char *why)
+{
+	char quoted[KEY_QUOTE_MAX], min[DURATION_TEXT_MAX], max[DURATION_TEXT_MAX];
+	uint64_t value_us;
+	int r = duration_parse(text, &value_us);
+
+	if (r == -EINVAL)
+		return refuse(why, "%s is not a duration like 90s, 10min or 1h 30min",
+			      key_quote(text, quoted));
+	if (r == 0 && (value_us == 0 || (value_us >= key->min && value_us <= key->max))) {
+		*(uint64_t *)field = value_us;
+		return 0;
+	}
+	return refuse(why, "%s is not %sin %s-%s", key_quote(text, quoted),
+		      key->min > 0 ? "0 or " : "", duration_format(key->min, min),
+		      duration_format(key->max, max));
+}
+
+static int store_choice(const struct key *key, const char *text, void *field, char *why)
+{
+	char quoted[KEY_QUOTE_MAX];
+	size_t used;
+
+	for (const struct key_choice *choice = key->choices; choice->word; choice++) {
+		if (strcmp(choice->word, text) == 0) {
+			/* Each enum has the size of an int, but is another type. */
+			memcpy(field, &choice->value, sizeof(choice->value));
+			return 0;
+		}
+	}
+	used = (size_t)snprintf(why, KEY_WHY_MAX, "%s is none of", key_quote(text, quoted));
+	for (const struct key_choice *choice = key->choices; choice->word; choice++)
+		used += (size_t)snprintf(why + used, KEY_WHY_MAX - used, "%s %s",
+					 choice == key->choices ? "" : ",", choice->word);
+	return -EINVAL;
+}
+
+static int store_mode(const struct key *key, const char *text, void *field, char *why)
+{
+	char quoted[KEY_QUOTE_MAX];
+	size_t digits = strspn(text, "01234567");
+	unsigned long mode;
+
+	if (digits == 0 || text[digits] != '\0')
+		return refuse(why, "%s is not an octal mode like 0660", key_quote(text, quoted));
+	mode = strtoul(text, NULL, 8);
+	if (mode > key->max)
+		return refuse(why, "%s is not in 0000-0777", key_quote(text, quoted));
+	*(mode_t *)field = (mode_t)mode;
+	return 0;
+}
+
+/* The empty text is stored as NULL. */
+static int store_text(const char *text, void *field)
+{
+	char *copy = NULL;
+
+	if (*text != '\0') {
+		copy = strdup(text);
+		if (!copy)
+			return -ENOMEM;
+	}
+	free(*(char **)field);
+	*(char **)field = copy;
+	return 0;
+}
+
+static bool has_control_character(const char *text)
+{
+	for (; *text != '\0'; text++) {
+		if (iscntrl((unsigned char)*text))
+			return true;
+	}
+	return false;
+}
+
+static int store_name(const struct key *key, const char *text, void *field, char *why)
+{
+	char quoted[KEY_QUOTE_MAX];
+
+	if (key->min > 0 && *text == '\0')
+		return refuse(why, "is empty");
+	/* What passwd(5) and group(5) cannot hold; the rest is the name service's business. */
+	if (has_control_character(text) || strpbrk(text, ":,/ ") || *text == '-' ||
+	    strlen(text) > 255)
+		return refuse(why, "%s is not a user or group name", key_quote(text, quoted));
+	return store_text(text, field);
+}
+
+static int store_path(const struct key *key, const char *text, void *field, char *why)
+{
+	char quoted[KEY_QUOTE_MAX];
+
+	if (key->min > 0 && *text == '\0')
+		return refuse(why, "is empty");
+	if (*text != '\0' && *text != '/')
+		return refuse(why, "%s does not begin with /", key_quote(text, quoted));
+	if (has_control_character(text))
+		return refuse(why, "control character in %s", key_quote(text, quoted));
+	if (strlen(text) > key->max)
+		return refuse(why, "%s has more than %llu bytes", key_quote(text, quoted),
+			      (unsigned long long)key->max);
+	return store_text(text, field);
+}
+
+/* Our IPv6 sockets take IPv6 alone: such a one cannot be bound. */
+static bool is_ipv4_mapped(const char *host)
+{
+	struct in6_addr address;
+
+	return inet_pton(AF_INET6, host, &address) == 1 && IN6_IS_ADDR_V4MAPPED(&address);
+}
+
+static int store_address(const struct key *key, const char *text,
+			 struct configuration *configuration, char *why)
+{
+	char quoted[KEY_QUOTE_MAX];
+	struct configured_address *listen = configuration->listen;
+	size_t count = configuration->listen_count;
+	struct address_spec spec;
+	const char *reason;
+	char *copy;
+
+	if (address_parse(text, -1, &spec, &reason) < 0)
+		return refuse(why, "%s: %s", key_quote(text, quoted), reason);
+	if (is_ipv4_mapped(spec.host))
+		return refuse(why, "%s: write an IPv4 address as such", key_quote(text, quoted));
+	for (size_t i = 0; i < count; i++) {
+		const struct address_spec *other = &listen[i].spec;
+
+		/* Port 0 stands for another port each time. */
+		if (spec.is_unix == other->is_unix && spec.port == other->port &&
+		    strcmp(spec.host, other->host) == 0 && (spec.is_unix || spec.port != 0))
+			return refuse(why, "%s stands twice", key_quote(text, quoted));
+	}
+	if (count >= key->max)
+		return refuse(why, "more than %llu addresses", (unsigned long long)key->max);
+
+	listen = reallocarray(listen, count + 1, sizeof(*listen));
+	if (!listen)
+		return -ENOMEM;
+	configuration->listen = listen;
+	copy = strdup(text);
+	if (!copy)
+		return -ENOMEM;
+	listen[count] = (struct configured_address){ .text = copy, .spec = spec };
+	configuration->listen_count = count + 1;
+	return 0;
+}
+
+static int store_prefix(const struct key *key, const char *text, void *field, size_t *count,
+			char *why)
+{
+	char quoted[KEY_QUOTE_MAX];
+	struct cidr **list = field;
+	struct cidr *grown;
+	const char *reason;
+	struct cidr prefix;
+
+	if (cidr_parse(text, &prefix, &reason) < 0)
+		return refuse(why, "%s: %s", key_quote(text, quoted), reason);
+	if (*count >= key->max)
+		return refuse(why, "more than %llu prefixes", (unsigned long long)key->max);
+	grown = reallocarray(*list, *count + 1, sizeof(prefix));
+	if (!grown)
+		return -ENOMEM;
+	*list = grown;
+	grown[(*count)++] = prefix;
+	return 0;
+}
+
+int key_store(const struct key *key, const char *text, struct configuration *configuration,
+	      char why[KEY_WHY_MAX])
+{
+	void *field = (char *)configuration + key->offset;
+	size_t *count = (size_t *)(void *)((char *)configuration + key->count_offset);
+
+	switch (key->kind) {
+	case KEY_NUMBER:
+		return store_number(key, text, field, why);
+	case KEY_DURATION:
+		return store_duration(key, text, field, why);
+	case KEY_CHOICE:
+		return store_choice(key, text, field, why);
+	case KEY_MODE:
+		return store_mode(key, text, field, why);
+	case KEY_NAME:
+		return store_name(key, text, field, why);
+	case KEY_PATH:
+		return store_path(key, text, field, why);
+	case KEY_ADDRESSES:
+		return store_address(key, text, configuration, why);
+	case KEY_PREFIXES:
+		return store_prefix(key, text, field, count, why);
+	}
+	return -EINVAL;
+}
+
+void key_clear(const struct key *key, struct configuration *configuration)
+{
+	if (key->kind == KEY_ADDRESSES) {
+		while (configuration->listen_count > 0)
+			free(configuration->listen[--configuration->listen_count].text);
+	} else if (key->kind == KEY_PREFIXES) {
+		*(size_t *)(void *)((char *)configuration + key->count_offset) = 0;
+	}
+}

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The control socket: one JSON object a line each way (DESIGN.md). Requests are bounded in size
+ * and time, clients in number; whoever misbehaves is closed and nobody else notices.
+ */
+#ifndef ECHOD_CONTROL_CONTROL_H
+#define ECHOD_CONTROL_CONTROL_H
+
+#include <stdbool.h>
+
+#include "echod/supervisor/supervisor.h"
+
+struct control;
+
+/*
+ * Binds the configured path; as root its folder is made and both are given to the service
+ * user, so call this before privileges_drop(). A path that is not
+ * set in the file and cannot be bound is a notice and no failure: *ret_control is NULL then.
+ * Logs what failed. Returns 0 or -errno.
+ */
+int control_open(struct supervisor *supervisor, struct control **ret_control);
+
+/* For a socket that is bound already (owned when this returns 0), and who else may act. */
+#define CONTROL_NO_GROUP ((gid_t)-1)
+int control_adopt(struct supervisor *supervisor, int fd, gid_t group, struct control **ret_control);
+
+/* Serves it in the supervisor's loop. Returns 0 or -errno. */
+int control_watch(struct control *control);
+
+/* True when the two ask for different control sockets. */
+bool control_has_changed(const struct configuration *old, const struct configuration *new);
+
+/* Its descriptor and group, for the handover; -1 and CONTROL_NO_GROUP when control is NULL. */
+int control_fd(const struct control *control);
+gid_t control_group(const struct control *control);
+
+/* Closes everything; the path is unlinked. NULL is allowed. */
+void control_free(struct control *control);
+
+/*
+ * What a waiting client is told: that its reload begins, lines of it, how it came out, that the
+ * drain is over.
+ */
+void control_note_reload(struct control *control);
+void control_note_problem(struct control *control, const char *text);
+void control_note_reloaded(struct control *control, bool succeeded);
+void control_note_drained(struct control *control);
+
+/* The daemon stops: whoever waits for a reload waits in vain. */
+void control_note_stopping(struct control *control);
+
+#endif

@@ -1,0 +1,379 @@
+/* SPDX-License-Identifier: MIT */
+/* The life of a generation, and the channel to its listener. */
+#include "echod/generation/generation.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <systemd/sd-event.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/fd.h"
+#include "echod/generation/launch.h"
+#include "echod/log/log.h"
+#include "wire/version.h"
+
+#define MESSAGES_A_TURN 64u	/* a listener that floods the channel does not hold the loop */
+#define KILL_GRACE_NS (2 * (uint64_t)CLOCK_NS_PER_S)	/* for a worker to end in an orderly way */
+
+static void on_message(struct generation *generation, struct message *message)
+{
+	const struct generation_hooks *hooks = generation->hooks;
+
+	message->text[sizeof(message->text) - 1] = '\0';
+	switch (message->type) {
+	case MESSAGE_READY:
+		if (generation->state != GENERATION_STARTING)
+			break;
+		generation->state = GENERATION_SERVING;
+		generation->ready_ns = clock_now_ns();
+		hooks->ready(hooks->context, generation);
+		break;
+	case MESSAGE_FAILED:
+		log_errno(LOG_ERR, (int)message->value, "listener %d cannot start: %s",
+			  generation->listener_pid, message->text);
+		break;
+	case MESSAGE_STOPPED:	/* what it has counts for the others as it is now */
+	case MESSAGE_WAKE:
+		hooks->wake(hooks->context, generation);
+		break;
+	case MESSAGE_PONG:
+		hooks->pong(hooks->context, generation, message->value);
+		break;
+	default:
+		break;
+	}
+}
+
+/* Takes what is there, a bounded number at a time. False when the listener has closed its end. */
+static bool channel_receive(struct generation *generation)
+{
+	struct message message;
+	ssize_t size = 0;
+
+	for (unsigned i = 0; i < MESSAGES_A_TURN; i++) {
+		size = recv(generation->channel_fd, &message, sizeof(message), MSG_DONTWAIT);
+		if (size == (ssize_t)sizeof(message))
+			on_message(generation, &message);
+		else if (size == 0)
+			return false;
+		else if (size < 0 && errno != EINTR)
+			return errno == EAGAIN;
+	}
+	return true;
+}
+
+static void channel_close(struct generation *generation)
+{
+	generation->channel_source = sd_event_source_disable_unref(generation->channel_source);
+	generation->channel_fd = fd_close(generation->channel_fd);
+}
+
+static int on_channel(sd_event_source *source, int fd, uint32_t events, void *context)
+{
+	struct generation *generation = context;
+
+	(void)source;
+	(void)fd;
+	(void)events;
+	if (!channel_receive(generation)) {
+		channel_close(generation);
+		/* One that was not told to end can be told nothing any more. */
+		if (!generation->stopped)
+			generation_kill_listener(generation);
+	}
+	return 0;
+}
+
+int generation_watch(struct generation *generation, struct sd_event *loop,
+		     const struct generation_hooks *hooks)
+{
+	generation->hooks = hooks;
+	if (!loop || generation->channel_fd < 0)
+		return 0;
+	return sd_event_add_io(loop, &generation->channel_source, generation->channel_fd, EPOLLIN,
+			       on_channel, generation);
+}
+
+int generation_start(struct sd_event *loop, const struct generation_plan *plan,
+		     const struct generation_hooks *hooks, struct generation **ret_generation)
+{
+	struct generation *generation;
+	int result = generation_launch(plan, &generation);
+
+	if (result < 0)
+		return result;
+	result = generation_watch(generation, loop, hooks);
+	if (result < 0) {
+		generation_kill_listener(generation);
+		generation_free(generation);
+		return result;
+	}
+	*ret_generation = generation;
+	return 0;
+}
+
+struct generation *generation_new(void)
+{
+	struct generation *generation = calloc(1, sizeof(*generation));
+
+	if (!generation)
+		return NULL;
+	generation->channel_fd = -1;
+	generation->scoreboard = SCOREBOARD_NONE;
+	generation->wire_version = WIRE_VERSION;
+	return generation;
+}
+
+void generation_free(struct generation *generation)
+{
+	if (!generation)
+		return;
+	channel_close(generation);
+	scoreboard_release(&generation->scoreboard);
+	orphans_release(&generation->orphans);
+	for (size_t i = 0; i < generation->socket_count; i++)
+		free(generation->unix_paths[i]);
+	free(generation->unix_paths);
+	free(generation->sampled);
+	free(generation);
+}
+
+static void channel_send(struct generation *generation, enum message_type type, uint32_t value)
+{
+	struct message message = { .type = type, .value = value };
+
+	if (generation->channel_fd < 0)
+		return;
+	if (send(generation->channel_fd, &message, sizeof(message),
+		 MSG_DONTWAIT | MSG_NOSIGNAL) >= 0)
+		return;
+	log_errno(LOG_DEBUG, errno, "message %u to listener %d", message.type,
+		  generation->listener_pid);
+	/* A listener that stands still has no room for it: the end of the channel says the same. */
+	if (type == MESSAGE_STOP)
+		shutdown(generation->channel_fd, SHUT_WR);
+}
+
+void generation_stop(struct generation *generation)
+{
+	if (generation->state == GENERATION_ORPHANED)
+		return;
+	generation->stopped = true;
+	generation->state = GENERATION_DRAINING;
+	channel_send(generation, MESSAGE_STOP, 0);
+}
+
+void generation_ping(struct generation *generation, uint32_t value)
+{
+	channel_send(generation, MESSAGE_PING, value);
+}
+
+void generation_kill_listener(struct generation *generation)
+{
+	/* Our child until it is reaped: the process id cannot be another's. */
+	if (generation->listener_pid > 0)
+		kill(generation->listener_pid, SIGKILL);
+}
+
+static void on_ring_event(void *context, const struct event *event)
+{
+	struct generation *generation = context;
+
+	if (event->type == EVENT_CLOSED)
+		tally_add_duration(&generation->adopted, event);
+	generation->hooks->event(generation->hooks->context, generation, event);
+}
+
+unsigned generation_drain(struct generation *generation)
+{
+	return scoreboard_drain(&generation->scoreboard, on_ring_event, generation);
+}
+
+static void orphan_end(struct generation *generation, struct orphan *orphan, struct event *event)
+{
+	orphan->ended = true;
+	generation->orphans.live--;
+	/* What its listener would do: nobody shall take it for a live one. */
+	atomic_store(&generation->scoreboard.table->entries[orphan->slot].state, ENTRY_FREE);
+	on_ring_event(generation, event);
+}
+
+/*
+ * A listener that is killed between two stores leaves its counters one off against its entries.
+ * Which way says what it was doing: it had counted an end and not cleared the entry (one too
+ * many is known), or accepted a connection that never got a worker (one too few).
+ */
+static int64_t count_surplus(const struct generation *generation)
+{
+	struct tally tally = { 0 };
+
+	tally_add_totals(&tally, &generation->scoreboard.table->totals);
+	return (int64_t)(tally_closed(&tally) + tally_refused(&tally) +
+			 generation->orphans.count - tally.accepted);
+}
+
+/* Accounts those whose exit status the listener took with it. */
+static void account_reaped(struct generation *generation)
+{
+	struct orphans *orphans = &generation->orphans;
+	int64_t surplus = count_surplus(generation);
+
+	for (uint32_t i = 0; i < orphans->count; i++) {
+		struct event event;
+		siginfo_t info;
+
+		if (waitid(P_PID, (id_t)orphans->items[i].pid, &info,
+			   WEXITED | WNOHANG | WNOWAIT) == 0 || errno != ECHILD)
+			continue;
+		orphan_event(&generation->scoreboard, &orphans->items[i], false, 0, NULL,
+			     clock_now_ns(), &event);
+		if (surplus > 0)
+			surplus--;
+		else
+			tally_add_closed(&generation->adopted, &event);
+		orphan_end(generation, &orphans->items[i], &event);
+	}
+	generation->adopted.accepted = (uint64_t)surplus;
+}
+
+void generation_listener_gone(struct generation *generation, int status)
+{
+	struct orphans *orphans = &generation->orphans;
+
+	if (generation->channel_fd >= 0)
+		channel_receive(generation);
+	channel_close(generation);
+	generation->listener_pid = 0;
+	while (generation_drain(generation))
+		;
+	generation->state = GENERATION_ORPHANED;
+	if (WIFEXITED(status) && !WEXITSTATUS(status) && !scoreboard_live(&generation->scoreboard))
+		return;
+	if (orphans_list(&generation->scoreboard, orphans) < 0) {
+		log_error("out of memory: workers of generation %llu are not accounted",
+			  (unsigned long long)generation->number);
+		return;
+	}
+	account_reaped(generation);
+}
+
+bool generation_reap(struct generation *generation, pid_t pid, int status,
+		     const struct rusage *usage)
+{
+	struct orphan *orphan = orphans_find(&generation->orphans, pid);
+	struct event event;
+
+	if (!orphan)
+		return false;
+	orphan_event(&generation->scoreboard, orphan, true, status, usage, clock_now_ns(), &event);
+	tally_add_closed(&generation->adopted, &event);
+	orphan_end(generation, orphan, &event);
+	return true;
+}
+
+bool generation_is_gone(const struct generation *generation)
+{
+	return !generation->listener_pid && !generation->orphans.live;
+}
+
+uint32_t generation_live(const struct generation *generation)
+{
+	return generation->listener_pid ? scoreboard_live(&generation->scoreboard) :
+					  generation->orphans.live;
+}
+
+bool generation_accepts(const struct generation *generation)
+{
+	return generation->state == GENERATION_STARTING || generation->state == GENERATION_SERVING;
+}
+
+void generation_add_tally(const struct generation *generation, struct tally *tally)
+{
+	tally_add_totals(tally, &generation->scoreboard.table->totals);
+	tally_add(tally, &generation->adopted);
+}
+
+bool generation_set_foreign(struct generation *generation, uint32_t live)
+{
+	_Atomic uint32_t *foreign = &generation->scoreboard.table->foreign_live;
+	uint32_t before = atomic_exchange(foreign, live);
+
+	/* There is room again: a listener that waits at its limit has to look. */
+	if (live < before)
+		generation_ping(generation, 0);
+	return live != before;
+}
+
+/* Many that are told to end do so while the others are told: the ring has to hold them all. */
+static int end_worker(struct generation *generation, uint32_t slot, uint64_t id,
+		      enum slot_command command, int signal)
+{
+	if (scoreboard_waiting(&generation->scoreboard) > RING_EVENTS / 2)
+		generation_drain(generation);
+	return scoreboard_end_worker(&generation->scoreboard, slot, id, command, signal);
+}
+
+unsigned generation_end_workers(struct generation *generation, enum slot_command command,
+				int signal)
+{
+	unsigned count = 0;
+
+	for (uint32_t slot = 0; slot < generation->scoreboard.slots; slot++)
+		count += end_worker(generation, slot, 0, command, signal) == 0;
+	return count;
+}
+
+static bool is_told_to_end(const struct scoreboard *scoreboard, uint32_t slot)
+{
+	int32_t pid = atomic_load(&scoreboard->table->entries[slot].pid);
+
+	return command_for(&scoreboard->command[slot], pid) == SLOT_END_KILLED;
+}
+
+int generation_kill_slot(struct generation *generation, uint32_t slot, uint64_t id)
+{
+	struct scoreboard *scoreboard = &generation->scoreboard;
+
+	/* The first order counts: whoever repeats it must not keep a worker alive. */
+	if (!is_told_to_end(scoreboard, slot))
+		scoreboard->kill_ns[slot] = clock_now_ns() + KILL_GRACE_NS;
+	return end_worker(generation, slot, id, SLOT_END_KILLED, SIGURG);
+}
+
+int generation_kill_connection(struct generation *generation, uint64_t id)
+{
+	struct scoreboard *scoreboard = &generation->scoreboard;
+
+	for (uint32_t slot = 0; slot < scoreboard->slots && id; slot++)
+		if (atomic_load(&scoreboard->table->entries[slot].id) == id)
+			return generation_kill_slot(generation, slot, id);
+	return -ESRCH;
+}
+
+unsigned generation_kill_again(struct generation *generation)
+{
+	struct scoreboard *scoreboard = &generation->scoreboard;
+	uint64_t now_ns = clock_now_ns();
+	unsigned count = 0;
+
+	for (uint32_t slot = 0; slot < scoreboard->slots; slot++) {
+		uint64_t *kill_ns = &scoreboard->kill_ns[slot];
+		/* Read first: when the slot changes hands meanwhile the next one has another. */
+		uint64_t id = atomic_load(&scoreboard->table->entries[slot].id);
+
+		if (!id || !is_told_to_end(scoreboard, slot))
+			continue;
+		/* The order came from the program before this one (see handover.h). */
+		if (!*kill_ns)
+			*kill_ns = now_ns + KILL_GRACE_NS;
+		/* One that could not be reached for want of a descriptor still lives. */
+		count += end_worker(generation, slot, id, SLOT_END_KILLED,
+				    now_ns < *kill_ns ? SIGURG : SIGKILL) != -ESRCH;
+	}
+	return count;
+}

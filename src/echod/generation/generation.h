@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: MIT */
+/* A generation: one listener, its scoreboard and its workers, under one set of settings. */
+#ifndef ECHOD_GENERATION_GENERATION_H
+#define ECHOD_GENERATION_GENERATION_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/resource.h>
+#include <sys/types.h>
+
+#include "echod/configuration/configuration.h"
+#include "echod/generation/listener_program.h"
+#include "echod/generation/orphans.h"
+#include "echod/generation/scoreboard.h"
+#include "echod/generation/tally.h"
+#include "echod/sockets/sockets.h"
+
+struct foreign_counts;
+struct generation;
+struct sampler_connection;
+struct sd_event;
+struct sd_event_source;
+
+enum generation_state {
+	GENERATION_STARTING,	/* the listener has not said MESSAGE_READY yet */
+	GENERATION_SERVING,
+	GENERATION_DRAINING,	/* told to stop accepting; lives until its last worker is gone */
+	GENERATION_ORPHANED,	/* the listener is gone; its workers are our children now */
+};
+
+/* What a generation tells its owner, who must not free it meanwhile. */
+struct generation_hooks {
+	void (*ready)(void *context, struct generation *generation);
+	void (*wake)(void *context, struct generation *generation);
+	void (*pong)(void *context, struct generation *generation, uint32_t value);
+	void (*event)(void *context, struct generation *generation, const struct event *event);
+	void *context;
+};
+
+/* What one source may have. */
+struct source_limit {
+	uint32_t connections;		/* 0: no limit */
+	uint32_t prefix_ipv4;		/* bits that make up a source */
+	uint32_t prefix_ipv6;
+};
+
+struct generation {
+	struct generation *next;	/* older */
+	const struct generation_hooks *hooks;
+	struct sd_event_source *channel_source;	/* NULL without an event loop */
+	uint32_t wire_version;		/* what it speaks */
+	uint64_t number;		/* counts from 1 over the daemon's life */
+	enum generation_state state;
+	bool stopped;			/* was told to accept no more */
+	pid_t listener_pid;		/* 0: it is gone */
+	int channel_fd;			/* owned; -1: closed */
+	uint32_t connections;		/* its limit */
+	struct source_limit source;
+	uint64_t started_ns;		/* CLOCK_MONOTONIC */
+	uint64_t ready_ns;		/* 0: not yet */
+	struct scoreboard scoreboard;
+	struct orphans orphans;		/* GENERATION_ORPHANED */
+	struct tally adopted;		/* what the listener has not counted: durations, orphans */
+	char **unix_paths;		/* by socket, NULL unless a Unix one; owned */
+	size_t socket_count;
+	struct sampler_connection *sampled;	/* by slot, see sampler.h; NULL: not yet; owned */
+};
+
+struct generation_plan {
+	uint64_t number;
+	const struct configuration *configuration;
+	const struct sockets *sockets;
+	const struct program *listener;
+	enum settings_mode mode;
+	uint32_t foreign_live;		/* live workers of the others */
+	struct foreign_counts *foreign_sources;	/* where those come from; NULL: nowhere */
+};
+
+struct source_limit generation_source_limit(const struct configuration *configuration);
+
+/* One without processes, memory or descriptors, for generation_free(); NULL without memory. */
+struct generation *generation_new(void);
+
+/*
+ * Starts a listener and watches its channel in loop (NULL: the caller waits for the process
+ * itself). Logs what fails. Returns 0 or -errno; the caller owns the generation.
+ */
+int generation_start(struct sd_event *loop, const struct generation_plan *plan,
+		     const struct generation_hooks *hooks, struct generation **ret_generation);
+
+/* Watches the channel of a generation that was made elsewhere. Returns 0 or -errno. */
+int generation_watch(struct generation *generation, struct sd_event *loop,
+		     const struct generation_hooks *hooks);
+
+/*
+ * Kills nothing: whoever frees a generation that still has processes leaves them to themselves.
+ */
+void generation_free(struct generation *generation);
+
+/* Tells the listener to accept no more. */
+void generation_stop(struct generation *generation);
+
+/* Asks for MESSAGE_PONG with this value. */
+void generation_ping(struct generation *generation, uint32_t value);
+
+void generation_kill_listener(struct generation *generation);
+
+/* Hands waiting events to hooks->event; returns how many. */
+unsigned generation_drain(struct generation *generation);
+
+/* The listener was reaped: takes over its workers, whose ends generation_reap() accounts. */
+void generation_listener_gone(struct generation *generation, int status);
+
+/* True when pid was an orphan of this generation; it is accounted and handed to hooks->event. */
+bool generation_reap(struct generation *generation, pid_t pid, int status,
+		     const struct rusage *usage);
+
+/* Nothing of it is left. */
+bool generation_is_gone(const struct generation *generation);
+
+uint32_t generation_live(const struct generation *generation);
+
+/* It takes new connections, or will when it is ready. */
+bool generation_accepts(const struct generation *generation);
+
+/* Adds what it has done to tally. */
+void generation_add_tally(const struct generation *generation, struct tally *tally);
+
+/* Live workers of other generations, which count against the limit too. True: it was another. */
+bool generation_set_foreign(struct generation *generation, uint32_t live);
+
+/*
+ * Tells connection id (which has this slot) to end (SLOT_END_KILLED), by force when it still lives
+ * two seconds later; saying it again does not put that off. Returns 0, -ESRCH or -errno.
+ */
+int generation_kill_connection(struct generation *generation, uint64_t id);
+int generation_kill_slot(struct generation *generation, uint32_t slot, uint64_t id);
+
+/* Repeats it for all that were told so and still live; returns how many there are. */
+unsigned generation_kill_again(struct generation *generation);
+
+/* Ends every worker with this command and signal; returns how many there were. */
+unsigned generation_end_workers(struct generation *generation, enum slot_command command,
+				int signal);
+
+#endif

@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: MIT */
+/* How a generation comes to life: scoreboard, settings, channel, process. */
+#include "echod/generation/launch.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "base/clock.h"
+#include "base/fd.h"
+#include "echod/generation/filter.h"
+#include "echod/generation/settings_block.h"
+#include "echod/log/log.h"
+#include "echod/supervisor/share.h"
+
+/* Returns 0 also when there is none: sandbox = "off", or "auto" on a machine that has no way. */
+static int filters_compile(const struct configuration *configuration,
+			   struct filter *ret_listener, struct filter *ret_worker)
+{
+	int result;
+
+	if (configuration->sandbox == SANDBOX_OFF)
+		return 0;
+	result = filter_compile(FILTER_LISTENER, ret_listener);
+	if (result == 0 && configuration->sandbox == SANDBOX_STRICT)
+		result = filter_compile(FILTER_WORKER, ret_worker);
+	if (result == 0)
+		return 0;
+	if (configuration->sandbox == SANDBOX_AUTO) {
+		log_errno(LOG_WARNING, result, "no system call filter, going on without");
+		return 0;
+	}
+	log_errno(LOG_ERR, result, "sandbox: cannot compile the system call filter");
+	return result;
+}
+
+/* Returns the sealed block or -errno. */
+static int settings_make(const struct generation_plan *plan)
+{
+	struct filter listener = { };
+	struct filter worker = { };
+	int result = filters_compile(plan->configuration, &listener, &worker);
+
+	if (result == 0) {
+		result = settings_block_write(plan->configuration, plan->sockets, plan->number,
+					      plan->mode, &listener, &worker);
+		if (result < 0)
+			log_errno(LOG_ERR, result, "settings for the listener");
+	}
+	filter_release(&listener);
+	filter_release(&worker);
+	return result;
+}
+
+static int listener_spawn(struct generation *generation, const struct generation_plan *plan,
+			  int settings_fd, int channel_fd)
+{
+	FD_CLEANUP int commands_fd = scoreboard_open_commands(&generation->scoreboard);
+	int fds[LISTENER_FD_SOCKETS - LISTENER_FD_SETTINGS + SETTINGS_MAX_SOCKETS] = {
+		settings_fd, generation->scoreboard.table_fd, generation->scoreboard.slots_fd,
+		commands_fd, channel_fd,
+	};
+	size_t count = LISTENER_FD_SOCKETS - LISTENER_FD_SETTINGS;
+	struct program_start start = { .fds = fds, .is_connection = plan->mode == MODE_SINGLE };
+	int result;
+
+	if (commands_fd < 0) {
+		log_errno(LOG_ERR, commands_fd, "commands for the listener");
+		return commands_fd;
+	}
+	for (size_t i = 0; i < plan->sockets->count; i++)
+		fds[count++] = plan->sockets->items[i].fd;
+	start.count = count;
+	result = program_spawn(plan->listener, &start, &generation->listener_pid);
+	if (result < 0)
+		log_errno(LOG_ERR, result, "%s", plan->listener->path);
+	return result;
+}
+
+/* The log wants the paths of Unix sockets as long as the generation lives. */
+static int paths_copy(struct generation *generation, const struct sockets *sockets)
+{
+	generation->unix_paths = calloc(sockets->count ? sockets->count : 1, sizeof(char *));
+	if (!generation->unix_paths)
+		return -ENOMEM;
+	for (; generation->socket_count < sockets->count; generation->socket_count++) {
+		const char *path = sockets->items[generation->socket_count].unix_path;
+		char **copy = &generation->unix_paths[generation->socket_count];
+
+		if (path && !(*copy = strdup(path)))
+			return -ENOMEM;
+	}
+	return 0;
+}
+
+static int launch(struct generation *generation, const struct generation_plan *plan)
+{
+	FD_CLEANUP int settings_fd = -1;
+	FD_CLEANUP int listener_end = -1;
+	int ends[2];
+	int result;
+
+	result = paths_copy(generation, plan->sockets);
+	if (result == 0)
+		result = scoreboard_create(settings_block_slots(plan->configuration, plan->mode),
+					   &generation->scoreboard);
+	if (result < 0) {
+		log_errno(LOG_ERR, result, "scoreboard");
+		return result;
+	}
+	atomic_store(&generation->scoreboard.table->foreign_live, plan->foreign_live);
+	if (plan->foreign_sources)
+		foreign_publish(&generation->scoreboard.table->foreign, plan->foreign_sources);
+	atomic_store(&generation->scoreboard.table->asleep, 1);
+	settings_fd = settings_make(plan);
+	if (settings_fd < 0)
+		return settings_fd;
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends) < 0) {
+		result = -errno;
+		log_errno(LOG_ERR, result, "socketpair");
+		return result;
+	}
+	generation->channel_fd = ends[0];
+	listener_end = ends[1];
+	return listener_spawn(generation, plan, settings_fd, listener_end);
+}
+
+struct source_limit generation_source_limit(const struct configuration *configuration)
+{
+	return (struct source_limit){
+		.connections = configuration->limits.connections_per_source,
+		.prefix_ipv4 = configuration->limits.source_prefix_ipv4,
+		.prefix_ipv6 = configuration->limits.source_prefix_ipv6,
+	};
+}
+
+int generation_launch(const struct generation_plan *plan, struct generation **ret_generation)
+{
+	struct generation *generation = generation_new();
+	int result;
+
+	if (!generation)
+		return -ENOMEM;
+	generation->number = plan->number;
+	generation->state = GENERATION_STARTING;
+	generation->connections = plan->configuration->limits.connections;
+	generation->source = generation_source_limit(plan->configuration);
+	generation->started_ns = clock_now_ns();
+	result = launch(generation, plan);
+	if (result < 0) {
+		generation_free(generation);
+		return result;
+	}
+	*ret_generation = generation;
+	return 0;
+}

@@ -1,0 +1,243 @@
+/* SPDX-License-Identifier: MIT */
+/* The set of listening sockets: taken from systemd, given its options, released. */
+#include "echod/sockets/sockets.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <systemd/sd-daemon.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "echod/log/log.h"
+#include "echod/sockets/item.h"
+
+/* A peer that vanished without a word is found after idle + count * interval: two minutes. */
+#define KEEPALIVE_IDLE_S 60
+#define KEEPALIVE_INTERVAL_S 15
+#define KEEPALIVE_COUNT 4
+
+/* The kernel acts so much later than the stall timer, which ends a connection in order. */
+#define USER_TIMEOUT_GRACE_MS 30000
+
+struct settings_socket sockets_wire_address(const struct sockaddr *address)
+{
+	struct settings_socket wire = {};
+	struct sockaddr_in6 in6;
+	struct sockaddr_in in;
+
+	if (address->sa_family == AF_UNIX) {
+		wire.family = ENDPOINT_UNIX;
+	} else if (address->sa_family == AF_INET) {
+		memcpy(&in, address, sizeof(in));
+		wire.family = ENDPOINT_INET;
+		wire.wildcard = in.sin_addr.s_addr == htonl(INADDR_ANY);
+		wire.port = ntohs(in.sin_port);
+		memcpy(wire.address, &in.sin_addr, sizeof(in.sin_addr));
+	} else {
+		memcpy(&in6, address, sizeof(in6));
+		wire.family = ENDPOINT_INET6;
+		wire.wildcard = IN6_IS_ADDR_UNSPECIFIED(&in6.sin6_addr);
+		wire.port = ntohs(in6.sin6_port);
+		wire.scope = in6.sin6_scope_id;
+		memcpy(wire.address, &in6.sin6_addr, sizeof(in6.sin6_addr));
+	}
+	return wire;
+}
+
+static bool takes_ipv4_too(int fd)
+{
+	int is_v6only = 1;
+	socklen_t length = sizeof(is_v6only);
+
+	return getsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &is_v6only, &length) == 0 && !is_v6only;
+}
+
+int sockets_add(struct sockets *sockets, int fd, const char *configured)
+{
+	FD_CLEANUP int owned_fd = fd;
+	union {
+		struct sockaddr any;
+		struct sockaddr_un un;
+		struct sockaddr_storage storage;
+	} address = {};
+	socklen_t length = sizeof(address);
+	struct listening_socket item = {.fd = fd};
+	struct listening_socket *items;
+
+	if (sockets->count == SETTINGS_MAX_SOCKETS)
+		return -E2BIG;
+	if (getsockname(fd, &address.any, &length) < 0)
+		return -errno;
+	items = reallocarray(sockets->items, sockets->count + 1, sizeof(*items));
+	if (items == NULL)
+		return -ENOMEM;
+	sockets->items = items;
+	item.wire = sockets_wire_address(&address.any);
+	item.is_dual = item.wire.family == ENDPOINT_INET6 && takes_ipv4_too(fd);
+	address_format(&address.any, length, item.text);
+	if (item.wire.family == ENDPOINT_UNIX) {
+		item.unix_path = strdup(item.text + strlen("unix:"));
+		if (item.unix_path == NULL)
+			return -ENOMEM;
+	}
+	if (configured != NULL) {
+		item.configured = strdup(configured);
+		if (item.configured == NULL) {
+			free(item.unix_path);
+			return -ENOMEM;
+		}
+	}
+	items[sockets->count++] = item;
+	fd_steal(&owned_fd);
+	return 0;
+}
+
+/* Why a passed descriptor cannot be used, as a phrase; NULL when it can. */
+static const char *find_fault(int fd)
+{
+	if (sd_is_socket(fd, AF_UNSPEC, 0, -1) <= 0)
+		return "not a socket";
+	if (sd_is_socket(fd, AF_UNSPEC, SOCK_STREAM, -1) <= 0)
+		return "not a stream socket (use ListenStream=)";
+	if (sd_is_socket(fd, AF_UNSPEC, SOCK_STREAM, 1) <= 0)
+		return "not a listening socket (use Accept=no, or echod --inetd)";
+	if (sd_is_socket(fd, AF_INET, SOCK_STREAM, 1) <= 0 &&
+	    sd_is_socket(fd, AF_INET6, SOCK_STREAM, 1) <= 0 &&
+	    sd_is_socket(fd, AF_UNIX, SOCK_STREAM, 1) <= 0)
+		return "neither IPv4 nor IPv6 nor Unix";
+	return NULL;
+}
+
+/* Takes one; fd is owned by the set or closed. */
+static int take_one(struct sockets *sockets, int fd, int index, const char *name)
+{
+	const char *fault = find_fault(fd);
+	int r;
+
+	if (fault != NULL) {
+		log_error("passed socket %d (%s): %s", index, name, fault);
+		fd_close(fd);
+		return -EINVAL;
+	}
+	r = fd_set_cloexec(fd, true);
+	if (r == 0)
+		r = fd_set_nonblocking(fd, true);
+	if (r < 0)
+		fd_close(fd);
+	else
+		r = sockets_add(sockets, fd, NULL);
+	if (r == -E2BIG)
+		log_error("passed socket %d (%s): more than %u", index, name, SETTINGS_MAX_SOCKETS);
+	else if (r < 0)
+		log_errno(LOG_ERR, r, "passed socket %d (%s)", index, name);
+	return r;
+}
+
+int sockets_take_passed(struct sockets *ret_sockets)
+{
+	struct sockets sockets = {};
+	char **names = NULL;
+	int count, r, result = 0;
+
+	count = sd_listen_fds_with_names(1, &names);
+	if (count < 0) {
+		log_errno(LOG_ERR, count, "the sockets passed in LISTEN_FDS");
+		return count;
+	}
+	for (int i = 0; i < count; i++) {
+		r = take_one(&sockets, SD_LISTEN_FDS_START + i, i, names[i]);
+		if (result == 0)
+			result = r;
+		free(names[i]);
+	}
+	free(names);
+	sockets.passed = count > 0;
+	if (result < 0)
+		sockets_release(&sockets, false);
+	else
+		*ret_sockets = sockets;
+	return result;
+}
+
+static int set_option(int fd, int level, int option, int value)
+{
+	return setsockopt(fd, level, option, &value, sizeof(value)) < 0 ? -errno : 0;
+}
+
+/* stall = 0 is endless patience with a closed window, so the kernel must not lose it (tcp(7)). */
+static int user_timeout_ms(uint64_t stall_us)
+{
+	uint64_t ms = stall_us / 1000 + USER_TIMEOUT_GRACE_MS;
+
+	if (stall_us == 0)
+		return 0;
+	return ms > INT32_MAX ? INT32_MAX : (int)ms;
+}
+
+static int apply_to_tcp(int fd, const struct configuration *configuration)
+{
+	const struct {
+		int level;
+		int option;
+		int value;
+	} options[] = {
+		{IPPROTO_TCP, TCP_NODELAY, 1},
+		{SOL_SOCKET, SO_KEEPALIVE, 1},
+		{IPPROTO_TCP, TCP_KEEPIDLE, KEEPALIVE_IDLE_S},
+		{IPPROTO_TCP, TCP_KEEPINTVL, KEEPALIVE_INTERVAL_S},
+		{IPPROTO_TCP, TCP_KEEPCNT, KEEPALIVE_COUNT},
+		{IPPROTO_TCP, TCP_USER_TIMEOUT, user_timeout_ms(configuration->timeouts.stall_us)},
+	};
+	int r;
+
+	for (size_t i = 0; i < sizeof(options) / sizeof(options[0]); i++) {
+		r = set_option(fd, options[i].level, options[i].option, options[i].value);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+int sockets_apply_timeouts(const struct sockets *sockets,
+			   const struct configuration *configuration)
+{
+	int r;
+
+	for (size_t i = 0; i < sockets->count; i++) {
+		if (sockets->items[i].wire.family == ENDPOINT_UNIX)
+			continue;
+		r = apply_to_tcp(sockets->items[i].fd, configuration);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+const struct listening_socket *sockets_find(const struct sockets *sockets, const char *text)
+{
+	for (size_t i = 0; i < sockets->count; i++)
+		if (strcmp(sockets->items[i].text, text) == 0)
+			return &sockets->items[i];
+	return NULL;
+}
+
+void sockets_release(struct sockets *sockets, bool unlink_paths)
+{
+	struct listening_socket *item;
+
+	for (size_t i = 0; i < sockets->count; i++) {
+		item = &sockets->items[i];
+		fd_close(item->fd);
+		if (unlink_paths && !sockets->passed && item->unix_path != NULL)
+			unlink(item->unix_path);
+		free(item->configured);
+		free(item->unix_path);
+	}
+	free(sockets->items);
+	*sockets = (struct sockets){};
+}

@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: MIT */
+/* The listening sockets: passed by systemd, or bound here. */
+#ifndef ECHOD_SOCKETS_SOCKETS_H
+#define ECHOD_SOCKETS_SOCKETS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+#include "base/address.h"
+#include "echod/configuration/configuration.h"
+#include "wire/settings.h"
+
+struct lookup;
+
+struct listening_socket {
+	int fd;				/* close-on-exec, non-blocking, owned */
+	char text[ADDRESS_TEXT_MAX];	/* the bound address, the chosen port in it */
+	char *configured;		/* the element of listen it was bound for; may be NULL */
+	char *unix_path;		/* owned; NULL unless a Unix socket */
+	bool is_dual;			/* an IPv6 socket that takes IPv4 too */
+	struct settings_socket wire;
+};
+
+struct sockets {
+	struct listening_socket *items;
+	size_t count;
+	bool passed;			/* from systemd: listen does not count */
+};
+
+/*
+ * Takes the sockets that systemd passed, each checked to be a listening stream socket
+ * (sd_is_socket(3)), logging what is wrong with one. Returns their count in *ret_sockets (0:
+ * none were passed), or -errno.
+ */
+int sockets_take_passed(struct sockets *ret_sockets);
+
+/*
+ * Binds what listen says. Names resolve to all their addresses: lookup has them, or is NULL, and
+ * they are looked up here, which may take its time. A socket of previous (may be
+ * NULL) that was bound for the same text is taken over by dup(2), not bound again.
+ * Unix sockets: a stale file that nobody listens on is replaced. Logs each failure
+ * ("ADDRESS: bind: Permission denied"), then returns -errno and owns nothing.
+ * Settings that workers inherit (TCP_NODELAY, keep-alive, timeouts) are the caller's.
+ */
+int sockets_bind(const struct configuration *configuration, const struct sockets *previous,
+		 const struct lookup *lookup, struct sockets *ret_sockets);
+
+/*
+ * A listening Unix socket of the caller's with this mode, for another purpose than echo. A stale
+ * file that nobody listens on is replaced. Returns the descriptor or -errno.
+ */
+int sockets_listen_unix(const char *path, mode_t mode);
+
+/*
+ * Options that accepted TCP connections inherit (tcp(7)): TCP_NODELAY, SO_KEEPALIVE and its
+ * times, TCP_USER_TIMEOUT after timeouts.stall. SO_RCVTIMEO and SO_SNDTIMEO are the listener's.
+ * Returns 0 or -errno.
+ */
+int sockets_apply_timeouts(const struct sockets *sockets,
+			   const struct configuration *configuration);
+
+/*
+ * True when passed sockets are not those that listen names (only looked at when listen is
+ * set); *ret_text, which the caller frees, says the difference.
+ */
+bool sockets_differ(const struct sockets *sockets, const struct configuration *configuration,
+		    char **ret_text);
+
+/* The one that is bound to this address (text of struct listening_socket), or NULL. */
+const struct listening_socket *sockets_find(const struct sockets *sockets, const char *text);
+
+/* Closes all; Unix paths that were bound here (not passed) are unlinked when unlink_paths. */
+void sockets_release(struct sockets *sockets, bool unlink_paths);
+
+#endif

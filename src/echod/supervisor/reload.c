@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: MIT */
+/* SIGHUP: new settings are a new generation; the old one accepts no more when that is ready. */
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "echod/command_line/effective.h"
+#include "echod/configuration/keys.h"
+#include "echod/control/control.h"
+#include "echod/handover/give.h"
+#include "echod/log/log.h"
+#include "echod/metrics/metrics.h"
+#include "echod/privileges/privileges.h"
+#include "echod/sockets/lookup.h"
+#include "echod/supervisor/parts.h"
+#include "echod/systemd/notify.h"
+
+void supervisor_reload(struct supervisor *supervisor)
+{
+	supervisor->reload_wanted = true;
+}
+
+static void reload_finished(struct supervisor *supervisor, bool succeeded)
+{
+	supervisor->reload_running = false;
+	status_format(supervisor, supervisor->status, sizeof(supervisor->status));
+	service_ready(supervisor->status);
+	control_note_reloaded(supervisor->control, succeeded);
+}
+
+/* To the log, and to whoever asked for the reload. */
+static void reload_problem(void *context, const char *text)
+{
+	struct supervisor *supervisor = context;
+
+	log_report(NULL, text);
+	control_note_problem(supervisor->control, text);
+}
+
+/* Closes gone; the path of a Unix socket goes too unless it is one of kept. */
+static void sockets_drop(struct sockets *gone, const struct sockets *kept)
+{
+	for (size_t i = 0; i < gone->count; i++)
+		if (gone->items[i].unix_path && !sockets_find(kept, gone->items[i].text))
+			unlink(gone->items[i].unix_path);
+	sockets_release(gone, false);
+}
+
+void reload_abandon(struct supervisor *supervisor)
+{
+	configuration_free(supervisor->next_configuration);
+	supervisor->next_configuration = NULL;
+	supervisor->next_configuration_fd = fd_close(supervisor->next_configuration_fd);
+	sockets_drop(&supervisor->next_sockets, &supervisor->sockets);
+	/* They are options of the sockets, which the generation in force uses too. */
+	sockets_apply_timeouts(&supervisor->sockets, supervisor->configuration);
+	reload_finished(supervisor, false);
+}
+
+/* What is wrong with the group is found out late, and told like all that is wrong with a file. */
+static int check_group(struct supervisor *supervisor)
+{
+	const char *place = supervisor->next_configuration->control.group_place;
+	char text[PATH_MAX + KEY_WHY_MAX];
+	const char *why;
+	int result = supervisor->lookup ? lookup_group(supervisor->lookup, &why) : 0;
+
+	if (result < 0) {
+		snprintf(text, sizeof(text), "%s%s", place, why);
+		reload_problem(supervisor, text);
+	}
+	return result;
+}
+
+/* The new settings are there, and what the names in them stand for. */
+static int start_next(struct supervisor *supervisor)
+{
+	/* Passed sockets stay what they are, our own follow listen. */
+	const struct sockets *sockets = supervisor->sockets.passed ?
+		&supervisor->sockets : &supervisor->next_sockets;
+	int result = check_group(supervisor);
+
+	if (result == 0 && !supervisor->sockets.passed)
+		result = sockets_bind(supervisor->next_configuration, &supervisor->sockets,
+				      supervisor->lookup, &supervisor->next_sockets);
+	supervisor->lookup = lookup_free(supervisor->lookup);
+	if (result == 0)
+		result = sockets_apply_timeouts(sockets, supervisor->next_configuration);
+	if (result < 0)
+		return result;
+	privileges_check_limits(supervisor->next_configuration);
+	return start_generation(supervisor, supervisor->next_configuration, sockets);
+}
+
+static int reload_start(struct supervisor *supervisor)
+{
+	const struct lookup_known known = {
+		.sockets = supervisor->sockets.passed ? NULL : &supervisor->sockets,
+		.group = supervisor->configuration->control.group,
+	};
+	int result = configuration_file_load(supervisor->options, supervisor->configuration_fd,
+					     false, reload_problem, supervisor,
+					     &supervisor->next_configuration,
+					     &supervisor->next_configuration_fd);
+
+	if (result == 0) {
+		result = lookup_start(supervisor->loop, supervisor->next_configuration, &known,
+				      &supervisor->lookup);
+		if (result < 0)
+			log_errno(LOG_ERR, result, "reload: looking up names");
+	}
+	if (result < 0 || supervisor->lookup)
+		return result;
+	return start_next(supervisor);
+}
+
+static void reload_failed(struct supervisor *supervisor)
+{
+	log_error("reload: failed, the old settings stay in force");
+	reload_abandon(supervisor);
+}
+
+void reload_go_on(struct supervisor *supervisor)
+{
+	if (start_next(supervisor) < 0)
+		reload_failed(supervisor);
+}
+
+void reload_begin(struct supervisor *supervisor)
+{
+	if (supervisor_generations(supervisor) >= SUPERVISOR_GENERATIONS_MAX) {
+		if (!supervisor->reload_delay_said)
+			log_notice("reload: waits until one of %u generations has ended",
+				   supervisor_generations(supervisor));
+		supervisor->reload_delay_said = true;
+		return;
+	}
+	supervisor->reload_delay_said = false;
+	/* The new program reloads by itself; when it cannot be executed we go on here. */
+	if (!supervisor->handover_failed && handover_is_due()) {
+		loop_schedule_handover(supervisor);
+		return;
+	}
+	supervisor->handover_failed = false;
+	supervisor->reload_wanted = false;
+	supervisor->reload_running = true;
+	service_reloading();
+	control_note_reload(supervisor->control);
+	log_info("reload: reading %s", supervisor->options->configuration_path);
+	if (reload_start(supervisor) < 0)
+		reload_failed(supervisor);
+}
+
+static void replace_sockets(struct supervisor *supervisor)
+{
+	struct sockets *old = &supervisor->sockets;
+	struct sockets *new = &supervisor->next_sockets;
+
+	for (size_t i = 0; i < old->count; i++)
+		if (!sockets_find(new, old->items[i].text))
+			log_info("no longer listening on %s", old->items[i].text);
+	for (size_t i = 0; i < new->count; i++)
+		if (!sockets_find(old, new->items[i].text))
+			log_info("listening on %s", new->items[i].text);
+	sockets_drop(old, new);
+	*old = *new;
+	*new = (struct sockets){ };
+}
+
+static void reopen_log(const struct configuration *configuration)
+{
+	int result = log_open(configuration->log.target, configuration->log.facility);
+
+	if (result < 0)
+		log_errno(LOG_WARNING, result,
+			  "log: the target cannot be opened, the old one stays");
+}
+
+void reload_commit(struct supervisor *supervisor)
+{
+	struct configuration *old = supervisor->configuration;
+	struct configuration *new = supervisor->next_configuration;
+	struct timespec now;
+
+	if (!supervisor->sockets.passed)
+		replace_sockets(supervisor);
+	supervisor->configuration = new;
+	supervisor->next_configuration = NULL;
+	fd_close(supervisor->configuration_fd);
+	supervisor->configuration_fd = fd_steal(&supervisor->next_configuration_fd);
+	clock_gettime(CLOCK_REALTIME, &now);
+	supervisor->reloaded_realtime_us =
+		(uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+
+	/* Not only when it is another one: what could not be opened before may be there now. */
+	reopen_log(new);
+	log_set_level(new->log.level);
+	report_configure(supervisor->report, new);
+	if (strcmp(new->user, old->user) != 0)
+		log_warning("user: changed, counts from the next start");
+	supervisor_compare_listen(supervisor);
+	if (control_has_changed(old, new))
+		log_warning("control: changed, counts from the next start");
+	metrics_leave_file(old->metrics.file, new->metrics.file);
+	/* Another file is there at once, and when it cannot be written that is said. */
+	supervisor->metrics_ns = 0;
+	supervisor->metrics_failed = false;
+	configuration_free(old);
+	log_info("reload: new settings are in force");
+	reload_finished(supervisor, true);
+}

@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * echod-generator: run by systemd at boot and at daemon-reload (systemd.generator(7)), so that
+ * the addresses in echod.conf count although systemd owns the sockets. Whatever is wrong with
+ * the file, the boot goes on: nothing is written then, and the unit's own addresses stand.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <syslog.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "base/replace.h"
+#include "echod/configuration/configuration.h"
+#include "echod/log/sink.h"
+#include "echod/systemd/drop_in.h"
+
+#define DROP_IN_DIRECTORY "echod.socket.d"
+#define DROP_IN_FILE "50-echod-conf.conf"
+
+/*
+ * Standard error of a generator that systemd runs is /dev/null. At a daemon-reload the system's
+ * log is there; while the machine boots it is not, and the kernel's takes the line.
+ */
+static void write_log(const char *text)
+{
+	char line[1024];
+	int size = snprintf(line, sizeof(line), "<%d>echod-generator[%d]: %s", LOG_DAEMON | LOG_ERR,
+			    (int)getpid(), text);
+	FD_CLEANUP int kmsg_fd = -1;
+	struct log_sink sink;
+	int r;
+
+	if (size >= (int)sizeof(line))
+		size = sizeof(line) - 1;
+	r = log_sink_open(LOG_TARGET_SYSLOG, LOG_SINK_SYSLOG_PATH, &sink);
+	if (r == 0) {
+		r = log_sink_write(&sink, line, (size_t)size);
+		log_sink_close(&sink);
+	}
+	if (r == 0)
+		return;
+	kmsg_fd = open("/dev/kmsg", O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	if (kmsg_fd >= 0 && write(kmsg_fd, line, (size_t)size) < 0)
+		return;		/* there is nobody left to tell */
+}
+
+/* systemd names the process that it has run (systemd.exec(5)). */
+static bool is_run_by_systemd(void)
+{
+	const char *text = secure_getenv("SYSTEMD_EXEC_PID");
+
+	return text && strtol(text, NULL, 10) == (long)getpid();
+}
+
+static void report_problem(void *context, const char *text)
+{
+	(void)context;
+	fprintf(stderr, "echod-generator: %s\n", text);
+	if (is_run_by_systemd())
+		write_log(text);
+}
+
+static int install_drop_in(const char *directory, const char *text, size_t size)
+{
+	char path[4096];
+
+	snprintf(path, sizeof(path), "%s/" DROP_IN_DIRECTORY, directory);
+	if (mkdir(path, 0755) < 0 && errno != EEXIST)
+		return -errno;
+	snprintf(path, sizeof(path), "%s/" DROP_IN_DIRECTORY "/" DROP_IN_FILE, directory);
+	return replace_file(path, text, size, 0644);
+}
+
+int main(int argc, char **argv)
+{
+	struct configuration *configuration __attribute__((cleanup(configuration_freep))) = NULL;
+	const char *file = secure_getenv("ECHOD_CONF");
+	char *text = NULL, why[512];
+	size_t size, written;
+	FILE *stream;
+	int r;
+
+	if (argc != 4) {
+		report_problem(NULL,
+			       "run by systemd with three directories, see systemd.generator(7)");
+		return EXIT_FAILURE;
+	}
+	if (!file)
+		file = SYSCONFDIR "/echod.conf";
+	if (access(file, F_OK) < 0)
+		return EXIT_SUCCESS;
+	if (configuration_load(file, -1, report_problem, NULL, &configuration) < 0)
+		return EXIT_FAILURE;
+	if (!configuration->listen_is_set)
+		return EXIT_SUCCESS;
+	stream = open_memstream(&text, &size);
+	if (!stream)
+		return EXIT_FAILURE;
+	written = drop_in_write(configuration, access("/proc/net/if_inet6", F_OK) == 0, stream,
+				report_problem, NULL);
+	if (fclose(stream) != 0 || written == 0) {
+		free(text);
+		return EXIT_FAILURE;
+	}
+	r = install_drop_in(argv[1], text, size);
+	free(text);
+	if (r < 0) {
+		snprintf(why, sizeof(why), "%s: %s", argv[1], strerror(-r));
+		report_problem(NULL, why);
+		return EXIT_FAILURE;
+	}
+	return EXIT_SUCCESS;
+}

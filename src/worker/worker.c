@@ -1,0 +1,221 @@
+/* SPDX-License-Identifier: MIT */
+/* A worker: lets go of what it does not need, echoes, and ends so that the peer loses nothing. */
+#include "worker/worker.h"
+
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <linux/sockios.h>
+#include <linux/tcp.h>
+#include <netinet/in.h>
+#include <stddef.h>
+
+#include "base/sys.h"
+#include "worker/echo.h"
+
+#define LINGER_NS 1000000000u		/* how long we wait for the peer's FIN after ours */
+#define LINGER_TICK_US 250000u
+#define DELIVERY_FIRST_US 5000u		/* first look at what the peer has not yet taken */
+#define NS_PER_US 1000u
+#define US_PER_S 1000000u
+
+#define TCP_STATE_CLOSED 7		/* TCP_CLOSE of the kernel's net/tcp_states.h */
+
+/* Every descriptor but the connection's. */
+static void worker_close_others(int fd)
+{
+	if (fd > 0)
+		(void)sys_close_range(0, (unsigned int)fd - 1);
+	(void)sys_close_range((unsigned int)fd + 1, ~0u);
+}
+
+static int worker_install_filter(const struct settings *settings)
+{
+	struct sock_fprog program = {
+		.len = (unsigned short)settings->worker_filter_count,
+		.filter = (struct sock_filter *)(uintptr_t)settings_worker_filter(settings),
+	};
+
+	return sys_seccomp(SECCOMP_SET_MODE_FILTER, 0, &program);
+}
+
+/* SIGALRM at the session's end and each second after: one that comes before a wait is not lost. */
+static void worker_start_session(struct echo *echo)
+{
+	const struct settings *settings = echo->settings;
+	struct itimerval timer = { .it_interval.tv_sec = 1 };
+
+	timer.it_value.tv_sec = (time_t)(settings->session_us / US_PER_S);
+	timer.it_value.tv_usec = (suseconds_t)(settings->session_us % US_PER_S);
+	echo->session_end_ns = sys_now_ns() + settings->session_us * NS_PER_US;
+	(void)sys_setitimer(&timer);
+}
+
+static void worker_set_options(const struct echo *echo)
+{
+	uint64_t tick_us = echo_tick_us(echo->settings);
+
+	(void)echo_set_timeout(echo->fd, SO_RCVTIMEO, tick_us);
+	(void)echo_set_timeout(echo->fd, SO_SNDTIMEO, tick_us);
+	(void)echo_keep_urgent(echo->fd);
+}
+
+/* Round-trip time and retransmits into the slot. Returns false when the kernel does not say. */
+static bool worker_measure(const struct echo *echo, struct tcp_info *ret_info)
+{
+	socklen_t length = sizeof(*ret_info);
+
+	if (!echo->is_tcp ||
+	    sys_getsockopt(echo->fd, IPPROTO_TCP, TCP_INFO, ret_info, &length) < 0 ||
+	    length < offsetof(struct tcp_info, tcpi_min_rtt))
+		return false;
+	atomic_store_explicit(&echo->slot->rtt_us, ret_info->tcpi_rtt, memory_order_relaxed);
+	atomic_store_explicit(&echo->slot->retransmits, ret_info->tcpi_total_retrans,
+			      memory_order_relaxed);
+	return true;
+}
+
+/* The connection is gone although bytes were unsent. */
+static int worker_lost(const struct echo *echo)
+{
+	int error = 0;
+	socklen_t length = sizeof(error);
+
+	(void)sys_getsockopt(echo->fd, SOL_SOCKET, SO_ERROR, &error, &length);
+	return echo_error(echo, error != 0 ? -error : -ECONNRESET);
+}
+
+/*
+ * The peer has sent its FIN and everything is echoed into the socket. What its window has no
+ * room for stays with this worker, timers and all, and does not become an orphan of the kernel
+ * that no limit counts.
+ */
+static int worker_deliver(struct echo *echo)
+{
+	uint64_t wait_us = DELIVERY_FIRST_US;
+	struct tcp_info info;
+	int reason = ECHO_GO;
+
+	echo->quiet_since_ns = 0;
+	while (reason == ECHO_GO) {
+		struct timespec timeout;
+		uint64_t tick_us;
+		int before = echo->unsent;
+
+		if (!worker_measure(echo, &info) || info.tcpi_notsent_bytes == 0)
+			return END_FIN;
+		if (info.tcpi_state == TCP_STATE_CLOSED)
+			return worker_lost(echo);
+		timeout.tv_sec = (time_t)(wait_us / US_PER_S);
+		timeout.tv_nsec = (long)(wait_us % US_PER_S * NS_PER_US);
+		(void)sys_poll(NULL, 0, &timeout);
+		reason = echo_look(echo);
+		if (reason == ECHO_GO)
+			reason = echo_tick(echo);
+		tick_us = echo_tick_us(echo->settings);
+		wait_us = echo->unsent < before ? wait_us : wait_us * 2;
+		wait_us = wait_us < tick_us ? wait_us : tick_us;
+	}
+	return reason;
+}
+
+/*
+ * We end it: our FIN goes out behind what was echoed, and what the peer still sends is thrown
+ * away until its FIN comes, because a close with unread input would be answered with RST and
+ * the peer would lose the tail (RFC 2525, 2.17).
+ */
+static void worker_linger(struct echo *echo)
+{
+	const uint64_t end_ns = sys_now_ns() + LINGER_NS;
+
+	(void)echo_set_timeout(echo->fd, SO_RCVTIMEO, LINGER_TICK_US);
+	do {
+		ssize_t n = sys_recv(echo->fd, echo->small, ECHO_SMALL_BYTES, 0);
+
+		if (n == 0 || (n < 0 && n != -EINTR && n != -EAGAIN))
+			return;
+	} while (sys_now_ns() < end_ns);
+}
+
+static void worker_enter(const struct echo *echo, enum slot_phase phase)
+{
+	atomic_store_explicit(&echo->slot->phase, phase, memory_order_relaxed);
+}
+
+static noreturn void worker_serve(struct echo *echo)
+{
+	struct tcp_info info;
+	int reason;
+
+	reason = echo_run(echo);
+	if (reason == END_FIN)
+		worker_enter(echo, SLOT_HALF_CLOSED);
+	(void)sys_shutdown(echo->fd, SHUT_WR);
+	if (reason == END_FIN)
+		reason = worker_deliver(echo);
+	else
+		(void)worker_measure(echo, &info);
+	worker_enter(echo, SLOT_ENDING);
+	if (reason != END_FIN && reason != END_RESET && reason != END_ERROR)
+		worker_linger(echo);
+	(void)sys_close(echo->fd);
+	sys_exit(reason);
+}
+
+/*
+ * A spare: waits for its order and the connection that comes with it. Without one (the listener
+ * stops or is gone) it ends.
+ */
+static void worker_await(struct echo *echo)
+{
+	struct worker_order order = { 0 };
+	struct iovec part = { .iov_base = &order, .iov_len = sizeof(order) };
+	union {
+		struct cmsghdr header;
+		char bytes[CMSG_SPACE(sizeof(int))];
+	} control = { .bytes = { 0 } };
+	struct msghdr message = { .msg_iov = &part,
+				  .msg_iovlen = 1,
+				  .msg_control = &control,
+				  .msg_controllen = sizeof(control.bytes) };
+	const int pair_fd = echo->fd;
+	ssize_t n;
+
+	do
+		n = sys_recvmsg(pair_fd, &message, 0);
+	while (n == -EINTR && echo_look(echo) == ECHO_GO);
+	if (n <= 0)
+		sys_exit(END_FIN);
+	if (n != (ssize_t)sizeof(order) || message.msg_controllen < CMSG_LEN(sizeof(int)))
+		sys_exit(END_ERROR);
+	echo->fd = *(int *)(void *)CMSG_DATA(&control.header);
+	echo->is_tcp = (order.flags & WORKER_UNIX) == 0;
+	(void)sys_close(pair_fd);
+	if (order.flags & (WORKER_UNIX | WORKER_NOT_ACCEPTED))
+		worker_set_options(echo);
+}
+
+noreturn void worker_run(int fd, struct slot *slot, const struct settings *settings,
+			 uint32_t flags, uint8_t *small, const _Atomic uint64_t *command)
+{
+	struct echo echo = {
+		.fd = fd,
+		.is_tcp = (flags & WORKER_UNIX) == 0,
+		.slot = slot,
+		.command = command,
+		.settings = settings,
+		.small = small,
+		.buffer = small,
+		.size = ECHO_SMALL_BYTES,
+	};
+
+	worker_close_others(fd);
+	if ((flags & WORKER_FILTER) && worker_install_filter(settings) < 0)
+		sys_exit(END_ERROR);
+	if (flags & WORKER_SPARE)
+		worker_await(&echo);
+	else if (flags & (WORKER_UNIX | WORKER_NOT_ACCEPTED))
+		worker_set_options(&echo);
+	if (flags & WORKER_SESSION)
+		worker_start_session(&echo);
+	worker_serve(&echo);
+}

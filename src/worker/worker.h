@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: MIT */
+/* A worker's life from the fork to its exit. */
+#ifndef WORKER_WORKER_H
+#define WORKER_WORKER_H
+
+#include <stdint.h>
+#include <stdnoreturn.h>
+
+#include "wire/scoreboard.h"
+#include "wire/settings.h"
+
+enum worker_flag {
+	WORKER_UNIX = 1u << 0,		/* no TCP_INFO; the options were not inherited */
+	WORKER_SPARE = 1u << 1,		/* fd is the pair on which the connection will come */
+	WORKER_NOT_ACCEPTED = 1u << 2,	/* a TCP connection that inherited no options */
+	WORKER_FILTER = 1u << 3,	/* has to install the narrower filter */
+	WORKER_SESSION = 1u << 4,	/* the session has an end */
+};
+
+/*
+ * The flags that are the same for all workers. They travel with the others so that a worker
+ * that ends soon never reads the settings, which would cost it a page fault.
+ */
+static inline uint32_t worker_common_flags(const struct settings *settings)
+{
+	return ((settings->flags & SETTINGS_WORKER_FILTER) ? WORKER_FILTER : 0) |
+	       (settings->session_us > 0 ? WORKER_SESSION : 0);
+}
+
+/* What the listener sends to a spare, with the connection (SCM_RIGHTS). */
+struct worker_order {
+	uint32_t flags;		/* enum worker_flag */
+	uint32_t reserved;
+};
+
+/* All that a worker is given: six values, few enough to travel in registers. */
+struct worker_call {
+	int fd;			/* its connection; a spare: its end of the pair */
+	uint32_t flags;		/* enum worker_flag */
+	struct slot *slot;
+	const struct settings *settings;
+	uint8_t *small;		/* ECHO_SMALL_BYTES, and on to the end of the last page */
+	const _Atomic uint64_t *command;	/* its word of the commands */
+};
+
+/*
+ * Serves the connection fd and exits with an enum end_reason. A lean worker runs on a small
+ * stack without the data of the program: nothing called from here may use a global variable,
+ * libc, or thread-local storage (tests/run/test_lean.py looks).
+ */
+noreturn void worker_run(int fd, struct slot *slot, const struct settings *settings,
+			 uint32_t flags, uint8_t *small, const _Atomic uint64_t *command);
+
+#endif

@@ -1,0 +1,387 @@
+/* SPDX-License-Identifier: MIT */
+/* echod.conf as a file: its grammar, include(), and what is no such file at all. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "echod/configuration/configuration.h"
+#include "unit/settings_file.h"
+
+#define CONFIGURATION __attribute__((cleanup(configuration_freep))) struct configuration
+#define MIB (1u << 20)
+#define LEVELS "is none of emerg, alert, crit, err, warning, notice, info, debug, error, warn\n"
+
+/* Lines keep their numbers behind every kind of comment, string and end of line. */
+static void test_lines(void **state)
+{
+	(void)state;
+	settings_expect_text(
+		"# one\n"
+		"// two\n"
+		"/* three\n"
+		"four */ /* four */ user = ''# four\n"
+		"user = '# no comment' user = \"/* none */\"\r\n"
+		"limits { # six\n"
+		"// seven { = '\n"
+		"connections = 0 // \"\n"
+		"} /**/ /***/ /* \" ' **/\n"
+		"log{level=loud}",
+		"t:4: user: is empty\n"
+		"t:5: user: \"# no comment\" is not a user or group name\n"
+		"t:5: user: \"/* none */\" is not a user or group name\n"
+		"t:8: limits.connections: \"0\" is not in 1-100000\n"
+		"t:10: log.level: \"loud\" " LEVELS);
+}
+
+static void test_unknown_keys(void **state)
+{
+	(void)state;
+	settings_expect_text(
+		"usr = x\n"
+		"usr += {1, 2}\n"
+		"usr = {'}', \"{\"}\n"
+		"limit { connections = 0\n"
+		" inner { a = {1} } }\n"
+		"limits { connection = 5\n"
+		"inner { x = 1 }\n"
+		"include('x')\n"
+		"user = x }\n"
+		"connections = 5\n"
+		"exec('rm')\n"
+		"limits|connections = 5\n"
+		"limits = 5\n"
+		"user { }\n"
+		"limits { connections = 0 }",
+		"t:1: usr: unknown key\n"
+		"t:2: usr: unknown key\n"
+		"t:3: usr: unknown key\n"
+		"t:4: limit: unknown key\n"
+		"t:6: limits.connection: unknown key\n"
+		"t:7: limits.inner: unknown key\n"
+		"t:8: limits.include: unknown key\n"
+		"t:9: limits.user: unknown key\n"
+		"t:10: connections: unknown key\n"
+		"t:11: exec: unknown key\n"
+		"t:12: limits: unexpected \"|\" outside of quotes\n"
+		"t:13: limits: is a section, it takes { ... } and no =\n"
+		"t:14: user: is no section, it takes =\n"
+		"t:15: limits.connections: \"0\" is not in 1-100000\n");
+}
+
+static void test_grammar(void **state)
+{
+	(void)state;
+	settings_expect_text(
+		"user nobody\n"
+		"user = x; \n"
+		"user =\n"
+		"sandbox = = auto\n"
+		"user += x\n"
+		"user = {x}\n"
+		"\"us\ter\" = x\n"
+		"}\n"
+		"{ x = 1 }\n"
+		"limits connections = 5\n"
+		"listen = {a:1 b:2}\n"
+		"listen = {{a:1}}\n"
+		"listen = *:7\n"
+		"limits { connections = } log { level }\n"
+		"include 'x'\n"
+		"include = 'x'\n"
+		"include()\n"
+		"include('a', 'b')\n"
+		"sandbox = off\n"
+		"limits { connections = 0",
+		"t:1: user: '=' missing\n"
+		"t:2: unexpected \";\" outside of quotes\n"
+		"t:3: user: value missing\n"
+		"t:4: sandbox: value missing\n"
+		"t:5: user: is no list, it takes = and not +=\n"
+		"t:6: user: is no list, it takes one value\n"
+		"t:7: unexpected \"us\\x09er\"\n"
+		"t:8: unexpected \"}\"\n"
+		"t:9: unexpected \"{\"\n"
+		"t:10: limits: '{' missing\n"
+		"t:11: listen: ',' or '}' missing in the list\n"
+		"t:12: listen: ',' or '}' missing in the list\n"
+		"t:13: listen: unexpected \"*\" outside of quotes\n"
+		"t:14: limits.connections: value missing\n"
+		"t:14: log.level: '=' missing\n"
+		"t:15: include: expected include(\"FILE\")\n"
+		"t:16: include: expected include(\"FILE\")\n"
+		"t:17: include: expected include(\"FILE\")\n"
+		"t:18: include: expected include(\"FILE\")\n"
+		"t:20: limits: '}' missing\n"
+		"t:20: limits.connections: \"0\" is not in 1-100000\n");
+}
+
+/* What libConfuse's scanner would stay stuck in: the next file must not notice. */
+static void test_strings(void **state)
+{
+	static const struct {
+		const char *text, *lines;
+	} cases[] = {
+		{ "user = \"x\nsandbox = 'off", "t:1: user: unterminated string\n"
+						"t:2: sandbox: unterminated string\n" },
+		{ "user = \"x\\", "t:1: user: unterminated string\n" },
+		{ "user = 'x\\", "t:1: user: unterminated string\n" },
+		{ "user = \"x\\\ny\"", "t:1: user: unterminated string\n"
+				       "t:2: y: unterminated string\n" },
+		{ "user = \"\\400\"", "t:1: user: bad escape sequence in a string\n" },
+		{ "user = \"\\1234\"", "t:1: user: bad escape sequence in a string\n" },
+		{ "user = \"\\9\"", "t:1: user: bad escape sequence in a string\n" },
+		{ "user = \"a\\0b\"", "t:1: user: bad escape sequence in a string\n" },
+		{ "user = \"a\\x00b\"", "t:1: user: bad escape sequence in a string\n" },
+		{ "user = \"${HOME\"\n}", "t:1: user: '}' of a variable missing in a string\n"
+					  "t:2: unexpected \"}\"\n" },
+		{ "user = \"${", "t:1: user: '}' of a variable missing in a string\n" },
+		{ "user = ${HOME}", "t:1: user: unexpected \"$\" outside of quotes\n" },
+		{ "user = x /* no end\n}", "t:1: unterminated comment\n" },
+		{ "\"x", "t:1: unterminated string\n" },
+		{ "listen = {\"a:1, \"b:2\"}\nlog { level = 5 }",
+		  "t:1: listen: ',' or '}' missing in the list\n"
+		  "t:1: listen: unterminated string\n"
+		  "t:2: log.level: \"5\" " LEVELS },
+		{ "listen = {\n\"a:1\",\n\"b:2,\n\"c:3\"\n}\nuser = ''",
+		  "t:3: listen: unterminated string\nt:6: user: is empty\n" },
+		{ "listen = {\"a:1\",\nuser = ''",
+		  "t:2: listen: ',' or '}' missing in the list\n" },
+		{ "listen = {\"a:1\"\nuser = ''",
+		  "t:1: listen: ',' or '}' missing in the list\nt:2: user: is empty\n" },
+	};
+	CONFIGURATION *c = NULL;
+
+	(void)state;
+	settings_write("good", "user = \"\\x61\\142\\c\\\\'\" sandbox = \"off\"");
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		settings_expect_text(cases[i].text, cases[i].lines);
+		c = settings_load("good");
+		assert_string_equal(c->user, "abc\\'");
+		configuration_free(c);
+		c = NULL;
+	}
+}
+
+static void test_unreadable(void **state)
+{
+	struct configuration *c = NULL;
+	int fd;
+
+	(void)state;
+	settings_expect("missing", "missing: No such file or directory\n");
+	settings_expect("/etc", "/etc: Is a directory\n");
+	settings_expect("/etc/passwd/x", "/etc/passwd/x: Not a directory\n");
+	settings_expect("/dev/zero", "/dev/zero: File too large\n");
+	assert_int_equal(symlink("loop", "loop"), 0);
+	settings_expect("loop", "loop: Too many levels of symbolic links\n");
+	/* A FIFO must not hold the daemon: without a writer it is empty. */
+	assert_int_equal(mkfifo("fifo", 0600), 0);
+	configuration_free(settings_load("fifo"));
+	fd = open("fifo", O_RDWR);
+	assert_true(fd >= 0);
+	settings_write("outer", "include(fifo)");
+	alarm(30);
+	settings_expect("outer", "outer:1: include: fifo: Resource temporarily unavailable\n");
+	alarm(0);
+	close(fd);
+	configuration_free(settings_load("/dev/null"));
+	assert_int_equal(configuration_load("name", 4711, settings_collect, NULL, &c), -EBADMSG);
+	assert_string_equal(settings_collected(), "name: Bad file descriptor\n");
+}
+
+static void test_descriptor(void **state)
+{
+	FD_CLEANUP int fd = fd_sealed_memory("settings", "user = x\nuser = ''", 18);
+	struct configuration *c = NULL;
+
+	(void)state;
+	assert_int_equal(configuration_load("/etc/name", fd, settings_collect, NULL, &c), -EBADMSG);
+	assert_string_equal(settings_collected(), "/etc/name:2: user: is empty\n");
+	assert_null(c);
+	assert_true(fcntl(fd, F_GETFD) >= 0);
+}
+
+static void test_bytes(void **state)
+{
+	(void)state;
+	settings_write_bytes("t", "user = x\nuser = \"a\0b\"\n", 22);
+	settings_expect("t", "t:2: NUL byte\n");
+	settings_write_bytes("t", "\0", 1);
+	settings_expect("t", "t:1: NUL byte\n");
+	settings_expect_text("\xef\xbb\xbf# x\nuser = ''", "t:1: byte order mark at the beginning\n"
+			     "t:2: user: is empty\n");
+	settings_expect_text("user = \x01\n\x1b[31m",
+			     "t:1: user: unexpected \"\\x01\" outside of quotes\n"
+			     "t:2: unexpected \"\\x1b\" outside of quotes\n");
+	configuration_free((settings_write("t", ""), settings_load("t")));
+	configuration_free((settings_write("t", "\n\n"), settings_load("t")));
+	configuration_free((settings_write("t", "# only"), settings_load("t")));
+}
+
+static void test_huge(void **state)
+{
+	char *bytes = malloc(MIB + 1);
+	int used;
+
+	(void)state;
+	assert_non_null(bytes);
+	memset(bytes, '9', MIB + 1);
+	settings_write_bytes("t", bytes, MIB + 1);
+	settings_expect("t", "t: File too large\n");
+
+	used = sprintf(bytes, "limits { connections = ");
+	bytes[used] = '9';
+	memcpy(bytes + MIB - 2, " }", 2);
+	settings_write_bytes("t", bytes, MIB);
+	settings_expect("t", "t:1: limits.connections: \"999999999999999999999999999999"
+			     "999999999999999999999999999999...\" is not in 1-100000\n");
+
+	memset(bytes, '{', MIB);
+	settings_write_bytes("t", bytes, MIB);
+	settings_expect("t", "t:1: unexpected \"{\"\nt:1: '}' missing\n");
+	memset(bytes, 'n', MIB);
+	settings_write_bytes("t", bytes, MIB);
+	settings_expect("t", "t:1: nnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnn"
+			     "nnnnnnnnnnnnnnnnnnnnnnnnnnnnnn: unknown key\n");
+	free(bytes);
+}
+
+/* A value that a later one replaces has to be right as well. */
+static void test_replaced(void **state)
+{
+	(void)state;
+	settings_expect_text("limits { connections = 0 }\n"
+			     "limits { connections = 2 }\n"
+			     "listen = {\"a:1\", \"b\"}\n"
+			     "listen = {\"a:1\"}\n",
+			     "t:1: limits.connections: \"0\" is not in 1-100000\n"
+			     "t:3: listen: \"b\": port missing\n");
+}
+
+static void test_many_errors(void **state)
+{
+	char text[2001], expected[4000];
+	size_t used = 0;
+
+	(void)state;
+	for (int i = 0; i < 1000; i++)
+		memcpy(text + 2 * i, ";\n", 2);
+	text[2000] = '\0';
+	for (int i = 1; i <= 100; i++)
+		used += (size_t)sprintf(expected + used,
+					"t:%d: unexpected \";\" outside of quotes\n", i);
+	strcpy(expected + used, "900 more errors are not shown\n");
+	settings_expect_text(text, expected);
+}
+
+static void test_include(void **state)
+{
+	CONFIGURATION *c = NULL;
+
+	(void)state;
+	assert_int_equal(mkdir("sub", 0700), 0);
+	settings_write("sub/a.conf", "# a\nlimits { connections = 5 rate-burst = 1 }\n"
+				     "include(\"b.conf\")");
+	settings_write("sub/b.conf", "user = \"b\"\nlisten += {\"b:1\"}");
+	settings_write("t", "listen = {\"t:1\"}\nlimits { connections = 4 }\n"
+			    "include(\"sub/a.conf\")\nlimits { rate-burst = 3 }");
+	c = settings_load("t");
+	assert_int_equal(c->limits.connections, 5);
+	assert_int_equal(c->limits.rate_burst, 3);
+	assert_string_equal(c->user, "b");
+	assert_int_equal(c->listen_count, 2);
+	assert_string_equal(c->listen[1].text, "b:1");
+}
+
+/* Each error names its own file and line, and the outer file goes on where it was. */
+static void test_include_errors(void **state)
+{
+	(void)state;
+	settings_write("sub/a.conf", "# a\nlimits { connections = 0 }\ninclude('b.conf')\n"
+				     "include(\"/nowhere/x\") user = ''\nlog {");
+	settings_write("sub/b.conf", "\n\nfoo = 1\nuser = \"");
+	settings_expect_text("# t\ninclude(\"sub/a.conf\")\nlimits { rate-burst = x }\n"
+			     "include(\"sub\")\ninclude(\"\")\n",
+			     "t:3: limits.rate-burst: \"x\" is not a whole number\n"
+			     "t:4: include: sub: Is a directory\n"
+			     "t:5: include: : No such file or directory\n"
+			     "sub/a.conf:2: limits.connections: \"0\" is not in 1-100000\n"
+			     "sub/a.conf:4: include: /nowhere/x: No such file or directory\n"
+			     "sub/a.conf:4: user: is empty\n"
+			     "sub/a.conf:5: log: '}' missing\n"
+			     "sub/b.conf:3: foo: unknown key\n"
+			     "sub/b.conf:4: user: unterminated string\n");
+}
+
+static void test_include_loops(void **state)
+{
+	char name[16], text[64];
+
+	(void)state;
+	settings_expect_text("\ninclude(\"./t\")", "t:2: include: ./t: the file includes itself\n");
+	settings_write("one", "include(\"two\")");
+	settings_write("two", "include(\"t\")");
+	settings_expect_text("include(\"one\")", "two:1: include: t: the file includes itself\n");
+
+	for (int i = 0; i < 12; i++) {
+		sprintf(name, "deep%d", i);
+		sprintf(text, "include(\"deep%d\")", i + 1);
+		settings_write(name, text);
+	}
+	settings_expect("deep0", "deep10:1: include: nested deeper than 10 files\n");
+}
+
+/* Each file includes the next one twenty times: that must end, and soon. */
+static void test_include_flood(void **state)
+{
+	char name[16], text[512];
+	struct configuration *c = NULL;
+
+	(void)state;
+	for (int i = 0; i < 9; i++) {
+		size_t used = 0;
+
+		for (int j = 0; j < 20; j++)
+			used += (size_t)sprintf(text + used, "include(\"wide%d\")\n", i + 1);
+		sprintf(name, "wide%d", i);
+		settings_write(name, text);
+	}
+	settings_write("wide9", "");
+	assert_int_equal(configuration_load("wide0", -1, settings_collect, NULL, &c), -EBADMSG);
+	assert_non_null(strstr(settings_collected(), ": include: more than 256 files\n"));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_lines),
+		cmocka_unit_test(test_unknown_keys),
+		cmocka_unit_test(test_grammar),
+		cmocka_unit_test(test_strings),
+		cmocka_unit_test(test_unreadable),
+		cmocka_unit_test(test_descriptor),
+		cmocka_unit_test(test_bytes),
+		cmocka_unit_test(test_huge),
+		cmocka_unit_test(test_replaced),
+		cmocka_unit_test(test_many_errors),
+		cmocka_unit_test(test_include),
+		cmocka_unit_test(test_include_errors),
+		cmocka_unit_test(test_include_loops),
+		cmocka_unit_test(test_include_flood),
+	};
+
+	return cmocka_run_group_tests_name("configuration files", tests, settings_enter,
+					   settings_leave);
+}

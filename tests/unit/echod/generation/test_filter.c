@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: MIT */
+/* The compiled filters, tried in processes of their own: what they allow, and what they kill. */
+#include "config.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <linux/seccomp.h>
+#include <seccomp.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "echod/generation/filter.h"
+#include "wire/syscalls.h"
+
+#define ALLOWED 7	/* exit code of a child that came to its end */
+
+typedef void (*act_fn)(void);
+
+/* Installs the filter in a child, lets it act there, and returns its wait status. */
+static int act_in_child(enum filter_kind kind, act_fn act)
+{
+	struct filter filter = { .count = 0 };
+	int status;
+	pid_t pid;
+
+	assert_int_equal(filter_compile(kind, &filter), 0);
+	pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		const struct sock_fprog program = {
+			.len = (unsigned short)filter.count,
+			.filter = filter.instructions,
+		};
+
+		prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+		if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program) != 0)
+			_exit(1);
+		act();
+		syscall(SYS_exit_group, ALLOWED);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	filter_release(&filter);
+	return status;
+}
+
+static void assert_killed(enum filter_kind kind, act_fn act)
+{
+	int status = act_in_child(kind, act);
+
+	assert_true(WIFSIGNALED(status));
+	assert_int_equal(WTERMSIG(status), SIGSYS);
+}
+
+static void assert_allowed(enum filter_kind kind, act_fn act)
+{
+	int status = act_in_child(kind, act);
+
+	assert_true(WIFEXITED(status));
+	assert_int_equal(WEXITSTATUS(status), ALLOWED);
+}
+
+static void act_nothing(void)
+{
+}
+
+static void act_socket(void)
+{
+	syscall(SYS_socket, 1, 1, 0);
+}
+
+static void act_execve(void)
+{
+	syscall(SYS_execve, "/bin/true", NULL, NULL);
+}
+
+static void act_accept(void)
+{
+	syscall(SYS_accept4, -1, NULL, NULL, 0);
+}
+
+static void act_map(void)
+{
+	syscall(SYS_mmap, NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+}
+
+static void test_both(void **state)
+{
+	(void)state;
+	for (int kind = FILTER_LISTENER; kind <= FILTER_WORKER; kind++) {
+		assert_allowed((enum filter_kind)kind, act_nothing);
+		assert_allowed((enum filter_kind)kind, act_map);
+		assert_killed((enum filter_kind)kind, act_socket);
+		assert_killed((enum filter_kind)kind, act_execve);
+	}
+	assert_allowed(FILTER_LISTENER, act_accept);
+}
+
+#ifndef INSTRUMENTED
+/* A name that no architecture knows would be left out everywhere, and nobody would notice. */
+static void test_narrow_names(void **state)
+{
+	static const char *const names[] = { SYSCALLS_NARROW };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
+		int x86 = seccomp_syscall_resolve_name_arch(SCMP_ARCH_X86, names[i]);
+		int arm = seccomp_syscall_resolve_name_arch(SCMP_ARCH_ARM, names[i]);
+
+		assert_true(x86 >= 0 || arm >= 0);
+#ifdef __x86_64__
+		assert_true(seccomp_syscall_resolve_name(names[i]) < 0);
+#endif
+	}
+}
+
+static void act_open(void)
+{
+	syscall(SYS_openat, -1, "/etc/passwd", 0);
+}
+
+static void act_kill(void)
+{
+	syscall(SYS_kill, 1, 0);
+}
+
+static void act_map_executable(void)
+{
+	syscall(SYS_mmap, NULL, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+}
+
+static void act_namespace(void)
+{
+	syscall(SYS_clone, 0x10000000 | SIGCHLD, NULL, NULL, NULL, NULL);	/* CLONE_NEWUSER */
+}
+
+static void act_clone(void)
+{
+	/* One that cannot succeed: CLONE_THREAD without CLONE_VM. */
+	syscall(SYS_clone, 0x00010000, NULL, NULL, NULL, NULL);
+}
+
+static void test_allow_list(void **state)
+{
+	(void)state;
+	for (int kind = FILTER_LISTENER; kind <= FILTER_WORKER; kind++) {
+		assert_killed((enum filter_kind)kind, act_open);
+		assert_killed((enum filter_kind)kind, act_kill);
+		assert_killed((enum filter_kind)kind, act_map_executable);
+		assert_killed((enum filter_kind)kind, act_namespace);
+	}
+	assert_allowed(FILTER_LISTENER, act_clone);
+	assert_killed(FILTER_WORKER, act_clone);
+	assert_killed(FILTER_WORKER, act_accept);
+}
+#endif
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_both),
+#ifndef INSTRUMENTED
+		cmocka_unit_test(test_allow_list),
+		cmocka_unit_test(test_narrow_names),
+#endif
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
