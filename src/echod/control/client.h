@@ -72,13 +72,13 @@ struct control {
 	gid_t group;			/* whose members may act, or CONTROL_NO_GROUP */
 };
 
-/* control_access.c: who is at the other end, a reader when that cannot be told. */
+/* access.c: who is at the other end, a reader when that cannot be told. */
 struct control_peer control_peer_of(const struct control *control, int fd);
 
-/* control_request.c: one line of a client, without its newline. */
+/* request.c: one line of a client, without its newline. */
 void control_handle(struct control_client *client, const char *line, size_t size);
 
-/* Appends one line to the reply; takes reply over, NULL (no memory) closes the client. */
+/* reply.c: appends one line; takes reply over, NULL (no memory) closes the client. */
 void control_reply(struct control_client *client, json_t *reply);
 json_t *control_error(const char *text);
 void control_reply_error(struct control_client *client, const char *format, ...)
@@ -91,13 +91,13 @@ json_t *control_text(const char *text);
 void control_log(const struct control_client *client, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 
-/* control_status.c */
+/* status.c */
 json_t *control_status(const struct supervisor *supervisor);
 
-/* control_list.c: appends the next rows, in the end the line that says how many there were. */
+/* list.c: appends the next rows, in the end the line that says how many there were. */
 void control_list_more(struct control_client *client);
 
-/* control_kill.c */
+/* kill.c */
 void control_kill(struct control_client *client, json_t *request);
 
 #endif

@@ -11,7 +11,7 @@
 
 #include "base/fd.h"
 #include "echod/control/client.h"
-#include "echod/supervisor/parts.h"
+#include "echod/state/timer.h"
 
 static void client_release(struct control_client *client)
 {
@@ -46,7 +46,7 @@ static bool client_send(struct control_client *client)
 		if (n < 0)
 			return errno == EAGAIN;
 		client->reply_sent += (size_t)n;
-		supervisor_arm(client->timer, CONTROL_DEADLINE_US);
+		timer_arm(client->timer, CONTROL_DEADLINE_US);
 	}
 	free(client->reply);
 	client->reply = NULL;
@@ -124,7 +124,7 @@ static void client_arm(struct control_client *client)
 	else if (client->wait == WAIT_NONE)
 		events = EPOLLOUT;
 	else
-		supervisor_disarm(client->timer);
+		timer_disarm(client->timer);
 	sd_event_source_set_io_events(client->io, events);
 }
 
@@ -248,7 +248,7 @@ static void client_answer(struct control_client *client, json_t *reply)
 {
 	client->wait = WAIT_NONE;
 	control_reply(client, reply);
-	supervisor_arm(client->timer, CONTROL_DEADLINE_US);
+	timer_arm(client->timer, CONTROL_DEADLINE_US);
 	client_arm(client);
 }
 

@@ -8,7 +8,7 @@
 
 #include <stdbool.h>
 
-#include "echod/supervisor/supervisor.h"
+#include "echod/state/state.h"
 
 struct control;
 

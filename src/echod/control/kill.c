@@ -21,7 +21,7 @@ static int kill_source(struct supervisor *supervisor, const struct cidr *source,
 
 			if (!id || !cidr_contains(source->prefix, source->bits, address))
 				continue;
-			r = supervisor_kill_slot(supervisor, i, slot, id);
+			r = generation_kill_slot(i, slot, id);
 			if (r == 0)
 				++*ret_count;
 			else if (r != -ESRCH)	/* it has ended meanwhile */
@@ -29,6 +29,14 @@ static int kill_source(struct supervisor *supervisor, const struct cidr *source,
 		}
 	}
 	return result;
+}
+
+static int kill_connection(struct supervisor *supervisor, uint64_t number, uint64_t id)
+{
+	for (struct generation *i = supervisor->generations; i; i = i->next)
+		if (i->number == number)
+			return generation_kill_connection(i, id);
+	return -ESRCH;
 }
 
 static void reply_killed(struct control_client *client, unsigned count)
@@ -79,7 +87,7 @@ static void kill_by_id(struct control_client *client, const char *text)
 		control_reply_error(client, "id: a generation and a connection, as in 3.1047");
 		return;
 	}
-	r = supervisor_kill(client->control->supervisor, number, id);
+	r = kill_connection(client->control->supervisor, number, id);
 	if (r == -ESRCH)
 		control_reply_error(client, "id: no connection %s", text);
 	else if (r < 0)
@@ -95,6 +103,7 @@ void control_kill(struct control_client *client, json_t *request)
 	const char *id = json_string_value(json_object_get(request, "id"));
 	const char *source = json_string_value(json_object_get(request, "source"));
 
+	client->control->supervisor->kill_wanted = true;
 	if (!id == !source)
 		control_reply_error(client, "kill: either \"id\" or \"source\"");
 	else if (id)

@@ -6,6 +6,7 @@
 #include "echod/control/client.h"
 #include "echod/log/log.h"
 #include "echod/metrics/sampler.h"
+#include "echod/state/totals.h"
 #include "wire/end.h"
 
 static const char *const end_names[] = END_NAMES;
@@ -79,7 +80,7 @@ static json_t *connections_status(const struct supervisor *supervisor, const str
 
 	sampler_live_bytes(supervisor->sampler, &in, &out);
 	return json_pack("{s:I, s:I, s:I, s:o, s:o, s:I, s:o, s:o, s:o, s:o}",
-			 "live", (json_int_t)supervisor_live(supervisor),
+			 "live", (json_int_t)totals_live(supervisor),
 			 "max", (json_int_t)supervisor->configuration->limits.connections,
 			 "accepted", (json_int_t)tally->accepted,
 			 "closed", counters(end_names, tally->closed, END_COUNT),
@@ -96,7 +97,7 @@ json_t *control_status(const struct supervisor *supervisor)
 	const char *path = supervisor->configuration->path;
 	struct tally tally;
 
-	supervisor_tally(supervisor, &tally);
+	totals_sum(supervisor, &tally);
 	return json_pack(
 		"{s:s, s:i, s:b, s:s, s:i, s:I, s:b, s:b, s:o, s:o, s:{s:o?, s:I}, s:o, s:I, s:I,"
 		" s:I, s:I, s:I, s:i, s:o}",

@@ -13,7 +13,6 @@
 
 #include "base/clock.h"
 #include "base/fd.h"
-#include "echod/generation/launch.h"
 #include "echod/log/log.h"
 #include "wire/version.h"
 
@@ -97,24 +96,6 @@ int generation_watch(struct generation *generation, struct sd_event *loop,
 		return 0;
 	return sd_event_add_io(loop, &generation->channel_source, generation->channel_fd, EPOLLIN,
 			       on_channel, generation);
-}
-
-int generation_start(struct sd_event *loop, const struct generation_plan *plan,
-		     const struct generation_hooks *hooks, struct generation **ret_generation)
-{
-	struct generation *generation;
-	int result = generation_launch(plan, &generation);
-
-	if (result < 0)
-		return result;
-	result = generation_watch(generation, loop, hooks);
-	if (result < 0) {
-		generation_kill_listener(generation);
-		generation_free(generation);
-		return result;
-	}
-	*ret_generation = generation;
-	return 0;
 }
 
 struct generation *generation_new(void)

@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /* How a generation comes to life: scoreboard, settings, channel, process. */
-#include "echod/generation/launch.h"
-
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +8,7 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "echod/generation/filter.h"
+#include "echod/generation/generation.h"
 #include "echod/generation/settings_block.h"
 #include "echod/log/log.h"
 #include "echod/supervisor/share.h"
@@ -135,7 +134,8 @@ struct source_limit generation_source_limit(const struct configuration *configur
 	};
 }
 
-int generation_launch(const struct generation_plan *plan, struct generation **ret_generation)
+/* One without hooks or event source. */
+static int generation_launch(const struct generation_plan *plan, struct generation **ret_generation)
 {
 	struct generation *generation = generation_new();
 	int result;
@@ -149,6 +149,24 @@ int generation_launch(const struct generation_plan *plan, struct generation **re
 	generation->started_ns = clock_now_ns();
 	result = launch(generation, plan);
 	if (result < 0) {
+		generation_free(generation);
+		return result;
+	}
+	*ret_generation = generation;
+	return 0;
+}
+
+int generation_start(struct sd_event *loop, const struct generation_plan *plan,
+		     const struct generation_hooks *hooks, struct generation **ret_generation)
+{
+	struct generation *generation;
+	int result = generation_launch(plan, &generation);
+
+	if (result < 0)
+		return result;
+	result = generation_watch(generation, loop, hooks);
+	if (result < 0) {
+		generation_kill_listener(generation);
 		generation_free(generation);
 		return result;
 	}

@@ -5,7 +5,7 @@
 
 #include <stdbool.h>
 
-#include "echod/supervisor/supervisor.h"
+#include "echod/state/state.h"
 
 /*
  * Raised when a member of the state changes its meaning or a new one has to be there; for those of

@@ -11,6 +11,7 @@
 #include "base/replace.h"
 #include "echod/log/log.h"
 #include "echod/metrics/sampler.h"
+#include "echod/state/totals.h"
 #include "wire/end.h"
 
 static const char *const end_names[] = END_NAMES;
@@ -83,7 +84,7 @@ static void write_connections(const struct supervisor *supervisor, const struct 
 			refuse_names[i], tally->refused[i]);
 	write_counter(stream, "connections_empty", tally->empty,
 		      "Connections that ended without a byte (health checks).");
-	write_gauge(stream, "connections_live", supervisor_live(supervisor),
+	write_gauge(stream, "connections_live", totals_live(supervisor),
 		    "Connections now.");
 	write_gauge(stream, "connections_max", supervisor->configuration->limits.connections,
 		    "The configured limit.");
@@ -97,7 +98,7 @@ void metrics_write(const struct supervisor *supervisor, FILE *stream)
 {
 	struct tally tally;
 
-	supervisor_tally(supervisor, &tally);
+	totals_sum(supervisor, &tally);
 	write_connections(supervisor, &tally, stream);
 	write_histogram(stream, "fork_duration_seconds", tally.fork_histogram, FORK_BUCKETS, 1e-6,
 			tally.fork_sum_us, "How long it took to fork a worker.");
@@ -110,7 +111,7 @@ void metrics_write(const struct supervisor *supervisor, FILE *stream)
 	write_counter(stream, "log_lines_lost", log_lost(), "Log lines that no sink took.");
 	write_counter(stream, "listener_restarts", supervisor->listener_restarts,
 		      "Listeners that died and were replaced.");
-	write_gauge(stream, "generations", supervisor_generations(supervisor),
+	write_gauge(stream, "generations", totals_generations(supervisor),
 		    "Listeners with their workers, the draining ones included.");
 	write_gauge(stream, "generation",
 		    supervisor->current ? supervisor->current->number : 0,

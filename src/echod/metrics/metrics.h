@@ -5,7 +5,7 @@
 
 #include <stdio.h>
 
-#include "echod/supervisor/supervisor.h"
+#include "echod/state/state.h"
 
 /*
  * Writes all metrics in the OpenMetrics 1.0 text format, "# EOF" at the end. Only types that

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "echod/state/totals.h"
 
 struct sampler {
 	struct sampler_second seconds[SAMPLER_SECONDS];
@@ -96,7 +97,7 @@ void sampler_take(struct sampler *sampler, const struct supervisor *supervisor)
 	uint64_t bytes_in;
 	struct tally tally;
 
-	supervisor_tally(supervisor, &tally);
+	totals_sum(supervisor, &tally);
 	sampler->live_bytes_in = sampler->live_bytes_out = 0;
 	for (struct generation *i = supervisor->generations; i; i = i->next)
 		sample_generation(sampler, i, now_ns, elapsed_ns);

@@ -8,7 +8,7 @@
 
 #include <stdint.h>
 
-#include "echod/supervisor/supervisor.h"
+#include "echod/state/state.h"
 
 #define SAMPLER_SECONDS 60u	/* of history */
 

@@ -11,32 +11,16 @@
 #include "echod/metrics/metrics.h"
 #include "echod/metrics/sampler.h"
 #include "echod/sockets/lookup.h"
+#include "echod/state/timer.h"
+#include "echod/state/totals.h"
 #include "echod/supervisor/parts.h"
 #include "echod/supervisor/share.h"
-#include "echod/systemd/notify.h"
 
 #define RING_INTERVAL_US 20000u		/* between two looks into busy rings */
 #define LOG_INTERVAL_US 100000u		/* between two tries to write what waits for a sink */
 #define FOREIGN_RETRY_US 100000u	/* there was no memory to count sources */
 #define SECOND_US UINT64_C(1000000)
 #define METRICS_INTERVAL_NS (15 * UINT64_C(1000000000))	/* a usual scrape interval */
-
-void supervisor_arm(struct sd_event_source *timer, uint64_t after_us)
-{
-	sd_event_source_set_time_relative(timer, after_us);
-	sd_event_source_set_enabled(timer, SD_EVENT_ONESHOT);
-}
-
-void supervisor_arm_idle(struct sd_event_source *timer, uint64_t after_us)
-{
-	if (sd_event_source_get_enabled(timer, NULL) == SD_EVENT_OFF)
-		supervisor_arm(timer, after_us);
-}
-
-void supervisor_disarm(struct sd_event_source *timer)
-{
-	sd_event_source_set_enabled(timer, SD_EVENT_OFF);
-}
 
 /* Counting a hundred thousand takes a while: a twentieth of our time at the most. */
 static void share_sources(struct supervisor *supervisor)
@@ -45,12 +29,12 @@ static void share_sources(struct supervisor *supervisor)
 	uint64_t end_ns;
 
 	if (start_ns < supervisor->foreign_ns) {
-		supervisor_arm_idle(supervisor->foreign_timer,
-				    (supervisor->foreign_ns - start_ns) / 1000);
+		timer_arm_idle(supervisor->foreign_timer,
+			       (supervisor->foreign_ns - start_ns) / 1000);
 		return;
 	}
 	if (foreign_share(supervisor) < 0)
-		supervisor_arm_idle(supervisor->foreign_timer, FOREIGN_RETRY_US);
+		timer_arm_idle(supervisor->foreign_timer, FOREIGN_RETRY_US);
 	end_ns = clock_now_ns();
 	supervisor->foreign_ns = end_ns + 20 * (end_ns - start_ns);
 }
@@ -62,7 +46,7 @@ static void share_live(struct supervisor *supervisor)
 
 	for (struct generation *i = supervisor->generations; i; i = i->next)
 		if (generation_accepts(i) &&
-		    generation_set_foreign(i, supervisor_foreign_live(supervisor, i)))
+		    generation_set_foreign(i, totals_foreign_live(supervisor, i)))
 			is_other = true;
 	if (is_other)
 		share_sources(supervisor);
@@ -82,7 +66,7 @@ static void read_rings(struct supervisor *supervisor)
 		for (struct generation *i = supervisor->generations; i; i = i->next)
 			is_idle = scoreboard_sleep(&i->scoreboard) && is_idle;
 	if (count || !is_idle)
-		supervisor_arm(supervisor->ring_timer, RING_INTERVAL_US);
+		timer_arm(supervisor->ring_timer, RING_INTERVAL_US);
 }
 
 static void on_ready(void *context, struct generation *generation)
@@ -93,7 +77,7 @@ static void on_ready(void *context, struct generation *generation)
 	share_live(supervisor);
 	share_sources(supervisor);
 	if (generation == supervisor->starting)
-		start_on_ready(supervisor);
+		turnover_ready(supervisor);
 }
 
 static void on_wake(void *context, struct generation *generation)
@@ -101,18 +85,12 @@ static void on_wake(void *context, struct generation *generation)
 	struct supervisor *supervisor = context;
 
 	(void)generation;
-	supervisor_arm(supervisor->ring_timer, 0);
+	timer_arm(supervisor->ring_timer, 0);
 }
 
 static void on_pong(void *context, struct generation *generation, uint32_t value)
 {
-	struct supervisor *supervisor = context;
-
-	if (generation != supervisor->current || !value)
-		return;
-	supervisor->unanswered = 0;
-	if (supervisor->watchdog_us)
-		service_alive();
+	watchdog_pong(context, generation, value);
 }
 
 static void on_event(void *context, struct generation *generation, const struct event *event)
@@ -146,12 +124,23 @@ static void retire_generations(struct supervisor *supervisor)
 	}
 }
 
+/* What a client asked for; a reload has to wait for its turn. */
+static void grant_wishes(struct supervisor *supervisor)
+{
+	if (supervisor->drain_wanted && supervisor->ending.phase == ENDING_NONE)
+		drain_go_on(supervisor);
+	if (supervisor->kill_wanted)
+		timer_arm_idle(supervisor->kill_timer, ENDING_STEP_US);
+	supervisor->drain_wanted = supervisor->kill_wanted = false;
+}
+
 /* Runs after every event: one place where the next step is chosen. */
 static int settle(sd_event_source *source, void *context)
 {
 	struct supervisor *supervisor = context;
 
 	(void)source;
+	grant_wishes(supervisor);
 	retire_generations(supervisor);
 	if (supervisor->ending.phase != ENDING_NONE) {
 		if (!supervisor->generations) {
@@ -168,7 +157,7 @@ static int settle(sd_event_source *source, void *context)
 		start_schedule_replacement(supervisor, 0);
 	}
 	if (!log_flush())
-		supervisor_arm(supervisor->log_timer, LOG_INTERVAL_US);
+		timer_arm(supervisor->log_timer, LOG_INTERVAL_US);
 	return 0;
 }
 
@@ -183,13 +172,13 @@ static int on_signal(sd_event_source *source, const struct signalfd_siginfo *inf
 		share_live(supervisor);
 		break;
 	case SIGHUP:
-		supervisor_reload(supervisor);
+		supervisor->reload_wanted = true;
 		break;
 	case SIGUSR1:
-		supervisor_log_totals(supervisor);
+		status_log_totals(supervisor);
 		break;
 	default:
-		supervisor_drain(supervisor);
+		drain_go_on(supervisor);
 		break;
 	}
 	return 0;
@@ -217,7 +206,7 @@ static int on_start_timer(sd_event_source *source, uint64_t now_us, void *contex
 	(void)source;
 	(void)now_us;
 	log_error("a listener was not ready within %" PRIu64 " s", START_DEADLINE_US / SECOND_US);
-	start_abandon(context);
+	turnover_abandon(context);
 	return 0;
 }
 
@@ -272,7 +261,7 @@ static void tell_dropped(struct supervisor *supervisor)
 {
 	struct tally tally;
 
-	supervisor_tally(supervisor, &tally);
+	totals_sum(supervisor, &tally);
 	if (tally.events_dropped > supervisor->events_dropped)
 		log_warning("%" PRIu64 " events found no room in the ring and are not logged",
 			    tally.events_dropped - supervisor->events_dropped);
@@ -288,11 +277,6 @@ static int on_handover(sd_event_source *source, void *context)
 	if (supervisor->ending.phase == ENDING_NONE)
 		supervisor->handover_failed = handover_execute(supervisor) < 0;
 	return 0;
-}
-
-void loop_schedule_handover(struct supervisor *supervisor)
-{
-	sd_event_source_set_enabled(supervisor->handover_source, SD_EVENT_ONESHOT);
 }
 
 static int on_second_timer(sd_event_source *source, uint64_t now_us, void *context)
@@ -312,30 +296,15 @@ static int on_second_timer(sd_event_source *source, uint64_t now_us, void *conte
 	tell_dropped(supervisor);
 	if (supervisor->flush_ns <= now_ns)
 		supervisor->flush_ns = report_flush(supervisor->report, now_ns);
-	supervisor_arm(supervisor->second_timer, SECOND_US);
+	timer_arm(supervisor->second_timer, SECOND_US);
 	return 0;
 }
 
-/*
- * A service manager with a watchdog judges for itself; without one a hung listener is replaced. Not
- * by the clock, which goes on while we are stopped and ask nothing.
- */
 static int on_ping_timer(sd_event_source *source, uint64_t now_us, void *context)
 {
-	struct supervisor *supervisor = context;
-
 	(void)source;
 	(void)now_us;
-	if (supervisor->current && !supervisor->watchdog_us && supervisor->unanswered == PINGS) {
-		log_error("listener %d does not answer, it is replaced",
-			  supervisor->current->listener_pid);
-		generation_kill_listener(supervisor->current);
-	} else if (supervisor->current) {
-		supervisor->unanswered++;
-		generation_ping(supervisor->current, ++supervisor->ping);
-	}
-	supervisor_arm(supervisor->ping_timer, supervisor->watchdog_us ?
-			supervisor->watchdog_us / PINGS : PING_DEADLINE_US / PINGS);
+	watchdog_ping(context);
 	return 0;
 }
 
@@ -387,7 +356,7 @@ int loop_create(struct supervisor *supervisor)
 		log_errno(LOG_ERR, result, "event loop");
 		return result;
 	}
-	supervisor_arm(supervisor->second_timer, SECOND_US);
-	supervisor_arm(supervisor->ping_timer, SECOND_US);
+	timer_arm(supervisor->second_timer, SECOND_US);
+	timer_arm(supervisor->ping_timer, SECOND_US);
 	return 0;
 }

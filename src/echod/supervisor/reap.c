@@ -32,7 +32,7 @@ static void listener_gone(struct supervisor *supervisor, struct generation *gene
 	generation_listener_gone(generation, status);
 	log_listener_end(generation, pid, status);
 	if (supervisor->starting == generation)
-		start_abandon(supervisor);
+		turnover_abandon(supervisor);
 	if (supervisor->current == generation) {
 		supervisor->current = NULL;
 		supervisor->listener_restarts++;

@@ -3,6 +3,7 @@
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
+#include <systemd/sd-event.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -15,13 +16,9 @@
 #include "echod/metrics/metrics.h"
 #include "echod/privileges/privileges.h"
 #include "echod/sockets/lookup.h"
+#include "echod/state/totals.h"
 #include "echod/supervisor/parts.h"
 #include "echod/systemd/notify.h"
-
-void supervisor_reload(struct supervisor *supervisor)
-{
-	supervisor->reload_wanted = true;
-}
 
 static void reload_finished(struct supervisor *supervisor, bool succeeded)
 {
@@ -131,17 +128,18 @@ void reload_go_on(struct supervisor *supervisor)
 
 void reload_begin(struct supervisor *supervisor)
 {
-	if (supervisor_generations(supervisor) >= SUPERVISOR_GENERATIONS_MAX) {
+	if (totals_generations(supervisor) >= STATE_GENERATIONS_MAX) {
 		if (!supervisor->reload_delay_said)
 			log_notice("reload: waits until one of %u generations has ended",
-				   supervisor_generations(supervisor));
+				   totals_generations(supervisor));
 		supervisor->reload_delay_said = true;
 		return;
 	}
 	supervisor->reload_delay_said = false;
 	/* The new program reloads by itself; when it cannot be executed we go on here. */
 	if (!supervisor->handover_failed && handover_is_due()) {
-		loop_schedule_handover(supervisor);
+		/* as soon as no signal is left that was read and not handled */
+		sd_event_source_set_enabled(supervisor->handover_source, SD_EVENT_ONESHOT);
 		return;
 	}
 	supervisor->handover_failed = false;
@@ -201,7 +199,7 @@ void reload_commit(struct supervisor *supervisor)
 	report_configure(supervisor->report, new);
 	if (strcmp(new->user, old->user) != 0)
 		log_warning("user: changed, counts from the next start");
-	supervisor_compare_listen(supervisor);
+	status_compare_listen(supervisor);
 	if (control_has_changed(old, new))
 		log_warning("control: changed, counts from the next start");
 	metrics_leave_file(old->metrics.file, new->metrics.file);

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "base/cidr.h"
+#include "echod/state/totals.h"
 
 static int by_key(const void *a, const void *b)
 {
@@ -84,7 +85,7 @@ static void collect(const struct generation *other, const struct source_limit *l
 int foreign_count(const struct supervisor *supervisor, const struct generation *reader,
 		  const struct source_limit *limit, struct foreign_counts *ret_counts)
 {
-	size_t room = limit->connections ? supervisor_foreign_live(supervisor, reader) : 0;
+	size_t room = limit->connections ? totals_foreign_live(supervisor, reader) : 0;
 	struct foreign_counts made = { .items = calloc(room + 1, sizeof(*made.items)) };
 
 	if (!made.items)

@@ -5,7 +5,7 @@
 
 #include <stddef.h>
 
-#include "echod/supervisor/supervisor.h"
+#include "echod/state/state.h"
 #include "wire/foreign.h"
 
 /* Connections of one source. */

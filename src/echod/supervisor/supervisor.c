@@ -18,28 +18,9 @@
 #include "echod/metrics/sampler.h"
 #include "echod/privileges/privileges.h"
 #include "echod/sockets/lookup.h"
+#include "echod/state/timer.h"
 #include "echod/supervisor/parts.h"
-#include "echod/systemd/drop_in.h"
 #include "echod/systemd/notify.h"
-
-void supervisor_compare_listen(const struct supervisor *supervisor)
-{
-	const struct options *options = supervisor->options;
-	char *difference = NULL;
-
-	if (!sockets_differ(&supervisor->sockets, supervisor->configuration, &difference))
-		return;
-	/* what makes the socket unit follow the file knows nothing of a command line */
-	if (options->listen_count > 0)
-		log_warning("-l does not count, systemd passed other sockets (%s); \"systemctl "
-			    "edit echod.socket && systemctl restart echod.socket\" changes them",
-			    difference);
-	else
-		log_warning("%s: listen does not count, systemd passed other sockets (%s); "
-			    "\"" DROP_IN_COMMANDS "\" brings it into force",
-			    options->configuration_path, difference);
-	free(difference);
-}
 
 static int open_sockets(struct supervisor *supervisor)
 {
@@ -50,7 +31,7 @@ static int open_sockets(struct supervisor *supervisor)
 		result = sockets_bind(configuration, NULL, NULL, &supervisor->sockets);
 	if (result < 0)
 		return result;
-	supervisor_compare_listen(supervisor);
+	status_compare_listen(supervisor);
 	result = sockets_apply_timeouts(&supervisor->sockets, configuration);
 	if (result < 0)
 		log_errno(LOG_ERR, result, "socket options");
@@ -221,12 +202,12 @@ int supervise_again(const struct options *options, int state_fd)
 		report_configure(supervisor.report, supervisor.configuration);
 		supervisor.is_ready = true;
 		/* Connections that were told to end are to end here too. */
-		supervisor_arm(supervisor.kill_timer, 0);
+		timer_arm(supervisor.kill_timer, 0);
 		/* What happened in between: signals are pending, wake-ups may be lost. */
 		reap_children(&supervisor);
 		sampler_take(supervisor.sampler, &supervisor);
-		supervisor_arm(supervisor.ring_timer, 0);
-		supervisor_reload(&supervisor);
+		timer_arm(supervisor.ring_timer, 0);
+		supervisor.reload_wanted = true;
 		result = supervisor_run(&supervisor);
 	}
 	supervisor_release(&supervisor);

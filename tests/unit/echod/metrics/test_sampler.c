@@ -119,7 +119,7 @@ static void test_slot_again(void **state)
 /* Listeners that died again and again have left more generations than reloads may. */
 static void test_many_generations(void **state)
 {
-	enum { COUNT = 2 * SUPERVISOR_GENERATIONS_MAX };
+	enum { COUNT = 2 * STATE_GENERATIONS_MAX };
 	struct scene *scene = *state, scenes[COUNT];
 	uint64_t in, out;
 

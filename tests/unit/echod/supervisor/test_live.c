@@ -11,7 +11,7 @@
 
 #include <cmocka.h>
 
-#include "echod/supervisor/supervisor.h"
+#include "echod/state/totals.h"
 
 #define SLOTS 8u
 #define LOOKS 10000000u
@@ -46,13 +46,13 @@ static void test_foreign_live(void **state)
 	while (!atomic_load_explicit(&one.scoreboard.table->live, memory_order_relaxed))
 		;
 	for (unsigned i = 0; i < LOOKS; i++)
-		wrong += supervisor_foreign_live(&supervisor, &one) != 3;
+		wrong += totals_foreign_live(&supervisor, &one) != 3;
 	kill(pid, SIGKILL);
 	assert_int_equal(waitpid(pid, NULL, 0), pid);
 	assert_int_equal(wrong, 0);
 	atomic_store(&one.scoreboard.table->live, 2);
-	assert_int_equal(supervisor_foreign_live(&supervisor, &other), 2);
-	assert_int_equal(supervisor_live(&supervisor), 5);
+	assert_int_equal(totals_foreign_live(&supervisor, &other), 2);
+	assert_int_equal(totals_live(&supervisor), 5);
 	scoreboard_release(&one.scoreboard);
 	scoreboard_release(&other.scoreboard);
 }

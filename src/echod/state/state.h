@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the supervisor knows, for itself and for those who show it or hand it on. Control and
+ * metrics read it; control also notes what its clients ask for. The supervisor alone acts on it.
+ */
+#ifndef ECHOD_STATE_STATE_H
+#define ECHOD_STATE_STATE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/backoff.h"
+#include "echod/command_line/options.h"
+#include "echod/configuration/configuration.h"
+#include "echod/generation/ending.h"
+#include "echod/generation/generation.h"
+#include "echod/generation/listener_program.h"
+#include "echod/generation/tally.h"
+#include "echod/report/report.h"
+#include "echod/sockets/sockets.h"
+
+#define STATE_GENERATIONS_MAX 8u	/* alive; further reloads wait */
+
+struct supervisor {
+	struct sd_event *loop;
+	const struct options *options;
+	struct configuration *configuration;	/* in force; owned */
+	int configuration_fd;		/* owned: the file, for when its path cannot be walked */
+	struct sockets sockets;		/* in force */
+	struct program listener;
+	struct report *report;
+	struct control *control;	/* NULL: there is none */
+	struct sampler *sampler;
+	uint64_t metrics_ns;		/* when the metrics file is due */
+	bool metrics_failed;		/* and that was said */
+	struct generation_hooks hooks;
+
+	struct generation *generations;	/* newest first, owned */
+	struct generation *current;	/* accepts connections; NULL: its listener died */
+	struct generation *starting;	/* not ready yet, or NULL */
+	uint64_t generation_count;	/* since the start */
+
+	/* What a reload brings into force when its generation is ready. */
+	struct configuration *next_configuration;
+	int next_configuration_fd;
+	struct sockets next_sockets;
+	struct lookup *lookup;		/* NULL, or it waits for the names in its listen */
+
+	struct tally retired;		/* of generations that are gone */
+	uint64_t listener_restarts;
+	uint64_t events_dropped;	/* as far as the log was told */
+	uint64_t started_ns;		/* CLOCK_MONOTONIC */
+	uint64_t started_realtime_us;
+	uint64_t reloaded_realtime_us;	/* when the settings in force came */
+
+	/* Wishes, of signals and of clients: the loop acts on them once the event is handled. */
+	bool reload_wanted;
+	bool drain_wanted;
+	bool kill_wanted;		/* connections were told to end: they are looked after */
+
+	bool is_ready;			/* READY=1 was sent */
+	bool reload_running;		/* RELOADING=1 was sent, READY=1 not again yet */
+	bool reload_delay_said;
+	bool handover_failed;		/* in the reload that is wanted */
+	struct ending ending;
+
+	struct backoff backoff;
+	bool replacement_due;		/* the timer of the back-off runs */
+	uint32_t ping;			/* value of the last MESSAGE_PING */
+	unsigned unanswered;		/* pings since the current listener's last pong */
+	uint64_t watchdog_us;		/* of the service manager; 0 = none */
+	uint64_t flush_ns;		/* when report_flush() is due */
+	uint64_t foreign_ns;		/* no count of sources for the listeners before that */
+	char status[160];		/* as last told */
+
+	struct sd_event_source *ring_timer;
+	struct sd_event_source *start_timer;
+	struct sd_event_source *replace_timer;
+	struct sd_event_source *drain_timer;
+	struct sd_event_source *second_timer;
+	struct sd_event_source *ping_timer;
+	struct sd_event_source *log_timer;
+	struct sd_event_source *kill_timer;
+	struct sd_event_source *foreign_timer;
+	struct sd_event_source *handover_source;
+};
+
+#endif

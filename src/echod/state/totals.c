@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: MIT */
+/* Sums over all generations of the daemon. */
+#include "echod/state/totals.h"
+
+void totals_sum(const struct supervisor *supervisor, struct tally *ret_tally)
+{
+	*ret_tally = supervisor->retired;
+	for (struct generation *i = supervisor->generations; i; i = i->next)
+		generation_add_tally(i, ret_tally);
+}
+
+/* Not a difference of two sums: listeners change the counters while we read them. */
+uint32_t totals_foreign_live(const struct supervisor *supervisor,
+			     const struct generation *generation)
+{
+	uint32_t live = 0;
+
+	for (struct generation *i = supervisor->generations; i; i = i->next)
+		live += i != generation ? generation_live(i) : 0;
+	return live;
+}
+
+uint32_t totals_live(const struct supervisor *supervisor)
+{
+	return totals_foreign_live(supervisor, NULL);
+}
+
+unsigned totals_generations(const struct supervisor *supervisor)
+{
+	unsigned count = 0;
+
+	for (struct generation *i = supervisor->generations; i; i = i->next)
+		count++;
+	return count;
+}

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: MIT */
+/* Sums over all generations of the daemon. */
+#ifndef ECHOD_STATE_TOTALS_H
+#define ECHOD_STATE_TOTALS_H
+
+#include "echod/state/state.h"
+
+/* What the daemon has done since its start; generations that are gone count too. */
+void totals_sum(const struct supervisor *supervisor, struct tally *ret_tally);
+
+/* Live connections, of all generations and of all but one. */
+uint32_t totals_live(const struct supervisor *supervisor);
+uint32_t totals_foreign_live(const struct supervisor *supervisor,
+			     const struct generation *generation);
+
+/* How many generations are alive. */
+unsigned totals_generations(const struct supervisor *supervisor);
+
+#endif

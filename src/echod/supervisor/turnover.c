@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: MIT */
+/* A generation that was started takes over, or did not start: what follows from either. */
+#include <errno.h>
+#include <inttypes.h>
+#include <systemd/sd-event.h>
+
+#include "echod/log/log.h"
+#include "echod/state/timer.h"
+#include "echod/supervisor/parts.h"
+#include "echod/systemd/notify.h"
+
+static void announce(struct supervisor *supervisor)
+{
+	for (size_t i = 0; i < supervisor->sockets.count; i++)
+		log_info("listening on %s", supervisor->sockets.items[i].text);
+	supervisor->is_ready = true;
+	log_set_starting(false);
+	status_format(supervisor, supervisor->status, sizeof(supervisor->status));
+	service_ready(supervisor->status);
+}
+
+/* While names are looked up only a listener that died is replaced, under the old settings. */
+static bool is_for_reload(const struct supervisor *supervisor)
+{
+	return supervisor->next_configuration && !supervisor->lookup;
+}
+
+/* The newest generation serves: the older ones accept no more. */
+void turnover_ready(struct supervisor *supervisor)
+{
+	struct generation *generation = supervisor->starting;
+
+	supervisor->starting = NULL;
+	supervisor->current = generation;
+	supervisor->unanswered = 0;
+	timer_disarm(supervisor->start_timer);
+	for (struct generation *i = generation->next; i; i = i->next)
+		if (i->state != GENERATION_DRAINING)
+			generation_stop(i);
+	if (is_for_reload(supervisor))
+		reload_commit(supervisor);
+	if (!supervisor->is_ready)
+		announce(supervisor);
+	log_debug("generation %" PRIu64 " serves, listener %d", generation->number,
+		  generation->listener_pid);
+}
+
+void turnover_abandon(struct supervisor *supervisor)
+{
+	struct generation *generation = supervisor->starting;
+
+	if (!generation)
+		return;
+	supervisor->starting = NULL;
+	timer_disarm(supervisor->start_timer);
+	generation_kill_listener(generation);
+	if (!supervisor->is_ready) {
+		log_error("the listener did not start");
+		sd_event_exit(supervisor->loop, -EPROTO);
+		return;
+	}
+	if (is_for_reload(supervisor)) {
+		log_error("reload: the new listener did not start, the old settings stay in force");
+		reload_abandon(supervisor);
+	}
+	if (!supervisor->current)
+		start_schedule_replacement(supervisor, 0);
+}
