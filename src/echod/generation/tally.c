@@ -2,7 +2,12 @@
 /* Sums of counters. */
 #include "echod/generation/tally.h"
 
-#include <stddef.h>
+#define ONE(name) { #name, offsetof(struct tally, name), 1 },
+#define MANY(name, count) { #name, offsetof(struct tally, name), count },
+const struct tally_field tally_fields[] = { TALLY_FIELDS(ONE, MANY) };
+#undef ONE
+#undef MANY
+const size_t tally_field_count = sizeof(tally_fields) / sizeof(*tally_fields);
 
 static uint64_t load(const _Atomic uint64_t *counter)
 {
@@ -11,29 +16,24 @@ static uint64_t load(const _Atomic uint64_t *counter)
 
 void tally_add_totals(struct tally *tally, const struct totals *totals)
 {
-	tally->accepted += load(&totals->accepted);
-	for (size_t i = 0; i < END_COUNT; i++)
-		tally->closed[i] += load(&totals->closed[i]);
-	for (size_t i = 0; i < REFUSE_COUNT; i++)
-		tally->refused[i] += load(&totals->refused[i]);
-	tally->bytes_in += load(&totals->bytes_in);
-	tally->bytes_out += load(&totals->bytes_out);
-	tally->empty += load(&totals->empty);
-	tally->events_dropped += load(&totals->events_dropped);
-	tally->starved += load(&totals->starved);
-	for (size_t i = 0; i < FORK_BUCKETS; i++)
-		tally->fork_histogram[i] += load(&totals->fork_histogram[i]);
-	tally->fork_sum_us += load(&totals->fork_sum_us);
+#define ONE(name) tally->name += load(&totals->name);
+#define MANY(name, count) \
+	for (size_t i = 0; i < (count); i++) \
+		tally->name[i] += load(&totals->name[i]);
+	TALLY_OF_LISTENER(ONE, MANY)
+#undef ONE
+#undef MANY
 }
 
 void tally_add(struct tally *tally, const struct tally *more)
 {
-	static_assert(sizeof(struct tally) % sizeof(uint64_t) == 0, "nothing but counters");
-	uint64_t *to = (uint64_t *)tally;
-	const uint64_t *from = (const uint64_t *)more;
-
-	for (size_t i = 0; i < sizeof(struct tally) / sizeof(uint64_t); i++)
-		to[i] += from[i];
+#define ONE(name) tally->name += more->name;
+#define MANY(name, count) \
+	for (size_t i = 0; i < (count); i++) \
+		tally->name[i] += more->name[i];
+	TALLY_FIELDS(ONE, MANY)
+#undef ONE
+#undef MANY
 }
 
 void tally_add_duration(struct tally *tally, const struct event *event)

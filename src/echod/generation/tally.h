@@ -3,26 +3,53 @@
 #ifndef ECHOD_GENERATION_TALLY_H
 #define ECHOD_GENERATION_TALLY_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 #include "wire/scoreboard.h"
 
 #define DURATION_BUCKETS 32u	/* bucket i counts connections shorter than 2^i ms */
 
+/* The fields, each named once: what a listener counts in struct totals, and what only we count. */
+#define TALLY_OF_LISTENER(ONE, MANY) \
+	ONE(accepted)			/* = closed + refused + live */ \
+	MANY(closed, END_COUNT) \
+	MANY(refused, REFUSE_COUNT) \
+	ONE(bytes_in)			/* of closed connections */ \
+	ONE(bytes_out) \
+	ONE(empty) \
+	ONE(events_dropped) \
+	ONE(starved) \
+	MANY(fork_histogram, FORK_BUCKETS) \
+	ONE(fork_sum_us)
+#define TALLY_OF_US(ONE, MANY)		/* from the events that were not dropped */ \
+	MANY(duration_histogram, DURATION_BUCKETS) \
+	ONE(duration_sum_us)
+#define TALLY_FIELDS(ONE, MANY) TALLY_OF_LISTENER(ONE, MANY) TALLY_OF_US(ONE, MANY)
+
 struct tally {
-	uint64_t accepted;		/* = closed + refused + live */
-	uint64_t closed[END_COUNT];
-	uint64_t refused[REFUSE_COUNT];
-	uint64_t bytes_in;		/* of closed connections */
-	uint64_t bytes_out;
-	uint64_t empty;
-	uint64_t events_dropped;
-	uint64_t starved;
-	uint64_t fork_histogram[FORK_BUCKETS];
-	uint64_t fork_sum_us;
-	uint64_t duration_histogram[DURATION_BUCKETS];	/* from the events that were not dropped */
-	uint64_t duration_sum_us;
+#define TALLY_ONE(name) uint64_t name;
+#define TALLY_MANY(name, count) uint64_t name[count];
+	TALLY_FIELDS(TALLY_ONE, TALLY_MANY)
+#undef TALLY_ONE
+#undef TALLY_MANY
 };
+
+/* The same as a table, for those who store counters by name. */
+struct tally_field {
+	const char *name;
+	size_t offset;		/* in struct tally, bytes */
+	size_t count;		/* of counters */
+};
+
+extern const struct tally_field tally_fields[];
+extern const size_t tally_field_count;
+
+/* The first counter of a field of tally. */
+static inline uint64_t *tally_counters(struct tally *tally, const struct tally_field *field)
+{
+	return (uint64_t *)(void *)((char *)tally + field->offset);
+}
 
 /* Adds the counters that a listener keeps; the durations are not among them. */
 void tally_add_totals(struct tally *tally, const struct totals *totals);
