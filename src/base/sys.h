@@ -75,16 +75,6 @@ static inline ssize_t sys_send(int fd, const void *bytes, size_t size, int flags
 	return SYS_DO(send(fd, bytes, size, flags), SYS_sendto, fd, bytes, size, flags, 0, 0);
 }
 
-static inline ssize_t sys_recvmsg(int fd, struct msghdr *message, int flags)
-{
-	return SYS_DO(recvmsg(fd, message, flags), SYS_recvmsg, fd, message, flags, 0, 0, 0);
-}
-
-static inline ssize_t sys_sendmsg(int fd, const struct msghdr *message, int flags)
-{
-	return SYS_DO(sendmsg(fd, message, flags), SYS_sendmsg, fd, message, flags, 0, 0, 0);
-}
-
 static inline int sys_accept(int fd, struct sockaddr *address, socklen_t *length)
 {
 	return (int)SYS_DO(accept4(fd, address, length, SOCK_CLOEXEC), SYS_accept4, fd, address,
@@ -117,11 +107,6 @@ static inline int sys_shutdown(int fd, int how)
 static inline int sys_ioctl(int fd, unsigned long request, int *value)
 {
 	return (int)SYS_DO(ioctl(fd, request, value), SYS_ioctl, fd, request, value, 0, 0, 0);
-}
-
-static inline void sys_yield(void)
-{
-	(void)SYS_DO(sched_yield(), SYS_sched_yield, 0, 0, 0, 0, 0, 0);
 }
 
 static inline int sys_close(int fd)

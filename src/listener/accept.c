@@ -45,10 +45,8 @@ bool accept_is_open(const struct listener *listener)
 
 static void accept_take_over(struct listener *listener, struct connection *connection)
 {
-	int r = spares_hand_over(listener, connection);
+	int r = spawn_worker(listener, connection);
 
-	if (r < 0)
-		r = spawn_worker(listener, connection);
 	if (r == 0)
 		return;
 	listener->pending = *connection;

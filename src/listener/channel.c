@@ -41,7 +41,6 @@ static void channel_stop(struct listener *listener)
 	listener->is_stopping = true;
 	for (uint32_t i = 0; i < listener->settings->socket_count; i++)
 		listener->sockets[i] = fd_close(listener->sockets[i]);
-	spares_close(listener);
 	(void)channel_send(listener, MESSAGE_STOPPED, 0);
 }
 

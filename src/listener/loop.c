@@ -23,7 +23,7 @@ static uint64_t earlier(uint64_t a_ns, uint64_t b_ns)
 /* When the loop has to turn although nothing has happened; UINT64_MAX: never. */
 static uint64_t loop_deadline_ns(const struct listener *listener, bool is_open, uint64_t now_ns)
 {
-	uint64_t deadline_ns = spares_due_ns(listener);
+	uint64_t deadline_ns = UINT64_MAX;
 
 	if (listener->live > 0 || listener->is_stopping)
 		deadline_ns = earlier(deadline_ns, listener->sweep_ns);
@@ -94,8 +94,6 @@ static void loop_turn(struct listener *listener)
 	int ready = loop_wait(listener, is_open, fds, count);
 
 	loop_look_at_clock(listener);
-	if (ready == 0)
-		spares_replenish(listener);
 	if (ready < 0 && ready != -EINTR)
 		loop_pause(listener, ready);
 	if (ready <= 0)
@@ -112,8 +110,7 @@ static void loop_turn(struct listener *listener)
 
 static bool loop_is_done(const struct listener *listener)
 {
-	return listener->is_stopping && listener->live == 0 && listener->pending.fd < 0 &&
-	       listener->spares.waiting.count == 0;
+	return listener->is_stopping && listener->live == 0 && listener->pending.fd < 0;
 }
 
 void loop_run(struct listener *listener)

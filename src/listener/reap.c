@@ -68,10 +68,6 @@ static void reap_worker(struct listener *listener, pid_t pid, int status,
 		return;
 	entry = &listener->table->entries[slot];
 	shared = &listener->shared[slot];
-	if (spares_reaped(listener, slot)) {
-		reap_free(listener, slot);
-		return;
-	}
 	command = command_for(&listener->commands[slot], pid);
 	event.slot = slot;
 	event.id = atomic_load_explicit(&entry->id, memory_order_relaxed);

@@ -18,7 +18,7 @@
 #else
 #define IS_COVERED false
 #endif
-#define SPARE_FDS 16u	/* connections while they are accepted */
+#define FREE_FDS 16u	/* connections while they are accepted, the descriptor of signals */
 
 /*
  * The supervisor has given up what it could. capset(2) is called only when something is left:
@@ -83,7 +83,7 @@ static int install_filter(const struct settings *settings)
 	return (settings->flags & SETTINGS_FILTER_REQUIRED) != 0 ? r : 0;
 }
 
-int sandbox_enter(const struct settings *settings, int highest_fd, const char **ret_what)
+int sandbox_enter(const struct settings *settings, const char **ret_what)
 {
 	int r;
 
@@ -99,7 +99,8 @@ int sandbox_enter(const struct settings *settings, int highest_fd, const char **
 	if (r == 0 && !IS_COVERED)
 		r = set_limit(RLIMIT_FSIZE, 0);
 	if (r == 0)
-		r = set_limit(RLIMIT_NOFILE, (rlim_t)highest_fd + SPARE_FDS);
+		r = set_limit(RLIMIT_NOFILE,
+			      LISTENER_FD_SOCKETS + settings->socket_count + FREE_FDS);
 	if (r < 0)
 		return r;
 	*ret_what = "Landlock";

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Forking workers, after an accept or ahead of it. */
+/* Forking workers. */
 #include "listener/spawn.h"
 
 #include <string.h>
@@ -13,8 +13,8 @@
 #include "listener/state.h"
 #include "worker/worker.h"
 
-void spawn_fill_entry(struct listener *listener, uint32_t slot,
-		      const struct connection *connection)
+static void spawn_fill_entry(struct listener *listener, uint32_t slot,
+			     const struct connection *connection)
 {
 	struct entry *entry = &listener->table->entries[slot];
 
@@ -24,14 +24,6 @@ void spawn_fill_entry(struct listener *listener, uint32_t slot,
 	atomic_store_explicit(&entry->start_ns, connection->start_ns, memory_order_relaxed);
 	atomic_store_explicit(&entry->id, listener->next_id, memory_order_relaxed);
 	atomic_store_explicit(&entry->state, ENTRY_LIVE, memory_order_release);
-}
-
-void spawn_fill_spare(struct listener *listener, uint32_t slot)
-{
-	struct entry *entry = &listener->table->entries[slot];
-
-	atomic_store_explicit(&entry->id, 0, memory_order_relaxed);
-	atomic_store_explicit(&entry->state, ENTRY_SPARE, memory_order_release);
 }
 
 void spawn_set_live(struct listener *listener, uint32_t live)
@@ -99,7 +91,8 @@ static void spawn_report_open(struct listener *listener, uint32_t slot,
 	events_put(listener, &event);
 }
 
-void spawn_settle(struct listener *listener, uint32_t slot, struct connection *connection)
+/* The worker of slot has connection now: reports it, closes the connection here. */
+static void spawn_settle(struct listener *listener, uint32_t slot, struct connection *connection)
 {
 	connection->fd = fd_close(connection->fd);
 	listener->source_of[slot] = connection->source;
@@ -116,6 +109,7 @@ int spawn_worker(struct listener *listener, struct connection *connection)
 	if (slot == SLOTS_NONE)
 		return -EAGAIN;
 	spawn_fill_entry(listener, slot, connection);
+	/* before the fork, so that a client that got an echo is already counted as live */
 	spawn_set_live(listener, listener->live + 1);
 	r = spawn_fork(listener, slot, connection->fd, connection->flags);
 	if (r < 0) {
@@ -124,19 +118,4 @@ int spawn_worker(struct listener *listener, struct connection *connection)
 	}
 	spawn_settle(listener, slot, connection);
 	return 0;
-}
-
-int spawn_spare(struct listener *listener, int pair_fd, uint32_t *ret_slot)
-{
-	uint32_t slot = slots_take(&listener->slots);
-	int r;
-
-	if (slot == SLOTS_NONE)
-		return -EAGAIN;
-	listener->source_of[slot] = SOURCES_NONE;
-	spawn_fill_spare(listener, slot);
-	r = spawn_fork(listener, slot, pair_fd, WORKER_SPARE);
-	if (r == 0)
-		*ret_slot = slot;
-	return r;
 }

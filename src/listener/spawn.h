@@ -15,18 +15,7 @@ struct listener;
  */
 int spawn_worker(struct listener *listener, struct connection *connection);
 
-/* Forks a worker that waits for its connection on pair_fd. Returns 0 and its slot, or -errno. */
-int spawn_spare(struct listener *listener, int pair_fd, uint32_t *ret_slot);
-
-/* Makes the entry of slot that of connection, or that of a spare. */
-void spawn_fill_entry(struct listener *listener, uint32_t slot,
-		      const struct connection *connection);
-void spawn_fill_spare(struct listener *listener, uint32_t slot);
-
-/* Counts a connection before its worker can answer: who has an echo is among the live ones. */
+/* Sets the number of connections that have a worker, for the table too. */
 void spawn_set_live(struct listener *listener, uint32_t live);
-
-/* The worker of slot has connection now: reports it, closes the connection here. */
-void spawn_settle(struct listener *listener, uint32_t slot, struct connection *connection);
 
 #endif

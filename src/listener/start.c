@@ -61,7 +61,7 @@ static int take_settings(struct listener *listener, const char **ret_what)
 
 static int take_table(struct listener *listener)
 {
-	uint32_t slots = listener->settings->slots;
+	uint32_t slots = listener->settings->connections;
 	size_t size = 0;
 	struct table *table =
 		map_file(&listener->lean, LISTENER_FD_TABLE, scoreboard_table_bytes(slots),
@@ -80,7 +80,7 @@ static int take_slots(struct listener *listener)
 	size_t size = 0;
 
 	listener->shared = map_file(&listener->lean, LISTENER_FD_SLOTS,
-				    scoreboard_slots_bytes(listener->settings->slots),
+				    scoreboard_slots_bytes(listener->settings->connections),
 				    PROT_READ | PROT_WRITE, &size);
 	return listener->shared == NULL ? -errno : 0;
 }
@@ -90,7 +90,7 @@ static int take_commands(struct listener *listener)
 	size_t size = 0;
 
 	listener->commands = map_file(&listener->lean, LISTENER_FD_COMMANDS,
-				      scoreboard_commands_bytes(listener->settings->slots),
+				      scoreboard_commands_bytes(listener->settings->connections),
 				      PROT_READ, &size);
 	return listener->commands == NULL ? -errno : 0;
 }
@@ -140,11 +140,11 @@ static int set_ticks(const struct listener *listener, const char **ret_what)
 static int make_tables(struct listener *listener)
 {
 	uint64_t seed[2];
-	int r = slots_init(&listener->slots, listener->settings->slots);
+	int r = slots_init(&listener->slots, listener->settings->connections);
 
 	if (r < 0)
 		return r;
-	listener->source_of = memory_get(listener->settings->slots * sizeof(uint32_t));
+	listener->source_of = memory_get(listener->settings->connections * sizeof(uint32_t));
 	if (listener->source_of == NULL)
 		return -ENOMEM;
 	if (getrandom(seed, sizeof(seed), 0) != (ssize_t)sizeof(seed))
@@ -206,14 +206,6 @@ static int take_descriptors(struct listener *listener, const char **ret_what)
 	return take_sockets(listener);
 }
 
-static int highest_fd(const struct listener *listener)
-{
-	int sockets = LISTENER_FD_SOCKETS + (int)listener->settings->socket_count;
-	int pairs = spares_highest_fd(listener);
-
-	return sockets > pairs ? sockets : pairs;
-}
-
 /* What the listener needs for itself. */
 static int make_state(struct listener *listener, const char **ret_what)
 {
@@ -221,10 +213,6 @@ static int make_state(struct listener *listener, const char **ret_what)
 
 	*ret_what = "tables";
 	r = make_tables(listener);
-	if (r < 0)
-		return r;
-	*ret_what = "pairs for spare workers";
-	r = spares_open(listener);
 	if (r < 0)
 		return r;
 	*ret_what = "signals";
@@ -243,6 +231,6 @@ int start_listener(struct listener *listener, const char **ret_what)
 	listener->next_id = 1;
 	/* not fatal: without it each fork costs more */
 	(void)lean_trim(&listener->lean);
-	r = sandbox_enter(listener->settings, highest_fd(listener), ret_what);
+	r = sandbox_enter(listener->settings, ret_what);
 	return r < 0 ? r : set_ticks(listener, ret_what);
 }

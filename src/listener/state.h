@@ -9,7 +9,6 @@
 #include "listener/lean.h"
 #include "listener/slots.h"
 #include "listener/sources.h"
-#include "listener/spares.h"
 #include "wire/endpoint.h"
 #include "wire/scoreboard.h"
 #include "wire/settings.h"
@@ -54,7 +53,6 @@ struct listener {
 	struct slots slots;
 	uint32_t *source_of;		/* of each slot */
 	struct sources sources;
-	struct spares spares;
 };
 
 #endif

@@ -24,7 +24,6 @@
 
 enum entry_state {
 	ENTRY_FREE = 0,
-	ENTRY_SPARE,		/* a worker that waits for its connection */
 	ENTRY_LIVE,		/* a worker with a connection */
 };
 
@@ -63,7 +62,6 @@ struct table {
 	uint32_t slots;		/* number of entries */
 	uint32_t reserved;
 	_Atomic uint32_t live;		/* listener: workers with a connection */
-	_Atomic uint32_t spares;	/* listener: workers that wait for one */
 	_Atomic uint32_t foreign_live;	/* supervisor: live workers of other generations */
 	_Atomic uint32_t asleep;	/* supervisor: 1 = send MESSAGE_WAKE at the next event */
 	_Alignas(64) _Atomic uint64_t ring_head;	/* listener: next to write */

@@ -32,11 +32,6 @@ static const char *check_limits(const struct settings *settings)
 {
 	if (settings->connections == 0 || settings->connections > SETTINGS_MAX_CONNECTIONS)
 		return "connections out of range";
-	if (settings->spare_workers > SETTINGS_MAX_SPARES)
-		return "spare workers out of range";
-	if (settings->slots < settings->connections + settings->spare_workers ||
-	    settings->slots > SETTINGS_MAX_CONNECTIONS + SETTINGS_MAX_SPARES)
-		return "slots out of range";
 	if (settings->source_prefix_ipv4 > 32 || settings->source_prefix_ipv6 > 128)
 		return "source prefix out of range";
 	if (settings->rate_per_source > 0 && settings->rate_burst == 0)

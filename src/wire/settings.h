@@ -14,7 +14,6 @@
 #define SETTINGS_MAX_RULES 4096u
 #define SETTINGS_MAX_FILTER 4096u
 #define SETTINGS_MAX_CONNECTIONS 100000u
-#define SETTINGS_MAX_SPARES 1024u
 #define SETTINGS_MAX_TIME_US 4000000000000000u	/* more than a century */
 
 /* Descriptors that a listener finds open at its start; no others are. */
@@ -71,17 +70,14 @@ struct settings {
 	uint32_t version;		/* WIRE_VERSION */
 	uint32_t size_bytes;		/* this struct and all tables */
 	uint32_t flags;			/* enum settings_flag */
-	uint64_t generation;		/* counts from 1 over the daemon's life */
 	uint32_t mode;			/* enum settings_mode */
 	uint32_t at_limit;		/* enum settings_at_limit */
-	uint32_t slots;			/* entries in table and slots, >= connections + spares */
-	uint32_t connections;
+	uint32_t connections;		/* and entries of table, slots and commands */
 	uint32_t connections_per_source;	/* 0 = off */
 	uint32_t source_prefix_ipv4;
 	uint32_t source_prefix_ipv6;
 	uint32_t rate_per_source;	/* connections a second, 0 = off */
 	uint32_t rate_burst;
-	uint32_t spare_workers;
 	uint64_t idle_us;		/* 0 = off, here and below */
 	uint64_t stall_us;
 	uint64_t session_us;
@@ -95,7 +91,7 @@ struct settings {
 
 static_assert(sizeof(struct settings_socket) == 24, "crosses a process border");
 static_assert(sizeof(struct settings_rule) == 24, "crosses a process border");
-static_assert(sizeof(struct settings) == 112, "crosses a process border");
+static_assert(sizeof(struct settings) == 96, "crosses a process border");
 
 /* Where the tables of a block that was checked begin. */
 static inline const struct settings_socket *settings_sockets(const struct settings *settings)

@@ -11,26 +11,24 @@
 /*
  * The listener: its loop (ppoll, read from the signal descriptor, recvfrom and sendto on the
  * channel), accept and judge (accept4, getsockname, getsockopt for a Unix peer, getpeername for a
- * connection that was passed, shutdown), fork and reap (clone, wait4), hand a connection to a spare
- * and replace it (sendmsg, ioctl FIONREAD, sched_yield). What a worker does before it is one:
- * close_range, and seccomp with SETTINGS_WORKER_FILTER.
+ * connection that was passed, shutdown), fork and reap (clone, wait4). What a worker does before it
+ * is one: close_range, and seccomp with SETTINGS_WORKER_FILTER.
  */
 #define SYSCALLS_LISTENER \
 	"accept4", "clock_gettime", "clone", "close", "close_range", "exit_group", \
-	"getpeername", "getsockname", "getsockopt", "ioctl", "ppoll", "read", "recvfrom", \
-	"restart_syscall", "rt_sigreturn", "sched_yield", "seccomp", "sendmsg", "sendto", \
-	"shutdown", "wait4"
+	"getpeername", "getsockname", "getsockopt", "ppoll", "read", "recvfrom", \
+	"restart_syscall", "rt_sigreturn", "seccomp", "sendto", "shutdown", "wait4"
 
 /*
- * A worker once it has its own filter: take the connection (recvmsg, a spare), echo (recvfrom,
- * sendto), its timers (setsockopt SO_RCVTIMEO, ioctl SIOCOUTQ, clock_gettime, setitimer), bulk
- * (mmap and munmap), memory given back (madvise), whether a command is its own (getpid), the end
- * (shutdown, ppoll, getsockopt TCP_INFO, close).
+ * A worker once it has its own filter: echo (recvfrom, sendto), its timers (setsockopt
+ * SO_RCVTIMEO, ioctl SIOCOUTQ, clock_gettime, setitimer), bulk (mmap and munmap), memory given back
+ * (madvise), whether a command is its own (getpid), the end (shutdown, ppoll, getsockopt TCP_INFO,
+ * close).
  */
 #define SYSCALLS_WORKER \
 	"clock_gettime", "close", "exit_group", "getpid", "getsockopt", "ioctl", "madvise", "mmap", \
-	"munmap", "ppoll", "recvfrom", "recvmsg", "restart_syscall", "rt_sigreturn", "sendto", \
-	"setitimer", "setsockopt", "shutdown"
+	"munmap", "ppoll", "recvfrom", "restart_syscall", "rt_sigreturn", "sendto", "setitimer", \
+	"setsockopt", "shutdown"
 
 /*
  * What the libc of an architecture calls in place of one of these, where it is one of 32 bits:

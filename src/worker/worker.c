@@ -161,39 +161,6 @@ static noreturn void worker_serve(struct echo *echo)
 	sys_exit(reason);
 }
 
-/*
- * A spare: waits for its order and the connection that comes with it. Without one (the listener
- * stops or is gone) it ends.
- */
-static void worker_await(struct echo *echo)
-{
-	struct worker_order order = { 0 };
-	struct iovec part = { .iov_base = &order, .iov_len = sizeof(order) };
-	union {
-		struct cmsghdr header;
-		char bytes[CMSG_SPACE(sizeof(int))];
-	} control = { .bytes = { 0 } };
-	struct msghdr message = { .msg_iov = &part,
-				  .msg_iovlen = 1,
-				  .msg_control = &control,
-				  .msg_controllen = sizeof(control.bytes) };
-	const int pair_fd = echo->fd;
-	ssize_t n;
-
-	do
-		n = sys_recvmsg(pair_fd, &message, 0);
-	while (n == -EINTR && echo_look(echo) == ECHO_GO);
-	if (n <= 0)
-		sys_exit(END_FIN);
-	if (n != (ssize_t)sizeof(order) || message.msg_controllen < CMSG_LEN(sizeof(int)))
-		sys_exit(END_ERROR);
-	echo->fd = *(int *)(void *)CMSG_DATA(&control.header);
-	echo->is_tcp = (order.flags & WORKER_UNIX) == 0;
-	(void)sys_close(pair_fd);
-	if (order.flags & (WORKER_UNIX | WORKER_NOT_ACCEPTED))
-		worker_set_options(echo);
-}
-
 noreturn void worker_run(int fd, struct slot *slot, const struct settings *settings,
 			 uint32_t flags, uint8_t *small, const _Atomic uint64_t *command)
 {
@@ -211,9 +178,7 @@ noreturn void worker_run(int fd, struct slot *slot, const struct settings *setti
 	worker_close_others(fd);
 	if ((flags & WORKER_FILTER) && worker_install_filter(settings) < 0)
 		sys_exit(END_ERROR);
-	if (flags & WORKER_SPARE)
-		worker_await(&echo);
-	else if (flags & (WORKER_UNIX | WORKER_NOT_ACCEPTED))
+	if (flags & (WORKER_UNIX | WORKER_NOT_ACCEPTED))
 		worker_set_options(&echo);
 	if (flags & WORKER_SESSION)
 		worker_start_session(&echo);

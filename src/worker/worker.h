@@ -11,10 +11,9 @@
 
 enum worker_flag {
 	WORKER_UNIX = 1u << 0,		/* no TCP_INFO; the options were not inherited */
-	WORKER_SPARE = 1u << 1,		/* fd is the pair on which the connection will come */
-	WORKER_NOT_ACCEPTED = 1u << 2,	/* a TCP connection that inherited no options */
-	WORKER_FILTER = 1u << 3,	/* has to install the narrower filter */
-	WORKER_SESSION = 1u << 4,	/* the session has an end */
+	WORKER_NOT_ACCEPTED = 1u << 1,	/* a TCP connection that inherited no options */
+	WORKER_FILTER = 1u << 2,	/* has to install the narrower filter */
+	WORKER_SESSION = 1u << 3,	/* the session has an end */
 };
 
 /*
@@ -27,15 +26,9 @@ static inline uint32_t worker_common_flags(const struct settings *settings)
 	       (settings->session_us > 0 ? WORKER_SESSION : 0);
 }
 
-/* What the listener sends to a spare, with the connection (SCM_RIGHTS). */
-struct worker_order {
-	uint32_t flags;		/* enum worker_flag */
-	uint32_t reserved;
-};
-
 /* All that a worker is given: six values, few enough to travel in registers. */
 struct worker_call {
-	int fd;			/* its connection; a spare: its end of the pair */
+	int fd;			/* its connection */
 	uint32_t flags;		/* enum worker_flag */
 	struct slot *slot;
 	const struct settings *settings;

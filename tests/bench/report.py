@@ -27,8 +27,6 @@ TARGETS = (
     ("connections/s at 64 clients / epoll", "echod", "rate_64", "epoll, one process", True, 0.50),
     ("first echo / xinetd", "echod", "first_echo_p50_us_1", "xinetd", False, 0.35),
     ("first echo / epoll", "echod", "first_echo_p50_us_1", "epoll, one process", False, 2.0),
-    ("first echo with spares / epoll", "echod with spares", "first_echo_p50_us_1",
-     "epoll, one process", False, 1.5),
     ("long connection, MB/s / tcpserver cat", "echod", "stream_mb_s", "tcpserver cat", True, 1.3),
     ("long connection, CPU s/GB / tcpserver cat", "echod", "stream_cpu_s_per_gb",
      "tcpserver cat", False, 0.5),
@@ -122,7 +120,7 @@ def target_table(judged):
 
 
 BAR, GAP, LABEL, WIDTH, HEAD = 16, 5, 190, 640, 44
-COLOUR = {"echod": "#0b6e4f", "echod with spares": "#2f9e76", "epoll, one process": "#7d8597",
+COLOUR = {"echod": "#0b6e4f", "epoll, one process": "#7d8597",
           "fork, libraries mapped": "#7d8597"}
 
 

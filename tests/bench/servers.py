@@ -89,7 +89,6 @@ user = "nobody"
 limits {{
 	connections = 12000
 	connections-per-source = 0
-	spare-workers = {spares}
 }}
 log {{
 	level = "info"
@@ -103,20 +102,18 @@ sandbox = "auto"
 """
 
 
-def echod(spares=0):
+def echod(place, port):
     """echod with accounting, limits, sandbox and log on."""
-    def command(place, port):
-        text = ECHOD_CONF.format(spares=spares, port=port, scratch=place.scratch)
-        os.environ["ECHOD_LISTENER"] = place.program("echod-listener")
-        return [place.program("echod"), "-c", place.write(f"echod-{port}.conf", text),
-                "-l", f"{HOST}:{port}"]
-    return command
+    text = ECHOD_CONF.format(port=port, scratch=place.scratch)
+    os.environ["ECHOD_LISTENER"] = place.program("echod-listener")
+    return [place.program("echod"), "-c", place.write(f"echod-{port}.conf", text),
+            "-l", f"{HOST}:{port}"]
 
 
 def echod_twice(place, port):
     """Two daemons with a listening socket each on one port: what more cores could have."""
     several = os.path.join(os.path.dirname(os.path.abspath(__file__)), "several.py")
-    text = ECHOD_CONF.format(spares=0, port=port, scratch=place.scratch)
+    text = ECHOD_CONF.format(port=port, scratch=place.scratch)
     text = re.sub(r"control \{.*?\}\n", "", text, flags=re.DOTALL)
     os.environ["ECHOD_LISTENER"] = place.program("echod-listener")
     return [several, "2", str(port), place.program("echod"), "-c",
@@ -193,8 +190,7 @@ def ncat(_place, port):
 
 
 SERVERS = {
-    "echod": echod(spares=0),
-    "echod with spares": echod(spares=8),
+    "echod": echod,
     "echod twice, SO_REUSEPORT": echod_twice,
     "epoll, one process": reference("bench-epoll-server"),
     "fork, libraries mapped": reference("bench-fork-server"),

@@ -35,7 +35,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 		      settings->rule_count * sizeof(struct settings_rule));
 		touch(settings_filter(settings), settings->filter_count * 8u);
 		touch(settings_worker_filter(settings), settings->worker_filter_count * 8u);
-		FUZZ_CHECK(settings->connections <= settings->slots);
+		FUZZ_CHECK(settings->connections <= SETTINGS_MAX_CONNECTIONS);
 	} else {
 		FUZZ_CHECK(why);
 	}

@@ -16,7 +16,7 @@ from harness_tap import BUILDDIR, DEADLINE_S, SRCDIR
 
 PROGRAM = os.environ.get("ECHOD_LISTENER") or os.path.join(BUILDDIR, "echod-listener")
 
-SETTINGS = struct.Struct("<4I Q 10I 3Q 6I")
+SETTINGS = struct.Struct("<4I 8I 3Q 6I")
 SOCKET = struct.Struct("<BBHI16s")
 RULE = struct.Struct("<16sBB6x")
 EVENT = struct.Struct("<2I5Q2i3I2H2I24s24s")
@@ -25,6 +25,7 @@ TOTALS = ["accepted",
           "fin", "idle", "stall", "session", "reset", "drain", "killed", "crashed", "error",
           "refuse-connections", "refuse-per-source", "refuse-rate", "refuse-access",
           "bytes-in", "bytes-out", "empty", "events-dropped", "starved"]
+LIVE, FOREIGN_LIVE, ASLEEP = 16, 20, 24
 RING_EVENTS, TABLE_HEAD, RING_HEAD, RING_TAIL, TOTALS_AT = 4096, 256, 64, 128, 192
 FORK_BUCKETS = 24
 RING_AT = (TOTALS_AT + 8 * (len(TOTALS) + FORK_BUCKETS + 1) + 63) // 64 * 64
@@ -65,15 +66,14 @@ def describe(listening):
 def settings_block(sockets, version=WIRE_VERSION, magic=0x65636864, rules=(),
                    filters=(b"", b""), **keys):
     """The block; keys are those of struct settings, times in seconds."""
-    slots = keys.get("slots") or keys.get("connections", 64) + keys.get("spare_workers", 0)
     tables = b"".join(sockets) + b"".join(RULE.pack(*rule) for rule in rules) + b"".join(filters)
     flags = keys.get("flags", 0)
     return SETTINGS.pack(
-        magic, version, SETTINGS.size + len(tables), flags, 1, keys.get("mode", 0),
-        keys.get("at_limit", 0), slots, keys.get("connections", 64),
+        magic, version, SETTINGS.size + len(tables), flags, keys.get("mode", 0),
+        keys.get("at_limit", 0), keys.get("connections", 64),
         keys.get("connections_per_source", 0), keys.get("source_prefix_ipv4", 32),
         keys.get("source_prefix_ipv6", 64), keys.get("rate_per_source", 0),
-        keys.get("rate_burst", 1), keys.get("spare_workers", 0),
+        keys.get("rate_burst", 1),
         *(int(keys.get(name, 0) * 1e6) for name in ("idle", "stall", "session")),
         keys.get("access_default_allow", 1), len(sockets), len(rules), len(filters[0]) // 8,
         len(filters[1]) // 8, 0) + tables
@@ -113,9 +113,9 @@ class Listener:
                  **keys):
         self.sockets = sockets if sockets is not None else [self.listen(f) for f in families]
         block = block or settings_block([describe(s) for s in self.sockets], **keys)
-        self.slots_count = SETTINGS.unpack_from(block)[7]
+        self.slots_count = SETTINGS.unpack_from(block)[6]
         table_bytes = ENTRIES_AT + 128 * self.slots_count
-        head = struct.pack("<8I", 0x65636874, WIRE_VERSION, self.slots_count, 0, 0, 0, 0, 1)
+        head = struct.pack("<7I", 0x65636874, WIRE_VERSION, self.slots_count, 0, 0, 0, 1)
         files = [memory_file("settings", block, keys.get("seal", True)),
                  memory_file("table", head + bytes(table_bytes - len(head))),
                  memory_file("slots", bytes(64 * self.slots_count)),
@@ -209,12 +209,7 @@ class Listener:
     @property
     def live(self):
         """table->live"""
-        return self.word(16)
-
-    @property
-    def spares(self):
-        """table->spares"""
-        return self.word(20)
+        return self.word(LIVE)
 
     def totals(self):
         """Counters by name."""
@@ -223,6 +218,11 @@ class Listener:
     def entry(self, slot):
         """state, pid, id, start_ns of an entry."""
         return struct.unpack_from("<IiQQ", self.table, ENTRIES_AT + 128 * slot)
+
+    def worker(self):
+        """Slot and process id of the only worker."""
+        (slot,) = (i for i in range(self.slots_count) if self.entry(i)[0] == 1)
+        return slot, self.entry(slot)[1]
 
     def pids(self):
         """Process ids in the table."""
@@ -256,7 +256,7 @@ class Listener:
         """Waits for the next event of this kind and removes it."""
         end = time.monotonic() + DEADLINE_S
         while time.monotonic() < end:
-            struct.pack_into("<I", self.table, 28, 1)
+            struct.pack_into("<I", self.table, ASLEEP, 1)
             self.read_ring()
             for event in self.events:
                 if event["type"] == kind:
@@ -282,9 +282,6 @@ class Listener:
         return totals["accepted"] == ended + self.live
 
 
-SPARES = (0, 3)
-
-
 def fill(client):
     """Sends without reading until nothing more goes; returns how many bytes went."""
     client.settimeout(0.5)
@@ -301,11 +298,3 @@ def echoed(client, data=b"hello\n"):
     """True when data comes back; the connection stays open."""
     client.sendall(data)
     return client.recv(len(data), socket.MSG_WAITALL) == data
-
-
-def both_kinds(function):
-    """The case is run with fork after accept and with spare workers."""
-    def run():
-        for spares in SPARES:
-            function(spares)
-    return run

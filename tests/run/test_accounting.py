@@ -65,7 +65,7 @@ class Crowd:
         return self.served
 
 
-SETTINGS = {"log": {"max-per-second": 0}, "limits": {"spare-workers": 4}}
+SETTINGS = {"log": {"max-per-second": 0}}
 
 
 @case("listeners killed under load")
@@ -137,7 +137,7 @@ def test_ring_full():
 
 def limit_over_generations(limit, others=()):
     """Three held: by the first listener, by one that was killed, and by the one that serves."""
-    settings = {"limits": {limit: 3, "at-limit": "refuse", "spare-workers": 0, **dict(others)}}
+    settings = {"limits": {limit: 3, "at-limit": "refuse", **dict(others)}}
     with Echod(settings) as echod, contextlib.ExitStack() as stack:
         def hold():
             sock = stack.enter_context(echod.connect())

@@ -14,7 +14,6 @@ from harness_listener import STARVED, Listener, echoed, fill
 
 RETRIES = 15
 RETRY_S = 0.1       # between two of them
-SPARE_RETRIES = 12  # they back off by doubling, and that is no starvation: it is silent
 WINDOW_S = 10       # of a line in echod's log
 
 
@@ -27,23 +26,19 @@ def denying(*calls):
         denials.close()
 
 
-def starve(call, error, spares):
+def starve(call, error):
     """A connection is served while others wait for what the call would give; then all are."""
-    with denying(call) as denials, \
-            Listener(denials=denials, spare_workers=spares).ready() as listener:
+    with denying(call) as denials, Listener(denials=denials).ready() as listener:
         held = listener.connect()
         assert echoed(held)
-        wait_until(lambda: listener.spares == spares, "the spare is replaced")
         denials.deny(call, error)
         begin = time.monotonic()
-        late = [listener.connect() for _ in range(3 + spares)]
+        late = [listener.connect() for _ in range(3)]
         for client in late:
             client.sendall(b"late")
         assert listener.event(STARVED)["detail"] == error
         denials.wait_denied(call, RETRIES)
-        by_spares = SPARE_RETRIES if spares else 0
-        assert denials.denied[call] <= (time.monotonic() - begin) / RETRY_S + 2 + by_spares, \
-            "it spins"
+        assert denials.denied[call] <= (time.monotonic() - begin) / RETRY_S + 2, "it spins"
         assert echoed(held), "those that are served go on"
         denials.allow()
         for client in late:
@@ -52,8 +47,8 @@ def starve(call, error, spares):
         held.close()
         wait_until(lambda: listener.live == 0, "all are reaped")
         totals = listener.totals()
-        assert 0 <= denials.denied[call] - totals["starved"] <= by_spares, (totals, denials.denied)
-        assert totals["accepted"] == totals["fin"] == 4 + spares and listener.is_balanced(), totals
+        assert denials.denied[call] == totals["starved"], (totals, denials.denied)
+        assert totals["accepted"] == totals["fin"] == 4 and listener.is_balanced(), totals
         listener.read_ring()
         reports = [event for event in listener.events if event["type"] == STARVED]
         assert len(reports) <= time.monotonic() - begin + 1, reports
@@ -63,12 +58,7 @@ for name, number in (("accept4", errno.ENFILE), ("accept4", errno.EMFILE),
                      ("accept4", errno.ENOBUFS), ("accept4", errno.ENOMEM),
                      ("clone", errno.EAGAIN), ("clone", errno.ENOMEM)):
     case(f"{errno.errorcode[number]} of {name}: connections wait and are served later")(
-        lambda name=name, number=number: starve(name, number, 0))
-
-
-@case("no process for spare workers: they serve, later ones wait")
-def test_spares():
-    starve("clone", errno.EAGAIN, 2)
+        lambda name=name, number=number: starve(name, number))
 
 
 @case("no memory for a bulk transfer: it goes on with what it has")

@@ -29,7 +29,7 @@ def kill_listener(echod, pid):
 
 @case("a killed worker takes its own connection only and is named in the log")
 def test_worker_killed():
-    with Echod({"limits": {"spare-workers": 0}}) as echod:
+    with Echod() as echod:
         for number, end in ((signal.SIGKILL, "killed"), (signal.SIGTERM, "killed"),
                             (signal.SIGSEGV, "crashed"), (signal.SIGABRT, "crashed")):
             neighbour = hold(echod)
@@ -53,7 +53,7 @@ def test_worker_killed():
 
 @case("a killed listener is replaced, its connections live on and are accounted")
 def test_listener_killed():
-    with Echod({"limits": {"spare-workers": 0}}) as echod:
+    with Echod() as echod:
         held = hold(echod)
         worker = echod.wait_workers(1)[0]
         old = echod.listener_pid

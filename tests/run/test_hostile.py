@@ -11,8 +11,7 @@ from harness import (RANDOM, Echod, case, connect_to, descriptors, exchange, mai
                      run_echoctl, wait_until)
 
 # debug: a connection whose counters are nought when it ends is one that carried no byte
-SETTINGS = {"limits": {"connections": 4, "at-limit": "refuse", "spare-workers": 0},
-            "log": {"level": "debug"}}
+SETTINGS = {"limits": {"connections": 4, "at-limit": "refuse"}, "log": {"level": "debug"}}
 
 
 def hold(echod):

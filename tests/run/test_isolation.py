@@ -23,7 +23,7 @@ def hold(echod):
 
 @case("a worker holds its connection and no other descriptor")
 def test_descriptors():
-    with Echod({"limits": {"spare-workers": 0}}, listen=("127.0.0.1:0", "[::1]:0")) as echod:
+    with Echod(listen=("127.0.0.1:0", "[::1]:0")) as echod:
         sockets = [hold(echod) for _ in range(3)]
         for worker in echod.wait_workers(3):
             held = descriptors(worker)

@@ -8,17 +8,16 @@ import struct
 
 from harness import (Skip, case, descriptors, exchange, is_defined, is_zombie, main, process_stat,
                      random_bytes, read_to_end, wait_until)
-from harness_listener import (FAILED, LIMIT, OPENED, PING, PONG, STARVED, STOP, STOPPED, Listener,
-                              both_kinds, describe, echoed, settings_block)
+from harness_listener import (FAILED, FOREIGN_LIVE, LIMIT, OPENED, PING, PONG, STARVED, STOP,
+                              STOPPED, Listener, describe, echoed, settings_block)
 
 LOOPBACK = bytes(10) + b"\xff\xff\x7f\0\0\1"
 PER_MESSAGE = 64
 
 
 @case("every byte comes back and the end is accounted")
-@both_kinds
-def test_echo(spares):
-    with Listener(spare_workers=spares).ready() as listener:
+def test_echo():
+    with Listener().ready() as listener:
         for size in (0, 1, 64, 65535, 65536, 65537, 3000000):
             data = random_bytes(size)
             assert exchange(listener.connect(), data) == data
@@ -30,10 +29,9 @@ def test_echo(spares):
 
 
 @case("IPv6 and Unix peers are described and served")
-@both_kinds
-def test_families(spares):
+def test_families():
     families = (socket.AF_INET, socket.AF_INET6, socket.AF_UNIX)
-    with Listener(families, idle=60, spare_workers=spares).ready() as listener:
+    with Listener(families, idle=60).ready() as listener:
         for index, family in enumerate((4, 6, 1)):
             client = listener.connect(index)
             mine = client.getsockname()
@@ -59,14 +57,12 @@ def test_wildcard():
 
 
 @case("commands: drain and killed end a worker in an orderly way")
-@both_kinds
-def test_commands(spares):
-    with Listener(spare_workers=spares).ready() as listener:
+def test_commands():
+    with Listener().ready() as listener:
         for command, word in ((1, "drain"), (2, "killed")):
             client = listener.connect()
             assert echoed(client)
-            slot = next(i for i in range(listener.slots_count) if listener.entry(i)[0] == 2)
-            pid = listener.entry(slot)[1]
+            slot, pid = listener.worker()
             listener.command(slot, command, pid + 1)
             assert echoed(client), "what another process was told"
             listener.end(slot, command, client)
@@ -76,14 +72,12 @@ def test_commands(spares):
 
 
 @case("a worker that is killed after it was told to drain has ended for that")
-@both_kinds
-def test_killed_in_drain(spares):
-    with Listener(spare_workers=spares).ready() as listener:
+def test_killed_in_drain():
+    with Listener().ready() as listener:
         for told, word in ((0, "drain"), (1, "killed")):
             client = listener.connect()
             assert echoed(client)
-            slot = next(i for i in range(listener.slots_count) if listener.entry(i)[0] == 2)
-            pid = listener.entry(slot)[1]
+            slot, pid = listener.worker()
             os.kill(pid, signal.SIGSTOP)
             listener.command(slot, 1, pid + told)
             os.kill(pid, signal.SIGKILL)
@@ -92,9 +86,8 @@ def test_killed_in_drain(spares):
 
 
 @case("a reset, a kill and a crash have their own ends")
-@both_kinds
-def test_ends(spares):
-    with Listener(spare_workers=spares).ready() as listener:
+def test_ends():
+    with Listener().ready() as listener:
         client = listener.connect()
         assert echoed(client)
         client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("2i", 1, 0))
@@ -104,8 +97,7 @@ def test_ends(spares):
                              (signal.SIGABRT, "crashed")):
             client = listener.connect()
             assert echoed(client)
-            pid = next(listener.entry(i)[1] for i in range(listener.slots_count)
-                       if listener.entry(i)[0] == 2)
+            pid = listener.worker()[1]
             os.kill(pid, number)
             found, event = listener.closed()
             assert (found, event["pid"], event["status"] & 0x7f) == (word, pid, number), event
@@ -114,9 +106,8 @@ def test_ends(spares):
 
 
 @case("at the limit the next connection waits and is then served")
-@both_kinds
-def test_defer(spares):
-    with Listener(connections=2, spare_workers=spares).ready() as listener:
+def test_defer():
+    with Listener(connections=2).ready() as listener:
         clients = [listener.connect() for _ in range(3)]
         assert echoed(clients[0]) and echoed(clients[1])
         clients[2].sendall(b"late")
@@ -133,24 +124,23 @@ def test_defer(spares):
 @case("workers of other generations count for the limit")
 def test_foreign():
     with Listener(connections=2).ready() as listener:
-        struct.pack_into("<I", listener.table, 24, 2)
+        struct.pack_into("<I", listener.table, FOREIGN_LIVE, 2)
         client = listener.connect()
         client.sendall(b"late")
         assert listener.event(LIMIT)["count"] == 1 and listener.live == 0
-        struct.pack_into("<I", listener.table, 24, 1)
+        struct.pack_into("<I", listener.table, FOREIGN_LIVE, 1)
         assert client.recv(4) == b"late"
 
 
 @case("refusals: connections, connections-per-source, rate-per-source, access")
-@both_kinds
-def test_refuse(spares):
+def test_refuse():
     cases = (({"connections": 1, "at_limit": 1}, "connections", True),
              ({"connections_per_source": 1}, "connections-per-source", True),
              ({"rate_per_source": 1, "rate_burst": 1}, "rate-per-source", True),
              ({"rules": [(LOOPBACK, 128, 0), (LOOPBACK[:12] + bytes(4), 96, 1)]}, "access", False),
              ({"access_default_allow": 0}, "access", False))
     for keys, word, is_first_served in cases:
-        with Listener(spare_workers=spares, **keys).ready() as listener:
+        with Listener(**keys).ready() as listener:
             # Both wait when it goes on: no token for the second comes in between.
             os.kill(listener.pid, signal.SIGSTOP)
             clients = [listener.connect() for _ in range(1 + is_first_served)]
@@ -172,10 +162,9 @@ def test_source_leaves():
 
 
 @case("stop: sockets closed, live workers go on, exit 0 after the last")
-@both_kinds
-def test_stop(spares):
+def test_stop():
     for how in ("message", "end of file"):
-        with Listener(spare_workers=spares).ready() as listener:
+        with Listener().ready() as listener:
             client = listener.connect()
             assert echoed(client)
             if how == "message":
@@ -184,7 +173,6 @@ def test_stop(spares):
             else:
                 listener.channel.shutdown(socket.SHUT_WR)
             listener.sockets.pop().close()
-            wait_until(lambda found=listener: found.spares == 0, "spares ended")
             assert echoed(client)
             # which the listener counts after the fork: the echo may be there first
             wait_until(lambda found=listener: found.live == 1, "the connection is counted")
@@ -210,7 +198,7 @@ def test_failed_start():
     good = settings_block(described)
     bad = ((settings_block(described, version=99), "settings of another version"),
            (settings_block(described, magic=1), "not a settings block"),
-           (settings_block(described, slots=3, connections=4), "slots out of range"),
+           (settings_block(described, source_prefix_ipv4=33), "source prefix out of range"),
            (good + b"x" * 8, "size of the block"))
     for block, text in bad:
         with Listener(sockets=[listening], block=block) as listener:
@@ -238,13 +226,11 @@ def test_failed_start_timeouts():
 
 
 @case("a worker holds its connection and nothing else, and does not map the table")
-@both_kinds
-def test_isolation(spares):
-    with Listener(spare_workers=spares).ready() as listener:
+def test_isolation():
+    with Listener().ready() as listener:
         client = listener.connect()
         assert echoed(client)
-        pid = next(listener.entry(i)[1] for i in range(listener.slots_count)
-                   if listener.entry(i)[0] == 2)
+        pid = listener.worker()[1]
         held = descriptors(pid)
         assert list(held) == [0] and "socket" in held[0], held
         with open(f"/proc/{pid}/maps", encoding="utf-8") as file:
@@ -263,16 +249,13 @@ def status_of(pid):
 
 
 @case("filters: the listener's is inherited, the narrower one is a worker's own")
-@both_kinds
-def test_filters(spares):
+def test_filters():
     allow_all = struct.pack("<HBBI", 6, 0, 0, 0x7fff0000)
     for flags, count in ((0, 0), (3, 1), (7, 2)):
-        with Listener(spare_workers=spares, flags=flags, filters=(allow_all, allow_all)).ready() \
-                as listener:
+        with Listener(flags=flags, filters=(allow_all, allow_all)).ready() as listener:
             client = listener.connect()
             assert echoed(client)
-            pid = next(listener.entry(i)[1] for i in range(listener.slots_count)
-                       if listener.entry(i)[0] == 2)
+            pid = listener.worker()[1]
             base = int(status_of(os.getpid())["Seccomp_filters"])
             assert int(status_of(listener.pid)["Seccomp_filters"]) == base + min(count, 1)
             assert int(status_of(pid)["Seccomp_filters"]) == base + count
@@ -295,9 +278,8 @@ def test_full_ring():
 
 
 @case("thousands of short connections: all accounted, no zombie")
-@both_kinds
-def test_many(spares):
-    with Listener(connections=8, spare_workers=spares).ready() as listener:
+def test_many():
+    with Listener(connections=8).ready() as listener:
         for _ in range(250):
             clients = [listener.connect() for _ in range(8)]
             for client in clients:
@@ -324,30 +306,6 @@ def test_broken_socket():
         before = listener.totals()["starved"]
         listener.event(STARVED)
         assert listener.totals()["starved"] - before < 100
-
-
-@case("a spare that dies is replaced, a connection lost with one is accounted")
-def test_spare_dies():
-    with Listener(spare_workers=2).ready() as listener:
-        wait_until(lambda: listener.spares == 2, "spares")
-        killed = min(listener.pids())
-        os.kill(killed, signal.SIGKILL)
-        wait_until(lambda: listener.spares == 2 == len(listener.pids())
-                   and killed not in listener.pids(), "another one")
-        for pid in listener.pids():
-            os.kill(pid, signal.SIGSTOP)
-        stopped = listener.pids()
-        clients = [listener.connect() for _ in range(2)]
-        wait_until(lambda: listener.live == 2, "handed over")
-        for pid in stopped:
-            os.kill(pid, signal.SIGKILL)
-        assert [listener.closed()[0] for _ in clients] == ["killed", "killed"]
-        for client in clients:
-            client.close()
-        for _ in range(20):
-            assert exchange(listener.connect(), b"hello") == b"hello"
-            assert listener.closed()[0] == "fin"
-        assert listener.is_balanced()
 
 
 @case("opened is reported when it was asked for")

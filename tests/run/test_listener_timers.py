@@ -9,13 +9,12 @@ import time
 
 from harness import (case, exchange, main, random_bytes, read_exactly, read_to_end, status_fields,
                      wait_until)
-from harness_listener import (Listener, both_kinds, echoed, fill)
+from harness_listener import Listener, echoed, fill
 
 
 @case("idle: ends in an orderly way, not before its time, bytes move it on")
-@both_kinds
-def test_idle(spares):
-    with Listener(idle=3, spare_workers=spares).ready() as listener:
+def test_idle():
+    with Listener(idle=3).ready() as listener:
         client = listener.connect()
         for _ in range(11):
             time.sleep(0.3)
@@ -143,9 +142,8 @@ def test_stall_half_closed():
 
 
 @case("session: ends even a connection that never waits")
-@both_kinds
-def test_session(spares):
-    with Listener(session=0.7, spare_workers=spares).ready() as listener:
+def test_session():
+    with Listener(session=0.7).ready() as listener:
         begin = time.monotonic()
         client = listener.connect()
         try:

@@ -39,8 +39,7 @@ def end_every_way(echod):
 
 
 def run_at(level):
-    settings = {"sandbox": level, "limits": {"spare-workers": 0},
-                "timeouts": {"idle": "3s", "stall": "3s", "session": "7s"}}
+    settings = {"sandbox": level, "timeouts": {"idle": "3s", "stall": "3s", "session": "7s"}}
     with temporary_directory() as folder:
         os.chmod(folder, 0o777)
         addresses = ("127.0.0.1:0", f"unix:{folder}/socket")

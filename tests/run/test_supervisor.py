@@ -38,8 +38,7 @@ def own_listener(settings=None):
 
 @case("a listener that hangs cannot hold up the end, its connections are accounted")
 def test_hung_at_stop():
-    with Echod({"timeouts": {"drain": "0"}, "limits": {"spare-workers": 0}}) as echod, \
-            hold(echod):
+    with Echod({"timeouts": {"drain": "0"}}) as echod, hold(echod):
         os.kill(echod.listener_pid, signal.SIGSTOP)
         mark = echod.log_mark()
         assert echod.stop() == 0
@@ -48,8 +47,7 @@ def test_hung_at_stop():
 
 @case("orphans are drained like all others")
 def test_orphan_drained():
-    with Echod({"timeouts": {"drain": "1s"}, "limits": {"spare-workers": 0}}) as echod, \
-            hold(echod) as held:
+    with Echod({"timeouts": {"drain": "1s"}}) as echod, hold(echod) as held:
         os.kill(echod.listener_pid, signal.SIGKILL)
         echod.wait_log("left its connections behind")
         mark = echod.log_mark()

@@ -91,7 +91,7 @@ def test_signals():
 
 @case("orphans of a dead listener are taken over too, descriptors do not pile up")
 def test_orphans():
-    with installed_echod(settings={"limits": {"spare-workers": 0}}) as (echod, path), \
+    with installed_echod() as (echod, path), \
             hold(echod) as held:
         count = None
         os.kill(echod.listener_pid, signal.SIGKILL)

@@ -61,7 +61,6 @@ struct configuration {
 		uint32_t source_prefix_ipv6;
 		uint32_t rate_per_source;
 		uint32_t rate_burst;
-		uint32_t spare_workers;
 		enum at_limit at_limit;
 	} limits;
 

@@ -82,8 +82,6 @@ const struct key configuration_keys[] = {
 	  .fallback = "0", .max = 1000000 },
 	{ "limits", "rate-burst", KEY_NUMBER, FIELD(limits.rate_burst), .fallback = "200",
 	  .max = 1000000 },
-	{ "limits", "spare-workers", KEY_NUMBER, FIELD(limits.spare_workers), .fallback = "0",
-	  .max = SETTINGS_MAX_SPARES },
 	{ "limits", "at-limit", KEY_CHOICE, FIELD(limits.at_limit), .fallback = "defer",
 	  .choices = at_limit_words },
 

@@ -42,8 +42,8 @@ static int settings_make(const struct generation_plan *plan)
 	int result = filters_compile(plan->configuration, &listener, &worker);
 
 	if (result == 0) {
-		result = settings_block_write(plan->configuration, plan->sockets, plan->number,
-					      plan->mode, &listener, &worker);
+		result = settings_block_write(plan->configuration, plan->sockets, plan->mode,
+					      &listener, &worker);
 		if (result < 0)
 			log_errno(LOG_ERR, result, "settings for the listener");
 	}

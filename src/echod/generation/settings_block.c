@@ -14,9 +14,7 @@ static_assert((int)AT_DEFER == (int)AT_LIMIT_DEFER && (int)AT_REFUSE == (int)AT_
 
 uint32_t settings_block_slots(const struct configuration *configuration, enum settings_mode mode)
 {
-	if (mode == MODE_SINGLE)
-		return 1;
-	return configuration->limits.connections + configuration->limits.spare_workers;
+	return mode == MODE_SINGLE ? 1 : configuration->limits.connections;
 }
 
 static uint32_t flags_of(const struct configuration *configuration,
@@ -69,18 +67,12 @@ static void header_write(struct settings *settings, const struct configuration *
 	settings->version = WIRE_VERSION;
 	settings->mode = mode;
 	settings->at_limit = configuration->limits.at_limit;
-	settings->slots = settings_block_slots(configuration, mode);
-	settings->connections = configuration->limits.connections;
+	settings->connections = settings_block_slots(configuration, mode);
 	settings->connections_per_source = configuration->limits.connections_per_source;
 	settings->source_prefix_ipv4 = configuration->limits.source_prefix_ipv4;
 	settings->source_prefix_ipv6 = configuration->limits.source_prefix_ipv6;
 	settings->rate_per_source = configuration->limits.rate_per_source;
 	settings->rate_burst = configuration->limits.rate_burst;
-	settings->spare_workers = configuration->limits.spare_workers;
-	if (mode == MODE_SINGLE) {
-		settings->connections = 1;
-		settings->spare_workers = 0;
-	}
 	settings->idle_us = configuration->timeouts.idle_us;
 	settings->stall_us = configuration->timeouts.stall_us;
 	settings->session_us = configuration->timeouts.session_us;
@@ -89,9 +81,8 @@ static void header_write(struct settings *settings, const struct configuration *
 }
 
 int settings_block_write(const struct configuration *configuration,
-			 const struct sockets *sockets, uint64_t generation,
-			 enum settings_mode mode, const struct filter *listener_filter,
-			 const struct filter *worker_filter)
+			 const struct sockets *sockets, enum settings_mode mode,
+			 const struct filter *listener_filter, const struct filter *worker_filter)
 {
 	size_t rules = configuration->access.allow_count + configuration->access.deny_count;
 	size_t instruction = sizeof(struct sock_filter);
@@ -110,7 +101,6 @@ int settings_block_write(const struct configuration *configuration,
 	if (!settings)
 		return -ENOMEM;
 	header_write(settings, configuration, mode);
-	settings->generation = generation;
 	settings->size_bytes = (uint32_t)size;
 	settings->flags = flags_of(configuration, listener_filter, worker_filter);
 	settings->socket_count = (uint32_t)sockets->count;

@@ -18,8 +18,7 @@ uint32_t settings_block_slots(const struct configuration *configuration, enum se
  * filter instructions than the block may hold). The filters may be empty.
  */
 int settings_block_write(const struct configuration *configuration,
-			 const struct sockets *sockets, uint64_t generation,
-			 enum settings_mode mode, const struct filter *listener_filter,
-			 const struct filter *worker_filter);
+			 const struct sockets *sockets, enum settings_mode mode,
+			 const struct filter *listener_filter, const struct filter *worker_filter);
 
 #endif

@@ -141,7 +141,7 @@ static int restore_scoreboard(struct generation *generation, json_int_t table, j
 	uint32_t slots = (uint32_t)count;
 	int result;
 
-	if (count < 1 || count > SETTINGS_MAX_CONNECTIONS + SETTINGS_MAX_SPARES)
+	if (count < 1 || count > SETTINGS_MAX_CONNECTIONS)
 		return -EBADF;
 	if (!is_of_size(table_fd, scoreboard_table_bytes(slots)) ||
 	    !is_of_size(slots_fd, scoreboard_slots_bytes(slots)) ||

@@ -2,9 +2,8 @@
 /*
  * Who needs what. A connection costs one process and, in that process, one descriptor: the
  * listener closes its own copy after the fork. So descriptors do not grow with connections,
- * processes do, spare workers among them, for each of which the listener keeps a socket pair;
- * while a reload drains an old generation, its workers count into `connections` and only its
- * listener comes on top.
+ * processes do; while a reload drains an old generation, its workers count into `connections` and
+ * only its listener comes on top.
  */
 #include "echod/privileges/limits.h"
 
@@ -16,21 +15,17 @@
 
 /* The supervisor's: log, notify, event loop, control clients, what each generation takes. */
 #define SUPERVISOR_DESCRIPTORS 128
-/* A listener's: what it is started with beside sockets, pairs in use, connections it accepts. */
-#define LISTENER_DESCRIPTORS 32
 /* The supervisor and the listeners of a few generations. */
 #define OTHER_PROCESSES 8
 /* What a small machine runs besides; kernel threads take process ids too. */
 #define REST_OF_SYSTEM 200
 
-struct privileges_needs privileges_compute_needs(uint32_t connections, uint32_t spare_workers)
+struct privileges_needs privileges_compute_needs(uint32_t connections)
 {
 	/* the supervisor: two sets of sockets during a reload, and copies for the new listener */
-	uint64_t supervisor = SUPERVISOR_DESCRIPTORS + 3 * SETTINGS_MAX_SOCKETS;
-	uint64_t listener = LISTENER_DESCRIPTORS + SETTINGS_MAX_SOCKETS + 2ull * spare_workers;
 	struct privileges_needs needs = {
-		.descriptors = supervisor > listener ? supervisor : listener,
-		.processes = (uint64_t)connections + spare_workers + OTHER_PROCESSES,
+		.descriptors = SUPERVISOR_DESCRIPTORS + 3 * SETTINGS_MAX_SOCKETS,
+		.processes = (uint64_t)connections + OTHER_PROCESSES,
 	};
 
 	needs.system_processes = needs.processes + REST_OF_SYSTEM;
@@ -38,10 +33,9 @@ struct privileges_needs privileges_compute_needs(uint32_t connections, uint32_t 
 }
 
 unsigned privileges_find_shortages(const struct privileges_limits *limits, uint32_t connections,
-				   uint32_t spare_workers,
 				   char warnings[PRIVILEGES_WARNINGS_MAX][PRIVILEGES_WARNING_MAX])
 {
-	struct privileges_needs needs = privileges_compute_needs(connections, spare_workers);
+	struct privileges_needs needs = privileges_compute_needs(connections);
 	const struct {
 		uint64_t limit;
 		uint64_t need;

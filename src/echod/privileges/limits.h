@@ -14,24 +14,23 @@ struct privileges_limits {
 	uint64_t system_threads;	/* kernel.threads-max */
 };
 
-/* What connections and spare workers need. */
+/* What connections need. */
 struct privileges_needs {
 	uint64_t descriptors;		/* of one process */
 	uint64_t processes;		/* echod's own */
 	uint64_t system_processes;	/* those and the rest of the machine's */
 };
 
-struct privileges_needs privileges_compute_needs(uint32_t connections, uint32_t spare_workers);
+struct privileges_needs privileges_compute_needs(uint32_t connections);
 
 #define PRIVILEGES_WARNINGS_MAX 5
 #define PRIVILEGES_WARNING_MAX 256
 
 /*
- * Writes one line for each limit that does not suffice: "connections = 1024 needs 1052
- * processes of the user, RLIMIT_NPROC is 512: LimitNPROC=1052". Returns their number.
+ * Writes one line for each limit that does not suffice: "connections = 1024 needs 1032
+ * processes of the user, RLIMIT_NPROC is 512: LimitNPROC=1032". Returns their number.
  */
 unsigned privileges_find_shortages(const struct privileges_limits *limits, uint32_t connections,
-				   uint32_t spare_workers,
 				   char warnings[PRIVILEGES_WARNINGS_MAX][PRIVILEGES_WARNING_MAX]);
 
 /*

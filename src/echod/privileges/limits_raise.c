@@ -90,8 +90,7 @@ static uint64_t raise_limit(__rlimit_resource_t resource, uint64_t need)
 void privileges_check_limits(const struct configuration *configuration)
 {
 	uint32_t connections = configuration->limits.connections;
-	uint32_t spare_workers = configuration->limits.spare_workers;
-	struct privileges_needs needs = privileges_compute_needs(connections, spare_workers);
+	struct privileges_needs needs = privileges_compute_needs(connections);
 	struct privileges_limits limits = {
 		.descriptors = raise_limit(RLIMIT_NOFILE, needs.descriptors),
 		.user_processes = raise_limit(RLIMIT_NPROC, needs.processes),
@@ -102,7 +101,7 @@ void privileges_check_limits(const struct configuration *configuration)
 	char warnings[PRIVILEGES_WARNINGS_MAX][PRIVILEGES_WARNING_MAX];
 	unsigned count;
 
-	count = privileges_find_shortages(&limits, connections, spare_workers, warnings);
+	count = privileges_find_shortages(&limits, connections, warnings);
 	for (unsigned i = 0; i < count; i++)
 		log_warning("%s", warnings[i]);
 }

@@ -31,10 +31,7 @@ static struct block good(void)
 		.version = WIRE_VERSION,
 		.size_bytes = sizeof(block),
 		.flags = SETTINGS_FILTER | SETTINGS_WORKER_FILTER,
-		.generation = 1,
-		.slots = 12,
 		.connections = 8,
-		.spare_workers = 4,
 		.source_prefix_ipv4 = 32,
 		.source_prefix_ipv6 = 64,
 		.access_default_allow = 1,
@@ -103,9 +100,6 @@ static void test_bounds(void **state)
 	BAD(settings.at_limit, 2, "unknown mode");
 	BAD(settings.connections, 0, "connections out of range");
 	BAD(settings.connections, UINT32_MAX, "connections out of range");
-	BAD(settings.spare_workers, UINT32_MAX, "spare workers out of range");
-	BAD(settings.slots, 11, "slots out of range");
-	BAD(settings.slots, UINT32_MAX, "slots out of range");
 	BAD(settings.source_prefix_ipv4, 33, "source prefix out of range");
 	BAD(settings.source_prefix_ipv6, 129, "source prefix out of range");
 	BAD(settings.rate_per_source, 1, "rate without a burst");

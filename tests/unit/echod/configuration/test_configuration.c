@@ -67,7 +67,6 @@ static const char every_key[] =
 	"\tsource-prefix-ipv6 = 128\n"
 	"\trate-per-source = 1000000\n"
 	"\trate-burst = 1\n"
-	"\tspare-workers = 1024\n"
 	"\tat-limit = \"refuse\"\n"
 	"}\n"
 	"timeouts {\n"
@@ -203,7 +202,6 @@ static void test_bad_numbers(void **state)
 		"source-prefix-ipv6 = 129\n"
 		"rate-per-source = -1\n"
 		"rate-burst = 1e3\n"
-		"spare-workers = 1025\n"
 		"at-limit = Defer\n"
 		"}\n"
 		"log { max-per-second = \"\" }\n"
@@ -214,10 +212,9 @@ static void test_bad_numbers(void **state)
 		"t:5: limits.source-prefix-ipv6: \"129\" is not in 16-128\n"
 		"t:6: limits.rate-per-source: \"-1\" is not a whole number\n"
 		"t:7: limits.rate-burst: \"1e3\" is not a whole number\n"
-		"t:8: limits.spare-workers: \"1025\" is not in 0-1024\n"
-		"t:9: limits.at-limit: \"Defer\" is none of defer, refuse\n"
-		"t:11: log.max-per-second: \"\" is not a whole number\n"
-		"t:12: log.max-per-second: \"18446744073709551616\" is not in 0-1000000\n");
+		"t:8: limits.at-limit: \"Defer\" is none of defer, refuse\n"
+		"t:10: log.max-per-second: \"\" is not a whole number\n"
+		"t:11: log.max-per-second: \"18446744073709551616\" is not in 0-1000000\n");
 	settings_expect_text("limits { rate-per-source = 1\nrate-burst = 0 }",
 			     "t:2: limits.rate-burst: must not be 0 with rate-per-source\n");
 }

@@ -42,12 +42,10 @@ static void test_defaults(void **state)
 
 	(void)state;
 	assert_int_equal(configuration_default(&configuration), 0);
-	block = block_map(settings_block_write(configuration, &sockets, 3, MODE_LISTEN, &no_filter,
+	block = block_map(settings_block_write(configuration, &sockets, MODE_LISTEN, &no_filter,
 					       &no_filter));
-	assert_int_equal(block->generation, 3);
 	assert_int_equal(block->flags, 0);
 	assert_int_equal(block->connections, 1024);
-	assert_int_equal(block->slots, 1024 + configuration->limits.spare_workers);
 	assert_int_equal(block->idle_us, 600000000);
 	assert_int_equal(block->access_default_allow, 1);
 	assert_int_equal(block->socket_count, 1);
@@ -73,7 +71,7 @@ static void test_rules_are_sorted(void **state)
 	configuration->access.allow_count = 2;
 	configuration->access.deny = deny;
 	configuration->access.deny_count = 2;
-	block = block_map(settings_block_write(configuration, &sockets, 1, MODE_LISTEN, &no_filter,
+	block = block_map(settings_block_write(configuration, &sockets, MODE_LISTEN, &no_filter,
 					       &no_filter));
 	rules = settings_rules(block);
 	assert_int_equal(block->access_default_allow, 0);
@@ -102,11 +100,11 @@ static void test_filters(void **state)
 	assert_int_equal(filter_compile(FILTER_LISTENER, &listener), 0);
 	assert_int_equal(filter_compile(FILTER_WORKER, &worker), 0);
 	assert_true(worker.count > 0 && worker.count <= listener.count);
-	block = block_map(settings_block_write(configuration, &sockets, 1, MODE_SINGLE, &listener,
+	block = block_map(settings_block_write(configuration, &sockets, MODE_SINGLE, &listener,
 					       &worker));
 	assert_int_equal(block->flags, SETTINGS_FILTER | SETTINGS_FILTER_REQUIRED |
 					       SETTINGS_WORKER_FILTER);
-	assert_int_equal(block->slots, 1);
+	assert_int_equal(block->connections, 1);
 	assert_int_equal(block->filter_count, listener.count);
 	assert_memory_equal(settings_filter(block), listener.instructions, listener.count * 8);
 	assert_memory_equal(settings_worker_filter(block), worker.instructions, worker.count * 8);

@@ -27,30 +27,29 @@ static void test_shortages(void **state)
 {
 	char lines[PRIVILEGES_WARNINGS_MAX][PRIVILEGES_WARNING_MAX];
 	struct privileges_limits limits = endless;
-	struct privileges_needs needs = privileges_compute_needs(1024, 16);
+	struct privileges_needs needs = privileges_compute_needs(1024);
 
 	(void)state;
-	assert_int_equal(needs.processes, 1048);
+	assert_int_equal(needs.processes, 1032);
 	assert_true(needs.descriptors < 1024);	/* the usual limit, whatever connections is */
-	assert_int_equal(privileges_compute_needs(100000, 0).descriptors, needs.descriptors);
-	assert_true(privileges_compute_needs(1, 1024).descriptors > 2 * 1024);
-	assert_int_equal(privileges_find_shortages(&limits, 100000, 1024, lines), 0);
+	assert_int_equal(privileges_compute_needs(100000).descriptors, needs.descriptors);
+	assert_int_equal(privileges_find_shortages(&limits, 100000, lines), 0);
 
-	limits.user_processes = 1048;
-	limits.cgroup_processes = 1047;
-	assert_int_equal(privileges_find_shortages(&limits, 1024, 16, lines), 1);
+	limits.user_processes = 1032;
+	limits.cgroup_processes = 1031;
+	assert_int_equal(privileges_find_shortages(&limits, 1024, lines), 1);
 	assert_string_equal(lines[0],
-			    "connections = 1024 needs 1048 processes in the control group, "
-			    "pids.max is 1047: TasksMax=1048");
+			    "connections = 1024 needs 1032 processes in the control group, "
+			    "pids.max is 1031: TasksMax=1032");
 	limits = (struct privileges_limits){};
-	assert_int_equal(privileges_find_shortages(&limits, 1, 0, lines), PRIVILEGES_WARNINGS_MAX);
+	assert_int_equal(privileges_find_shortages(&limits, 1, lines), PRIVILEGES_WARNINGS_MAX);
 	assert_string_equal(lines[1],
 			    "connections = 1 needs 9 processes of the user, "
 			    "RLIMIT_NPROC is 0: LimitNPROC=9");
 	limits = endless;
 	limits.system_processes = 32768;
-	assert_int_equal(privileges_find_shortages(&limits, 20000, 0, lines), 0);
-	assert_int_equal(privileges_find_shortages(&limits, 40000, 0, lines), 1);
+	assert_int_equal(privileges_find_shortages(&limits, 20000, lines), 0);
+	assert_int_equal(privileges_find_shortages(&limits, 40000, lines), 1);
 	assert_string_equal(lines[0], "connections = 40000 needs 40208 process ids on the system, "
 				      "kernel.pid_max is 32768: sysctl kernel.pid_max=40208");
 }
