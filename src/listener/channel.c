@@ -34,42 +34,26 @@ void channel_send_failed(int channel_fd, const char *what, int error)
 	(void)send_message(channel_fd, &message);
 }
 
-static void channel_stop(struct listener *listener)
+bool channel_receive(struct listener *listener)
 {
-	if (listener->is_stopping)
-		return;
-	listener->is_stopping = true;
-	for (uint32_t i = 0; i < listener->settings->socket_count; i++)
-		listener->sockets[i] = fd_close(listener->sockets[i]);
-	(void)channel_send(listener, MESSAGE_STOPPED, 0);
-}
+	bool is_stop = false;
 
-/* Returns false when there is nothing more to read. */
-static bool channel_receive_one(struct listener *listener)
-{
-	struct message message;
-	ssize_t n = sys_recv(listener->channel_fd, &message, sizeof(message), MSG_DONTWAIT);
-
-	if (n == -EAGAIN || n == -EINTR)
-		return false;
-	if (n <= 0) {
-		listener->channel_fd = fd_close(listener->channel_fd);
-		channel_stop(listener);
-		return false;
-	}
-	if ((size_t)n < sizeof(message))
-		return true;
-	if (message.type == MESSAGE_PING)
-		(void)channel_send(listener, MESSAGE_PONG, message.value);
-	else if (message.type == MESSAGE_STOP)
-		channel_stop(listener);
-	return true;
-}
-
-void channel_receive(struct listener *listener)
-{
 	for (int i = 0; i < RECEIVE_BATCH; i++) {
-		if (!channel_receive_one(listener))
-			return;
+		struct message message;
+		ssize_t n = sys_recv(listener->channel_fd, &message, sizeof(message), MSG_DONTWAIT);
+
+		if (n == -EAGAIN || n == -EINTR)
+			break;
+		if (n <= 0) {
+			listener->channel_fd = fd_close(listener->channel_fd);
+			return true;
+		}
+		if ((size_t)n < sizeof(message))
+			continue;
+		if (message.type == MESSAGE_PING)
+			(void)channel_send(listener, MESSAGE_PONG, message.value);
+		else if (message.type == MESSAGE_STOP)
+			is_stop = true;
 	}
+	return is_stop;
 }

@@ -13,10 +13,10 @@ int channel_send(struct listener *listener, enum message_type type, uint32_t val
 void channel_send_failed(int channel_fd, const char *what, int error);
 
 /*
- * Reads what the supervisor sent and does it: MESSAGE_PING is answered, MESSAGE_STOP, an end of
- * file or an error make the listener stop accepting (is_stopping, its sockets closed,
- * MESSAGE_STOPPED sent). Unknown messages are ignored.
+ * Reads what the supervisor sent, a bounded number of messages. Answers MESSAGE_PING and ignores
+ * unknown messages. Returns true if the listener has to stop accepting: the supervisor said so
+ * (MESSAGE_STOP) or is gone, and then the channel is closed.
  */
-void channel_receive(struct listener *listener);
+bool channel_receive(struct listener *listener);
 
 #endif

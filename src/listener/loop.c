@@ -3,6 +3,7 @@
 #include "listener/loop.h"
 
 #include "base/clock.h"
+#include "base/fd.h"
 #include "base/sys.h"
 #include "listener/accept.h"
 #include "listener/channel.h"
@@ -72,6 +73,22 @@ static void loop_look_at_clock(struct listener *listener)
 	}
 }
 
+static void loop_stop(struct listener *listener)
+{
+	if (listener->is_stopping)
+		return;
+	listener->is_stopping = true;
+	for (uint32_t i = 0; i < listener->settings->socket_count; i++)
+		listener->sockets[i] = fd_close(listener->sockets[i]);
+	(void)channel_send(listener, MESSAGE_STOPPED, 0);
+}
+
+static void loop_obey(struct listener *listener)
+{
+	if (channel_receive(listener))
+		loop_stop(listener);
+}
+
 /*
  * Without a wait (ENOMEM, or EINVAL: RLIMIT_NOFILE is less than what is waited for, poll(2)) there
  * is a pause instead, and a look at what must not be missed.
@@ -83,7 +100,7 @@ static void loop_pause(struct listener *listener, int error)
 	events_starve(listener, error == -EINVAL ? -EMFILE : error, clock_now_ns());
 	(void)sys_poll(NULL, 0, &pause);
 	reap_signalled(listener);
-	channel_receive(listener);
+	loop_obey(listener);
 }
 
 static void loop_turn(struct listener *listener)
@@ -101,7 +118,7 @@ static void loop_turn(struct listener *listener)
 	if (fds[POLL_SIGNAL].revents != 0)
 		reap_signalled(listener);
 	if (fds[POLL_CHANNEL].revents != 0)
-		channel_receive(listener);
+		loop_obey(listener);
 	for (unsigned int i = POLL_SOCKETS; i < count; i++) {
 		if (fds[i].revents != 0)
 			accept_turn(listener, i - POLL_SOCKETS);
