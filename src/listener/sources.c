@@ -9,13 +9,12 @@
 #include "listener/memory.h"
 
 int sources_init(struct sources *sources, const struct settings *settings,
-		 const struct foreign *foreign, const uint64_t seed[2])
+		 const uint64_t seed[2])
 {
 	uint32_t chains = 16;
 
 	memset(sources, 0, sizeof(*sources));
 	sources->settings = settings;
-	sources->foreign = foreign;
 	sources->seed[0] = seed[0];
 	sources->seed[1] = seed[1];
 	sources->count = settings->connections + SOURCES_IDLE;
@@ -149,7 +148,7 @@ int sources_enter(struct sources *sources, const uint8_t address[16], uint64_t n
 	if (source->live == 0)
 		idle_remove(sources, index);
 	if (settings->connections_per_source > 0 &&
-	    source->live + foreign_find(sources->foreign, key) >= settings->connections_per_source)
+	    source->live >= settings->connections_per_source)
 		r = -EUSERS;
 	else if (settings->rate_per_source > 0 &&
 		 !bucket_take(&source->bucket, now_ns, settings->rate_per_source,

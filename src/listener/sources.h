@@ -7,7 +7,6 @@
 
 #include "base/bucket.h"
 #include "wire/end.h"
-#include "wire/foreign.h"
 #include "wire/settings.h"
 
 #define SOURCES_NONE UINT32_MAX
@@ -24,7 +23,6 @@ struct source {
 
 struct sources {
 	const struct settings *settings;
-	const struct foreign *foreign;
 	uint64_t seed[2];	/* a peer that knows them could fill one chain */
 	uint32_t count;		/* nodes: as many as connections, and SOURCES_IDLE */
 	uint32_t mask;
@@ -35,11 +33,10 @@ struct sources {
 };
 
 /*
- * settings and foreign (the connections of other generations, which count against the limit)
- * outlive the table. Returns 0 or -ENOMEM.
+ * settings outlives the table. Returns 0 or -ENOMEM.
  */
 int sources_init(struct sources *sources, const struct settings *settings,
-		 const struct foreign *foreign, const uint64_t seed[2]);
+		 const uint64_t seed[2]);
 void sources_release(struct sources *sources);
 
 /*

@@ -149,8 +149,7 @@ static int make_tables(struct listener *listener)
 		return -ENOMEM;
 	if (getrandom(seed, sizeof(seed), 0) != (ssize_t)sizeof(seed))
 		return -errno;
-	return sources_init(&listener->sources, listener->settings, &listener->table->foreign,
-			    seed);
+	return sources_init(&listener->sources, listener->settings, seed);
 }
 
 /* Does nothing: that a blocked read or write ends with EINTR is all that is asked of it. */

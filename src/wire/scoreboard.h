@@ -16,7 +16,6 @@
 #include "end.h"
 #include "endpoint.h"
 #include "event.h"
-#include "foreign.h"
 
 #define TABLE_MAGIC 0x65636874u		/* "echt" */
 #define RING_EVENTS 4096u		/* a power of two */
@@ -68,7 +67,6 @@ struct table {
 	_Alignas(64) _Atomic uint64_t ring_tail;	/* supervisor: next to read */
 	_Alignas(64) struct totals totals;
 	_Alignas(64) struct event ring[RING_EVENTS];
-	_Alignas(64) struct foreign foreign;	/* supervisor */
 	_Alignas(64) struct entry entries[];
 };
 

@@ -279,7 +279,7 @@ void generation_add_tally(const struct generation *generation, struct tally *tal
 	tally_add(tally, &generation->adopted);
 }
 
-bool generation_set_foreign(struct generation *generation, uint32_t live)
+void generation_set_foreign(struct generation *generation, uint32_t live)
 {
 	_Atomic uint32_t *foreign = &generation->scoreboard.table->foreign_live;
 	uint32_t before = atomic_exchange(foreign, live);
@@ -287,7 +287,6 @@ bool generation_set_foreign(struct generation *generation, uint32_t live)
 	/* There is room again: a listener that waits at its limit has to look. */
 	if (live < before)
 		generation_ping(generation, 0);
-	return live != before;
 }
 
 /* Many that are told to end do so while the others are told: the ring has to hold them all. */

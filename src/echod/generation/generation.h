@@ -15,7 +15,6 @@
 #include "echod/generation/tally.h"
 #include "echod/sockets/sockets.h"
 
-struct foreign_counts;
 struct generation;
 struct sampler_connection;
 struct sd_event;
@@ -37,13 +36,6 @@ struct generation_hooks {
 	void *context;
 };
 
-/* What one source may have. */
-struct source_limit {
-	uint32_t connections;		/* 0: no limit */
-	uint32_t prefix_ipv4;		/* bits that make up a source */
-	uint32_t prefix_ipv6;
-};
-
 struct generation {
 	struct generation *next;	/* older */
 	const struct generation_hooks *hooks;
@@ -55,7 +47,6 @@ struct generation {
 	pid_t listener_pid;		/* 0: it is gone */
 	int channel_fd;			/* owned; -1: closed */
 	uint32_t connections;		/* its limit */
-	struct source_limit source;
 	uint64_t started_ns;		/* CLOCK_MONOTONIC */
 	uint64_t ready_ns;		/* 0: not yet */
 	struct scoreboard scoreboard;
@@ -73,10 +64,7 @@ struct generation_plan {
 	const struct program *listener;
 	enum settings_mode mode;
 	uint32_t foreign_live;		/* live workers of the others */
-	struct foreign_counts *foreign_sources;	/* where those come from; NULL: nowhere */
 };
-
-struct source_limit generation_source_limit(const struct configuration *configuration);
 
 /* One without processes, memory or descriptors, for generation_free(); NULL without memory. */
 struct generation *generation_new(void);
@@ -126,8 +114,8 @@ bool generation_accepts(const struct generation *generation);
 /* Adds what it has done to tally. */
 void generation_add_tally(const struct generation *generation, struct tally *tally);
 
-/* Live workers of other generations, which count against the limit too. True: it was another. */
-bool generation_set_foreign(struct generation *generation, uint32_t live);
+/* Live workers of other generations, which count against its limit too. */
+void generation_set_foreign(struct generation *generation, uint32_t live);
 
 /*
  * Tells connection id (which has this slot) to end (SLOT_END_KILLED), by force when it still lives

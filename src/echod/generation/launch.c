@@ -11,7 +11,6 @@
 #include "echod/generation/generation.h"
 #include "echod/generation/settings_block.h"
 #include "echod/log/log.h"
-#include "echod/supervisor/share.h"
 
 /* Returns 0 also when there is none: sandbox = "off", or "auto" on a machine that has no way. */
 static int filters_compile(const struct configuration *configuration,
@@ -109,8 +108,6 @@ static int launch(struct generation *generation, const struct generation_plan *p
 		return result;
 	}
 	atomic_store(&generation->scoreboard.table->foreign_live, plan->foreign_live);
-	if (plan->foreign_sources)
-		foreign_publish(&generation->scoreboard.table->foreign, plan->foreign_sources);
 	atomic_store(&generation->scoreboard.table->asleep, 1);
 	settings_fd = settings_make(plan);
 	if (settings_fd < 0)
@@ -125,15 +122,6 @@ static int launch(struct generation *generation, const struct generation_plan *p
 	return listener_spawn(generation, plan, settings_fd, listener_end);
 }
 
-struct source_limit generation_source_limit(const struct configuration *configuration)
-{
-	return (struct source_limit){
-		.connections = configuration->limits.connections_per_source,
-		.prefix_ipv4 = configuration->limits.source_prefix_ipv4,
-		.prefix_ipv6 = configuration->limits.source_prefix_ipv6,
-	};
-}
-
 /* One without hooks or event source. */
 static int generation_launch(const struct generation_plan *plan, struct generation **ret_generation)
 {
@@ -145,7 +133,6 @@ static int generation_launch(const struct generation_plan *plan, struct generati
 	generation->number = plan->number;
 	generation->state = GENERATION_STARTING;
 	generation->connections = plan->configuration->limits.connections;
-	generation->source = generation_source_limit(plan->configuration);
 	generation->started_ns = clock_now_ns();
 	result = launch(generation, plan);
 	if (result < 0) {

@@ -83,7 +83,7 @@ static json_t *pack_paths(const struct generation *generation)
 
 static json_t *pack_generation(const struct generation *generation)
 {
-	return json_pack("{s:i, s:i, s:i, s:i, s:i, s:i, s:I, s:I, s:[I,I,I], s:I, s:I, s:I, s:i,"
+	return json_pack("{s:i, s:i, s:i, s:i, s:i, s:i, s:I, s:I, s:I, s:I, s:I, s:i,"
 			 " s:b, s:o, s:o, s:o}",
 			 "pid", generation->listener_pid,
 			 "channel", generation->channel_fd,
@@ -93,9 +93,6 @@ static json_t *pack_generation(const struct generation *generation)
 			 "command", generation->scoreboard.commands_fd,
 			 "slots", (json_int_t)generation->scoreboard.slots,
 			 "connections", (json_int_t)generation->connections,
-			 "source", (json_int_t)generation->source.connections,
-			 (json_int_t)generation->source.prefix_ipv4,
-			 (json_int_t)generation->source.prefix_ipv6,
 			 "number", (json_int_t)generation->number,
 			 "started_ns", (json_int_t)generation->started_ns,
 			 "ready_ns", (json_int_t)generation->ready_ns,

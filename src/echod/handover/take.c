@@ -159,25 +159,22 @@ static int restore_scoreboard(struct generation *generation, json_int_t table, j
 
 static int unpack_generation(json_t *item, struct generation *generation)
 {
-	json_int_t table, slot, command, slots, connections, source[3];
+	json_int_t table, slot, command, slots, connections;
 	json_int_t number, started_ns, ready_ns;
 	json_t *paths, *orphans, *adopted;
 	int channel, state, stopped;
 	int result;
 
-	if (json_unpack(item, "{s:i, s:i, s:I, s:I, s:I, s:I, s:I, s:[I,I,I], s:I, s:I, s:I, s:i,"
+	if (json_unpack(item, "{s:i, s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:i,"
 			" s:b, s:o, s:o, s:o}",
 			"pid", &generation->listener_pid, "channel", &channel, "table", &table,
 			"slot", &slot, "command", &command, "slots", &slots, "connections", &connections,
-			"source", &source[0], &source[1], &source[2],
 			"number", &number, "started_ns", &started_ns, "ready_ns", &ready_ns,
 			"state", &state, "stopped", &stopped, "unix_paths", &paths,
 			"orphans", &orphans, "adopted", &adopted) < 0)
 		return -EBADMSG;
 	generation->channel_fd = take_fd(channel);
 	generation->connections = (uint32_t)connections;
-	generation->source = (struct source_limit){ (uint32_t)source[0], (uint32_t)source[1],
-						    (uint32_t)source[2] };
 	generation->number = (uint64_t)number;
 	generation->started_ns = (uint64_t)started_ns;
 	generation->ready_ns = (uint64_t)ready_ns;

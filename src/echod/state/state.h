@@ -70,7 +70,6 @@ struct supervisor {
 	unsigned unanswered;		/* pings since the current listener's last pong */
 	uint64_t watchdog_us;		/* of the service manager; 0 = none */
 	uint64_t flush_ns;		/* when report_flush() is due */
-	uint64_t foreign_ns;		/* no count of sources for the listeners before that */
 	char status[160];		/* as last told */
 
 	struct sd_event_source *ring_timer;
@@ -81,7 +80,6 @@ struct supervisor {
 	struct sd_event_source *ping_timer;
 	struct sd_event_source *log_timer;
 	struct sd_event_source *kill_timer;
-	struct sd_event_source *foreign_timer;
 	struct sd_event_source *handover_source;
 };
 

@@ -14,42 +14,18 @@
 #include "echod/state/timer.h"
 #include "echod/state/totals.h"
 #include "echod/supervisor/parts.h"
-#include "echod/supervisor/share.h"
 
 #define RING_INTERVAL_US 20000u		/* between two looks into busy rings */
 #define LOG_INTERVAL_US 100000u		/* between two tries to write what waits for a sink */
-#define FOREIGN_RETRY_US 100000u	/* there was no memory to count sources */
 #define SECOND_US UINT64_C(1000000)
 #define METRICS_INTERVAL_NS (15 * UINT64_C(1000000000))	/* a usual scrape interval */
 
-/* Counting a hundred thousand takes a while: a twentieth of our time at the most. */
-static void share_sources(struct supervisor *supervisor)
-{
-	uint64_t start_ns = clock_now_ns();
-	uint64_t end_ns;
-
-	if (start_ns < supervisor->foreign_ns) {
-		timer_arm_idle(supervisor->foreign_timer,
-			       (supervisor->foreign_ns - start_ns) / 1000);
-		return;
-	}
-	if (foreign_share(supervisor) < 0)
-		timer_arm_idle(supervisor->foreign_timer, FOREIGN_RETRY_US);
-	end_ns = clock_now_ns();
-	supervisor->foreign_ns = end_ns + 20 * (end_ns - start_ns);
-}
-
-/* Every generation counts the live workers of all the others against its own limits. */
+/* Each listener counts the live connections of all the others against its own limit. */
 static void share_live(struct supervisor *supervisor)
 {
-	bool is_other = false;
-
 	for (struct generation *i = supervisor->generations; i; i = i->next)
-		if (generation_accepts(i) &&
-		    generation_set_foreign(i, totals_foreign_live(supervisor, i)))
-			is_other = true;
-	if (is_other)
-		share_sources(supervisor);
+		if (generation_accepts(i))
+			generation_set_foreign(i, totals_foreign_live(supervisor, i));
 }
 
 static void read_rings(struct supervisor *supervisor)
@@ -75,7 +51,6 @@ static void on_ready(void *context, struct generation *generation)
 
 	/* The others went on accepting while this one started, and that makes no event. */
 	share_live(supervisor);
-	share_sources(supervisor);
 	if (generation == supervisor->starting)
 		turnover_ready(supervisor);
 }
@@ -226,14 +201,6 @@ static int on_drain_timer(sd_event_source *source, uint64_t now_us, void *contex
 	return 0;
 }
 
-static int on_foreign_timer(sd_event_source *source, uint64_t now_us, void *context)
-{
-	(void)source;
-	(void)now_us;
-	share_sources(context);
-	return 0;
-}
-
 static int on_kill_timer(sd_event_source *source, uint64_t now_us, void *context)
 {
 	(void)source;
@@ -288,7 +255,6 @@ static int on_second_timer(sd_event_source *source, uint64_t now_us, void *conte
 	(void)now_us;
 	/* Older ones take connections until they are told to stop, and that makes no event. */
 	share_live(supervisor);
-	share_sources(supervisor);
 	sampler_take(supervisor->sampler, supervisor);
 	write_metrics(supervisor, now_ns);
 	if (supervisor->is_ready)
@@ -332,7 +298,6 @@ int loop_create(struct supervisor *supervisor)
 		{ on_ping_timer, &supervisor->ping_timer },
 		{ on_log_timer, &supervisor->log_timer },
 		{ on_kill_timer, &supervisor->kill_timer },
-		{ on_foreign_timer, &supervisor->foreign_timer },
 	};
 	int result = sd_event_new(&supervisor->loop);
 

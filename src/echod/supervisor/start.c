@@ -1,19 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /* New generations: at the start, for a reload, in place of one whose listener died. */
 #include <inttypes.h>
-#include <stdlib.h>
 
 #include "echod/log/log.h"
 #include "echod/state/timer.h"
 #include "echod/state/totals.h"
 #include "echod/supervisor/parts.h"
-#include "echod/supervisor/share.h"
 
 int start_generation(struct supervisor *supervisor, const struct configuration *configuration,
 		     const struct sockets *sockets)
 {
-	const struct source_limit limit = generation_source_limit(configuration);
-	struct foreign_counts sources;
 	struct generation_plan plan = {
 		.number = ++supervisor->generation_count,
 		.configuration = configuration,
@@ -21,19 +17,12 @@ int start_generation(struct supervisor *supervisor, const struct configuration *
 		.listener = &supervisor->listener,
 		.mode = MODE_LISTEN,
 		.foreign_live = totals_live(supervisor),
-		.foreign_sources = &sources,
 	};
 	struct generation *generation;
-	int result = foreign_count(supervisor, NULL, &limit, &sources);
+	int r = generation_start(supervisor->loop, &plan, &supervisor->hooks, &generation);
 
-	if (result < 0) {
-		log_errno(LOG_ERR, result, "sources of connections");
-		return result;
-	}
-	result = generation_start(supervisor->loop, &plan, &supervisor->hooks, &generation);
-	free(sources.items);
-	if (result < 0)
-		return result;
+	if (r < 0)
+		return r;
 	generation->next = supervisor->generations;
 	supervisor->generations = generation;
 	supervisor->starting = generation;

@@ -112,7 +112,6 @@ static void supervisor_release(struct supervisor *supervisor)
 	sd_event_source_unref(supervisor->ping_timer);
 	sd_event_source_unref(supervisor->log_timer);
 	sd_event_source_unref(supervisor->kill_timer);
-	sd_event_source_unref(supervisor->foreign_timer);
 	sd_event_source_unref(supervisor->handover_source);
 	sd_event_unref(supervisor->loop);
 	report_free(supervisor->report);

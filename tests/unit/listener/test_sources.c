@@ -13,7 +13,6 @@
 #include "listener/sources.h"
 
 static const uint64_t seed[2] = { 1, 2 };
-static const struct foreign nobody;
 
 static const struct settings defaults = {
 	.connections = 8,
@@ -45,7 +44,7 @@ static void test_off(void **state)
 	uint32_t source = 0;
 
 	(void)state;
-	assert_int_equal(sources_init(&sources, &defaults, &nobody, seed), 0);
+	assert_int_equal(sources_init(&sources, &defaults, seed), 0);
 	set_ipv4(address, 0x7f000001);
 	assert_int_equal(sources_enter(&sources, address, 0, &source), 0);
 	assert_int_equal(source, SOURCES_NONE);
@@ -62,7 +61,7 @@ static void test_per_source(void **state)
 
 	(void)state;
 	settings.connections_per_source = 2;
-	assert_int_equal(sources_init(&sources, &settings, &nobody, seed), 0);
+	assert_int_equal(sources_init(&sources, &settings, seed), 0);
 	set_ipv4(address, 0xc0000201);
 	assert_int_equal(sources_enter(&sources, address, 0, &first), 0);
 	set_ipv4(address, 0xc00002fe);
@@ -80,38 +79,6 @@ static void test_per_source(void **state)
 	sources_release(&sources);
 }
 
-/* What other generations serve counts by the prefix of this one, and against this limit alone. */
-static void test_foreign(void **state)
-{
-	static struct foreign foreign = {
-		.valid = 1,
-		.halves[1] = { .count = 1, .sources[0] = { .live = 2 } },
-	};
-	struct settings settings = defaults;
-	struct sources sources;
-	uint8_t address[16];
-	uint64_t key[2];
-	uint32_t source = 0;
-
-	(void)state;
-	settings.connections_per_source = 3;
-	set_ipv4(address, 0xc0000200);
-	foreign_key(address, key);
-	atomic_store(&foreign.halves[1].sources[0].key[0], key[0]);
-	atomic_store(&foreign.halves[1].sources[0].key[1], key[1]);
-	assert_int_equal(sources_init(&sources, &settings, &foreign, seed), 0);
-	set_ipv4(address, 0xc00002fe);
-	assert_int_equal(sources_enter(&sources, address, 0, &source), 0);
-	assert_int_equal(sources_enter(&sources, address, 0, &source), -EUSERS);
-	set_ipv4(address, 0xc00003fe);
-	for (int i = 0; i < 3; i++)
-		assert_int_equal(sources_enter(&sources, address, 0, &source), 0);
-	atomic_store(&foreign.halves[1].sources[0].live, 1);
-	set_ipv4(address, 0xc00002fe);
-	assert_int_equal(sources_enter(&sources, address, 0, &source), 0);
-	sources_release(&sources);
-}
-
 static void test_ipv6_prefix(void **state)
 {
 	struct settings settings = defaults;
@@ -121,7 +88,7 @@ static void test_ipv6_prefix(void **state)
 
 	(void)state;
 	settings.connections_per_source = 1;
-	assert_int_equal(sources_init(&sources, &settings, &nobody, seed), 0);
+	assert_int_equal(sources_init(&sources, &settings, seed), 0);
 	set_ipv6(address, 0x20010db800000001u, 1);
 	assert_int_equal(sources_enter(&sources, address, 0, &source), 0);
 	set_ipv6(address, 0x20010db800000001u, 0xffffffffffffffffu);
@@ -141,7 +108,7 @@ static void test_rate(void **state)
 	(void)state;
 	settings.rate_per_source = 10;
 	settings.rate_burst = 2;
-	assert_int_equal(sources_init(&sources, &settings, &nobody, seed), 0);
+	assert_int_equal(sources_init(&sources, &settings, seed), 0);
 	set_ipv4(address, 0x0a000001);
 	for (int i = 0; i < 2; i++) {
 		assert_int_equal(sources_enter(&sources, address, 0, &source), 0);
@@ -166,7 +133,7 @@ static void test_flood(void **state)
 	settings.connections_per_source = 1;
 	settings.rate_per_source = 1;
 	settings.rate_burst = 1;
-	assert_int_equal(sources_init(&sources, &settings, &nobody, seed), 0);
+	assert_int_equal(sources_init(&sources, &settings, seed), 0);
 	set_ipv4(victim, 0xc0000201);
 	assert_int_equal(sources_enter(&sources, victim, 0, &held), 0);
 	for (uint64_t i = 0; i < 4 * SOURCES_IDLE; i++) {
@@ -186,7 +153,6 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_off),
 		cmocka_unit_test(test_per_source),
-		cmocka_unit_test(test_foreign),
 		cmocka_unit_test(test_ipv6_prefix),
 		cmocka_unit_test(test_rate),
 		cmocka_unit_test(test_flood),
