@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "echoctl/command_line/command.h"
+#include "echoctl/commands.h"
 
 #define CONNECT_TIMEOUT_DEFAULT_US (10u * 1000000u)
 #define CONTROL_PATH_DEFAULT "/run/echod/control"
@@ -44,7 +45,7 @@ static int take_globals(struct invocation *invocation)
 			return command_usage_error(invocation, "%s: needs a value",
 						   invocation->argv[optind - 1]);
 		if (option == 'h') {
-			command_print_usage(stdout);
+			command_print_usage(invocation->commands, stdout);
 			return STATUS_OK;
 		}
 		if (option == 'V') {
@@ -75,16 +76,16 @@ static int run_command(struct invocation *invocation)
 	int status;
 
 	if (invocation->argc == 0) {
-		command_print_usage(stderr);
+		command_print_usage(invocation->commands, stderr);
 		return STATUS_USAGE;
 	}
-	invocation->command = command_find(invocation->argv[0]);
+	invocation->command = command_find(commands, invocation->argv[0]);
 	if (invocation->command == NULL) {
 		invocation->unnamed = invocation->argv[0][0] == '-';
 		if (!invocation->unnamed)
 			invocation->assumed = invocation->argv[0];
 		/* The name was left out: it takes the place of the word before, now done with. */
-		invocation->command = command_find(send_name);
+		invocation->command = command_find(commands, send_name);
 		invocation->argc++;
 		*--invocation->argv = send_name;
 	}
@@ -99,6 +100,7 @@ static int run_command(struct invocation *invocation)
 int main(int argc, char **argv)
 {
 	struct invocation invocation = {
+		.commands = commands,
 		.globals = {
 			.family = AF_UNSPEC,
 			.connect_timeout_us = CONNECT_TIMEOUT_DEFAULT_US,
@@ -112,7 +114,7 @@ int main(int argc, char **argv)
 	occupy_standard_descriptors();
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGXFSZ, SIG_IGN);
-	invocation.command = command_find("send");
+	invocation.command = command_find(commands, "send");
 	status = take_globals(&invocation);
 	if (status == COMMAND_PROCEED)
 		status = run_command(&invocation);

@@ -6,7 +6,7 @@
 #include <assert.h>
 #include <stdint.h>
 
-#include "endpoint.h"
+#include "wire/endpoint.h"
 
 enum event_type {
 	EVENT_OPENED = 1, /* a worker took a connection (only with SETTINGS_REPORT_OPEN) */

@@ -13,9 +13,9 @@
 #include <stdatomic.h>
 #include <stdint.h>
 
-#include "end.h"
-#include "endpoint.h"
-#include "event.h"
+#include "wire/end.h"
+#include "wire/endpoint.h"
+#include "wire/event.h"
 
 #define TABLE_MAGIC 0x65636874u		/* "echt" */
 #define RING_EVENTS 4096u		/* a power of two */

@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
-"""The rules of the tree: layers, sizes, licence lines, unfit words, what is shipped."""
+"""The rules of the tree: rooms, sizes, licence lines, unfit words, what is shipped."""
 import fnmatch
 import os
 import re
@@ -14,15 +14,46 @@ MAX_FILE_LINES = 800
 MAX_FUNCTION_LINES = 60
 MAX_COLUMNS = 100
 
-# What each folder of src/ may include: folders, or single files; and each library's header.
-LAYERS = {
-    "base": {"base"},
-    "wire": {"wire"},
-    "worker": {"base/sys.h", "wire", "worker"},
-    "listener": {"base", "wire", "worker", "listener"},
-    "echod": {"base", "wire", "echod"},
-    "echoctl": {"base", "echoctl"},
-}
+# The rooms of src/, lowest first: no room calls one that stands below it in this table. Behind
+# each, what it may include besides itself. A name without a slash is a room of the same hall, or
+# else a hall; * is every room of the hall.
+ROOMS = """
+base
+wire
+worker               base wire
+listener             base wire worker
+
+echod/configuration  base wire
+echod/log            base configuration
+echod/report         base wire configuration log
+echod/privileges     base wire configuration log
+echod/sockets        base wire configuration log
+echod/systemd        base configuration log
+echod/command_line   base configuration systemd
+echod/generation     base wire configuration log sockets
+echod/state          base command_line configuration generation report sockets
+echod/metrics        base wire log state
+echod/control        base wire log metrics privileges report sockets state
+echod/handover       base wire control log sockets state
+echod/supervisor     base command_line configuration control handover log metrics privileges
+                     sockets state systemd
+echod                *
+
+echoctl/output       base
+echoctl/command_line base output
+echoctl/probe        base
+echoctl/dial         base command_line output
+echoctl/session      base command_line dial output probe
+echoctl/ping         base command_line dial output probe
+echoctl/load         base command_line dial output probe
+echoctl/idle         base command_line dial output probe
+echoctl/check        base command_line dial output probe
+echoctl/daemon       base command_line output probe
+echoctl              *
+"""
+HALLS = {"echod": {"base", "wire"}, "echoctl": {"base"}}      # of *: what is no room of the hall
+MAX_SOURCES = 15        # in a room
+# Where each library's header may stand.
 LIBRARIES = {"confuse.h": {"echod"}, "systemd/": {"echod"}, "seccomp.h": {"echod"},
              "jansson.h": {"echod", "echoctl"}}
 # What autoreconf makes, which a tarball has and git has not.
@@ -60,21 +91,127 @@ def read(name):
         return file.read()
 
 
-def check_layers():
-    """Every include stays in its layer."""
-    for name in tracked("src/*.c", "src/*.h"):
-        parts = name.split("/")
-        if len(parts) < 3 or parts[0] != "src" or parts[1] not in LAYERS:
+def rooms():
+    """ROOMS as a dictionary: room -> the set of rooms that it may include."""
+    result = {}
+    for line in re.sub(r"\n +", " ", ROOMS).split("\n"):
+        name, *others = line.split() or [None]
+        if not name:
             continue
-        layer = parts[1]
+        hall = name.split("/")[0]
+        if others == ["*"]:
+            others = [room for room in result if room.startswith(hall + "/")] + list(HALLS[hall])
+        others = {other if other in result else f"{hall}/{other}" for other in others}
+        assert others <= set(result), f"{name}: {others - set(result)} must stand above it"
+        result[name] = others
+    return result
+
+
+def includes(name):
+    """The files of src/ that this one includes, with the line number."""
+    for number, line in enumerate(read(name).splitlines(), 1):
+        match = re.match(r'\s*#\s*include\s+"([\w/]+\.h)"', line)
+        if match and match[1] != "config.h":
+            yield number, "src/" + match[1]
+
+
+def room_of(name):
+    return os.path.dirname(name)[len("src/"):]
+
+
+def circles(arrows):
+    """Lists of nodes that lead back to their first one; arrows: node -> nodes."""
+    done = set()
+
+    def walk(node, path):
+        if node in path:
+            yield path[path.index(node):]
+        elif node not in done:
+            for other in sorted(arrows.get(node, ())):
+                yield from walk(other, path + [node])
+            done.add(node)
+
+    for node in sorted(arrows):
+        yield from walk(node, [])
+
+
+def check_rooms():
+    """Every include stays in its room or goes down to one that ROOMS names."""
+    allowed = rooms()
+    for name in tracked("src/*.c", "src/*.h"):
+        room = room_of(name)
+        if room not in allowed:
+            yield f"{name}: no room of the table"
+            continue
+        for number, other in includes(name):
+            if room_of(other) != room and room_of(other) not in allowed[room]:
+                yield f"{name}:{number}: {room} includes {room_of(other) or other}"
         for number, line in enumerate(read(name).splitlines(), 1):
-            own = re.match(r'\s*#\s*include\s+"((\w+)/.*)"', line)
-            if own and own[2] in LAYERS and not {own[1], own[2]} & LAYERS[layer]:
-                yield f"{name}:{number}: {layer} includes {own[1]}"
-            for header, layers in LIBRARIES.items():
+            for header, halls in LIBRARIES.items():
                 pattern = r"\s*#\s*include\s+<" + re.escape(header)
-                if re.match(pattern, line) and layer not in layers:
-                    yield f"{name}:{number}: {layer} includes <{header}>"
+                if re.match(pattern, line) and room.split("/")[0] not in halls:
+                    yield f"{name}:{number}: {room} includes <{header}>"
+
+
+def check_header_circles():
+    """No header includes itself by way of others."""
+    arrows = {name: {other for _, other in includes(name)} for name in tracked("src/*.h")}
+    for circle in circles(arrows):
+        yield " -> ".join(circle + circle[:1])
+
+
+def symbols():
+    """What nm finds in the objects of the build: source -> defined names, source -> undefined."""
+    builddir = os.environ.get("ABS_BUILDDIR") or os.path.join(TOP, "build")
+    defined, wanted, source_of = {}, {}, {}
+    for name in tracked("src/*.c"):
+        stem = os.path.basename(name)[:-len(".c")]
+        folder = os.path.join(builddir, os.path.dirname(name))
+        for made in os.listdir(folder) if os.path.isdir(folder) else ():
+            if made == stem + ".o" or made.endswith(f"-{stem}.o"):
+                source_of[os.path.join(folder, made)] = name
+    if not source_of:
+        return defined, wanted
+    listing = subprocess.run(["nm", "-A", "-P", "-g", *source_of], capture_output=True, text=True,
+                             check=True)
+    for line in listing.stdout.splitlines():
+        path, symbol, kind = line.split()[:3]
+        (wanted if kind == "U" else defined).setdefault(source_of[path.rstrip(":")],
+                                                        set()).add(symbol)
+    return defined, wanted
+
+
+def calls():
+    """Source -> sources that define what it calls or refers to."""
+    defined, wanted = symbols()
+    home = {symbol: name for name, own in defined.items() for symbol in own if symbol != "main"}
+    return {name: {home[symbol] for symbol in own if symbol in home} - {name}
+            for name, own in wanted.items()}
+
+
+def check_calls_down():
+    """No file calls one of a room above its own."""
+    order = list(rooms())
+    for name, others in sorted(calls().items()):
+        for other in sorted(others):
+            if order.index(room_of(other)) > order.index(room_of(name)):
+                yield f"{name}: calls {other}"
+
+
+def check_call_circles():
+    """No file calls itself by way of others: a file stands on those that it calls."""
+    for circle in circles(calls()):
+        yield " -> ".join(circle + circle[:1])
+
+
+def check_sizes_of_rooms():
+    """No room has more sources than one can take in at a glance."""
+    count = {}
+    for name in tracked("src/*.c"):
+        count[room_of(name)] = count.get(room_of(name), 0) + 1
+    for room, sources in sorted(count.items()):
+        if sources > MAX_SOURCES:
+            yield f"src/{room}: {sources} sources"
 
 
 def check_own_header_first():

@@ -145,12 +145,20 @@ bool command_take_global(struct globals *globals, int option, const char *value,
 	}
 }
 
+const struct command *command_find(const struct command *const *commands, const char *name)
+{
+	for (; *commands; commands++)
+		if (strcmp((*commands)->name, name) == 0)
+			return *commands;
+	return NULL;
+}
+
 bool command_suggest(const struct invocation *invocation)
 {
 	const char *name = NULL;
 
 	if (invocation->assumed != NULL)
-		name = suggest_command(invocation->assumed);
+		name = suggest_command(invocation->commands, invocation->assumed);
 	if (name != NULL)
 		report_error(&invocation->globals.report, "did you mean the command '%s'?", name);
 	return name != NULL;
@@ -171,7 +179,7 @@ void command_blame(struct invocation *invocation, int index)
 	const struct command *command = NULL;
 
 	for (int i = index; i < invocation->argc && command == NULL; i++)
-		command = command_find(invocation->argv[i]);
+		command = command_find(invocation->commands, invocation->argv[i]);
 	if (command != NULL)
 		invocation->command = command;
 }

@@ -36,6 +36,7 @@ struct globals {
 struct command;
 
 struct invocation {
+	const struct command *const *commands;	/* all there are; ends with NULL */
 	const struct command *command;
 	struct globals globals;
 	const char *assumed;		/* a word where a command stands that is none; else NULL */
@@ -56,14 +57,11 @@ struct command {
 	int status_unwritten;		/* when results cannot be written; 0: STATUS_LOCAL */
 };
 
-/* The table ends with NULL. */
-extern const struct command *const commands[];
-
 /* The command of this name, or NULL. */
-const struct command *command_find(const char *name);
+const struct command *command_find(const struct command *const *commands, const char *name);
 
 /* What --help says: of all commands, and behind one of them. */
-void command_print_usage(FILE *stream);
+void command_print_usage(const struct command *const *commands, FILE *stream);
 void command_print_help(const struct command *command);
 
 /*

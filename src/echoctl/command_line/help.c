@@ -10,15 +10,15 @@ static const char help[] =
 	"Example:\n"
 	"  echoctl help ping\n";
 
-void command_print_usage(FILE *stream)
+void command_print_usage(const struct command *const *commands, FILE *stream)
 {
 	fputs("Usage: echoctl [GLOBAL OPTIONS] COMMAND [OPTIONS] ADDRESS\n"
 	      "       echoctl [GLOBAL OPTIONS] ADDRESS\n\n"
 	      "Says whether a path to an echo service (RFC 862) carries every byte, both ways.\n"
 	      "ADDRESS is host, host:port, [v6]:port or unix:/path; the port defaults to 7.\n\n"
 	      "Commands (an ADDRESS alone means send):\n", stream);
-	for (const struct command *const *command = commands; *command != NULL; command++)
-		fprintf(stream, "  %-11s %s\n", (*command)->name, (*command)->summary);
+	for (; *commands; commands++)
+		fprintf(stream, "  %-11s %s\n", (*commands)->name, (*commands)->summary);
 	fprintf(stream, "\n%s\n"
 		"Exit status: 0 all well, 1 the echo failed, 2 target not reached, 3 usage,\n"
 		"4 local error. 'echoctl COMMAND --help' tells more about each.\n"
@@ -35,10 +35,10 @@ static int run(struct invocation *invocation)
 	if (invocation->argc > 1)
 		return command_usage_error(invocation, "%s: one COMMAND only", invocation->argv[1]);
 	if (invocation->argc == 0) {
-		command_print_usage(stdout);
+		command_print_usage(invocation->commands, stdout);
 		return STATUS_OK;
 	}
-	command = command_find(invocation->argv[0]);
+	command = command_find(invocation->commands, invocation->argv[0]);
 	if (command == NULL) {
 		invocation->assumed = invocation->argv[0];
 		return command_refuse_word(invocation);

@@ -47,7 +47,7 @@ static unsigned slips_allowed(const char *name)
 	return strlen(name) <= 4 ? 1 : 2;
 }
 
-const char *suggest_command(const char *word)
+const char *suggest_command(const struct command *const *commands, const char *word)
 {
 	size_t length = strlen(word);
 	const char *nearest = NULL;
@@ -55,8 +55,8 @@ const char *suggest_command(const char *word)
 
 	if (length > WORD_MAX)
 		return NULL;
-	for (const struct command *const *command = commands; *command != NULL; command++) {
-		const char *name = (*command)->name;
+	for (; *commands; commands++) {
+		const char *name = (*commands)->name;
 		unsigned slips = slips_between(word, name);
 
 		if (length >= BEGINNING_MIN && strncmp(word, name, length) == 0)

@@ -3,10 +3,12 @@
 #ifndef ECHOCTL_COMMAND_LINE_SUGGEST_H
 #define ECHOCTL_COMMAND_LINE_SUGGEST_H
 
+struct command;
+
 /*
  * The name of the command that is nearest to word: a slip or two of the keys away, or begun
- * with it. Static; NULL when none is near.
+ * with it. NULL when none is near.
  */
-const char *suggest_command(const char *word);
+const char *suggest_command(const struct command *const *commands, const char *word);
 
 #endif

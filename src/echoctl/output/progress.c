@@ -19,7 +19,7 @@ const char *progress_format_bytes(double bytes, char text[PROGRESS_BYTES_MAX])
 	return text;
 }
 
-const char *progress_format(const struct session_progress *now, uint64_t total_bytes,
+const char *progress_format(const struct progress_counts *now, uint64_t total_bytes,
 			    char text[PROGRESS_TEXT_MAX])
 {
 	char received[PROGRESS_BYTES_MAX];
@@ -42,7 +42,7 @@ const char *progress_format(const struct session_progress *now, uint64_t total_b
 	return text;
 }
 
-void progress_show(void *context, const struct session_progress *now)
+void progress_show(void *context, const struct progress_counts *now)
 {
 	struct progress *progress = context;
 	char text[PROGRESS_TEXT_MAX];

@@ -102,7 +102,7 @@ static uint64_t deadline_ns(const struct receiver *receiver)
 
 static void show_progress(struct receiver *receiver, uint64_t now_ns)
 {
-	const struct session_progress progress = {
+	const struct progress_counts progress = {
 		.elapsed_ns = now_ns - receiver->result->started_ns,
 		.bytes_sent = receiver->sender->counters->sent,
 		.bytes_received = receiver->result->bytes_received,

@@ -18,6 +18,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "echoctl/output/progress.h"
 #include "echoctl/output/report.h"
 #include "echoctl/session/inflight.h"
 #include "echoctl/session/pattern.h"
@@ -40,12 +41,6 @@ enum session_end {
 	SESSION_BROKEN,		/* no process, no memory, or the sender died; error */
 };
 
-struct session_progress {
-	uint64_t elapsed_ns;
-	uint64_t bytes_sent;
-	uint64_t bytes_received;
-};
-
 struct session_options {
 	int input_fd;			/* or SESSION_INPUT_PATTERN */
 	bool input_is_terminal;		/* a line "q" or "Q" ends it */
@@ -58,7 +53,7 @@ struct session_options {
 	uint64_t drain_timeout_us;	/* longest time without progress, once input is at hand */
 	uint64_t hold_us; /* read nothing until so long after the FIN; 0: read at once */
 	int interrupt_fd;		/* interrupt_open(): SIGINT and SIGTERM end the session */
-	void (*progress)(void *context, const struct session_progress *progress);
+	void (*progress)(void *context, const struct progress_counts *progress);
 	void *progress_context;
 };
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* The table of commands, in the order in which the help shows them. */
-#include "echoctl/command_line/command.h"
+#include "echoctl/commands.h"
 
-#include <string.h>
+#include <stddef.h>
 
 extern const struct command command_check;
 extern const struct command command_drain;
@@ -40,12 +40,3 @@ const struct command *const commands[] = {
 	&command_help,
 	NULL,
 };
-
-const struct command *command_find(const char *name)
-{
-	for (const struct command *const *command = commands; *command != NULL; command++) {
-		if (strcmp((*command)->name, name) == 0)
-			return *command;
-	}
-	return NULL;
-}
