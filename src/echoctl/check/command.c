@@ -142,7 +142,7 @@ static const char *text_of(const struct threshold *threshold)
 __attribute__((format(printf, 3, 4)))
 static int conclude(struct check *check, enum state state, const char *format, ...)
 {
-	struct record *record;
+	json_t *event;
 	char performance[160] = "";
 	char text[512];
 	va_list arguments;
@@ -153,19 +153,18 @@ static int conclude(struct check *check, enum state state, const char *format, .
 	/* The bar would begin the performance data. */
 	for (char *bar = strchr(text, '|'); bar; bar = strchr(bar, '|'))
 		*bar = '/';
-	record = record_new("check");
-	record_text(record, "state", state_names[state]);
-	record_integer(record, "code", state);
-	record_text(record, "text", text);
-	record_integer(record, "size_bytes", (int64_t)check->size_bytes);
+	event = json_pack("{s:s, s:s, s:i, s:o, s:I}", "event", "check",
+			  "state", state_names[state], "code", (int)state,
+			  "text", report_string(text),
+			  "size_bytes", (json_int_t)check->size_bytes);
 	if (check->elapsed_ns > 0) {
 		snprintf(performance, sizeof(performance),
 			 "|time=%.6fs;%s;%s;0;%.3f size=%" PRIu64 "B;;;0",
 			 (double)check->elapsed_ns / 1e9, text_of(&check->warning),
 			 text_of(&check->critical), check->timeout_s, check->size_bytes);
-		record_integer(record, "time_ns", (int64_t)check->elapsed_ns);
+		json_object_set_new(event, "time_ns", json_integer((json_int_t)check->elapsed_ns));
 	}
-	report_record(check->report, record);
+	report_json(check->report, event);
 	report_text(check->report, "ECHO %s - %s%s\n", state_names[state], text, performance);
 	return (int)state;
 }

@@ -40,15 +40,9 @@ static int give_up(const struct control_client *client, int status, const char *
 {
 	struct report *report = &client->globals->report;
 	const char *path = client->globals->control_path;
-	struct record *record = record_new("error");
 
 	report_error(report, "%s: %s", path, why);
-	record_text(record, "host", path);
-	record_text(record, "address", NULL);
-	record_text(record, "phase", phase);
-	record_text(record, "errno", strerrorname_np(error));
-	record_text(record, "message", why);
-	report_record(report, record);
+	report_failure(report, path, NULL, phase, error, why);
 	return status;
 }
 
@@ -112,22 +106,26 @@ void control_close(struct control_client *client)
 	client->signal_fd = fd_close(client->signal_fd);
 }
 
-int control_ask(struct control_client *client, struct record *request)
+/* Sends a request as one line. Returns 0 or -errno. */
+static int ask(struct control_client *client, json_t *request)
 {
-	char *line = record_line(request);
-	size_t size = line ? strlen(line) : 0;
-	int error = line ? 0 : -ENOMEM;
+	char *line = json_dumps(request, JSON_COMPACT);
+	size_t size = line ? strlen(line) + 1 : 0;
+	int r = line ? 0 : -ENOMEM;
 
-	for (size_t sent = 0; sent < size && error == 0;) {
+	json_decref(request);
+	if (line)
+		line[size - 1] = '\n';		/* in the place of its NUL */
+	for (size_t sent = 0; sent < size && r == 0;) {
 		ssize_t n = send(client->fd, line + sent, size - sent, MSG_NOSIGNAL);
 
 		if (n >= 0)
 			sent += (size_t)n;
 		else if (errno != EINTR)
-			error = errno == EAGAIN ? -ETIMEDOUT : -errno;
+			r = errno == EAGAIN ? -ETIMEDOUT : -errno;
 	}
 	free(line);
-	return error;
+	return r;
 }
 
 /* Waits until something can be read. */
@@ -184,7 +182,51 @@ static ssize_t receive(struct control_client *client, uint64_t deadline_ns)
 	return n;
 }
 
-int control_read(struct control_client *client, uint64_t timeout_us, struct reply **ret_reply)
+/* Nothing that the daemon says may steer the terminal. */
+static void disarm_text(json_t *value)
+{
+	char *text = json_is_string(value) ? strdup(json_string_value(value)) : NULL;
+
+	for (char *c = text; c && *c; c++) {
+		if ((unsigned char)*c < ' ' || *c == 0x7f)
+			*c = '?';
+	}
+	if (text)
+		json_string_set(value, text);
+	free(text);
+}
+
+static void disarm(json_t *value)
+{
+	const char *key;
+	json_t *inner;
+	size_t index;
+
+	disarm_text(value);
+	json_array_foreach(value, index, inner) {
+		disarm(inner);
+	}
+	json_object_foreach(value, key, inner) {
+		disarm(inner);
+	}
+}
+
+int control_parse(const char *line, json_t **ret_reply)
+{
+	json_t *object = json_loads(line, 0, NULL);
+
+	if (!json_is_string(json_object_get(object, "event"))) {
+		json_decref(object);
+		return -EBADMSG;
+	}
+	/* A metrics page is a text of many lines. */
+	if (!json_is_string(json_object_get(object, "text")))
+		disarm(object);
+	*ret_reply = object;
+	return 0;
+}
+
+int control_read(struct control_client *client, uint64_t timeout_us, json_t **ret_reply)
 {
 	uint64_t deadline_ns = clock_now_ns() + timeout_us * 1000;
 	size_t searched = 0;
@@ -209,7 +251,18 @@ int control_read(struct control_client *client, uint64_t timeout_us, struct repl
 	}
 	*end = '\0';
 	client->taken = (size_t)(end - client->bytes) + 1;
-	return reply_parse(client->bytes, ret_reply);
+	return control_parse(client->bytes, ret_reply);
+}
+
+int control_ask(struct control_client *client, json_t *request, uint64_t timeout_us,
+		json_t **ret_reply)
+{
+	int r = ask(client, request);
+
+	/* It may have said why ("too many clients") before it closed. */
+	if (r < 0 && r != -EPIPE && r != -ECONNRESET)
+		return r;
+	return control_read(client, timeout_us, ret_reply);
 }
 
 int control_failed(const struct control_client *client, int error)
@@ -237,47 +290,46 @@ int control_failed(const struct control_client *client, int error)
 	return give_up(client, status, "answer", -error, why);
 }
 
-int control_judge(struct control_client *client, struct report *report,
-		  struct reply *reply)
+int control_judge(struct control_client *client, json_t *reply)
 {
+	struct report *report = &client->globals->report;
+
 	report_line(report, client->bytes);
-	if (strcmp(reply_text(reply, "event"), "error") != 0)
+	if (strcmp(control_text(reply, "event"), "error") != 0)
 		return COMMAND_PROCEED;
-	report_error(report, "%s", reply_text(reply, "error"));
+	report_error(report, "%s", control_text(reply, "error"));
 	return STATUS_FAILED;
 }
 
-int control_exchange(struct globals *globals, struct record *request, uint64_t timeout_us,
-		     struct reply **ret_reply)
+int control_exchange(struct globals *globals, json_t *request, json_t **ret_reply)
 {
 	struct control_client client = control_client(globals);
-	struct reply *reply = NULL;
+	json_t *reply = NULL;
 	int status = control_connect(&client);
-	int error;
+	int r;
 
 	if (status != COMMAND_PROCEED) {
-		record_free(request);
+		json_decref(request);
 		return status;
 	}
-	/* It may have said why ("too many clients") before it closed. */
-	error = control_ask(&client, request);
-	if (error == 0 || error == -EPIPE || error == -ECONNRESET)
-		error = control_read(&client, timeout_us, &reply);
-	status = error < 0 ? control_failed(&client, error) :
-			     control_judge(&client, &globals->report, reply);
+	r = control_ask(&client, request, globals->connect_timeout_us, &reply);
+	status = r < 0 ? control_failed(&client, r) : control_judge(&client, reply);
 	control_close(&client);
 	if (status == COMMAND_PROCEED)
 		*ret_reply = reply;
 	else
-		reply_free(reply);
+		json_decref(reply);
 	return status;
 }
 
-struct record *control_request(const char *name)
+json_t *control_request(const char *name)
 {
-	struct record *request = record_new(NULL);
+	return json_pack("{s:s, s:i}", "command", name, "version", 1);
+}
 
-	record_text(request, "command", name);
-	record_integer(request, "version", 1);
-	return request;
+const char *control_text(const json_t *object, const char *key)
+{
+	const char *text = json_string_value(json_object_get(object, key));
+
+	return text ? text : "";
 }

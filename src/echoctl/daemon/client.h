@@ -10,7 +10,6 @@
 #include <stdint.h>
 
 #include "echoctl/command_line/command.h"
-#include "echoctl/daemon/reply.h"
 
 struct control_client {
 	struct globals *globals;
@@ -33,17 +32,18 @@ struct control_client control_client(struct globals *globals);
 int control_connect(struct control_client *client);
 
 /*
- * Sends a request (freed in any case): "command" has to stand in it. Returns 0, or -errno:
- * -EPIPE or -ECONNRESET when the daemon has closed the connection.
+ * Sends a request (freed in any case), "command" has to stand in it, and waits for the first line
+ * of the answer, as control_read().
  */
-int control_ask(struct control_client *client, struct record *request);
+int control_ask(struct control_client *client, json_t *request, uint64_t timeout_us,
+		json_t **ret_reply);
 
 /*
  * Waits for the next line. Returns 0: the caller frees the reply; the line itself stands in
  * client->bytes until the next call. -ECONNRESET: the daemon has closed the connection,
  * -ETIMEDOUT, -EINTR: a signal came on signal_fd, -EBADMSG: not our protocol, or -errno.
  */
-int control_read(struct control_client *client, uint64_t timeout_us, struct reply **ret_reply);
+int control_read(struct control_client *client, uint64_t timeout_us, json_t **ret_reply);
 
 /* Says what an error of the two above means, in JSON mode too; returns the exit status. */
 int control_failed(const struct control_client *client, int error);
@@ -52,21 +52,30 @@ int control_failed(const struct control_client *client, int error);
  * An answer that says no: prints why. Returns STATUS_FAILED, or COMMAND_PROCEED for one that
  * says yes. In JSON mode every answer is printed.
  */
-int control_judge(struct control_client *client, struct report *report,
-		  struct reply *reply);
+int control_judge(struct control_client *client, json_t *reply);
 
 void control_close(struct control_client *client);
 
-/* All of it for a command that asks once. Returns COMMAND_PROCEED (the caller frees the reply)
- * or the exit status. */
-int control_exchange(struct globals *globals, struct record *request, uint64_t timeout_us,
-		     struct reply **ret_reply);
+/*
+ * All of it for a command that asks once. Returns COMMAND_PROCEED (the caller frees the reply) or
+ * the exit status.
+ */
+int control_exchange(struct globals *globals, json_t *request, json_t **ret_reply);
 
 /* The option --timeout of commands that wait longer; its settings are a uint64_t, in us. */
 extern const struct option control_timeout_options[];
 const char *control_take_timeout(void *timeout_us, int option, const char *value);
 
 /* A request {"command": name}. */
-struct record *control_request(const char *name);
+json_t *control_request(const char *name);
+
+/*
+ * Reads a line of the daemon: 0 (the caller frees the reply), or -EBADMSG for what is no object
+ * with an "event". A control character in a text becomes '?'.
+ */
+int control_parse(const char *line, json_t **ret_reply);
+
+/* The text of that key, "" if there is none; it lives as long as the object. */
+const char *control_text(const json_t *object, const char *key);
 
 #endif

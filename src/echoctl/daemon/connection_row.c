@@ -9,24 +9,25 @@
 
 #include "base/address.h"
 #include "base/clock.h"
+#include "echoctl/daemon/client.h"
 #include "echoctl/daemon/status_screen.h"
 #include "echoctl/output/progress.h"
 
-void row_read(struct connection_row *row, struct reply *reply)
+void row_read(struct connection_row *row, json_t *reply)
 {
+	json_int_t worker = 0, age_ns = 0, idle_ns = 0, in = 0, out = 0, in_rate = 0, out_rate = 0;
+
+	json_unpack(reply, "{s?I, s?I, s?I, s?I, s?I, s?I, s?I}", "worker", &worker, "age_ns",
+		    &age_ns, "idle_ns", &idle_ns, "bytes_in", &in, "bytes_out", &out,
+		    "bytes_in_per_s", &in_rate, "bytes_out_per_s", &out_rate);
 	*row = (struct connection_row){
-		.worker = reply_integer(reply, "worker"),
-		.age_ns = reply_integer(reply, "age_ns"),
-		.idle_ns = reply_integer(reply, "idle_ns"),
-		.bytes_in = reply_integer(reply, "bytes_in"),
-		.bytes_out = reply_integer(reply, "bytes_out"),
-		.rate = reply_integer(reply, "bytes_in_per_s") +
-			reply_integer(reply, "bytes_out_per_s"),
-		.half_closed = reply_flag(reply, "half_closed"),
+		.worker = worker, .age_ns = age_ns, .idle_ns = idle_ns, .bytes_in = in,
+		.bytes_out = out, .rate = in_rate + out_rate,
+		.half_closed = json_is_true(json_object_get(reply, "half_closed")),
 	};
-	snprintf(row->id, sizeof(row->id), "%s", reply_text(reply, "id"));
-	snprintf(row->peer, sizeof(row->peer), "%s", reply_text(reply, "peer"));
-	snprintf(row->local, sizeof(row->local), "%s", reply_text(reply, "local"));
+	snprintf(row->id, sizeof(row->id), "%s", control_text(reply, "id"));
+	snprintf(row->peer, sizeof(row->peer), "%s", control_text(reply, "peer"));
+	snprintf(row->local, sizeof(row->local), "%s", control_text(reply, "local"));
 }
 
 /* False for a peer that has no address: a Unix one. */

@@ -7,7 +7,6 @@
 #include <stdint.h>
 
 #include "base/cidr.h"
-#include "echoctl/daemon/reply.h"
 #include "echoctl/output/report.h"
 
 #define ROW_ID_MAX 44
@@ -38,7 +37,7 @@ struct row_filter {
 typedef int (*row_compare)(const void *a, const void *b);
 row_compare row_compare_by(const char *column);
 
-void row_read(struct connection_row *row, struct reply *reply);
+void row_read(struct connection_row *row, json_t *reply);
 bool row_passes(const struct connection_row *row, const struct row_filter *filter);
 
 /* Columns of the table that have no bound of their own. */

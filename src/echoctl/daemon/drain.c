@@ -20,19 +20,18 @@ static const char help[] =
 	"  echoctl drain\n";
 
 /* The daemon says that it is done, or is gone before it can. */
-static int wait_until_gone(struct control_client *client, struct report *report,
-			   uint64_t timeout_us)
+static int drain(struct control_client *client, uint64_t timeout_us)
 {
 	uint64_t deadline_ns = clock_now_ns() + timeout_us * 1000;
-	struct reply *reply = NULL;
-	int error = control_read(client, timeout_us, &reply);
+	json_t *reply = NULL;
+	int error = control_ask(client, control_request("drain"), timeout_us, &reply);
 	uint64_t now_ns = clock_now_ns();
 	int status;
 
 	if (error < 0)
 		return control_failed(client, error);
-	status = control_judge(client, report, reply);
-	reply_free(reply);
+	status = control_judge(client, reply);
+	json_decref(reply);
 	if (status != COMMAND_PROCEED)
 		return status;
 	/* The end of the connection is the end of the process. */
@@ -40,7 +39,7 @@ static int wait_until_gone(struct control_client *client, struct report *report,
 			     &reply);
 	if (error != -ECONNRESET)
 		return control_failed(client, error < 0 ? error : -EBADMSG);
-	report_text(report, "echod has ended\n");
+	report_text(&client->globals->report, "echod has ended\n");
 	return STATUS_OK;
 }
 
@@ -49,18 +48,12 @@ static int run(struct invocation *invocation)
 	struct control_client client = control_client(&invocation->globals);
 	uint64_t timeout_us = TIMEOUT_DEFAULT_US;
 	int status = command_parse_alone(invocation, control_take_timeout, &timeout_us);
-	int error;
 
 	if (status != COMMAND_PROCEED)
 		return status;
 	status = control_connect(&client);
-	if (status != COMMAND_PROCEED)
-		return status;
-	error = control_ask(&client, control_request("drain"));
-	if (error < 0 && error != -EPIPE && error != -ECONNRESET)
-		status = control_failed(&client, error);
-	else
-		status = wait_until_gone(&client, &invocation->globals.report, timeout_us);
+	if (status == COMMAND_PROCEED)
+		status = drain(&client, timeout_us);
 	control_close(&client);
 	return status;
 }

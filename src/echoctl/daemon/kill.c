@@ -55,8 +55,8 @@ static int run(struct invocation *invocation)
 {
 	struct report *report = &invocation->globals.report;
 	const char *source = NULL;
-	struct reply *reply = NULL;
-	struct record *request;
+	json_t *reply = NULL;
+	json_t *request;
 	int64_t count;
 	int status = command_parse(invocation, take, &source);
 
@@ -68,17 +68,14 @@ static int run(struct invocation *invocation)
 		return command_usage_error(invocation, "%s: not an ID as list shows it (3.1047)",
 					   invocation->argv[0]);
 	request = control_request("kill");
-	if (source)
-		record_text(request, "source", source);
-	else
-		record_text(request, "id", invocation->argv[0]);
-	status = control_exchange(&invocation->globals, request,
-				  invocation->globals.connect_timeout_us, &reply);
+	json_object_set_new(request, source ? "source" : "id",
+			    report_string(source ? source : invocation->argv[0]));
+	status = control_exchange(&invocation->globals, request, &reply);
 	if (status != COMMAND_PROCEED)
 		return status;
-	count = reply_integer(reply, "count");
+	count = json_integer_value(json_object_get(reply, "count"));
 	report_text(report, "%" PRId64 " connection%s ended\n", count, count == 1 ? "" : "s");
-	reply_free(reply);
+	json_decref(reply);
 	return count > 0 ? STATUS_OK : STATUS_FAILED;
 }
 

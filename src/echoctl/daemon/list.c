@@ -101,7 +101,7 @@ static int keep(struct list *list, const struct connection_row *row, const char 
 	return 0;
 }
 
-static int take_row(struct list *list, struct reply *reply, const char *line)
+static int take_row(struct list *list, json_t *reply, const char *line)
 {
 	struct connection_row row;
 
@@ -143,33 +143,36 @@ static void print_kept(struct list *list)
 }
 
 /* The line that is no row: how many there were, or an error. */
-static int finish(struct list *list, struct control_client *client, struct reply *reply)
+static int finish(struct list *list, struct control_client *client, json_t *reply)
 {
-	if (!strcmp(reply_text(reply, "event"), "list"))
+	if (strcmp(control_text(reply, "event"), "list") == 0)
 		print_kept(list);
-	return control_judge(client, list->report, reply);
+	return control_judge(client, reply);
 }
 
 /* Lines up to the one that says how many there were. COMMAND_PROCEED, or an exit status. */
 static int receive(struct list *list, struct control_client *client)
 {
+	uint64_t timeout_us = client->globals->connect_timeout_us;
+	json_t *reply = NULL;
+	int error = control_ask(client, control_request("list"), timeout_us, &reply);
 	int status = COMMAND_PROCEED;
 	bool is_row = true;
 
 	while (is_row && status == COMMAND_PROCEED) {
-		struct reply *reply = NULL;
-		int error = control_read(client, client->globals->connect_timeout_us, &reply);
-
-		is_row = error == 0 && !strcmp(reply_text(reply, "event"), "connection");
+		is_row = error == 0 && strcmp(control_text(reply, "event"), "connection") == 0;
 		if (is_row)
 			error = take_row(list, reply, client->bytes);
 		else if (error == 0)
 			status = finish(list, client, reply);
-		reply_free(reply);
+		json_decref(reply);
+		reply = NULL;
 		if (error < 0)
 			status = control_failed(client, error);
 		else if (!report_heard(list->report))
 			status = STATUS_LOCAL;
+		if (is_row && status == COMMAND_PROCEED)
+			error = control_read(client, timeout_us, &reply);
 	}
 	return status;
 }
@@ -179,18 +182,12 @@ static int run(struct invocation *invocation)
 	struct list list = { .report = &invocation->globals.report, .rows_max = ROWS_MAX };
 	struct control_client client = control_client(&invocation->globals);
 	int status = command_parse_alone(invocation, take, &list);
-	int error;
 
 	if (status != COMMAND_PROCEED)
 		return status;
 	if (list.reverse && !list.compare)
 		list.compare = row_compare_by("id");
 	status = control_connect(&client);
-	if (status != COMMAND_PROCEED)
-		return status;
-	error = control_ask(&client, control_request("list"));
-	if (error < 0 && error != -EPIPE && error != -ECONNRESET)
-		status = control_failed(&client, error);
 	if (status == COMMAND_PROCEED)
 		status = receive(&list, &client);
 	if (status == COMMAND_PROCEED)

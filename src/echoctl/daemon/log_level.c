@@ -28,8 +28,8 @@ static bool is_level(const char *text)
 
 static int run(struct invocation *invocation)
 {
-	struct reply *reply = NULL;
-	struct record *request;
+	json_t *reply = NULL;
+	json_t *request;
 	int status = command_parse(invocation, NULL, NULL);
 
 	if (status != COMMAND_PROCEED)
@@ -40,14 +40,13 @@ static int run(struct invocation *invocation)
 		return command_usage_error(invocation, "%s: none of emerg, alert, crit, err, "
 					   "warning, notice, info, debug", invocation->argv[0]);
 	request = control_request("log-level");
-	record_text(request, "level", invocation->argv[0]);
-	status = control_exchange(&invocation->globals, request,
-				  invocation->globals.connect_timeout_us, &reply);
+	json_object_set_new(request, "level", report_string(invocation->argv[0]));
+	status = control_exchange(&invocation->globals, request, &reply);
 	if (status != COMMAND_PROCEED)
 		return status;
 	report_text(&invocation->globals.report, "log level is %s until the next reload\n",
-		    reply_text(reply, "level"));
-	reply_free(reply);
+		    control_text(reply, "level"));
+	json_decref(reply);
 	return STATUS_OK;
 }
 

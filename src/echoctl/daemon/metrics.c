@@ -11,17 +11,16 @@ static const char help[] =
 
 static int run(struct invocation *invocation)
 {
-	struct reply *reply = NULL;
+	json_t *reply = NULL;
 	int status = command_parse_alone(invocation, NULL, NULL);
 
 	if (status != COMMAND_PROCEED)
 		return status;
-	status = control_exchange(&invocation->globals, control_request("metrics"),
-				  invocation->globals.connect_timeout_us, &reply);
+	status = control_exchange(&invocation->globals, control_request("metrics"), &reply);
 	if (status != COMMAND_PROCEED)
 		return status;
-	report_text(&invocation->globals.report, "%s", reply_text(reply, "text"));
-	reply_free(reply);
+	report_text(&invocation->globals.report, "%s", control_text(reply, "text"));
+	json_decref(reply);
 	return STATUS_OK;
 }
 

@@ -21,42 +21,23 @@ static const char help[] =
 	"Example:\n"
 	"  echoctl reload && echoctl status\n";
 
-static int ask(struct control_client *client, const char *command, uint64_t timeout_us,
-	       struct reply **ret_reply)
+static int conclude(struct control_client *client, json_t *reply, bool taken_over)
 {
-	int error = control_ask(client, control_request(command));
-
-	if (error < 0 && error != -EPIPE && error != -ECONNRESET)
-		return error;
-	return control_read(client, timeout_us, ret_reply);
-}
-
-/*
- * The connection ended: a new program takes over, which keeps the socket and reloads by itself.
- * Asked once more, it tells how that went. Returns 0 or -errno; *ret_status: an exit status
- * when it could not be reached.
- */
-static int ask_successor(struct control_client *client, uint64_t timeout_us,
-			 struct reply **ret_reply, int *ret_status)
-{
-	*ret_status = control_connect(client);
-	if (*ret_status != COMMAND_PROCEED)
-		return 0;
-	return ask(client, "reload", timeout_us, ret_reply);
-}
-
-static int conclude(struct control_client *client, struct report *report,
-		    struct reply *reply, bool taken_over)
-{
-	int status = control_judge(client, report, reply);
+	struct report *report = &client->globals->report;
+	json_t *problems = json_object_get(reply, "problems");
+	int status = control_judge(client, reply);
+	json_t *problem;
+	size_t i;
 
 	if (status != COMMAND_PROCEED)
 		return status;
-	for (size_t i = 0; i < reply_count(reply, "problems"); i++)
-		fprintf(stderr, "%s\n", reply_item_text(reply, "problems", i));
-	if (!reply_flag(reply, "ok")) {
+	json_array_foreach(problems, i, problem) {
+		if (json_is_string(problem))
+			fprintf(stderr, "%s\n", json_string_value(problem));
+	}
+	if (!json_is_true(json_object_get(reply, "ok"))) {
 		report_error(report, "the reload failed, the old settings stay in force%s",
-			     reply_count(reply, "problems") ? "" : "; the log says why");
+			     json_array_size(problems) > 0 ? "" : "; the log says why");
 		return STATUS_FAILED;
 	}
 	report_text(report, "new settings are in force%s\n",
@@ -64,21 +45,25 @@ static int conclude(struct control_client *client, struct report *report,
 	return STATUS_OK;
 }
 
-static int reload(struct control_client *client, struct report *report, uint64_t timeout_us)
+static int reload(struct control_client *client, uint64_t timeout_us)
 {
-	struct reply *reply = NULL;
-	bool taken_over = false;
+	json_t *reply = NULL;
+	int error = control_ask(client, control_request("reload"), timeout_us, &reply);
+	bool taken_over = error == -ECONNRESET;
 	int status = COMMAND_PROCEED;
-	int error = ask(client, "reload", timeout_us, &reply);
 
-	if (error == -ECONNRESET) {
-		taken_over = true;
-		error = ask_successor(client, timeout_us, &reply, &status);
-	}
+	/*
+	 * A new program takes over, which keeps the socket and reloads by itself. If it is asked
+	 * once more, it tells how that went.
+	 */
+	if (taken_over)
+		status = control_connect(client);
+	if (taken_over && status == COMMAND_PROCEED)
+		error = control_ask(client, control_request("reload"), timeout_us, &reply);
 	if (status == COMMAND_PROCEED)
 		status = error < 0 ? control_failed(client, error) :
-				     conclude(client, report, reply, taken_over);
-	reply_free(reply);
+				     conclude(client, reply, taken_over);
+	json_decref(reply);
 	return status;
 }
 
@@ -92,7 +77,7 @@ static int run(struct invocation *invocation)
 		return status;
 	status = control_connect(&client);
 	if (status == COMMAND_PROCEED)
-		status = reload(&client, &invocation->globals.report, timeout_us);
+		status = reload(&client, timeout_us);
 	control_close(&client);
 	return status;
 }

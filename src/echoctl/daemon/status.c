@@ -88,7 +88,7 @@ static void repaint(struct view *view, char *text)
 	report_text(view->report, "\033[J");
 }
 
-static int show(struct view *view, struct reply *reply)
+static int show(struct view *view, json_t *reply)
 {
 	char *text = NULL;
 	size_t size = 0;
@@ -108,20 +108,16 @@ static int show(struct view *view, struct reply *reply)
 	return COMMAND_PROCEED;
 }
 
-static int ask(struct view *view, struct reply **ret_reply)
+static int ask(struct view *view, json_t **ret_reply)
 {
-	int error = control_ask(&view->client, control_request("status"));
-
-	if (error < 0 && error != -EPIPE && error != -ECONNRESET)
-		return error;
-	return control_read(&view->client, view->client.globals->connect_timeout_us,
-			    ret_reply);
+	return control_ask(&view->client, control_request("status"),
+			   view->client.globals->connect_timeout_us, ret_reply);
 }
 
 /* COMMAND_PROCEED, or an exit status. */
 static int show_once(struct view *view)
 {
-	struct reply *reply = NULL;
+	json_t *reply = NULL;
 	int error = ask(view, &reply);
 	int result;
 
@@ -139,10 +135,10 @@ static int show_once(struct view *view)
 		leave_screen(view);
 		return control_failed(&view->client, error);
 	}
-	result = control_judge(&view->client, view->report, reply);
+	result = control_judge(&view->client, reply);
 	if (result == COMMAND_PROCEED && !view->report->json)
 		result = show(view, reply);
-	reply_free(reply);
+	json_decref(reply);
 	return result;
 }
 

@@ -5,6 +5,7 @@
 #include <inttypes.h>
 #include <time.h>
 
+#include "echoctl/daemon/client.h"
 #include "echoctl/output/progress.h"
 
 #define BAR_COLUMNS 30
@@ -72,131 +73,140 @@ static const char *bytes_text(int64_t bytes, char text[PROGRESS_BYTES_MAX])
 	return progress_format_bytes((double)bytes, text);
 }
 
-static void draw_head(FILE *stream, struct reply *status)
+static json_int_t integer(const json_t *object, const char *key)
 {
+	return json_integer_value(json_object_get(object, key));
+}
+
+static void draw_sockets(FILE *stream, const json_t *sockets)
+{
+	json_t *socket;
+	size_t i;
+
+	fprintf(stream, "listening    ");
+	json_array_foreach(sockets, i, socket) {
+		fprintf(stream, "%s%s%s", i > 0 ? ", " : "", control_text(socket, "address"),
+			json_is_true(json_object_get(socket, "passed")) ? " (passed)" : "");
+	}
+	fputs(json_array_size(sockets) > 0 ? "\n\n" : "nowhere\n\n", stream);
+}
+
+static void draw_head(FILE *stream, const json_t *status)
+{
+	const json_t *settings = json_object_get(status, "settings");
+	const char *path = control_text(settings, "path");
+	time_t loaded = (time_t)(integer(settings, "loaded_us") / 1000000);
 	char age[STATUS_AGE_MAX];
 	char when[32] = "";
-	time_t loaded = (time_t)(reply_integer(status, "settings.loaded_us") / 1000000);
-	const char *path = reply_text(status, "settings.path");
 	struct tm local;
 
-	fprintf(stream, "echod %s, process %" PRId64 ", up %s%s\n",
-		reply_text(status, "program_version"), reply_integer(status, "pid"),
-		status_age((uint64_t)reply_integer(status, "uptime_ns"), age),
-		reply_flag(status, "draining") ? ", DRAINING" :
-		reply_flag(status, "reloading") ? ", reloading" : "");
+	fprintf(stream, "echod %s, process %" JSON_INTEGER_FORMAT ", up %s%s\n",
+		control_text(status, "program_version"), integer(status, "pid"),
+		status_age((uint64_t)integer(status, "uptime_ns"), age),
+		json_is_true(json_object_get(status, "draining")) ? ", DRAINING" :
+		json_is_true(json_object_get(status, "reloading")) ? ", reloading" : "");
 	if (localtime_r(&loaded, &local))
 		strftime(when, sizeof(when), "%Y-%m-%d %H:%M:%S", &local);
 	fprintf(stream, "settings     %s, in force since %s\n", *path ? path : "defaults", when);
-	fprintf(stream, "listening    ");
-	for (size_t i = 0; i < reply_count(status, "sockets"); i++) {
-		struct reply *socket = reply_item(status, "sockets", i);
-
-		fprintf(stream, "%s%s%s", i ? ", " : "", reply_text(socket, "address"),
-			reply_flag(socket, "passed") ? " (passed)" : "");
-	}
-	fputs(reply_count(status, "sockets") ? "\n\n" : "nowhere\n\n", stream);
-}
-
-struct sum {
-	FILE *stream;
-	uint64_t total;
-	unsigned shown;
-};
-
-static void show_counter(void *context, const char *key, int64_t value)
-{
-	struct sum *sum = context;
-
-	sum->total += (uint64_t)value;
-	if (value <= 0 || !sum->stream)
-		return;
-	fprintf(sum->stream, "%s%s %" PRId64, sum->shown++ ? ", " : "", key, value);
+	draw_sockets(stream, json_object_get(status, "sockets"));
 }
 
 /* The counters that are not zero. */
-static void draw_counters(FILE *stream, const char *title, struct reply *status,
-			  const char *path)
+static void draw_counters(FILE *stream, const char *title, json_t *counters)
 {
-	struct sum sum = { stream, 0, 0 };
+	unsigned shown = 0;
+	const char *key;
+	json_t *value;
 
 	fprintf(stream, "%-13s", title);
-	reply_each(status, path, show_counter, &sum);
-	fputs(sum.shown ? "\n" : "none\n", stream);
+	json_object_foreach(counters, key, value) {
+		if (json_integer_value(value) > 0)
+			fprintf(stream, "%s%s %" JSON_INTEGER_FORMAT, shown++ > 0 ? ", " : "", key,
+				json_integer_value(value));
+	}
+	fputs(shown > 0 ? "\n" : "none\n", stream);
 }
 
-static uint64_t total(struct reply *status, const char *path)
+static json_int_t total(json_t *counters)
 {
-	struct sum sum = { NULL, 0, 0 };
+	json_int_t sum = 0;
+	const char *key;
+	json_t *value;
 
-	reply_each(status, path, show_counter, &sum);
-	return sum.total;
+	json_object_foreach(counters, key, value) {
+		sum += json_integer_value(value);
+	}
+	return sum;
 }
 
-static void draw_connections(FILE *stream, struct reply *status, bool utf8)
+static void draw_connections(FILE *stream, const json_t *connections, bool utf8)
 {
-	uint64_t live = (uint64_t)reply_integer(status, "connections.live");
-	uint64_t max = (uint64_t)reply_integer(status, "connections.max");
+	json_t *closed = json_object_get(connections, "closed");
+	json_t *refused = json_object_get(connections, "refused");
+	uint64_t live = (uint64_t)integer(connections, "live");
+	uint64_t max = (uint64_t)integer(connections, "max");
 	char in[PROGRESS_BYTES_MAX], out[PROGRESS_BYTES_MAX];
 
 	fprintf(stream, "connections  %" PRIu64 " of %" PRIu64 " ", live, max);
 	status_bar(stream, live, max, BAR_COLUMNS, utf8);
 	fprintf(stream, " %.1f%%\n", max ? 100 * (double)live / (double)max : 0);
-	fprintf(stream, "since start  %" PRId64 " accepted, %" PRIu64 " served, %" PRIu64
-		" refused, %" PRId64 " without a byte\n",
-		reply_integer(status, "connections.accepted"), total(status, "connections.closed"),
-		total(status, "connections.refused"), reply_integer(status, "connections.empty"));
+	fprintf(stream, "since start  %" JSON_INTEGER_FORMAT " accepted, %" JSON_INTEGER_FORMAT
+		" served, %" JSON_INTEGER_FORMAT " refused, %" JSON_INTEGER_FORMAT
+		" without a byte\n", integer(connections, "accepted"), total(closed),
+		total(refused), integer(connections, "empty"));
 	fprintf(stream, "bytes        %s in, %s out",
-		bytes_text(reply_integer(status, "connections.bytes_in"), in),
-		bytes_text(reply_integer(status, "connections.bytes_out"), out));
+		bytes_text(integer(connections, "bytes_in"), in),
+		bytes_text(integer(connections, "bytes_out"), out));
 	fprintf(stream, "; live ones %s in, %s out\n",
-		bytes_text(reply_integer(status, "connections.live_bytes_in"), in),
-		bytes_text(reply_integer(status, "connections.live_bytes_out"), out));
-	draw_counters(stream, "ended by", status, "connections.closed");
-	draw_counters(stream, "refused by", status, "connections.refused");
+		bytes_text(integer(connections, "live_bytes_in"), in),
+		bytes_text(integer(connections, "live_bytes_out"), out));
+	draw_counters(stream, "ended by", closed);
+	draw_counters(stream, "refused by", refused);
 }
 
-static void draw_health(FILE *stream, struct reply *status)
+static void draw_health(FILE *stream, const json_t *status)
 {
-	int64_t level = reply_integer(status, "log_level");
+	json_int_t level = integer(status, "log_level");
 
-	fprintf(stream, "log          level %s, %" PRId64 " lines suppressed, %" PRId64 " lost, %"
-		PRId64 " events dropped\n",
-		level >= 0 && level < (int64_t)(sizeof(levels) / sizeof(*levels)) ?
+	fprintf(stream, "log          level %s, %" JSON_INTEGER_FORMAT " lines suppressed, %"
+		JSON_INTEGER_FORMAT " lost, %" JSON_INTEGER_FORMAT " events dropped\n",
+		level >= 0 && level < (json_int_t)(sizeof(levels) / sizeof(*levels)) ?
 			levels[level] : "unknown",
-		reply_integer(status, "log_suppressed"), reply_integer(status, "log_lost"),
-		reply_integer(status, "events_dropped"));
-	fprintf(stream, "listener     restarted %" PRId64 " times, starved %" PRId64 " times\n\n",
-		reply_integer(status, "listener_restarts"), reply_integer(status, "starved"));
+		integer(status, "log_suppressed"), integer(status, "log_lost"),
+		integer(status, "events_dropped"));
+	fprintf(stream, "listener     restarted %" JSON_INTEGER_FORMAT " times, starved %"
+		JSON_INTEGER_FORMAT " times\n\n", integer(status, "listener_restarts"),
+		integer(status, "starved"));
 }
 
-static void draw_generations(FILE *stream, struct reply *status)
+static void draw_generations(FILE *stream, const json_t *generations)
 {
 	char age[STATUS_AGE_MAX];
+	json_t *item;
+	size_t i;
 
 	fprintf(stream, "generation  state     age           listener     live    limit\n");
-	for (size_t i = 0; i < reply_count(status, "generations"); i++) {
-		struct reply *item = reply_item(status, "generations", i);
-
-		fprintf(stream, "%10" PRId64 "  %-9s %-12s %9" PRId64 " %8" PRId64 " %8" PRId64
-			"\n", reply_integer(item, "number"), reply_text(item, "state"),
-			status_age((uint64_t)reply_integer(item, "age_ns"), age),
-			reply_integer(item, "listener_pid"), reply_integer(item, "live"),
-			reply_integer(item, "connections_max"));
+	json_array_foreach(generations, i, item) {
+		fprintf(stream, "%10" JSON_INTEGER_FORMAT "  %-9s %-12s %9" JSON_INTEGER_FORMAT
+			" %8" JSON_INTEGER_FORMAT " %8" JSON_INTEGER_FORMAT "\n",
+			integer(item, "number"), control_text(item, "state"),
+			status_age((uint64_t)integer(item, "age_ns"), age),
+			integer(item, "listener_pid"), integer(item, "live"),
+			integer(item, "connections_max"));
 	}
 	fputc('\n', stream);
 }
 
 /* Returns how many seconds there are; the newest is the last. */
-static unsigned history(struct reply *status, const char *path,
-			uint64_t ret_values[SECONDS_MAX], uint64_t *ret_most)
+static unsigned history(const json_t *seconds, uint64_t ret_values[SECONDS_MAX],
+			uint64_t *ret_most)
 {
-	size_t count = reply_count(status, path);
+	size_t count = json_array_size(seconds);
 	size_t first = count > SECONDS_MAX ? count - SECONDS_MAX : 0;
 
 	*ret_most = 0;
 	for (size_t i = first; i < count; i++) {
-		uint64_t value = (uint64_t)reply_item_integer(status, path, i);
+		uint64_t value = (uint64_t)json_integer_value(json_array_get(seconds, i));
 
 		ret_values[i - first] = value;
 		if (value > *ret_most)
@@ -205,17 +215,17 @@ static unsigned history(struct reply *status, const char *path,
 	return (unsigned)(count - first);
 }
 
-static void draw_history(FILE *stream, struct reply *status, bool utf8)
+static void draw_history(FILE *stream, const json_t *seconds, bool utf8)
 {
-	uint64_t values[SECONDS_MAX] = { 0 }, most;
+	uint64_t values[SECONDS_MAX] = {0}, most;
 	char now[PROGRESS_BYTES_MAX], peak[PROGRESS_BYTES_MAX];
-	unsigned count = history(status, "history.accepted_per_s", values, &most);
+	unsigned count = history(json_object_get(seconds, "accepted_per_s"), values, &most);
 
 	fprintf(stream, "new/s        %" PRIu64 ", at most %" PRIu64 " in the last %u s\n",
 		count ? values[count - 1] : 0, most, count);
 	fprintf(stream, "             ");
 	status_curve(stream, values, count, utf8);
-	count = history(status, "history.bytes_in_per_s", values, &most);
+	count = history(json_object_get(seconds, "bytes_in_per_s"), values, &most);
 	fprintf(stream, "\nbytes/s      %s, at most %s\n",
 		bytes_text(count ? (int64_t)values[count - 1] : 0, now),
 		bytes_text((int64_t)most, peak));
@@ -224,11 +234,11 @@ static void draw_history(FILE *stream, struct reply *status, bool utf8)
 	fputc('\n', stream);
 }
 
-void status_screen_draw(FILE *stream, struct reply *status, bool utf8)
+void status_screen_draw(FILE *stream, const json_t *status, bool utf8)
 {
 	draw_head(stream, status);
-	draw_connections(stream, status, utf8);
+	draw_connections(stream, json_object_get(status, "connections"), utf8);
 	draw_health(stream, status);
-	draw_generations(stream, status);
-	draw_history(stream, status, utf8);
+	draw_generations(stream, json_object_get(status, "generations"));
+	draw_history(stream, json_object_get(status, "history"), utf8);
 }

@@ -7,12 +7,12 @@
 #include <stdint.h>
 #include <stdio.h>
 
-#include "echoctl/daemon/reply.h"
+#include <jansson.h>
 
 #define STATUS_AGE_MAX 24
 
 /* Writes the screen for a reply to "status"; bars and curves are of blocks with utf8. */
-void status_screen_draw(FILE *stream, struct reply *status, bool utf8);
+void status_screen_draw(FILE *stream, const json_t *status, bool utf8);
 
 /* "950 ms", "12 s", "3 min 4 s", "2 h 5 min", "9 d 3 h"; returns text. */
 const char *status_age(uint64_t age_ns, char text[STATUS_AGE_MAX]);

@@ -33,18 +33,11 @@ const char *dial_peer(const struct dial *dial, char text[ADDRESS_TEXT_MAX])
 static void report_one(struct report *report, const struct address_spec *target,
 		       const char *address, const char *phase, int error, const char *why)
 {
-	struct record *record = record_new("error");
-
 	if (address != NULL && strcmp(address, target->host) != 0 && !target->is_unix)
 		report_error(report, "%s (%s): %s: %s", target->host, address, phase, why);
 	else
 		report_error(report, "%s: %s: %s", target->host, phase, why);
-	record_text(record, "host", target->host);
-	record_text(record, "address", address);
-	record_text(record, "phase", phase);
-	record_text(record, "errno", error != 0 ? strerrorname_np(error) : NULL);
-	record_text(record, "message", why);
-	report_record(report, record);
+	report_failure(report, target->host, address, phase, error, why);
 }
 
 void dial_report_failure(struct report *report, const struct address_spec *target,

@@ -79,18 +79,17 @@ static void report_verdict(struct idle *idle)
 {
 	const char *peer = idle->peer;
 	double survives_s = (double)idle->survives_ns / 1e9;
-	struct record *record = record_new("idle_verdict");
+	json_t *event = json_pack("{s:s, s:o, s:I, s:s?, s:b, s:b}", "event", "idle_verdict",
+				  "peer", report_string(peer),
+				  "survives_ns", (json_int_t)idle->survives_ns, "how", idle->how,
+				  "contradicted", idle->contradicted_ns > 0,
+				  "complete", !idle->stopped);
 
-	record_text(record, "peer", peer);
-	record_integer(record, "survives_ns", (int64_t)idle->survives_ns);
-	if (idle->dies_ns > 0) {
-		record_integer(record, "dies_ns", (int64_t)idle->dies_ns);
-		record_flag(record, "seen_while_silent", idle->seen);
-	}
-	record_text(record, "how", idle->how);
-	record_flag(record, "contradicted", idle->contradicted_ns > 0);
-	record_flag(record, "complete", !idle->stopped);
-	report_record(idle->report, record);
+	if (idle->dies_ns > 0)
+		json_object_update_new(event, json_pack("{s:I, s:b}",
+							"dies_ns", (json_int_t)idle->dies_ns,
+							"seen_while_silent", idle->seen));
+	report_json(idle->report, event);
 	if (idle->dies_ns == 0 && idle->survives_ns == 0)
 		report_text(idle->report, "%s: no silence was tried to its end\n", peer);
 	else if (idle->dies_ns == 0)

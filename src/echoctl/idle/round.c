@@ -41,16 +41,15 @@ static void say_result(struct idle *idle, const struct probe *probe, const char 
 {
 	double silence_s = (double)probe->silence_ns / 1e9;
 	uint64_t rtt_ns = clock_now_ns() - probe->asked_ns;
-	struct record *record = record_new("idle_probe");
+	json_t *event = json_pack("{s:s, s:I, s:s, s:s?}", "event", "idle_probe",
+				  "silence_ns", (json_int_t)probe->silence_ns,
+				  "result", how ? "dead" : "alive", "how", how);
 
 	if (idle->progress)
 		fputs("\r\033[K", stderr);
-	record_integer(record, "silence_ns", (int64_t)probe->silence_ns);
-	record_text(record, "result", how ? "dead" : "alive");
-	record_text(record, "how", how);
 	if (!how)
-		record_integer(record, "rtt_ns", (int64_t)rtt_ns);
-	report_record(idle->report, record);
+		json_object_set_new(event, "rtt_ns", json_integer((json_int_t)rtt_ns));
+	report_json(idle->report, event);
 	if (how)
 		report_text(idle->report, "%.3f s silent: dead (%s)\n", silence_s, how);
 	else
@@ -290,16 +289,9 @@ static int run_round(struct round *round)
 
 static void say_failure(struct idle *idle, const char *phase, int error)
 {
-	struct record *record = record_new("error");
-
 	report_error(idle->report, "%s: %s before any silence: %s", idle->peer, phase,
 		     exchange_why(error));
-	record_text(record, "host", idle->peer);
-	record_text(record, "address", idle->peer);
-	record_text(record, "phase", phase);
-	record_text(record, "errno", strerrorname_np(-error));
-	record_text(record, "message", exchange_why(error));
-	report_record(idle->report, record);
+	report_failure(idle->report, idle->peer, idle->peer, phase, -error, exchange_why(error));
 }
 
 int idle_round(struct idle *idle, const uint64_t *silences_ns, size_t n_silences)

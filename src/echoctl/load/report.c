@@ -9,7 +9,6 @@
 
 #include "echoctl/load/load.h"
 #include "echoctl/output/chart.h"
-#include "echoctl/output/latency.h"
 #include "echoctl/probe/exchange.h"
 
 #define WIDTH_DEFAULT 80
@@ -69,14 +68,12 @@ static const struct histogram *latency_of(const struct load_plan *plan,
 	return plan->rate > 0 ? &tally->corrected : &tally->raw;
 }
 
-/* A percentile of the interval; nothing where nothing came back: that is no latency of 0. */
-static void record_percentile(struct record *record, const char *key,
-			      const struct histogram *interval, double percent)
+/* A percentile of the interval; null if nothing came back: that is no latency of 0. */
+static json_t *percentile_json(const struct histogram *interval, double percent)
 {
 	if (interval->count == 0)
-		record_text(record, key, NULL);
-	else
-		record_integer(record, key, (int64_t)histogram_percentile(interval, percent));
+		return json_null();
+	return json_integer((json_int_t)histogram_percentile(interval, percent));
 }
 
 static const char *percentile_text(const struct histogram *interval, double percent,
@@ -91,23 +88,22 @@ void load_report_progress(struct load_report *report, const struct load_tally *n
 			  uint64_t interval_ns)
 {
 	static struct histogram interval;
-	struct record *record;
 	char p50[CHART_TIME_MAX];
 	char p99[CHART_TIME_MAX];
 	double rate = per_second(now->raw.count - before->raw.count, interval_ns);
 
 	histogram_difference(latency_of(report->plan, now), latency_of(report->plan, before),
 			     &interval);
-	record = record_new("load_progress");
-	record_integer(record, "elapsed_ns", (int64_t)elapsed_ns);
-	record_integer(record, "interval_ns", (int64_t)interval_ns);
-	record_integer(record, "open_connections", (int64_t)now->open);
-	record_integer(record, "messages", (int64_t)now->raw.count);
-	record_real(record, "messages_per_s", rate);
-	record_integer(record, "errors", (int64_t)load_errors(now));
-	record_percentile(record, "p50_ns", &interval, 50);
-	record_percentile(record, "p99_ns", &interval, 99);
-	report_record(report->report, record);
+	report_json(report->report, json_pack(
+		"{s:s, s:I, s:I, s:I, s:I, s:f, s:I, s:o, s:o}", "event", "load_progress",
+		"elapsed_ns", (json_int_t)elapsed_ns,
+		"interval_ns", (json_int_t)interval_ns,
+		"open_connections", (json_int_t)now->open,
+		"messages", (json_int_t)now->raw.count,
+		"messages_per_s", rate,
+		"errors", (json_int_t)load_errors(now),
+		"p50_ns", percentile_json(&interval, 50),
+		"p99_ns", percentile_json(&interval, 99)));
 	if (report->report->json)
 		return;
 	fprintf(stderr, "%s%4.0f s  %" PRIu64 " open  %.0f echoes/s  %.1f MiB/s  p50 %s  p99 %s  "
@@ -118,35 +114,44 @@ void load_report_progress(struct load_report *report, const struct load_tally *n
 		report->terminal ? "\033[K" : "\n");
 }
 
-static void record_summary(struct load_report *report, const struct load_tally *tally,
-			   uint64_t elapsed_ns)
+static json_t *errors_json(const struct load_tally *tally)
+{
+	json_t *errors = json_object();
+
+	for (unsigned phase = 0; phase < LOAD_PHASES; phase++)
+		json_object_set_new(errors, phase_names[phase],
+				    json_integer((json_int_t)tally->errors[phase]));
+	return errors;
+}
+
+static void emit_summary(struct load_report *report, const struct load_tally *tally,
+			 uint64_t elapsed_ns)
 {
 	const struct load_plan *plan = report->plan;
-	struct record *record = record_new("load_summary");
-	struct record *errors = record_new(NULL);
+	json_t *event = json_pack(
+		"{s:s, s:o, s:I, s:I, s:I, s:b, s:I, s:I, s:I, s:f, s:I, s:I, s:o, s:o, s:o, s:f}",
+		"event", "load_summary",
+		"peer", report_string(report->peer),
+		"connections", (json_int_t)plan->connections,
+		"processes", (json_int_t)plan->processes,
+		"size_bytes", (json_int_t)plan->size_bytes,
+		"reconnect", plan->reconnect,
+		"rate_per_s", (json_int_t)plan->rate,
+		"duration_ns", (json_int_t)elapsed_ns,
+		"messages", (json_int_t)tally->raw.count,
+		"messages_per_s", per_second(tally->raw.count, elapsed_ns),
+		"verified_bytes", (json_int_t)tally->bytes,
+		"connections_made", (json_int_t)tally->connections,
+		"errors", errors_json(tally),
+		"rtt", histogram_json(&tally->raw),
+		"connect", histogram_json(&tally->connect),
+		"client_cpu_s", report->client_cpu_s);
 
-	record_text(record, "peer", report->peer);
-	record_integer(record, "connections", (int64_t)plan->connections);
-	record_integer(record, "processes", (int64_t)plan->processes);
-	record_integer(record, "size_bytes", (int64_t)plan->size_bytes);
-	record_flag(record, "reconnect", plan->reconnect);
-	record_integer(record, "rate_per_s", (int64_t)plan->rate);
-	record_integer(record, "duration_ns", (int64_t)elapsed_ns);
-	record_integer(record, "messages", (int64_t)tally->raw.count);
-	record_real(record, "messages_per_s", per_second(tally->raw.count, elapsed_ns));
-	record_integer(record, "verified_bytes", (int64_t)tally->bytes);
 	if (plan->rate > 0)
-		record_integer(record, "not_begun", (int64_t)tally->not_begun);
-	record_integer(record, "connections_made", (int64_t)tally->connections);
-	for (unsigned phase = 0; phase < LOAD_PHASES; phase++)
-		record_integer(errors, phase_names[phase], (int64_t)tally->errors[phase]);
-	record_attach(record, "errors", errors);
-	record_attach(record, "rtt", latency_record(&tally->raw));
-	if (plan->rate > 0)
-		record_attach(record, "latency_from_due", latency_record(&tally->corrected));
-	record_attach(record, "connect", latency_record(&tally->connect));
-	record_real(record, "client_cpu_s", report->client_cpu_s);
-	report_record(report->report, record);
+		json_object_update_new(event, json_pack(
+			"{s:I, s:o}", "not_begun", (json_int_t)tally->not_begun,
+			"latency_from_due", histogram_json(&tally->corrected)));
+	report_json(report->report, event);
 }
 
 static void print_errors(struct load_report *report, const struct load_tally *tally)
@@ -202,7 +207,7 @@ void load_report_summary(struct load_report *report, const struct load_tally *ta
 
 	if (report->progress && report->terminal && !report->report->json)
 		fputc('\n', stderr);
-	record_summary(report, tally, elapsed_ns);
+	emit_summary(report, tally, elapsed_ns);
 	if (report->report->json)
 		return;
 	report_text(report->report, "--- %s load statistics ---\n", report->peer);

@@ -107,6 +107,22 @@ double histogram_deviation(const struct histogram *histogram)
 	return sqrt(histogram->squares_ns2 / (double)histogram->count);
 }
 
+json_t *histogram_json(const struct histogram *histogram)
+{
+	if (histogram->count == 0)
+		return json_pack("{s:i}", "count", 0);
+	return json_pack("{s:I, s:I, s:f, s:I, s:f, s:I, s:I, s:I, s:I}",
+			 "count", (json_int_t)histogram->count,
+			 "min_ns", (json_int_t)histogram->min_ns,
+			 "mean_ns", round(histogram->mean_ns),
+			 "max_ns", (json_int_t)histogram->max_ns,
+			 "mdev_ns", round(histogram_deviation(histogram)),
+			 "p50_ns", (json_int_t)histogram_percentile(histogram, 50),
+			 "p90_ns", (json_int_t)histogram_percentile(histogram, 90),
+			 "p99_ns", (json_int_t)histogram_percentile(histogram, 99),
+			 "p999_ns", (json_int_t)histogram_percentile(histogram, 99.9));
+}
+
 uint64_t histogram_between(const struct histogram *histogram, uint64_t from_ns, uint64_t below_ns)
 {
 	unsigned end = HISTOGRAM_BUCKETS;

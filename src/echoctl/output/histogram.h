@@ -9,6 +9,8 @@
 
 #include <stdint.h>
 
+#include <jansson.h>
+
 #define HISTOGRAM_STEP_BITS 7
 #define HISTOGRAM_STEPS (1u << HISTOGRAM_STEP_BITS)
 #define HISTOGRAM_VALUE_BITS 42		/* 73 minutes; what is longer counts as that */
@@ -45,6 +47,9 @@ uint64_t histogram_percentile(const struct histogram *histogram, double percent)
 
 /* Standard deviation of the values; 0 when nothing was counted. */
 double histogram_deviation(const struct histogram *histogram);
+
+/* For programs; an empty one has its "count" alone. The caller owns it; NULL: no memory. */
+json_t *histogram_json(const struct histogram *histogram);
 
 /* How many values lie in from_ns <= value < below_ns, as exact as the buckets are. */
 uint64_t histogram_between(const struct histogram *histogram, uint64_t from_ns, uint64_t below_ns);

@@ -3,43 +3,10 @@
 #include "echoctl/output/report.h"
 
 #include <errno.h>
-#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include <jansson.h>
-
-/* A record is the jansson object itself under a name that keeps jansson out of the header. */
-static json_t *to_json(struct record *record)
-{
-	return (json_t *)record;
-}
-
-struct record *record_new(const char *event)
-{
-	json_t *object = json_object();
-
-	if (event != NULL)
-		json_object_set_new(object, "event", json_string(event));
-	return (struct record *)object;
-}
-
-void record_integer(struct record *record, const char *key, int64_t value)
-{
-	json_object_set_new(to_json(record), key, json_integer(value));
-}
-
-void record_real(struct record *record, const char *key, double value)
-{
-	json_object_set_new(to_json(record), key, isfinite(value) ? json_real(value) : json_null());
-}
-
-void record_flag(struct record *record, const char *key, bool value)
-{
-	json_object_set_new(to_json(record), key, json_boolean(value));
-}
 
 static json_t *ascii_string(const char *value)
 {
@@ -57,40 +24,11 @@ static json_t *ascii_string(const char *value)
 	return string;
 }
 
-void record_text(struct record *record, const char *key, const char *value)
+json_t *report_string(const char *text)
 {
-	json_t *string;
+	json_t *string = text ? json_string(text) : json_null();
 
-	if (value == NULL) {
-		json_object_set_new(to_json(record), key, json_null());
-		return;
-	}
-	string = json_string(value);
-	if (string == NULL)
-		string = ascii_string(value);
-	json_object_set_new(to_json(record), key, string);
-}
-
-void record_attach(struct record *record, const char *key, struct record *child)
-{
-	json_object_set_new(to_json(record), key, to_json(child));
-}
-
-void record_array(struct record *record, const char *key)
-{
-	json_object_set_new(to_json(record), key, json_array());
-}
-
-void record_append(struct record *record, const char *key, struct record *child)
-{
-	if (json_object_get(to_json(record), key) == NULL)
-		record_array(record, key);
-	json_array_append_new(json_object_get(to_json(record), key), to_json(child));
-}
-
-void record_free(struct record *record)
-{
-	json_decref(to_json(record));
+	return string ? string : ascii_string(text);
 }
 
 static void note_write(struct report *report, bool written)
@@ -99,30 +37,28 @@ static void note_write(struct report *report, bool written)
 		report->error = errno != 0 ? -errno : -EIO;
 }
 
-void report_record(struct report *report, struct record *record)
+void report_json(struct report *report, json_t *object)
 {
 	char *line;
 
 	if (report->json) {
-		line = json_dumps(to_json(record), JSON_COMPACT | JSON_REAL_PRECISION(12));
+		line = json_dumps(object, JSON_COMPACT | JSON_REAL_PRECISION(12));
 		errno = ENOMEM;
-		note_write(report, line != NULL && fputs(line, stdout) >= 0 &&
-				   putchar('\n') != EOF && fflush(stdout) == 0);
+		note_write(report, line && fputs(line, stdout) >= 0 && putchar('\n') != EOF &&
+				   fflush(stdout) == 0);
 		free(line);
 	}
-	record_free(record);
+	json_decref(object);
 }
 
-char *record_line(struct record *record)
+void report_failure(struct report *report, const char *host, const char *address,
+		    const char *phase, int error, const char *why)
 {
-	char *text = json_dumps(to_json(record), JSON_COMPACT);
-	char *line = NULL;
-
-	if (text != NULL && asprintf(&line, "%s\n", text) < 0)
-		line = NULL;
-	free(text);
-	record_free(record);
-	return line;
+	report_json(report, json_pack("{s:s, s:o, s:o, s:s, s:s?, s:o}", "event", "error",
+				      "host", report_string(host),
+				      "address", report_string(address), "phase", phase,
+				      "errno", error ? strerrorname_np(error) : NULL,
+				      "message", report_string(why)));
 }
 
 void report_line(struct report *report, const char *line)

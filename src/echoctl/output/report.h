@@ -6,36 +6,26 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include <jansson.h>
+
 struct report {
 	bool json;	/* results are JSON objects, one a line, instead of text */
 	bool quiet;	/* no notes */
 	int error;	/* first failed write of a result: -errno, else 0 */
 };
 
-/* One JSON object being built. Failures to allocate surface in report_record(). */
-struct record;
+/* For json_pack(): text that is not UTF-8 has its bytes above 127 replaced. NULL: null. */
+json_t *report_string(const char *text);
 
-/* A record with its "event" in front, or a nested one (event NULL). The caller owns it. */
-struct record *record_new(const char *event);
-void record_integer(struct record *record, const char *key, int64_t value);
-void record_real(struct record *record, const char *key, double value);	/* NaN, inf: null */
-void record_flag(struct record *record, const char *key, bool value);
-/* Text that is not UTF-8 has its bytes above 127 replaced. NULL: null. */
-void record_text(struct record *record, const char *key, const char *value);
-/* Take ownership of child: as a member, or as one more element of the array of that name. */
-void record_attach(struct record *record, const char *key, struct record *child);
-void record_append(struct record *record, const char *key, struct record *child);
-/* An empty array of that name, so that it is there even when nothing gets appended. */
-void record_array(struct record *record, const char *key);
+/* Emits object as one line in JSON mode, nothing else; frees it in any case. NULL: no memory. */
+void report_json(struct report *report, json_t *object);
 
-/* For a record that is not to be emitted after all. */
-void record_free(struct record *record);
-
-/* The record as a line with its newline, the caller frees it; NULL: no memory. Frees the record. */
-char *record_line(struct record *record);
-
-/* Emits the record as one line in JSON mode, nothing else; frees it in any case. */
-void report_record(struct report *report, struct record *record);
+/*
+ * The "error" event of what was not reached or broke, in JSON mode. address may be NULL; error is
+ * an errno, 0: none.
+ */
+void report_failure(struct report *report, const char *host, const char *address,
+		    const char *phase, int error, const char *why);
 
 /* The same for a line (without newline) that is JSON already. */
 void report_line(struct report *report, const char *line);

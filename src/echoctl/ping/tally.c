@@ -11,7 +11,6 @@
 #include <time.h>
 
 #include "base/clock.h"
-#include "echoctl/output/latency.h"
 
 static double ms(double ns)
 {
@@ -40,20 +39,21 @@ static void say(struct ping_tally *tally, const char *format, ...)
 	report_text(tally->report, "%s%s\n", stamp, text);
 }
 
-static struct record *new_record(const struct ping_tally *tally, uint64_t sequence,
-				 const char *result)
+/* What became of one probe, for programs; details are freed. */
+static void emit(const struct ping_tally *tally, uint64_t sequence, const char *result,
+		 json_t *details)
 {
-	struct record *record = record_new("ping_probe");
+	json_t *event = json_pack("{s:s, s:I, s:s}", "event", "ping_probe",
+				  "seq", (json_int_t)sequence, "result", result);
 	struct timespec now;
 
-	record_integer(record, "seq", (int64_t)sequence);
-	record_text(record, "result", result);
 	if (tally->timestamps) {
 		clock_gettime(CLOCK_REALTIME, &now);
-		record_integer(record, "unix_ns",
-			       (int64_t)now.tv_sec * CLOCK_NS_PER_S + now.tv_nsec);
+		json_object_set_new(event, "unix_ns", json_integer(
+			(json_int_t)now.tv_sec * CLOCK_NS_PER_S + now.tv_nsec));
 	}
-	return record;
+	json_object_update_new(event, details);
+	report_json(tally->report, event);
 }
 
 static void count_rtt(struct ping_tally *tally, uint64_t rtt_ns)
@@ -69,7 +69,7 @@ static void tally_intact(struct ping_tally *tally, const struct ping_reply *repl
 {
 	uint64_t rtt_ns = reply->received_ns - reply->probe.sent_ns;
 	bool late = rtt_ns > tally->late_after_ns;
-	struct record *record;
+	json_t *details;
 	char connect[48] = "";
 
 	if (late)
@@ -77,15 +77,14 @@ static void tally_intact(struct ping_tally *tally, const struct ping_reply *repl
 	else
 		tally->ok++;
 	count_rtt(tally, rtt_ns);
-	record = new_record(tally, reply->probe.sequence, late ? "late" : "ok");
-	record_integer(record, "size_bytes", (int64_t)tally->size_bytes);
+	details = json_pack("{s:I, s:I}", "size_bytes", (json_int_t)tally->size_bytes,
+			    "rtt_ns", (json_int_t)rtt_ns);
 	if (tally->connects) {
 		snprintf(connect, sizeof(connect), "connect=%.3f ms ", ms((double)connect_ns));
-		record_integer(record, "connect_ns", (int64_t)connect_ns);
+		json_object_set_new(details, "connect_ns", json_integer((json_int_t)connect_ns));
 		histogram_record(&tally->connect, connect_ns);
 	}
-	record_integer(record, "rtt_ns", (int64_t)rtt_ns);
-	report_record(tally->report, record);
+	emit(tally, reply->probe.sequence, late ? "late" : "ok", details);
 	say(tally, "%" PRIu64 " bytes from %s: seq=%" PRIu64 " %stime=%.3f ms%s", tally->size_bytes,
 	    tally->peer, reply->probe.sequence, connect, ms((double)rtt_ns), late ? " (late)" : "");
 }
@@ -93,12 +92,9 @@ static void tally_intact(struct ping_tally *tally, const struct ping_reply *repl
 static void tally_corrupt(struct ping_tally *tally, const struct ping_reply *reply,
 			  const char *what)
 {
-	struct record *record = new_record(tally, reply->probe.sequence, "corrupt");
-
 	tally->corrupt++;
-	record_integer(record, "offset_bytes", (int64_t)reply->offset_bytes);
-	record_text(record, "why", what);
-	report_record(tally->report, record);
+	emit(tally, reply->probe.sequence, "corrupt",
+	     json_pack("{s:I, s:s}", "offset_bytes", (json_int_t)reply->offset_bytes, "why", what));
 	say(tally, "%s: seq=%" PRIu64 " corrupt: %s from offset %zu on", tally->peer,
 	    reply->probe.sequence, what, reply->offset_bytes);
 }
@@ -124,11 +120,7 @@ void ping_tally_reply(struct ping_tally *tally, const struct ping_reply *reply, 
 static void tally_trouble(struct ping_tally *tally, uint64_t sequence, const char *result,
 			  const char *phase, const char *why)
 {
-	struct record *record = new_record(tally, sequence, result);
-
-	record_text(record, "phase", phase);
-	record_text(record, "why", why);
-	report_record(tally->report, record);
+	emit(tally, sequence, result, json_pack("{s:s, s:s}", "phase", phase, "why", why));
 	say(tally, "%s: seq=%" PRIu64 " %s: %s: %s", tally->peer, sequence, result, phase, why);
 }
 
@@ -152,17 +144,11 @@ void ping_tally_unsent(struct ping_tally *tally, uint64_t sequence, const char *
 
 void ping_tally_broken(struct ping_tally *tally, const char *phase, int error, const char *why)
 {
-	struct record *record = record_new("error");
 	bool by_peer = error == -ENODATA || error == -EBADMSG;
 
 	tally->broken = why;
 	report_error(tally->report, "%s: %s: %s", tally->peer, phase, why);
-	record_text(record, "host", tally->host);
-	record_text(record, "address", tally->peer);
-	record_text(record, "phase", phase);
-	record_text(record, "errno", by_peer ? NULL : strerrorname_np(-error));
-	record_text(record, "message", why);
-	report_record(tally->report, record);
+	report_failure(tally->report, tally->host, tally->peer, phase, by_peer ? 0 : -error, why);
 }
 
 static double jitter_ns(const struct ping_tally *tally)
@@ -170,28 +156,30 @@ static double jitter_ns(const struct ping_tally *tally)
 	return tally->rtt.count > 1 ? tally->jitter_sum_ns / (double)(tally->rtt.count - 1) : 0;
 }
 
-static void record_summary(struct ping_tally *tally, bool final, uint64_t elapsed_ns,
-			   uint64_t waiting)
+static void emit_summary(struct ping_tally *tally, bool final, uint64_t elapsed_ns,
+			 uint64_t waiting)
 {
-	struct record *record = record_new("ping_summary");
+	json_t *event = json_pack(
+		"{s:s, s:b, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s?, s:o, s:f}",
+		"event", "ping_summary",
+		"final", final,
+		"peer", report_string(tally->peer),
+		"size_bytes", (json_int_t)tally->size_bytes,
+		"duration_ns", (json_int_t)elapsed_ns,
+		"sent", (json_int_t)tally->sent,
+		"ok", (json_int_t)tally->ok,
+		"lost", (json_int_t)tally->lost,
+		"corrupt", (json_int_t)tally->corrupt,
+		"late", (json_int_t)tally->late,
+		"unsent", (json_int_t)tally->unsent,
+		"waiting", (json_int_t)waiting,
+		"broken", tally->broken,
+		"rtt", histogram_json(&tally->rtt),
+		"jitter_ns", round(jitter_ns(tally)));
 
-	record_flag(record, "final", final);
-	record_text(record, "peer", tally->peer);
-	record_integer(record, "size_bytes", (int64_t)tally->size_bytes);
-	record_integer(record, "duration_ns", (int64_t)elapsed_ns);
-	record_integer(record, "sent", (int64_t)tally->sent);
-	record_integer(record, "ok", (int64_t)tally->ok);
-	record_integer(record, "lost", (int64_t)tally->lost);
-	record_integer(record, "corrupt", (int64_t)tally->corrupt);
-	record_integer(record, "late", (int64_t)tally->late);
-	record_integer(record, "unsent", (int64_t)tally->unsent);
-	record_integer(record, "waiting", (int64_t)waiting);
-	record_text(record, "broken", tally->broken);
-	record_attach(record, "rtt", latency_record(&tally->rtt));
-	record_real(record, "jitter_ns", round(jitter_ns(tally)));
 	if (tally->connects)
-		record_attach(record, "connect", latency_record(&tally->connect));
-	report_record(tally->report, record);
+		json_object_set_new(event, "connect", histogram_json(&tally->connect));
+	report_json(tally->report, event);
 }
 
 static void print_times(struct ping_tally *tally, const char *name,
@@ -214,7 +202,7 @@ void ping_tally_summary(struct ping_tally *tally, bool final)
 	uint64_t elapsed_ns = clock_now_ns() - tally->started_ns;
 	uint64_t waiting = tally->sent - tally->ok - tally->lost - tally->corrupt - tally->late;
 
-	record_summary(tally, final, elapsed_ns, waiting);
+	emit_summary(tally, final, elapsed_ns, waiting);
 	report_text(tally->report, "\n--- %s echo statistics ---\n", tally->peer);
 	report_text(tally->report, "%" PRIu64 " sent, %" PRIu64 " ok, %" PRIu64 " lost, %" PRIu64
 		    " corrupt, %" PRIu64 " late", tally->sent, tally->ok, tally->lost,

@@ -47,15 +47,14 @@ static void cork(int fd)
 	(void)setsockopt(fd, IPPROTO_TCP, TCP_CORK, &on, sizeof(on));
 }
 
-/* One exchange, its result for programs appended to record. Returns as dial_target(). */
+/* One exchange, its result for programs appended to probes. Returns as dial_target(). */
 static int probe(struct report *report, const struct settings *settings,
-		 const struct shape *shape, struct record *record,
-		 struct session_result *ret_result)
+		 const struct shape *shape, json_t *probes, struct session_result *ret_result)
 {
 	const struct session_command *session = &settings->session;
 	struct session_options options =
 		session_command_probe(session, PATTERN_RANDOM, shape->size_bytes);
-	struct record *child;
+	json_t *object;
 	struct dial dial;
 	char address[ADDRESS_TEXT_MAX];
 	int status = dial_target(report, &session->target, &session->dialling, &dial);
@@ -66,12 +65,11 @@ static int probe(struct report *report, const struct settings *settings,
 	cork(dial.fd);
 	session_run(dial.fd, &options, ret_result);
 	fd_close(dial.fd);
-	child = record_new(NULL);
-	record_text(child, "reader", shape->held ? "held" : "prompt");
-	record_text(child, "address", dial_peer(&dial, address));
-	session_record(child, ret_result);
-	record_integer(child, "bytes_before_fin", (int64_t)ret_result->bytes_before_fin);
-	record_append(record, "probes", child);
+	object = json_pack("{s:s, s:o, s:I}", "reader", shape->held ? "held" : "prompt",
+			   "address", report_string(dial_peer(&dial, address)),
+			   "bytes_before_fin", (json_int_t)ret_result->bytes_before_fin);
+	json_object_update_new(object, session_json(ret_result));
+	json_array_append_new(probes, object);
 	return COMMAND_PROCEED;
 }
 
@@ -96,7 +94,7 @@ static int run_probes(struct report *report, const struct settings *settings)
 		{size_bytes, true},
 	};
 	size_t n_shapes = settings->hold_us > 0 ? 3 : 2;
-	struct record *record = record_new("halfclose");
+	json_t *probes = json_array();
 	struct session_result result = {0};
 	enum verdict verdict = VERDICT_OK;
 	int status = COMMAND_PROCEED;
@@ -104,16 +102,15 @@ static int run_probes(struct report *report, const struct settings *settings)
 	char text[SESSION_TEXT_MAX];
 	bool held = false;
 
-	record_text(record, "host", settings->session.target.host);
 	for (size_t i = 0; i < n_shapes && status == COMMAND_PROCEED && verdict == VERDICT_OK;
 	     i++) {
 		held = shapes[i].held;
-		status = probe(report, settings, &shapes[i], record, &result);
+		status = probe(report, settings, &shapes[i], probes, &result);
 		if (status == COMMAND_PROCEED)
 			verdict = verdict_judge(&result, held);
 	}
 	if (status != COMMAND_PROCEED) {
-		record_free(record);
+		json_decref(probes);
 		return status;
 	}
 	verdict_describe(verdict, &result, text);
@@ -121,12 +118,15 @@ static int run_probes(struct report *report, const struct settings *settings)
 	report_text(report, "%s: %s%s%s\n", settings->session.operand,
 		    verdict == VERDICT_OK ? "ok, the half-close passes" : text,
 		    culprit != NULL ? "; likely " : "", culprit != NULL ? culprit : "");
-	record_text(record, "verdict", verdict_name(verdict));
-	record_text(record, "message", text);
-	record_text(record, "culprit", culprit);
-	record_integer(record, "bytes_sent", (int64_t)result.bytes_sent);
-	record_integer(record, "bytes_received", (int64_t)result.bytes_received);
-	report_record(report, record);
+	report_json(report, json_pack("{s:s, s:o, s:s, s:o, s:s?, s:I, s:I, s:o}",
+				      "event", "halfclose",
+				      "host", report_string(settings->session.target.host),
+				      "verdict", verdict_name(verdict),
+				      "message", report_string(text),
+				      "culprit", culprit,
+				      "bytes_sent", (json_int_t)result.bytes_sent,
+				      "bytes_received", (json_int_t)result.bytes_received,
+				      "probes", probes));
 	return status_of(verdict);
 }
 

@@ -117,7 +117,7 @@ static int open_output(const struct settings *settings, bool json)
 static void describe(struct report *report, const struct address_spec *target,
 		     const struct dial *dial, uint64_t run, const struct session_result *result)
 {
-	struct record *record = record_new("send");
+	json_t *event;
 	char buffer[ADDRESS_TEXT_MAX];
 	const char *address = dial != NULL ? dial_peer(dial, buffer) : NULL;
 	char text[SESSION_TEXT_MAX];
@@ -137,11 +137,11 @@ static void describe(struct report *report, const struct address_spec *target,
 		    result->verified ? "verified" : "not verified", seconds,
 		    progress_format_bytes(
 			    seconds > 0 ? (double)result->bytes_received / seconds : 0, rate));
-	record_text(record, "host", target->host);
-	record_text(record, "address", address);
-	record_integer(record, "run", (int64_t)run);
-	session_record(record, result);
-	report_record(report, record);
+	event = json_pack("{s:s, s:o, s:o, s:I}", "event", "send",
+			  "host", report_string(target->host),
+			  "address", report_string(address), "run", (json_int_t)run);
+	json_object_update_new(event, session_json(result));
+	report_json(report, event);
 }
 
 /* What is left to read of a regular file, 0 when the input is none. */

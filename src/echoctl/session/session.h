@@ -98,7 +98,7 @@ const char *session_end_name(enum session_end end);
 /* The sentence for people: "early EOF after 5 of 10 bytes"; returns text. */
 const char *session_describe(const struct session_result *result, char text[SESSION_TEXT_MAX]);
 
-/* Adds bytes_sent, bytes_received, duration_ns, verified, end and the rest to a record. */
-void session_record(struct record *record, const struct session_result *result);
+/* For programs: end, message, bytes_sent, bytes_received, verified, times and the rest. */
+json_t *session_json(const struct session_result *result);
 
 #endif

@@ -91,12 +91,11 @@ static const char *take(void *settings, int option, const char *value)
 static void note_cell(struct sweep *sweep, uint64_t size, enum pattern pattern,
 		      const struct session_result *result)
 {
-	struct record *record = record_new("sweep");
+	json_t *event = json_pack("{s:s, s:I, s:s}", "event", "sweep", "size_bytes",
+				  (json_int_t)size, "pattern", pattern_name(pattern));
 
-	record_integer(record, "size_bytes", (int64_t)size);
-	record_text(record, "pattern", pattern_name(pattern));
-	session_record(record, result);
-	report_record(sweep->report, record);
+	json_object_update_new(event, session_json(result));
+	report_json(sweep->report, event);
 	if (session_passed(result)) {
 		sweep->n_passed++;
 		return;
@@ -164,13 +163,12 @@ static void print_heading(const struct sweep *sweep)
 static void conclude(const struct sweep *sweep, bool complete)
 {
 	const char *operand = sweep->settings->session.operand;
-	struct record *record = record_new("sweep_summary");
+	json_t *event = json_pack("{s:s, s:o, s:I, s:I, s:b}", "event", "sweep_summary", "host",
+				  report_string(sweep->settings->session.target.host),
+				  "passed", (json_int_t)sweep->n_passed,
+				  "failed", (json_int_t)sweep->n_failed, "complete", complete);
 	char text[SESSION_TEXT_MAX];
 
-	record_text(record, "host", sweep->settings->session.target.host);
-	record_integer(record, "passed", (int64_t)sweep->n_passed);
-	record_integer(record, "failed", (int64_t)sweep->n_failed);
-	record_flag(record, "complete", complete);
 	if (sweep->n_failed > 0) {
 		session_describe(&sweep->first, text);
 		report_text(sweep->report, "%s: %s%" PRIu64 " of %" PRIu64
@@ -178,9 +176,11 @@ static void conclude(const struct sweep *sweep, bool complete)
 			    complete ? "" : "not finished, ", sweep->n_failed,
 			    sweep->n_failed + sweep->n_passed, pattern_name(sweep->first_pattern),
 			    sweep->first_size, text);
-		record_integer(record, "first_failed_size_bytes", (int64_t)sweep->first_size);
-		record_text(record, "first_failed_pattern", pattern_name(sweep->first_pattern));
-		record_text(record, "message", text);
+		json_object_update_new(event, json_pack(
+			"{s:I, s:s, s:o}",
+			"first_failed_size_bytes", (json_int_t)sweep->first_size,
+			"first_failed_pattern", pattern_name(sweep->first_pattern),
+			"message", report_string(text)));
 	} else if (sweep->n_passed == 0) {
 		report_text(sweep->report, "%s: not finished, nothing has come back yet\n",
 			    operand);
@@ -190,7 +190,7 @@ static void conclude(const struct sweep *sweep, bool complete)
 			    "%s: not finished, the first %" PRIu64 " came back unchanged\n",
 			    operand, sweep->n_passed);
 	}
-	report_record(sweep->report, record);
+	report_json(sweep->report, event);
 }
 
 static int run_sweep(struct sweep *sweep)

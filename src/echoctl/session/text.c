@@ -113,34 +113,34 @@ const char *session_describe(const struct session_result *result, char text[SESS
 	return text;
 }
 
-/* Time from the start of the session, null when it has not happened. */
-static void record_since(struct record *record, const char *key,
-			 const struct session_result *result, uint64_t when_ns)
+/* Time from the start of the session; null: it has not happened. */
+static json_t *since_start(const struct session_result *result, uint64_t when_ns)
 {
-	if (when_ns == 0)
-		record_text(record, key, NULL);
-	else
-		record_integer(record, key, (int64_t)(when_ns - result->started_ns));
+	return when_ns ? json_integer((json_int_t)(when_ns - result->started_ns)) : json_null();
 }
 
-void session_record(struct record *record, const struct session_result *result)
+json_t *session_json(const struct session_result *result)
 {
 	char text[SESSION_TEXT_MAX];
+	json_t *object = json_pack(
+		"{s:s, s:o, s:I, s:I, s:b, s:b, s:I, s:o, s:o, s:o, s:o, s:o}",
+		"end", session_end_name(result->end),
+		"message", report_string(session_describe(result, text)),
+		"bytes_sent", (json_int_t)result->bytes_sent,
+		"bytes_received", (json_int_t)result->bytes_received,
+		"verified", result->verified,
+		"eof", result->eof,
+		"duration_ns", (json_int_t)(result->ended_ns - result->started_ns),
+		"first_byte_sent_ns", since_start(result, result->first_sent_ns),
+		"first_byte_received_ns", since_start(result, result->first_received_ns),
+		"last_byte_received_ns", since_start(result, result->last_received_ns),
+		"fin_sent_ns", since_start(result, result->fin_ns),
+		"eof_received_ns", since_start(result, result->eof_ns));
 
-	record_text(record, "end", session_end_name(result->end));
-	record_text(record, "message", session_describe(result, text));
-	record_integer(record, "bytes_sent", (int64_t)result->bytes_sent);
-	record_integer(record, "bytes_received", (int64_t)result->bytes_received);
-	record_flag(record, "verified", result->verified);
-	record_flag(record, "eof", result->eof);
-	record_integer(record, "duration_ns", (int64_t)(result->ended_ns - result->started_ns));
-	record_since(record, "first_byte_sent_ns", result, result->first_sent_ns);
-	record_since(record, "first_byte_received_ns", result, result->first_received_ns);
-	record_since(record, "last_byte_received_ns", result, result->last_received_ns);
-	record_since(record, "fin_sent_ns", result, result->fin_ns);
-	record_since(record, "eof_received_ns", result, result->eof_ns);
-	if (result->end != SESSION_CORRUPT && result->end != SESSION_EXCESS)
-		return;
-	record_integer(record, "difference_offset_bytes", (int64_t)result->difference.offset);
-	record_integer(record, "difference_block_bytes", (int64_t)result->difference.block_bytes);
+	if (result->end == SESSION_CORRUPT || result->end == SESSION_EXCESS)
+		json_object_update_new(object, json_pack(
+			"{s:I, s:I}",
+			"difference_offset_bytes", (json_int_t)result->difference.offset,
+			"difference_block_bytes", (json_int_t)result->difference.block_bytes));
+	return object;
 }

@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /* trace: each phase of an echo with its time and address. */
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/fd.h"
-#include "echoctl/dial/tcp_info.h"
 #include "echoctl/session/session_command.h"
 
 #define SIZE_DEFAULT_BYTES 64u
+#define NS_PER_US 1000
 
 /* A trace being told: times count from its start. */
 struct trace {
@@ -29,7 +31,6 @@ static void tell(struct trace *trace, const char *phase, uint64_t when_ns, const
 static void tell(struct trace *trace, const char *phase, uint64_t when_ns, const char *address,
 		 int error, const char *format, ...)
 {
-	struct record *record = record_new("trace");
 	char detail[512];
 	va_list arguments;
 
@@ -39,13 +40,14 @@ static void tell(struct trace *trace, const char *phase, uint64_t when_ns, const
 	report_text(trace->report, "%-12s %10.3f ms %+11.3f ms  %s\n", phase,
 		    (double)(when_ns - trace->start_ns) / 1e6,
 		    (double)(when_ns - trace->last_ns) / 1e6, detail);
-	record_text(record, "phase", phase);
-	record_integer(record, "time_ns", (int64_t)(when_ns - trace->start_ns));
-	record_integer(record, "step_ns", (int64_t)(when_ns - trace->last_ns));
-	record_text(record, "address", address);
-	record_text(record, "errno", error != 0 ? strerrorname_np(error) : NULL);
-	record_text(record, "message", detail);
-	report_record(trace->report, record);
+	report_json(trace->report, json_pack("{s:s, s:s, s:I, s:I, s:o, s:s?, s:o}",
+		"event", "trace",
+		"phase", phase,
+		"time_ns", (json_int_t)(when_ns - trace->start_ns),
+		"step_ns", (json_int_t)(when_ns - trace->last_ns),
+		"address", report_string(address),
+		"errno", error != 0 ? strerrorname_np(error) : NULL,
+		"message", report_string(detail)));
 	trace->last_ns = when_ns;
 }
 
@@ -138,22 +140,39 @@ static int run_exchange(struct trace *trace, int fd, const struct session_comman
 	return session_status(ret_result);
 }
 
-/* The end of the trace: what became of it, and what the kernel knows of the path. */
+/* What the kernel knows of the path, tcp(7), for people and programs; null of a Unix socket. */
+static json_t *tell_path(struct trace *trace, int fd)
+{
+	struct tcp_info info = {0};
+	socklen_t length = sizeof(info);
+
+	if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &length) < 0)
+		return json_null();
+	report_text(trace->report, "%-12s rtt %.3f ms (deviation %.3f ms), %u retransmits, "
+		    "path MTU %u bytes, MSS %u bytes there, %u back\n", "tcp-info",
+		    info.tcpi_rtt / 1e3, info.tcpi_rttvar / 1e3, info.tcpi_total_retrans,
+		    info.tcpi_pmtu, info.tcpi_snd_mss, info.tcpi_rcv_mss);
+	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I}",
+			 "rtt_ns", (json_int_t)info.tcpi_rtt * NS_PER_US,
+			 "rtt_deviation_ns", (json_int_t)info.tcpi_rttvar * NS_PER_US,
+			 "retransmits", (json_int_t)info.tcpi_total_retrans,
+			 "pmtu_bytes", (json_int_t)info.tcpi_pmtu,
+			 "send_mss_bytes", (json_int_t)info.tcpi_snd_mss,
+			 "receive_mss_bytes", (json_int_t)info.tcpi_rcv_mss);
+}
+
+/* The end of the trace: what became of it, and of the path. */
 static void conclude(struct trace *trace, const struct address_spec *target,
 		     const struct dial *dial, const struct session_result *result)
 {
-	struct record *record = record_new("trace_summary");
-	struct path_info info;
 	char address[ADDRESS_TEXT_MAX];
-	bool have_info = path_info_get(dial->fd, &info) == 0;
+	json_t *event = json_pack("{s:s, s:o, s:o}", "event", "trace_summary",
+				  "host", report_string(target->host),
+				  "address", report_string(dial_peer(dial, address)));
 
-	record_text(record, "host", target->host);
-	record_text(record, "address", dial_peer(dial, address));
-	session_record(record, result);
-	path_info_record(record, have_info ? &info : NULL);
-	report_record(trace->report, record);
-	if (have_info)
-		path_info_report(trace->report, &info);
+	json_object_update_new(event, session_json(result));
+	json_object_set_new(event, "tcp_info", tell_path(trace, dial->fd));
+	report_json(trace->report, event);
 }
 
 static int trace_target(struct report *report, const struct session_command *session)

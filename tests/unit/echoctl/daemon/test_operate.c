@@ -10,31 +10,26 @@
 
 #include <cmocka.h>
 
+#include "echoctl/daemon/client.h"
 #include "echoctl/daemon/connection_row.h"
-#include "echoctl/daemon/reply.h"
 #include "echoctl/daemon/status_screen.h"
 
 static void test_reply(void **state)
 {
-	struct reply *reply;
+	json_t *reply;
 
 	(void)state;
-	assert_int_equal(reply_parse("[1]", &reply), -EBADMSG);
-	assert_int_equal(reply_parse("{\"event\":1}", &reply), -EBADMSG);
-	assert_int_equal(reply_parse("{\"event\":\"a\"", &reply), -EBADMSG);
-	assert_int_equal(reply_parse("{\"event\":\"a\\u001b[2J\",\"b\":{\"c\":7,\"d\":true},"
-				     "\"e\":[1,\"x\\ny\"]}", &reply), 0);
-	assert_string_equal(reply_text(reply, "event"), "a?[2J");
-	assert_int_equal(reply_integer(reply, "b.c"), 7);
-	assert_int_equal(reply_integer(reply, "b.c.x"), 0);
-	assert_int_equal(reply_integer(reply, "x.y"), 0);
-	assert_true(reply_flag(reply, "b.d"));
-	assert_string_equal(reply_text(reply, "b.c"), "");
-	assert_int_equal(reply_count(reply, "e"), 2);
-	assert_int_equal(reply_item_integer(reply, "e", 0), 1);
-	assert_string_equal(reply_item_text(reply, "e", 1), "x?y");
-	assert_string_equal(reply_item_text(reply, "e", 2), "");
-	reply_free(reply);
+	assert_int_equal(control_parse("[1]", &reply), -EBADMSG);
+	assert_int_equal(control_parse("{\"event\":1}", &reply), -EBADMSG);
+	assert_int_equal(control_parse("{\"event\":\"a\"", &reply), -EBADMSG);
+	assert_int_equal(control_parse("{\"event\":\"a\\u001b[2J\",\"b\":7,"
+				       "\"e\":[1,\"x\\ny\"]}", &reply), 0);
+	assert_string_equal(control_text(reply, "event"), "a?[2J");
+	assert_string_equal(control_text(reply, "b"), "");
+	assert_string_equal(control_text(reply, "c"), "");
+	assert_string_equal(json_string_value(json_array_get(json_object_get(reply, "e"), 1)),
+			    "x?y");
+	json_decref(reply);
 }
 
 static void test_age(void **state)
