@@ -12,6 +12,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/fd.h"
 #include "echod/generation/ending.h"
 #include "echod/generation/generation.h"
@@ -20,7 +21,7 @@
 #include "echod/report/report.h"
 
 struct inetd {
-	struct report *report;
+	struct report report;
 	bool is_settled; /* served, or turned away by the access lists */
 };
 
@@ -47,7 +48,7 @@ static void on_event(void *context, struct generation *generation, const struct 
 		inetd->is_settled = true;
 	/* After its one connection this listener is always at its limit: that is no news. */
 	if (event->type != EVENT_LIMIT)
-		report_event(inetd->report, event, NULL);
+		report_event(&inetd->report, event, NULL, clock_now_ns());
 }
 
 /* Returns the enum endpoint_family of a connected stream socket, or -errno. */
@@ -174,11 +175,9 @@ static int serve(const struct configuration *configuration, const struct program
 		.mode = MODE_SINGLE,
 	};
 	struct generation *generation;
-	int result = report_new(&inetd.report);
+	int result;
 
-	if (result < 0)
-		return result;
-	report_configure(inetd.report, configuration);
+	report_configure(&inetd.report, configuration);
 	result = sockets_apply_timeouts(&sockets, configuration);
 	if (result < 0)
 		log_errno(LOG_WARNING, result, "socket options");
@@ -193,7 +192,6 @@ static int serve(const struct configuration *configuration, const struct program
 			result = -EPROTO;
 		}
 	}
-	report_free(inetd.report);
 	return result;
 }
 

@@ -5,36 +5,32 @@
  */
 #include <string.h>
 
-#include "echod/log/encode.h"
-#include "echod/log/text.h"
-#include "echod/report/line.h"
+#include "echod/report/report.h"
 #include "fuzz.h"
 #include "wire/event.h"
 
-static void check_line(const char *line, size_t size)
+static void check_line(const char *line)
 {
-	FUZZ_CHECK(size > 0 && size < LOG_DATAGRAM_MAX);
+	size_t size = strlen(line);
+
+	FUZZ_CHECK(size > 0 && size < LOG_FORM_MAX - 1);
 	for (size_t i = 0; i + 1 < size; i++)
 		FUZZ_CHECK((unsigned char)line[i] >= ' ');
 }
 
 static void check_event(const struct event *event, const char *unix_path)
 {
-	static char bytes[LOG_DATAGRAM_MAX];
-	static struct report_line line;
-	struct log_text text = {0};
-	struct log_record record = {.facility = LOG_DAEMON, .pid = 1, .text = &text};
+	static struct log_record record;
+	static char line[LOG_FORM_MAX];
 
-	report_line_fill(&line, event, unix_path);
-	FUZZ_CHECK(line.count <= REPORT_FIELDS_MAX);
-	log_text_append_fields(&text, line.word, line.fields, line.count);
-	record.priority = report_line_priority(event);
-	record.word = line.word;
-	record.fields = line.fields;
-	record.field_count = line.count;
-	check_line(bytes, log_encode_stderr(&record, false, bytes));
-	check_line(bytes, log_encode_syslog(&record, bytes));
-	FUZZ_CHECK(log_encode_journal(&record, bytes) < LOG_DATAGRAM_MAX);
+	report_fill(&record, event, unix_path);
+	log_record_to_stderr(&record, false, line);
+	check_line(line);
+	log_record_to_syslog(&record, line);
+	check_line(line);
+	log_record_to_journal(&record, line);
+	FUZZ_CHECK(strlen(line) < LOG_FORM_MAX - 1);
+	FUZZ_CHECK(!record.fields.is_full);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)

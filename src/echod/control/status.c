@@ -112,7 +112,7 @@ json_t *control_status(const struct supervisor *supervisor)
 		"settings", "path", path ? control_text(path) : NULL,
 		"loaded_us", (json_int_t)supervisor->reloaded_realtime_us,
 		"connections", connections_status(supervisor, &tally),
-		"log_suppressed", (json_int_t)report_suppressed(supervisor->report),
+		"log_suppressed", (json_int_t)supervisor->report.suppressed,
 		"log_lost", (json_int_t)log_lost(),
 		"events_dropped", (json_int_t)tally.events_dropped,
 		"starved", (json_int_t)tally.starved,

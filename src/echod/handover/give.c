@@ -139,7 +139,7 @@ static json_t *pack_supervisor(const struct supervisor *supervisor, int settings
 			 "generation_count", (json_int_t)supervisor->generation_count,
 			 "listener_restarts", (json_int_t)supervisor->listener_restarts,
 			 "events_dropped", (json_int_t)supervisor->events_dropped,
-			 "log_suppressed", (json_int_t)report_suppressed(supervisor->report),
+			 "log_suppressed", (json_int_t)supervisor->report.suppressed,
 			 "log_lost", (json_int_t)log_lost(),
 			 "started_ns", (json_int_t)supervisor->started_ns,
 			 "started_realtime_us", (json_int_t)supervisor->started_realtime_us,
@@ -251,7 +251,7 @@ static int execute(struct supervisor *supervisor)
 	int result = state_fd;
 
 	/* A window that is still open: what it left out is said, here for the last time. */
-	report_flush(supervisor->report, clock_now_ns() + CLOCK_NS_PER_S);
+	report_flush(&supervisor->report, clock_now_ns() + CLOCK_NS_PER_S);
 
 	if (state_fd >= 0) {
 		snprintf(number, sizeof(number), "%d", state_fd);

@@ -270,7 +270,7 @@ static void restore_counters(struct supervisor *supervisor, json_t *state)
 	supervisor->generation_count = (uint64_t)count;
 	supervisor->listener_restarts = (uint64_t)restarts;
 	supervisor->events_dropped = (uint64_t)dropped;
-	report_resume(supervisor->report, (uint64_t)suppressed);
+	supervisor->report.suppressed = (uint64_t)suppressed;
 	log_resume((uint64_t)lost);
 	supervisor->started_ns = (uint64_t)started_ns;
 	supervisor->started_realtime_us = (uint64_t)started_us;

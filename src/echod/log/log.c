@@ -5,125 +5,180 @@
  */
 #include "echod/log/log.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdarg.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "base/io.h"
-#include "echod/log/encode.h"
-#include "echod/log/queue.h"
 #include "echod/log/sink.h"
-#include "echod/log/text.h"
 
 #define CLOSE_WAIT_MS 500	/* what the last lines of a stopping daemon may cost */
+
+/* Bridges a burst: a datagram socket may hold as few as ten lines (net.unix.max_dgram_qlen). */
+#define QUEUE_BYTES (256 * 1024)
+
+/* Lines in the form of the sink, NUL-terminated, the oldest first. */
+struct queue {
+	size_t head;		/* first byte in use */
+	size_t tail;		/* first free byte */
+	char bytes[QUEUE_BYTES];
+};
 
 static struct {
 	int level;
 	int facility;
-	bool is_open;		/* before that lines go straight to standard error */
 	bool is_chosen;		/* the target is what "auto" came to */
 	bool is_starting;
 	struct log_sink sink;
-	struct log_queue queue;
+	struct queue queue;
 	uint64_t lost;
 	uint64_t lost_unsaid;
-} state = {.level = LOG_INFO, .facility = LOG_DAEMON};
+} state = {.level = LOG_INFO, .facility = LOG_DAEMON, .sink = LOG_SINK_STDERR};
 
-static size_t encode(const struct log_record *record, char bytes[LOG_DATAGRAM_MAX])
+static bool queue_is_empty(const struct queue *queue)
 {
-	if (state.is_open && state.sink.target == LOG_TARGET_JOURNAL)
-		return log_encode_journal(record, bytes);
-	if (state.is_open && state.sink.target == LOG_TARGET_SYSLOG)
-		return log_encode_syslog(record, bytes);
-	return log_encode_stderr(record, state.is_open ? state.sink.with_priority :
-				 log_sink_stderr_is_journal(), bytes);
+	return queue->head == queue->tail;
 }
 
-static void count_lost(uint64_t lines)
+/* Returns false, and changes nothing, if there is no room. */
+static bool queue_put(struct queue *queue, const char *line)
 {
-	state.lost += lines;
-	state.lost_unsaid += lines;
+	size_t used = queue->tail - queue->head;
+	size_t size = strlen(line) + 1;
+
+	if (used + size > QUEUE_BYTES)
+		return false;
+	if (queue->tail + size > QUEUE_BYTES) {
+		memmove(queue->bytes, queue->bytes + queue->head, used);
+		queue->head = 0;
+		queue->tail = used;
+	}
+	memcpy(queue->bytes + queue->tail, line, size);
+	queue->tail += size;
+	return true;
 }
 
-/* Writes what waits, as far as that goes. True when nothing is left. */
+/* The oldest line of a queue that is not empty. */
+static const char *queue_first(const struct queue *queue)
+{
+	return queue->bytes + queue->head;
+}
+
+static void queue_drop(struct queue *queue)
+{
+	queue->head += strlen(queue_first(queue)) + 1;
+}
+
+static void count_lost(void)
+{
+	state.lost++;
+	state.lost_unsaid++;
+}
+
+/* Writes what waits, as far as the sink takes it. Returns true if nothing is left. */
 static bool drain_queue(void)
 {
-	const char *bytes;
-	size_t size;
 	int r;
 
-	while ((bytes = log_queue_first(&state.queue, &size)) != NULL) {
-		r = log_sink_write(&state.sink, bytes, size);
+	while (!queue_is_empty(&state.queue)) {
+		r = log_sink_write(&state.sink, queue_first(&state.queue));
 		if (r == -EAGAIN)
 			return false;
 		if (r < 0)
-			count_lost(1);
-		log_queue_drop(&state.queue);
+			count_lost();
+		queue_drop(&state.queue);
 	}
 	return true;
 }
 
-/* Hands the record to the sink or to the queue before it. False when neither takes it. */
-static bool put_record(const struct log_record *record)
+static void encode(const struct log_record *record, char line[LOG_FORM_MAX])
 {
-	char bytes[LOG_DATAGRAM_MAX];
-	size_t size = encode(record, bytes);
-	int r = -EAGAIN;
-
-	if (state.queue.count == 0)
-		r = log_sink_write(&state.sink, bytes, size);
-	return r == 0 || (r == -EAGAIN && log_queue_put(&state.queue, bytes, size));
+	if (state.sink.target == LOG_TARGET_JOURNAL)
+		log_record_to_journal(record, line);
+	else if (state.sink.target == LOG_TARGET_SYSLOG)
+		log_record_to_syslog(record, line);
+	else
+		log_record_to_stderr(record, log_sink_stderr_is_journal(), line);
 }
 
-static void fill_record(struct log_record *record)
+/* Hands the record to the sink or to the queue before it. Returns false if neither takes it. */
+static bool put_record(struct log_record *record)
 {
+	char line[LOG_FORM_MAX];
+	int r = -EAGAIN;
+
 	record->facility = state.facility;
 	record->pid = getpid();
 	record->time = time(NULL);
+	encode(record, line);
+	if (queue_is_empty(&state.queue))
+		r = log_sink_write(&state.sink, line);
+	return r == 0 || (r == -EAGAIN && queue_put(&state.queue, line));
 }
 
-/* True when every loss so far has been said. */
+/* Returns true if every loss so far has been said. */
 static bool say_lost(void)
 {
-	char lines[24];
-	struct log_field field = {"lines", lines};
-	struct log_text text = {};
-	struct log_record record = {.priority = LOG_WARNING, .word = "lost", .fields = &field,
-				    .field_count = 1, .text = &text};
+	struct log_record record;
 
 	if (state.lost_unsaid == 0)
 		return true;
-	snprintf(lines, sizeof(lines), "%llu", (unsigned long long)state.lost_unsaid);
-	log_text_append_fields(&text, record.word, &field, 1);
-	fill_record(&record);
+	log_record_begin(&record, LOG_WARNING, "lost");
+	log_record_add(&record, "lines", "%llu", (unsigned long long)state.lost_unsaid);
 	if (!put_record(&record))
 		return false;
 	state.lost_unsaid = 0;
 	return true;
 }
 
-static void write_record(struct log_record *record)
+/* A second sink for a moment; whatever it does not take now is in the log anyway. */
+static void copy_to_stderr(const struct log_record *record)
 {
-	char bytes[LOG_DATAGRAM_MAX];
+	struct log_sink sink = LOG_SINK_STDERR;
+	char line[LOG_FORM_MAX];
 
-	fill_record(record);
-	if (!state.is_open) {
-		/* start-up: nothing to stall yet, and every error of a file should be seen */
-		(void)!io_write_all(STDERR_FILENO, bytes, encode(record, bytes));
+	log_record_to_stderr(record, false, line);
+	log_sink_write(&sink, line);
+}
+
+void log_record(struct log_record *record)
+{
+	if (record->priority > state.level)
 		return;
-	}
 	if (state.is_starting && record->priority <= LOG_ERR &&
 	    state.sink.target == LOG_TARGET_SYSLOG && !log_sink_stderr_is_journal())
-		(void)!io_write_all(STDERR_FILENO, bytes, log_encode_stderr(record, false, bytes));
+		copy_to_stderr(record);
 	drain_queue();
 	if (!say_lost() || !put_record(record))
-		count_lost(1);
+		count_lost();
+}
+
+void log_errno(int priority, int error, const char *format, ...)
+{
+	char message[LOG_TEXT_MAX + 2];
+	struct log_record record;
+	va_list arguments;
+
+	if (priority > state.level)
+		return;
+	va_start(arguments, format);
+	vsnprintf(message, sizeof(message), format, arguments);
+	va_end(arguments);
+	log_record_begin(&record, priority, NULL);
+	log_record_text(&record, message);
+	if (error != 0)
+		log_record_error(&record, abs(error));
+	log_record(&record);
+}
+
+void log_report(void *context, const char *text)
+{
+	(void)context;
+	log_error("%s", text);
 }
 
 void log_set_starting(bool is_starting)
@@ -136,13 +191,13 @@ int log_open_at(enum log_target target, int facility, const char *path)
 	struct log_sink sink;
 	int r;
 
-	if (!state.is_open || target != state.sink.target) {
+	assert(target != LOG_TARGET_AUTO);
+	if (target != state.sink.target) {
 		r = log_sink_open(target, path, &sink);
 		if (r < 0)
 			return r;
 		log_close();
 		state.sink = sink;
-		state.is_open = true;
 	}
 	state.facility = facility;
 	return 0;
@@ -151,39 +206,33 @@ int log_open_at(enum log_target target, int facility, const char *path)
 int log_open(enum log_target target, int facility)
 {
 	bool is_auto = target == LOG_TARGET_AUTO;
-	const char *path = LOG_SINK_SYSLOG_PATH;
 	int r;
 
 	/* a reload while syslogd restarts must not move the log to standard error */
 	if (is_auto)
 		target = state.is_chosen ? state.sink.target : log_sink_choose();
-	if (target == LOG_TARGET_JOURNAL)
-		path = LOG_SINK_JOURNAL_PATH;
-	r = log_open_at(target, facility, path);
+	r = log_open_at(target, facility, target == LOG_TARGET_JOURNAL ? LOG_SINK_JOURNAL_PATH :
+									 LOG_SINK_SYSLOG_PATH);
 	if (r == 0)
 		state.is_chosen = is_auto;
-	else if (!state.is_open)	/* what is not open would wait for its reader */
-		log_open_at(LOG_TARGET_STDERR, facility, NULL);
 	return r;
 }
 
 bool log_flush(void)
 {
-	return !state.is_open || (drain_queue() && say_lost());
+	return drain_queue() && say_lost();
 }
 
 void log_close(void)
 {
 	uint64_t deadline_ns = clock_now_ns() + CLOSE_WAIT_MS * (CLOCK_NS_PER_S / 1000ull);
 
-	if (!state.is_open)
-		return;
 	while (!log_flush() && state.sink.fd >= 0 && clock_now_ns() < deadline_ns)
 		log_sink_wait(&state.sink, CLOSE_WAIT_MS / 10);
-	count_lost(state.queue.count);
-	state.queue.head = state.queue.tail = state.queue.count = 0;
+	for (; !queue_is_empty(&state.queue); queue_drop(&state.queue))
+		count_lost();
 	log_sink_close(&state.sink);
-	state.is_open = false;
+	state.sink = (struct log_sink)LOG_SINK_STDERR;
 	state.is_chosen = false;
 }
 
@@ -205,63 +254,4 @@ uint64_t log_lost(void)
 void log_resume(uint64_t lost)
 {
 	state.lost += lost;
-}
-
-/* Formats, escapes and writes; error 0: the text alone. */
-static void write_text(int priority, int error, const char *format, va_list arguments)
-	__attribute__((format(printf, 3, 0)));
-
-static void write_text(int priority, int error, const char *format, va_list arguments)
-{
-	char message[LOG_TEXT_MAX + 2];
-	struct log_text text = {};
-	struct log_record record = {.priority = priority, .error = error, .text = &text};
-
-	vsnprintf(message, sizeof(message), format, arguments);
-	log_text_append(&text, message);
-	if (error != 0) {
-		log_text_append(&text, ": ");
-		log_text_append(&text, strerror(error));
-	}
-	write_record(&record);
-}
-
-void log_line(int priority, const char *format, ...)
-{
-	va_list arguments;
-
-	if (priority > state.level)
-		return;
-	va_start(arguments, format);
-	write_text(priority, 0, format, arguments);
-	va_end(arguments);
-}
-
-void log_errno(int priority, int error, const char *format, ...)
-{
-	va_list arguments;
-
-	if (priority > state.level)
-		return;
-	va_start(arguments, format);
-	write_text(priority, abs(error), format, arguments);
-	va_end(arguments);
-}
-
-void log_fields(int priority, const char *word, const struct log_field *fields, size_t count)
-{
-	struct log_text text = {};
-	struct log_record record = {.priority = priority, .word = word, .fields = fields,
-				    .field_count = count, .text = &text};
-
-	if (priority > state.level)
-		return;
-	log_text_append_fields(&text, word, fields, count);
-	write_record(&record);
-}
-
-void log_report(void *context, const char *text)
-{
-	(void)context;
-	log_line(LOG_ERR, "%s", text);
 }

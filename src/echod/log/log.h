@@ -1,34 +1,27 @@
 /* SPDX-License-Identifier: MIT */
-/* The daemon's log: journal, syslog or standard error. Never blocks, escapes once, in the sink. */
+/* The daemon's log: journal, syslog or standard error. Never blocks. */
 #ifndef ECHOD_LOG_LOG_H
 #define ECHOD_LOG_LOG_H
 
 #include <stdbool.h>
-#include <stddef.h>
 #include <stdint.h>
 #include <syslog.h>
 
 #include "echod/configuration/configuration.h"
-
-/* One field of a structured line: journal name "PEER" (sent as ECHOD_PEER), text "peer=". */
-struct log_field {
-	const char *name;	/* lower case with hyphens: "bytes-in" -> ECHOD_BYTES_IN */
-	const char *value;
-};
+#include "echod/log/record.h"
 
 /*
- * Before log_open() lines go to standard error. Opens what target says; auto: journal when
- * standard error is the journal's stream ($JOURNAL_STREAM), stderr when it is a terminal or
- * syslog cannot be reached, else syslog. Returns 0 or -errno; on failure the old target stays,
- * the first time that is stderr.
+ * Before log_open() lines go to standard error. Opens what target says; auto: journal if
+ * standard error is the journal's stream ($JOURNAL_STREAM), stderr if it is a terminal or syslog
+ * cannot be reached, else syslog. Returns 0 or -errno; on failure the old target stays.
  */
 int log_open(enum log_target target, int facility);
 
-/* The same for a target that is not auto, with its datagram socket at path (static): for tests. */
+/* The same for a target that is not auto, with its socket at path (static): for tests. */
 int log_open_at(enum log_target target, int facility, const char *path);
 
 /*
- * Writes what waits for its sink. False when something still waits: call again soon (100 ms).
+ * Writes what waits for its sink. False if something still waits: call again soon (100 ms).
  * Each line that is logged does the same; this is for a daemon that falls silent.
  */
 bool log_flush(void);
@@ -37,8 +30,8 @@ bool log_flush(void);
 void log_close(void);
 
 /*
- * Between these, errors that go to syslog are written to standard error as well: who starts a
- * daemon that fails to looks there. Not for --inetd, where standard error is the peer.
+ * Between these, errors that go to syslog are written to standard error as well: somebody who
+ * starts a daemon that fails looks there. Not for --inetd, where standard error is the peer.
  */
 void log_set_starting(bool is_starting);
 
@@ -46,26 +39,23 @@ void log_set_starting(bool is_starting);
 void log_set_level(int level);
 int log_level(void);
 
-/* One line; and one that ends in ": strerror(error)", where error is positive or negative. */
-void log_line(int priority, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* One line; if error, positive or negative, is not 0 it ends in ": strerror(error)". */
 void log_errno(int priority, int error, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 
-/*
- * "WORD name=value name=value ...", each field also natively in the journal, which gets
- * MESSAGE_ID and ECHOD_EVENT=WORD too. Values with a space or a quote are quoted.
- */
-void log_fields(int priority, const char *word, const struct log_field *fields, size_t count);
+/* One line that was put together field by field. */
+void log_record(struct log_record *record);
 
 /* Lines that a sink could not take (socket full, journal stopped) since the start. */
 uint64_t log_lost(void);
 
-/* So many were lost before, by the program that this one takes over from; they were said. */
+/* The program that this one takes over from has lost so many lines, and said so. */
 void log_resume(uint64_t lost);
 
 /* Fit for configuration_report_fn: logs text at error. context is ignored. */
 void log_report(void *context, const char *text);
 
+#define log_line(priority, ...) log_errno(priority, 0, __VA_ARGS__)
 #define log_debug(...) log_line(LOG_DEBUG, __VA_ARGS__)
 #define log_info(...) log_line(LOG_INFO, __VA_ARGS__)
 #define log_notice(...) log_line(LOG_NOTICE, __VA_ARGS__)

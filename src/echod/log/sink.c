@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Why not sd_journal_send(3) and syslog(3): both write to a blocking socket. When journald or
- * syslogd is stopped its queue fills and the next line would stop the supervisor, and with it
+ * Why not sd_journal_send(3) and syslog(3): both write to a blocking socket. If journald or
+ * syslogd is stopped its queue fills, and the next line would stop the supervisor, and with it
  * the watchdog and every reload. Both protocols are one datagram a line.
  */
 #include "echod/log/sink.h"
 
+#include <assert.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,7 +15,6 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
-#include <unistd.h>
 
 #include "base/fd.h"
 
@@ -40,73 +39,113 @@ static int connect_datagram(const char *path)
 	return fd_steal(&fd);
 }
 
+/* Connects a sink that is not connected. Returns 0 or -errno. */
+static int connect_sink(struct log_sink *sink)
+{
+	sink->is_torn = false;
+	sink->sent = 0;
+	sink->fd = connect_datagram(sink->path);
+	return sink->fd < 0 ? sink->fd : 0;
+}
+
 bool log_sink_stderr_is_journal(void)
 {
 	const char *text = getenv("JOURNAL_STREAM");
 	unsigned long long device, inode;
 	struct stat status;
 
-	return text != NULL && sscanf(text, "%llu:%llu", &device, &inode) == 2 &&
+	return text && sscanf(text, "%llu:%llu", &device, &inode) == 2 &&
 	       fstat(STDERR_FILENO, &status) == 0 && status.st_dev == device &&
 	       status.st_ino == inode;
 }
 
-static bool can_connect(const char *path)
+static bool can_open(enum log_target target, const char *path)
 {
-	FD_CLEANUP int fd = connect_datagram(path);
+	struct log_sink sink;
 
-	return fd >= 0;
+	if (log_sink_open(target, path, &sink) < 0)
+		return false;
+	log_sink_close(&sink);
+	return true;
 }
 
 enum log_target log_sink_choose(void)
 {
-	if (log_sink_stderr_is_journal() && can_connect(LOG_SINK_JOURNAL_PATH))
+	if (log_sink_stderr_is_journal() && can_open(LOG_TARGET_JOURNAL, LOG_SINK_JOURNAL_PATH))
 		return LOG_TARGET_JOURNAL;
-	if (isatty(STDERR_FILENO) || !can_connect(LOG_SINK_SYSLOG_PATH))
+	if (isatty(STDERR_FILENO) || !can_open(LOG_TARGET_SYSLOG, LOG_SINK_SYSLOG_PATH))
 		return LOG_TARGET_STDERR;
 	return LOG_TARGET_SYSLOG;
 }
 
-/*
- * A terminal that is stopped by ^S would block the writer. O_NONBLOCK on the descriptor that
- * we share with the shell would be rude: the same terminal is opened once more. Where that is
- * not allowed the shared one has to do.
- */
-static int open_stderr(void)
-{
-	int fd = -1;
-
-	if (isatty(STDERR_FILENO))
-		fd = open("/proc/self/fd/2", O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-	return fd >= 0 ? fd : STDERR_FILENO;
-}
-
 int log_sink_open(enum log_target target, const char *path, struct log_sink *ret_sink)
 {
-	struct log_sink sink = {.target = target, .path = path};
+	struct log_sink sink = LOG_SINK_STDERR;
+	int r;
 
-	if (target == LOG_TARGET_STDERR) {
-		sink.fd = open_stderr();
-		sink.with_priority = log_sink_stderr_is_journal();
-	} else {
-		sink.fd = connect_datagram(path);
-		if (sink.fd < 0)
-			return sink.fd;
+	assert(target != LOG_TARGET_AUTO);
+	if (target != LOG_TARGET_STDERR) {
+		sink.target = target;
+		sink.path = path;
+		r = connect_sink(&sink);
+		if (r < 0)
+			return r;
 	}
 	*ret_sink = sink;
 	return 0;
 }
 
-static int send_datagram(int fd, const char *bytes, size_t size)
+/*
+ * Standard error keeps the mode that it was given, so ask before writing: a pipe that poll(2)
+ * calls writable takes PIPE_BUF bytes at once, a socket a quarter of its buffer.
+ */
+static ssize_t write_stderr(const char *bytes, size_t size)
 {
-	ssize_t sent;
+	struct pollfd reader = {.fd = STDERR_FILENO, .events = POLLOUT};
 
-	do
-		sent = send(fd, bytes, size, MSG_NOSIGNAL | MSG_DONTWAIT);
-	while (sent < 0 && errno == EINTR);
-	if (sent >= 0)
-		return 0;
-	return errno == ENOBUFS || errno == ENOMEM ? -EAGAIN : -errno;
+	if (poll(&reader, 1, 0) < 1) {
+		errno = EAGAIN;
+		return -1;
+	}
+	if (reader.revents & (POLLERR | POLLNVAL)) {
+		errno = EPIPE;	/* nobody reads: writing would only raise SIGPIPE */
+		return -1;
+	}
+	return write(STDERR_FILENO, bytes, size);
+}
+
+static ssize_t write_some(const struct log_sink *sink, const char *bytes, size_t size)
+{
+	if (sink->target == LOG_TARGET_STDERR)
+		return write_stderr(bytes, size);
+	return send(sink->fd, bytes, size, MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+/* Why a write failed. Returns -EAGAIN if the same write may go well later. */
+static int write_error(void)
+{
+	bool is_passing = errno == EINTR || errno == ENOBUFS || errno == ENOMEM;
+
+	return is_passing ? -EAGAIN : -errno;
+}
+
+/* Writes what is left of the line. Returns as log_sink_write(). */
+static int write_rest(struct log_sink *sink, const char *line)
+{
+	size_t size = strlen(line);
+	ssize_t n;
+
+	if (sink->is_torn && write_some(sink, "\n", 1) < 0)
+		return write_error();
+	sink->is_torn = false;
+	while (sink->sent < size) {
+		n = write_some(sink, line + sink->sent, size - sink->sent);
+		if (n < 0)
+			return write_error();
+		sink->sent += (size_t)n;
+	}
+	sink->sent = 0;
+	return 0;
 }
 
 static bool is_reader_gone(int error)
@@ -115,51 +154,20 @@ static bool is_reader_gone(int error)
 	       error == -EPIPE || error == -EBADF;
 }
 
-static int write_datagram(struct log_sink *sink, const char *bytes, size_t size)
+int log_sink_write(struct log_sink *sink, const char *line)
 {
-	int r = send_datagram(sink->fd, bytes, size);
+	int r = write_rest(sink, line);
 
-	if (!is_reader_gone(r))
-		return r;
-	fd_close(sink->fd);
-	sink->fd = connect_datagram(sink->path);
-	if (sink->fd < 0) {
-		sink->fd = -1;
-		return -EAGAIN;
+	if (is_reader_gone(r) && sink->target != LOG_TARGET_STDERR) {
+		fd_close(sink->fd);
+		r = connect_sink(sink) < 0 ? -EAGAIN : write_rest(sink, line);
+		return is_reader_gone(r) ? -EAGAIN : r;
 	}
-	r = send_datagram(sink->fd, bytes, size);
-	return is_reader_gone(r) ? -EAGAIN : r;
-}
-
-/*
- * Standard error keeps the mode that it was given, so ask before writing: a pipe that poll(2)
- * calls writable takes PIPE_BUF bytes at once, a socket a quarter of its buffer.
- */
-static int write_stderr(struct log_sink *sink, const char *bytes, size_t size)
-{
-	struct pollfd poll_fd = {.fd = sink->fd, .events = POLLOUT};
-	ssize_t written;
-
-	if (poll(&poll_fd, 1, 0) < 1)
-		return -EAGAIN;
-	if (poll_fd.revents & (POLLERR | POLLNVAL))
-		return -EPIPE;	/* nobody reads: writing would only raise SIGPIPE */
-	if (sink->is_torn && write(sink->fd, "\n", 1) == 1)
-		sink->is_torn = false;
-	do
-		written = write(sink->fd, bytes, size);
-	while (written < 0 && errno == EINTR);
-	if (written < 0)
-		return -errno;
-	sink->is_torn = (size_t)written < size;
-	return sink->is_torn ? -ENOSPC : 0;
-}
-
-int log_sink_write(struct log_sink *sink, const char *bytes, size_t size)
-{
-	if (sink->target == LOG_TARGET_STDERR)
-		return write_stderr(sink, bytes, size);
-	return write_datagram(sink, bytes, size);
+	if (r < 0 && r != -EAGAIN) {
+		sink->is_torn |= sink->sent > 0;
+		sink->sent = 0;
+	}
+	return r;
 }
 
 void log_sink_wait(const struct log_sink *sink, int timeout_ms)

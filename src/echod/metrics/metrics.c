@@ -106,7 +106,7 @@ void metrics_write(const struct supervisor *supervisor, FILE *stream)
 		      "Times that accept or fork failed for want of a resource.");
 	write_counter(stream, "events_dropped", tally.events_dropped,
 		      "Events that found the ring full.");
-	write_counter(stream, "log_lines_suppressed", report_suppressed(supervisor->report),
+	write_counter(stream, "log_lines_suppressed", supervisor->report.suppressed,
 		      "Log lines left out by the rate limit.");
 	write_counter(stream, "log_lines_lost", log_lost(), "Log lines that no sink took.");
 	write_counter(stream, "listener_restarts", supervisor->listener_restarts,

@@ -1,60 +1,27 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What is said, and how often. Lines of connections share a window of a second, crashes have
- * one of their own so that a flood of connections never hides them. What repeats (starvation,
- * the connection limit) is said at once, and then at most once in ten seconds with its count.
+ * What is said, and how often. Lines of connections and lines of crashes have a window of a
+ * second each; what one leaves out is said when it is over. What repeats (starvation, the
+ * connection limit) is said at once, and then at most once in ten seconds with its count.
  */
 #include "echod/report/report.h"
 
-#include <errno.h>
 #include <inttypes.h>
-#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
 
 #include "base/clock.h"
 #include "echod/log/log.h"
-#include "echod/report/line.h"
-#include "echod/report/window.h"
+#include "echod/report/endpoint_text.h"
+#include "wire/end.h"
 
 #define WINDOW_NS ((uint64_t)CLOCK_NS_PER_S)
 #define REPEAT_NS (10 * (uint64_t)CLOCK_NS_PER_S)
 #define RETRY_NS (CLOCK_NS_PER_S / 10)	/* for lines that wait for their sink */
 #define CRASH_LINES 20u			/* a second */
-#define STARVED_KINDS 8u		/* different errno values at a time */
 
-/* Something that happens again and again. */
-struct repeated {
-	bool is_open;		/* said less than REPEAT_NS ago */
-	uint64_t start_ns;
-	uint64_t count;		/* since it was said */
-	uint32_t value;		/* errno; or 1: the limit was reached, 0: left */
-};
-
-struct report {
-	enum log_connections connections;
-	uint32_t max_per_second;	/* 0 = off */
-	uint32_t limit;			/* limits.connections */
-	struct report_window lines;
-	struct report_window crashes;
-	struct repeated starved[STARVED_KINDS];
-	struct repeated limit_reached;
-	uint64_t suppressed;
-};
-
-int report_new(struct report **ret_report)
-{
-	struct report *report = calloc(1, sizeof(*report));
-
-	if (report == NULL)
-		return -ENOMEM;
-	report->connections = LOG_CONNECTIONS_CLOSE;
-	*ret_report = report;
-	return 0;
-}
-
-void report_free(struct report *report)
-{
-	free(report);
-}
+static const char *const end_names[] = END_NAMES;
+static const char *const refuse_names[] = REFUSE_NAMES;
 
 void report_configure(struct report *report, const struct configuration *configuration)
 {
@@ -63,141 +30,199 @@ void report_configure(struct report *report, const struct configuration *configu
 	report->limit = configuration->limits.connections;
 }
 
-static void write_line(const struct report_line *line)
+static void add_seconds(struct log_record *record, const char *name, uint64_t us)
 {
-	log_fields(line->priority, line->word, line->fields, line->count);
+	log_record_add(record, name, "%" PRIu64 ".%03" PRIu64 "s", us / CLOCK_US_PER_S,
+		       us % CLOCK_US_PER_S / 1000);
 }
 
-static void add_duration(struct report_line *line, uint64_t duration_ns)
+/* SIGSYS has one cause here: the sandbox. Say that, not only "signal". */
+static void add_signal(struct log_record *record, int status)
 {
-	report_line_add(line, "duration", "%" PRIu64 ".%03" PRIu64 "s",
-			duration_ns / CLOCK_NS_PER_S, duration_ns % CLOCK_NS_PER_S / 1000000);
-}
+	const char *name;
+	int number;
 
-static void say_suppressed(const char *what, uint64_t lines, uint64_t duration_ns)
-{
-	struct report_line line = {.priority = LOG_NOTICE, .word = "suppressed"};
-
-	report_line_add(&line, "what", "%s", what);
-	report_line_add(&line, "lines", "%" PRIu64, lines);
-	add_duration(&line, duration_ns);
-	write_line(&line);
-}
-
-/* Says what is over; returns when that is to be asked again, UINT64_MAX: nothing is owed. */
-static uint64_t flush_window(struct report_window *window, const char *what, uint64_t now_ns)
-{
-	uint64_t start_ns = window->start_ns;
-	uint64_t lines = report_window_close(window, now_ns, WINDOW_NS);
-
-	if (lines > 0)
-		say_suppressed(what, lines, now_ns - start_ns);
-	return window->left_out > 0 ? window->start_ns + WINDOW_NS : UINT64_MAX;
-}
-
-/* duration_ns 0: it has just begun, so no count of the past. */
-static void say_starved(const struct repeated *starved, uint64_t duration_ns)
-{
-	struct report_line line = {.priority = LOG_WARNING, .word = "starved"};
-
-	report_line_add_errno(&line, starved->value);
-	report_line_add(&line, "count", "%" PRIu64, starved->count);
-	if (duration_ns > 0)
-		add_duration(&line, duration_ns);
-	write_line(&line);
-}
-
-static void say_limit(const struct report *report, const struct repeated *limit,
-		      uint64_t duration_ns)
-{
-	struct report_line line = {
-		.priority = limit->value != 0 ? LOG_WARNING : LOG_NOTICE,
-		.word = "limit",
-	};
-
-	report_line_add(&line, "connections", "%" PRIu32, report->limit);
-	report_line_add(&line, "state", "%s", limit->value != 0 ? "reached" : "left");
-	if (duration_ns > 0) {
-		report_line_add(&line, "count", "%" PRIu64, limit->count);
-		add_duration(&line, duration_ns);
-	}
-	write_line(&line);
-}
-
-static void say_repeated(const struct report *report, struct repeated *repeated, uint64_t now_ns,
-			 uint64_t duration_ns)
-{
-	if (repeated == &report->limit_reached)
-		say_limit(report, repeated, duration_ns);
+	if (!WIFSIGNALED(status))
+		return;
+	number = WTERMSIG(status);
+	name = sigabbrev_np(number);
+	if (name)
+		log_record_add(record, "signal", "%s", name);
 	else
-		say_starved(repeated, duration_ns);
-	repeated->start_ns = now_ns;
-	repeated->count = 0;
+		log_record_add(record, "signal", "%d", number);
+	if (number == SIGSYS)
+		log_record_add(record, "cause", "forbidden system call");
 }
 
-static uint64_t flush_repeated(const struct report *report, struct repeated *repeated,
-			       uint64_t now_ns)
+/*
+ * Information; for debugging if no byte was carried and the peer ended it (a health check); a
+ * warning for end=error and a worker ended by a signal; an error for a crash.
+ */
+static int priority_of(const struct event *event)
 {
-	if (repeated->is_open && now_ns - repeated->start_ns >= REPEAT_NS) {
-		if (repeated->count > 0)
-			say_repeated(report, repeated, now_ns, now_ns - repeated->start_ns);
-		else
-			repeated->is_open = false;
+	bool is_empty = event->bytes_in == 0 && event->bytes_out == 0;
+
+	if (event->type != EVENT_CLOSED)
+		return LOG_INFO;
+	if (event->reason == END_CRASHED)
+		return LOG_ERR;
+	if (event->reason == END_ERROR || event->reason >= END_COUNT || WIFSIGNALED(event->status))
+		return LOG_WARNING;
+	if (is_empty && (event->reason == END_FIN || event->reason == END_RESET))
+		return LOG_DEBUG;
+	return LOG_INFO;
+}
+
+static void fill_closed(struct log_record *record, const struct event *event)
+{
+	uint64_t duration_ns = 0;
+
+	if (event->end_ns > event->start_ns)
+		duration_ns = event->end_ns - event->start_ns;
+	log_record_add(record, "bytes-in", "%" PRIu64, event->bytes_in);
+	log_record_add(record, "bytes-out", "%" PRIu64, event->bytes_out);
+	add_seconds(record, "duration", duration_ns / 1000);
+	add_seconds(record, "cpu", event->cpu_us);
+	log_record_add(record, "end", "%s",
+		       event->reason < END_COUNT ? end_names[event->reason] : "unknown");
+	add_signal(record, event->status);
+	if (event->reason == END_ERROR && event->detail != 0)
+		log_record_add_errno(record, event->detail);
+	if (event->peer.family == ENDPOINT_UNIX)
+		return;
+	if (event->rtt_us != 0)
+		log_record_add(record, "rtt", "%" PRIu32 ".%03" PRIu32 "ms", event->rtt_us / 1000,
+			       event->rtt_us % 1000);
+	log_record_add(record, "retransmits", "%" PRIu32, event->retransmits);
+}
+
+void report_fill(struct log_record *record, const struct event *event, const char *unix_path)
+{
+	const char *word = event->type == EVENT_CLOSED ? "closed" :
+			   event->type == EVENT_OPENED ? "opened" : "refused";
+	char text[ADDRESS_TEXT_MAX];
+
+	log_record_begin(record, priority_of(event), word);
+	log_record_add(record, "peer", "%s", endpoint_text_peer(&event->peer, text));
+	log_record_add(record, "local", "%s",
+		       endpoint_text_local(&event->local, &event->peer, unix_path, text));
+	if (event->type == EVENT_REFUSED) {
+		log_record_add(record, "reason", "%s", event->reason < REFUSE_COUNT ?
+			       refuse_names[event->reason] : "unknown");
+		return;
 	}
-	return repeated->is_open && repeated->count > 0 ? repeated->start_ns + REPEAT_NS :
-							  UINT64_MAX;
+	log_record_add(record, "worker", "%" PRId32, event->pid);
+	if (event->type == EVENT_CLOSED)
+		fill_closed(record, event);
 }
 
-static uint64_t earlier(uint64_t one_ns, uint64_t other_ns)
+/*
+ * The line of a window: that something has begun (duration_ns 0), or how often it came in a
+ * window that is over.
+ */
+static void say(const struct report *report, enum report_about about, uint64_t count,
+		uint64_t duration_ns)
 {
-	return one_ns < other_ns ? one_ns : other_ns;
+	uint32_t value = report->windows[about].value;
+	struct log_record record;
+
+	if (about >= REPORT_STARVED) {
+		log_record_begin(&record, LOG_WARNING, "starved");
+		log_record_add_errno(&record, value);
+		log_record_add(&record, "count", "%" PRIu64, count);
+	} else if (about == REPORT_LIMIT) {
+		log_record_begin(&record, value != 0 ? LOG_WARNING : LOG_NOTICE, "limit");
+		log_record_add(&record, "connections", "%" PRIu32, report->limit);
+		log_record_add(&record, "state", "%s", value != 0 ? "reached" : "left");
+		if (duration_ns > 0)
+			log_record_add(&record, "count", "%" PRIu64, count);
+	} else {
+		log_record_begin(&record, LOG_NOTICE, "suppressed");
+		log_record_add(&record, "what", "%s",
+			       about == REPORT_CRASHES ? "crashes" : "connections");
+		log_record_add(&record, "lines", "%" PRIu64, count);
+	}
+	if (duration_ns > 0)
+		add_seconds(&record, "duration", duration_ns / 1000);
+	log_record(&record);
+}
+
+/* Returns true if a line may be written; false if this is one above most and has been counted. */
+static bool admit(struct report_window *window, uint64_t most, uint32_t count, uint64_t now_ns)
+{
+	if (window->admitted == 0)
+		window->start_ns = now_ns;
+	if (window->admitted < most) {
+		window->admitted++;
+		return true;
+	}
+	window->left_out += count;
+	return false;
+}
+
+/* Returns when the window is to be looked at again. What repeats opens the next one itself. */
+static uint64_t flush_window(struct report *report, enum report_about about, uint64_t now_ns)
+{
+	struct report_window *window = &report->windows[about];
+	bool repeats = about >= REPORT_LIMIT;
+	uint64_t end_ns = window->start_ns + (repeats ? REPEAT_NS : WINDOW_NS);
+	uint64_t left_out = window->left_out;
+
+	if (window->admitted == 0)
+		return UINT64_MAX;
+	if (now_ns < end_ns)
+		return left_out > 0 ? end_ns : UINT64_MAX;
+	if (left_out > 0)
+		say(report, about, left_out, now_ns - window->start_ns);
+	window->admitted = left_out > 0 && repeats ? 1 : 0;
+	window->left_out = 0;
+	window->start_ns = now_ns;
+	return UINT64_MAX;
 }
 
 uint64_t report_flush(struct report *report, uint64_t now_ns)
 {
-	uint64_t next_ns = flush_window(&report->lines, "connections", now_ns);
+	uint64_t next_ns = UINT64_MAX, wanted_ns;
 
-	next_ns = earlier(next_ns, flush_window(&report->crashes, "crashes", now_ns));
-	next_ns = earlier(next_ns, flush_repeated(report, &report->limit_reached, now_ns));
-	for (size_t i = 0; i < STARVED_KINDS; i++)
-		next_ns = earlier(next_ns, flush_repeated(report, &report->starved[i], now_ns));
-	if (!log_flush())
-		next_ns = earlier(next_ns, now_ns + RETRY_NS);
+	for (unsigned i = 0; i < REPORT_WINDOWS; i++) {
+		wanted_ns = flush_window(report, i, now_ns);
+		if (wanted_ns < next_ns)
+			next_ns = wanted_ns;
+	}
+	if (!log_flush() && now_ns + RETRY_NS < next_ns)
+		next_ns = now_ns + RETRY_NS;
 	return next_ns;
 }
 
-static void report_repeated(const struct report *report, struct repeated *repeated, uint32_t value,
-			    uint32_t count, uint64_t now_ns)
-{
-	repeated->value = value;
-	repeated->count += count;
-	if (repeated->is_open)
-		return;
-	repeated->is_open = true;
-	say_repeated(report, repeated, now_ns, 0);
-}
-
 /* More kinds than places: the last place takes them all and names the latest. */
-static struct repeated *find_starved(struct report *report, uint32_t error)
+static enum report_about find_starved(const struct report *report, uint32_t error)
 {
-	struct repeated *place = &report->starved[STARVED_KINDS - 1];
+	unsigned place = REPORT_WINDOWS - 1;
 
-	for (size_t i = STARVED_KINDS; i-- > 0;) {
-		if (report->starved[i].is_open && report->starved[i].value == error)
-			return &report->starved[i];
-		if (!report->starved[i].is_open)
-			place = &report->starved[i];
+	for (unsigned i = REPORT_WINDOWS; i-- > REPORT_STARVED;) {
+		if (report->windows[i].admitted > 0 && report->windows[i].value == error)
+			return i;
+		if (report->windows[i].admitted == 0)
+			place = i;
 	}
 	return place;
+}
+
+static void report_repeated(struct report *report, enum report_about about, uint32_t value,
+			    uint32_t count, uint64_t now_ns)
+{
+	report->windows[about].value = value;
+	if (admit(&report->windows[about], 1, count, now_ns))
+		say(report, about, count, 0);
 }
 
 static void report_connection(struct report *report, const struct event *event,
 			      const char *unix_path, uint64_t now_ns)
 {
-	struct report_window *window = &report->lines;
 	uint64_t most = report->max_per_second == 0 ? UINT64_MAX : report->max_per_second;
-	int priority = report_line_priority(event);
-	struct report_line line;
+	int priority = priority_of(event);
+	bool is_crash = priority <= LOG_ERR;
+	struct log_record record;
 
 	if (event->type == EVENT_OPENED && report->connections != LOG_CONNECTIONS_ALL)
 		return;
@@ -205,44 +230,26 @@ static void report_connection(struct report *report, const struct event *event,
 		return;
 	if (priority > log_level())
 		return;
-	if (priority <= LOG_ERR) {
-		window = &report->crashes;
-		most = CRASH_LINES;
-	}
 	/* formatting costs more than all the rest: only for what is written */
-	if (!report_window_admit(window, now_ns, most)) {
+	if (!admit(&report->windows[is_crash ? REPORT_CRASHES : REPORT_CONNECTIONS],
+		   is_crash ? CRASH_LINES : most, 1, now_ns)) {
 		report->suppressed++;
 		return;
 	}
-	report_line_fill(&line, event, unix_path);
-	write_line(&line);
+	report_fill(&record, event, unix_path);
+	log_record(&record);
 }
 
-void report_event_at(struct report *report, const struct event *event, const char *unix_path,
-		     uint64_t now_ns)
+void report_event(struct report *report, const struct event *event, const char *unix_path,
+		  uint64_t now_ns)
 {
 	report_flush(report, now_ns);
 	if (event->type == EVENT_STARVED)
 		report_repeated(report, find_starved(report, event->detail), event->detail,
 				event->count, now_ns);
 	else if (event->type == EVENT_LIMIT)
-		report_repeated(report, &report->limit_reached, event->count != 0, 1, now_ns);
+		report_repeated(report, REPORT_LIMIT, event->count != 0, 1, now_ns);
 	else if (event->type == EVENT_OPENED || event->type == EVENT_CLOSED ||
 		 event->type == EVENT_REFUSED)
 		report_connection(report, event, unix_path, now_ns);
-}
-
-void report_event(struct report *report, const struct event *event, const char *unix_path)
-{
-	report_event_at(report, event, unix_path, clock_now_ns());
-}
-
-uint64_t report_suppressed(const struct report *report)
-{
-	return report->suppressed;
-}
-
-void report_resume(struct report *report, uint64_t suppressed)
-{
-	report->suppressed = suppressed;
 }

@@ -6,39 +6,54 @@
 #include <stdint.h>
 
 #include "echod/configuration/configuration.h"
+#include "echod/log/record.h"
 #include "wire/event.h"
 
-/* Its state: the rate limit's window and what was left out. Opaque, one for the daemon. */
-struct report;
+/* What has a window of its own: so many lines in a time, and the number of those left out. */
+enum report_about {
+	REPORT_CONNECTIONS,
+	REPORT_CRASHES,			/* a flood of connections never hides them */
+	REPORT_LIMIT,			/* limits { connections } reached and left */
+	REPORT_STARVED,			/* one for each of eight errno values at a time */
+	REPORT_WINDOWS = REPORT_STARVED + 8,
+};
 
-int report_new(struct report **ret_report);
-void report_free(struct report *report);
+/* Opens with the first line that it admits. */
+struct report_window {
+	uint64_t start_ns;		/* CLOCK_MONOTONIC */
+	uint64_t admitted;		/* lines; 0: it is not open */
+	uint64_t left_out;		/* events */
+	uint32_t value;			/* starved: errno; limit: 1 reached, 0 left */
+};
 
-/* From now on as configured: log.connections, log.max_per_second. */
+/* Starts as {0} and report_configure(). */
+struct report {
+	enum log_connections connections;
+	uint32_t max_per_second;	/* 0 = off */
+	uint32_t limit;			/* limits { connections } */
+	struct report_window windows[REPORT_WINDOWS];
+	uint64_t suppressed;		/* lines of connections left out since the start */
+};
+
+/* From now on as configured: log { connections, max-per-second }, limits { connections }. */
 void report_configure(struct report *report, const struct configuration *configuration);
 
 /*
- * Logs one event ("opened", "closed", "refused", starvation, limit reached and left).
- * unix_path: of the listening socket when it is a Unix one, else NULL. Every number in the
- * event may be nonsense from a hostile worker: it is printed, never used as an index.
+ * Logs one event at this time (CLOCK_MONOTONIC). unix_path: of the listening socket if it is a
+ * Unix one, else NULL. Every number in the event may be nonsense from a hostile worker: it is
+ * printed, never used as an index.
  */
-void report_event(struct report *report, const struct event *event, const char *unix_path);
-
-/* The same at a time (CLOCK_MONOTONIC) that the caller knows already. */
-void report_event_at(struct report *report, const struct event *event, const char *unix_path,
-		     uint64_t now_ns);
+void report_event(struct report *report, const struct event *event, const char *unix_path,
+		  uint64_t now_ns);
 
 /*
- * Says in one line what the rate limit has left out, once a second at most, and lets the log
- * write what waits for its sink. Returns the time (CLOCK_MONOTONIC, ns) when it wants to be
- * called again, UINT64_MAX when nothing is owed.
+ * Says in one line what each window that is over has left out, and lets the log write what waits
+ * for its sink. Returns the time (CLOCK_MONOTONIC, ns) at which it wants to be called again,
+ * UINT64_MAX if nothing is owed.
  */
 uint64_t report_flush(struct report *report, uint64_t now_ns);
 
-/* Lines left out since the start. */
-uint64_t report_suppressed(const struct report *report);
-
-/* Goes on counting from there, for a program that takes over. */
-void report_resume(struct report *report, uint64_t suppressed);
+/* The line of an EVENT_OPENED, EVENT_CLOSED or EVENT_REFUSED, for report_event() and the fuzzer. */
+void report_fill(struct log_record *record, const struct event *event, const char *unix_path);
 
 #endif

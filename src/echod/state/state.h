@@ -28,7 +28,7 @@ struct supervisor {
 	int configuration_fd;		/* owned: the file, for when its path cannot be walked */
 	struct sockets sockets;		/* in force */
 	struct program listener;
-	struct report *report;
+	struct report report;
 	struct control *control;	/* NULL: there is none */
 	struct sampler *sampler;
 	uint64_t metrics_ns;		/* when the metrics file is due */

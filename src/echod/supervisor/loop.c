@@ -37,7 +37,7 @@ static void read_rings(struct supervisor *supervisor)
 		count += generation_drain(i);
 	share_live(supervisor);
 	if (count)
-		supervisor->flush_ns = report_flush(supervisor->report, clock_now_ns());
+		supervisor->flush_ns = report_flush(&supervisor->report, clock_now_ns());
 	if (!count)
 		for (struct generation *i = supervisor->generations; i; i = i->next)
 			is_idle = scoreboard_sleep(&i->scoreboard) && is_idle;
@@ -74,7 +74,7 @@ static void on_event(void *context, struct generation *generation, const struct 
 	const char *path = event->socket < generation->socket_count ?
 		generation->unix_paths[event->socket] : NULL;
 
-	report_event(supervisor->report, event, path);
+	report_event(&supervisor->report, event, path, clock_now_ns());
 }
 
 struct generation_hooks loop_hooks(struct supervisor *supervisor)
@@ -261,7 +261,7 @@ static int on_second_timer(sd_event_source *source, uint64_t now_us, void *conte
 		status_tell(supervisor);
 	tell_dropped(supervisor);
 	if (supervisor->flush_ns <= now_ns)
-		supervisor->flush_ns = report_flush(supervisor->report, now_ns);
+		supervisor->flush_ns = report_flush(&supervisor->report, now_ns);
 	timer_arm(supervisor->second_timer, SECOND_US);
 	return 0;
 }

@@ -196,7 +196,7 @@ void reload_commit(struct supervisor *supervisor)
 	/* Not only when it is another one: what could not be opened before may be there now. */
 	reopen_log(new);
 	log_set_level(new->log.level);
-	report_configure(supervisor->report, new);
+	report_configure(&supervisor->report, new);
 	if (strcmp(new->user, old->user) != 0)
 		log_warning("user: changed, counts from the next start");
 	status_compare_listen(supervisor);

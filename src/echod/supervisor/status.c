@@ -41,33 +41,33 @@ void status_tell(struct supervisor *supervisor)
 	service_status(text);
 }
 
-static void field_set(struct log_field *field, char text[24], const char *name, uint64_t value)
-{
-	snprintf(text, 24, "%" PRIu64, value);
-	*field = (struct log_field){ name, text };
-}
-
 void status_log_totals(const struct supervisor *supervisor)
 {
 	struct tally tally;
-	struct log_field fields[10];
-	char text[10][24];
-	size_t n = 0;
 
 	totals_sum(supervisor, &tally);
-#define FIELD(name, value) (field_set(&fields[n], text[n], name, value), n++)
-	FIELD("active", totals_live(supervisor));
-	FIELD("accepted", tally.accepted);
-	FIELD("closed", tally_closed(&tally));
-	FIELD("refused", tally_refused(&tally));
-	FIELD("empty", tally.empty);
-	FIELD("bytes-in", tally.bytes_in);
-	FIELD("bytes-out", tally.bytes_out);
-	FIELD("generations", totals_generations(supervisor));
-	FIELD("restarts", supervisor->listener_restarts);
-	FIELD("uptime-s", (clock_now_ns() - supervisor->started_ns) / CLOCK_NS_PER_S);
-#undef FIELD
-	log_fields(LOG_INFO, "totals", fields, n);
+
+	const struct {
+		const char *name;
+		uint64_t value;
+	} fields[] = {
+		{"active", totals_live(supervisor)},
+		{"accepted", tally.accepted},
+		{"closed", tally_closed(&tally)},
+		{"refused", tally_refused(&tally)},
+		{"empty", tally.empty},
+		{"bytes-in", tally.bytes_in},
+		{"bytes-out", tally.bytes_out},
+		{"generations", totals_generations(supervisor)},
+		{"restarts", supervisor->listener_restarts},
+		{"uptime-s", (clock_now_ns() - supervisor->started_ns) / CLOCK_NS_PER_S},
+	};
+	struct log_record record;
+
+	log_record_begin(&record, LOG_INFO, "totals");
+	for (size_t i = 0; i < sizeof(fields) / sizeof(*fields); i++)
+		log_record_add(&record, fields[i].name, "%" PRIu64, fields[i].value);
+	log_record(&record);
 }
 
 void status_compare_listen(const struct supervisor *supervisor)

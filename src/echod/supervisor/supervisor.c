@@ -62,12 +62,8 @@ static int prepare(struct supervisor *supervisor)
 		log_errno(LOG_ERR, result, "prctl(PR_SET_CHILD_SUBREAPER)");
 		return result;
 	}
-	result = report_new(&supervisor->report);
-	if (result == 0)
-		result = sampler_new(&supervisor->sampler);
-	if (result == 0)
-		report_configure(supervisor->report, supervisor->configuration);
-	return result;
+	report_configure(&supervisor->report, supervisor->configuration);
+	return sampler_new(&supervisor->sampler);
 }
 
 static uint64_t realtime_us(void)
@@ -114,7 +110,6 @@ static void supervisor_release(struct supervisor *supervisor)
 	sd_event_source_unref(supervisor->kill_timer);
 	sd_event_source_unref(supervisor->handover_source);
 	sd_event_unref(supervisor->loop);
-	report_free(supervisor->report);
 	program_release(&supervisor->listener);
 	sockets_release(&supervisor->sockets, true);
 	sockets_release(&supervisor->next_sockets, true);
@@ -146,7 +141,7 @@ static int supervisor_run(struct supervisor *supervisor)
 	int result = sd_event_loop(supervisor->loop), code;
 
 	/* A window that is still open: what it left out is said too. */
-	report_flush(supervisor->report, clock_now_ns() + CLOCK_NS_PER_S);
+	report_flush(&supervisor->report, clock_now_ns() + CLOCK_NS_PER_S);
 	if (result == 0)
 		metrics_leave_file(supervisor->configuration->metrics.file, NULL);
 	if (result == 0)
@@ -189,8 +184,6 @@ int supervise_again(const struct options *options, int state_fd)
 	program_find_listener(&supervisor.listener);
 	result = loop_create(&supervisor);
 	if (result == 0)
-		result = report_new(&supervisor.report);
-	if (result == 0)
 		result = sampler_new(&supervisor.sampler);
 	if (result == 0)
 		result = handover_restore(&supervisor, state_fd);
@@ -198,7 +191,7 @@ int supervise_again(const struct options *options, int state_fd)
 		result = control_watch(supervisor.control);
 	fd_close(state_fd);
 	if (result == 0) {
-		report_configure(supervisor.report, supervisor.configuration);
+		report_configure(&supervisor.report, supervisor.configuration);
 		supervisor.is_ready = true;
 		/* Connections that were told to end are to end here too. */
 		timer_arm(supervisor.kill_timer, 0);

@@ -39,7 +39,7 @@ static void write_log(const char *text)
 		size = sizeof(line) - 1;
 	r = log_sink_open(LOG_TARGET_SYSLOG, LOG_SINK_SYSLOG_PATH, &sink);
 	if (r == 0) {
-		r = log_sink_write(&sink, line, (size_t)size);
+		r = log_sink_write(&sink, line);
 		log_sink_close(&sink);
 	}
 	if (r == 0)

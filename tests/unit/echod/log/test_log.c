@@ -39,7 +39,7 @@ static int tear_down(void **state)
 
 static void test_lines(void **state)
 {
-	struct log_field field = {"peer", "192.0.2.7:7"};
+	struct log_record record;
 	char expected[128];
 	int priority;
 
@@ -50,7 +50,9 @@ static void test_lines(void **state)
 	snprintf(expected, sizeof(expected), "file: %s", strerror(ENOENT));
 	assert_string_equal(capture_line(*state, &priority), expected);
 	assert_int_equal(priority, LOG_ERR);
-	log_fields(LOG_INFO, "closed", &field, 1);
+	log_record_begin(&record, LOG_INFO, "closed");
+	log_record_add(&record, "peer", "192.0.2.7:7");
+	log_record(&record);
 	assert_string_equal(capture_line(*state, NULL), "closed peer=192.0.2.7:7");
 	log_report(NULL, "echod.conf:3: user: %s%n");
 	assert_string_equal(capture_line(*state, &priority), "echod.conf:3: user: %s%n");
@@ -60,8 +62,11 @@ static void test_lines(void **state)
 
 static void test_level(void **state)
 {
+	struct log_record record;
+
 	log_debug("not seen");
-	log_fields(LOG_DEBUG, "closed", NULL, 0);
+	log_record_begin(&record, LOG_DEBUG, "closed");
+	log_record(&record);
 	assert_null(capture_raw(*state));
 	log_set_level(LOG_DEBUG);
 	assert_int_equal(log_level(), LOG_DEBUG);
@@ -74,24 +79,30 @@ static void test_stopped_reader(void **state)
 {
 	uint64_t lost_before = log_lost();
 	uint64_t start_ns = clock_now_ns();
-	unsigned long long lost = 0;
-	char expected[32];
+	unsigned long long lost;
+	char expected[1100], filler[1000];
 	const char *line;
-	int received = 0;
+	int next = 0, lost_sum = 0;
 
+	memset(filler, 'x', sizeof(filler));
 	for (int i = 0; i < FLOOD_LINES; i++)
-		log_info("line %d", i);
+		log_info("line %d %.*s", i, i % (int)sizeof(filler), filler);
 	assert_true(clock_now_ns() - start_ns < DEADLINE_S * (uint64_t)CLOCK_NS_PER_S);
 	assert_true(log_lost() > lost_before);
 	assert_false(log_flush());
 	while ((line = capture_line(*state, NULL)) != NULL) {
-		if (sscanf(line, "lost lines=%llu", &lost) == 1)
-			break;
-		snprintf(expected, sizeof(expected), "line %d", received++);
+		if (sscanf(line, "lost lines=%llu", &lost) == 1) {
+			lost_sum += (int)lost;
+			next += (int)lost;
+			continue;
+		}
+		snprintf(expected, sizeof(expected), "line %d %.*s", next,
+			 next % (int)sizeof(filler), filler);
 		assert_string_equal(line, expected);
+		next++;
 	}
-	assert_int_equal(lost, log_lost() - lost_before);
-	assert_int_equal(received + lost, FLOOD_LINES);
+	assert_int_equal(lost_sum, log_lost() - lost_before);
+	assert_int_equal(next, FLOOD_LINES);
 	assert_true(log_flush());
 	log_info("after");
 	assert_string_equal(capture_line(*state, NULL), "after");

@@ -12,9 +12,7 @@
 #include <cmocka.h>
 
 #include "echod/log/log.h"
-#include "echod/report/line.h"
 #include "echod/report/report.h"
-#include "echod/report/window.h"
 #include "unit/capture.h"
 #include "wire/end.h"
 
@@ -24,7 +22,7 @@
 struct fixture {
 	struct capture capture;
 	struct configuration configuration;
-	struct report *report;
+	struct report report;
 };
 
 static int set_up(void **state)
@@ -37,8 +35,8 @@ static int set_up(void **state)
 	};
 	log_set_level(LOG_INFO);
 	capture_start(&fixture.capture, LOG_TARGET_SYSLOG);
-	assert_int_equal(report_new(&fixture.report), 0);
-	report_configure(fixture.report, &fixture.configuration);
+	fixture.report = (struct report){0};
+	report_configure(&fixture.report, &fixture.configuration);
 	*state = &fixture;
 	return 0;
 }
@@ -47,7 +45,6 @@ static int tear_down(void **state)
 {
 	struct fixture *fixture = *state;
 
-	report_free(fixture->report);
 	capture_end(&fixture->capture);
 	return 0;
 }
@@ -79,7 +76,7 @@ static void assert_line(struct fixture *fixture, const struct event *event, int 
 	const char *line;
 	int actual_priority;
 
-	report_event_at(fixture->report, event, NULL, START);
+	report_event(&fixture->report, event, NULL, START);
 	line = capture_line(&fixture->capture, &actual_priority);
 	if (expected == NULL) {
 		assert_null(line);
@@ -94,7 +91,7 @@ static void assert_line(struct fixture *fixture, const struct event *event, int 
 static void set_max_per_second(struct fixture *fixture, uint32_t most)
 {
 	fixture->configuration.log.max_per_second = most;
-	report_configure(fixture->report, &fixture->configuration);
+	report_configure(&fixture->report, &fixture->configuration);
 }
 
 static void test_closed(void **state)
@@ -175,7 +172,7 @@ static void test_families(void **state)
 	memcpy(event.peer.address, &pid, sizeof(pid));
 	memcpy(event.peer.address + sizeof(pid), &uid, sizeof(uid));
 	event.local = event.peer;
-	report_event_at(fixture->report, &event, "/run/echo socket", START);
+	report_event(&fixture->report, &event, "/run/echo socket", START);
 	assert_string_equal(capture_line(&fixture->capture, NULL),
 			    "closed peer=unix:pid=123,uid=0 local=\"unix:/run/echo socket\"" BODY
 			    " end=fin");
@@ -208,10 +205,10 @@ static void test_connections_setting(void **state)
 
 	assert_line(fixture, &event, 0, NULL);
 	fixture->configuration.log.connections = LOG_CONNECTIONS_ALL;
-	report_configure(fixture->report, &fixture->configuration);
+	report_configure(&fixture->report, &fixture->configuration);
 	assert_line(fixture, &event, LOG_INFO, "opened " HEAD " worker=4711");
 	fixture->configuration.log.connections = LOG_CONNECTIONS_NONE;
-	report_configure(fixture->report, &fixture->configuration);
+	report_configure(&fixture->report, &fixture->configuration);
 	assert_line(fixture, &event, 0, NULL);
 	event = make_event(EVENT_CLOSED, END_FIN);
 	assert_line(fixture, &event, 0, NULL);
@@ -239,28 +236,29 @@ static void test_rate_limit(void **state)
 	struct event closed = make_event(EVENT_CLOSED, END_FIN);
 	struct event crashed = make_event(EVENT_CLOSED, END_CRASHED);
 
-	assert_int_equal(report_flush(fixture->report, START), UINT64_MAX);
+	assert_int_equal(report_flush(&fixture->report, START), UINT64_MAX);
 	for (int i = 0; i < 10; i++)
-		report_event_at(fixture->report, &closed, NULL, START + (uint64_t)i);
+		report_event(&fixture->report, &closed, NULL, START + (uint64_t)i);
 	assert_int_equal(count_lines(fixture, "closed "), 3);
-	assert_int_equal(report_suppressed(fixture->report), 7);
+	assert_int_equal(fixture->report.suppressed, 7);
 
 	crashed.status = SIGSEGV;	/* a crash is not hidden by the flood */
-	report_event_at(fixture->report, &crashed, NULL, START + 10);
+	report_event(&fixture->report, &crashed, NULL, START + 10);
 	assert_int_equal(count_lines(fixture, "closed "), 1);
 
-	assert_int_equal(report_flush(fixture->report, START + 20), START + SECOND);
+	assert_int_equal(report_flush(&fixture->report, START + 20), START + SECOND);
+	report_flush(&fixture->report, START + SECOND - 1);
 	assert_null(capture_raw(&fixture->capture));
-	assert_int_equal(report_flush(fixture->report, START + SECOND), UINT64_MAX);
+	assert_int_equal(report_flush(&fixture->report, START + SECOND), UINT64_MAX);
 	assert_string_equal(capture_line(&fixture->capture, NULL),
 			    "suppressed what=connections lines=7 duration=1.000s");
 	assert_null(capture_raw(&fixture->capture));
 
 	/* without a timer the next event sees that the window is over */
 	for (int i = 0; i < 5; i++)
-		report_event_at(fixture->report, &closed, NULL, START + SECOND);
+		report_event(&fixture->report, &closed, NULL, START + SECOND);
 	assert_int_equal(count_lines(fixture, "closed "), 3);
-	report_event_at(fixture->report, &closed, NULL, START + 3 * SECOND);
+	report_event(&fixture->report, &closed, NULL, START + 3 * SECOND);
 	assert_string_equal(capture_line(&fixture->capture, NULL),
 			    "suppressed what=connections lines=2 duration=2.000s");
 	assert_int_equal(count_lines(fixture, "closed "), 1);
@@ -273,9 +271,9 @@ static void test_crash_storm(void **state)
 
 	crashed.status = SIGSEGV;
 	for (int i = 0; i < 1000; i++)
-		report_event_at(fixture->report, &crashed, NULL, START);
+		report_event(&fixture->report, &crashed, NULL, START);
 	assert_int_equal(count_lines(fixture, "closed "), 20);
-	report_flush(fixture->report, START + SECOND);
+	report_flush(&fixture->report, START + SECOND);
 	assert_string_equal(capture_line(&fixture->capture, NULL),
 			    "suppressed what=crashes lines=980 duration=1.000s");
 }
@@ -288,10 +286,10 @@ static void test_level_before_rate(void **state)
 
 	event.bytes_in = event.bytes_out = 0;
 	for (int i = 0; i < 100; i++)
-		report_event_at(fixture->report, &event, NULL, START);
-	assert_int_equal(report_suppressed(fixture->report), 0);
+		report_event(&fixture->report, &event, NULL, START);
+	assert_int_equal(fixture->report.suppressed, 0);
 	event.bytes_in = 1;
-	report_event_at(fixture->report, &event, NULL, START);
+	report_event(&fixture->report, &event, NULL, START);
 	assert_int_equal(count_lines(fixture, "closed "), 1);
 }
 
@@ -301,23 +299,23 @@ static void test_starved(void **state)
 	struct event event = {.type = EVENT_STARVED, .detail = EMFILE, .count = 2};
 	int priority;
 
-	report_event_at(fixture->report, &event, NULL, START);
+	report_event(&fixture->report, &event, NULL, START);
 	assert_string_equal(capture_line(&fixture->capture, &priority),
 			    "starved errno=EMFILE error=\"Too many open files\" count=2");
 	assert_int_equal(priority, LOG_WARNING);
 	for (int i = 0; i < 100; i++)
-		report_event_at(fixture->report, &event, NULL, START + SECOND);
+		report_event(&fixture->report, &event, NULL, START + SECOND);
 	assert_null(capture_raw(&fixture->capture));
 	event.detail = ENFILE;	/* another cause has a window of its own */
-	report_event_at(fixture->report, &event, NULL, START + 5 * SECOND);
+	report_event(&fixture->report, &event, NULL, START + 5 * SECOND);
 	assert_int_equal(count_lines(fixture, "starved errno=ENFILE "), 1);
-	assert_int_equal(report_flush(fixture->report, START + 9 * SECOND), START + 10 * SECOND);
-	assert_int_equal(report_flush(fixture->report, START + 10 * SECOND), UINT64_MAX);
+	assert_int_equal(report_flush(&fixture->report, START + 9 * SECOND), START + 10 * SECOND);
+	assert_int_equal(report_flush(&fixture->report, START + 10 * SECOND), UINT64_MAX);
 	assert_string_equal(capture_line(&fixture->capture, NULL),
 			    "starved errno=EMFILE error=\"Too many open files\" count=200 "
 			    "duration=10.000s");
 	assert_null(capture_raw(&fixture->capture));
-	assert_int_equal(report_flush(fixture->report, START + 100 * SECOND), UINT64_MAX);
+	assert_int_equal(report_flush(&fixture->report, START + 100 * SECOND), UINT64_MAX);
 	assert_null(capture_raw(&fixture->capture));
 }
 
@@ -329,10 +327,10 @@ static void test_starved_kinds(void **state)
 
 	for (uint32_t i = 0; i < 1000; i++) {
 		event.detail = i * 4294967;
-		report_event_at(fixture->report, &event, NULL, START);
+		report_event(&fixture->report, &event, NULL, START);
 	}
 	assert_int_equal(count_lines(fixture, "starved "), 8);
-	report_flush(fixture->report, START + 10 * SECOND);
+	report_flush(&fixture->report, START + 10 * SECOND);
 	assert_int_equal(count_lines(fixture, "starved "), 1);
 }
 
@@ -342,34 +340,21 @@ static void test_limit(void **state)
 	struct event event = {.type = EVENT_LIMIT, .count = 1};
 	int priority;
 
-	report_event_at(fixture->report, &event, NULL, START);
+	report_event(&fixture->report, &event, NULL, START);
 	assert_string_equal(capture_line(&fixture->capture, &priority),
 			    "limit connections=1024 state=reached");
 	assert_int_equal(priority, LOG_WARNING);
 	for (int i = 0; i < 6; i++) {
 		event.count = (uint32_t)i % 2;
-		report_event_at(fixture->report, &event, NULL, START + 1);
+		report_event(&fixture->report, &event, NULL, START + 1);
 	}
 	event.count = 0;
-	report_event_at(fixture->report, &event, NULL, START + 1);
+	report_event(&fixture->report, &event, NULL, START + 1);
 	assert_null(capture_raw(&fixture->capture));
-	report_flush(fixture->report, START + 10 * SECOND);
+	report_flush(&fixture->report, START + 10 * SECOND);
 	assert_string_equal(capture_line(&fixture->capture, &priority),
 			    "limit connections=1024 state=left count=7 duration=10.000s");
 	assert_int_equal(priority, LOG_NOTICE);
-}
-
-static void test_window(void **state)
-{
-	struct report_window window = {};
-
-	(void)state;
-	assert_int_equal(report_window_close(&window, START, SECOND), 0);
-	assert_true(report_window_admit(&window, START, 1));
-	assert_false(report_window_admit(&window, START + 1, 1));
-	assert_int_equal(report_window_close(&window, START + SECOND - 1, SECOND), 0);
-	assert_int_equal(report_window_close(&window, START + SECOND, SECOND), 1);
-	assert_true(report_window_admit(&window, START + SECOND, 1));
 }
 
 int main(void)
@@ -387,7 +372,6 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_starved, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_starved_kinds, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_limit, set_up, tear_down),
-		cmocka_unit_test(test_window),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
