@@ -21,6 +21,19 @@
 
 #define STATE_GENERATIONS_MAX 8u	/* alive; further reloads wait */
 
+/* What each of them does stands in loop.c. */
+enum supervisor_timer {
+	TIMER_RING,		/* events may wait in a ring */
+	TIMER_START,		/* a listener should be ready by now */
+	TIMER_REPLACE,		/* the back-off before a replacement is over */
+	TIMER_DRAIN,
+	TIMER_KILL,
+	TIMER_SECOND,
+	TIMER_PING,
+	TIMER_LOG,		/* lines wait for their sink */
+	TIMER_COUNT
+};
+
 struct supervisor {
 	struct sd_event *loop;
 	const struct options *options;
@@ -72,14 +85,7 @@ struct supervisor {
 	uint64_t flush_ns;		/* when report_flush() is due */
 	char status[160];		/* as last told */
 
-	struct sd_event_source *ring_timer;
-	struct sd_event_source *start_timer;
-	struct sd_event_source *replace_timer;
-	struct sd_event_source *drain_timer;
-	struct sd_event_source *second_timer;
-	struct sd_event_source *ping_timer;
-	struct sd_event_source *log_timer;
-	struct sd_event_source *kill_timer;
+	struct sd_event_source *timers[TIMER_COUNT];
 	struct sd_event_source *handover_source;
 };
 

@@ -20,9 +20,9 @@ static void drain_begin(struct supervisor *supervisor)
 	supervisor->starting = NULL;
 	supervisor->lookup = lookup_free(supervisor->lookup);
 	control_note_stopping(supervisor->control);
-	timer_disarm(supervisor->start_timer);
-	timer_disarm(supervisor->replace_timer);
-	timer_disarm(supervisor->ping_timer);
+	timer_disarm(supervisor->timers[TIMER_START]);
+	timer_disarm(supervisor->timers[TIMER_REPLACE]);
+	timer_disarm(supervisor->timers[TIMER_PING]);
 	for (struct generation *i = supervisor->generations; i; i = i->next)
 		generation_stop(i);
 	/* Our copies too: a socket that stays open would take connections that nobody serves. */
@@ -41,13 +41,13 @@ void drain_go_on(struct supervisor *supervisor)
 		drain_begin(supervisor);
 	else
 		ending_hurry(&supervisor->ending, supervisor->generations);
-	timer_arm(supervisor->drain_timer, 0);
+	timer_arm(supervisor->timers[TIMER_DRAIN], 0);
 }
 
 void drain_step(struct supervisor *supervisor)
 {
 	ending_step(&supervisor->ending, supervisor->generations);
-	timer_arm(supervisor->drain_timer, ENDING_STEP_US);
+	timer_arm(supervisor->timers[TIMER_DRAIN], ENDING_STEP_US);
 }
 
 void kill_step(struct supervisor *supervisor)
@@ -57,5 +57,5 @@ void kill_step(struct supervisor *supervisor)
 	for (struct generation *i = supervisor->generations; i; i = i->next)
 		count += generation_kill_again(i);
 	if (count)
-		timer_arm(supervisor->kill_timer, ENDING_STEP_US);
+		timer_arm(supervisor->timers[TIMER_KILL], ENDING_STEP_US);
 }

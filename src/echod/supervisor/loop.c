@@ -42,7 +42,7 @@ static void read_rings(struct supervisor *supervisor)
 		for (struct generation *i = supervisor->generations; i; i = i->next)
 			is_idle = scoreboard_sleep(&i->scoreboard) && is_idle;
 	if (count || !is_idle)
-		timer_arm(supervisor->ring_timer, RING_INTERVAL_US);
+		timer_arm(supervisor->timers[TIMER_RING], RING_INTERVAL_US);
 }
 
 static void on_ready(void *context, struct generation *generation)
@@ -60,7 +60,7 @@ static void on_wake(void *context, struct generation *generation)
 	struct supervisor *supervisor = context;
 
 	(void)generation;
-	timer_arm(supervisor->ring_timer, 0);
+	timer_arm(supervisor->timers[TIMER_RING], 0);
 }
 
 static void on_pong(void *context, struct generation *generation, uint32_t value)
@@ -105,7 +105,7 @@ static void grant_wishes(struct supervisor *supervisor)
 	if (supervisor->drain_wanted && supervisor->ending.phase == ENDING_NONE)
 		drain_go_on(supervisor);
 	if (supervisor->kill_wanted)
-		timer_arm_idle(supervisor->kill_timer, ENDING_STEP_US);
+		timer_arm_idle(supervisor->timers[TIMER_KILL], ENDING_STEP_US);
 	supervisor->drain_wanted = supervisor->kill_wanted = false;
 }
 
@@ -132,7 +132,7 @@ static int settle(sd_event_source *source, void *context)
 		start_schedule_replacement(supervisor, 0);
 	}
 	if (!log_flush())
-		timer_arm(supervisor->log_timer, LOG_INTERVAL_US);
+		timer_arm(supervisor->timers[TIMER_LOG], LOG_INTERVAL_US);
 	return 0;
 }
 
@@ -159,68 +159,24 @@ static int on_signal(sd_event_source *source, const struct signalfd_siginfo *inf
 	return 0;
 }
 
-static int on_ring_timer(sd_event_source *source, uint64_t now_us, void *context)
+static void start_overdue(struct supervisor *supervisor)
 {
-	(void)source;
-	(void)now_us;
-	read_rings(context);
-	return 0;
-}
-
-/* It has done its part by waking the loop: settle() flushes. */
-static int on_log_timer(sd_event_source *source, uint64_t now_us, void *context)
-{
-	(void)source;
-	(void)now_us;
-	(void)context;
-	return 0;
-}
-
-static int on_start_timer(sd_event_source *source, uint64_t now_us, void *context)
-{
-	(void)source;
-	(void)now_us;
 	log_error("a listener was not ready within %" PRIu64 " s", START_DEADLINE_US / SECOND_US);
-	turnover_abandon(context);
-	return 0;
-}
-
-static int on_replace_timer(sd_event_source *source, uint64_t now_us, void *context)
-{
-	(void)source;
-	(void)now_us;
-	start_replacement(context);
-	return 0;
-}
-
-static int on_drain_timer(sd_event_source *source, uint64_t now_us, void *context)
-{
-	(void)source;
-	(void)now_us;
-	drain_step(context);
-	return 0;
-}
-
-static int on_kill_timer(sd_event_source *source, uint64_t now_us, void *context)
-{
-	(void)source;
-	(void)now_us;
-	kill_step(context);
-	return 0;
+	turnover_abandon(supervisor);
 }
 
 static void write_metrics(struct supervisor *supervisor, uint64_t now_ns)
 {
 	const char *path = supervisor->configuration->metrics.file;
-	int result;
+	int r;
 
 	if (!path || now_ns < supervisor->metrics_ns)
 		return;
 	supervisor->metrics_ns = now_ns + METRICS_INTERVAL_NS;
-	result = metrics_write_file(supervisor, path);
-	if (result < 0 && !supervisor->metrics_failed)
-		log_errno(LOG_WARNING, result, "metrics.file: %s", path);
-	supervisor->metrics_failed = result < 0;
+	r = metrics_write_file(supervisor, path);
+	if (r < 0 && !supervisor->metrics_failed)
+		log_errno(LOG_WARNING, r, "metrics.file: %s", path);
+	supervisor->metrics_failed = r < 0;
 }
 
 /* The ring was full: the counters are right, lines are missing. */
@@ -235,6 +191,45 @@ static void tell_dropped(struct supervisor *supervisor)
 	supervisor->events_dropped = tally.events_dropped;
 }
 
+static void each_second(struct supervisor *supervisor)
+{
+	uint64_t now_ns = clock_now_ns();
+
+	/* Older ones take connections until they are told to stop, and that makes no event. */
+	share_live(supervisor);
+	sampler_take(supervisor->sampler, supervisor);
+	write_metrics(supervisor, now_ns);
+	if (supervisor->is_ready)
+		status_tell(supervisor);
+	tell_dropped(supervisor);
+	if (supervisor->flush_ns <= now_ns)
+		supervisor->flush_ns = report_flush(&supervisor->report, now_ns);
+	timer_arm(supervisor->timers[TIMER_SECOND], SECOND_US);
+}
+
+/* NULL: waking the loop is all, settle() does the rest. */
+static void (*const timer_actions[TIMER_COUNT])(struct supervisor *supervisor) = {
+	[TIMER_RING] = read_rings,
+	[TIMER_START] = start_overdue,
+	[TIMER_REPLACE] = start_replacement,
+	[TIMER_DRAIN] = drain_step,
+	[TIMER_KILL] = kill_step,
+	[TIMER_SECOND] = each_second,
+	[TIMER_PING] = watchdog_ping,
+	[TIMER_LOG] = NULL,
+};
+
+static int on_timer(sd_event_source *source, uint64_t now_us, void *context)
+{
+	struct supervisor *supervisor = context;
+
+	(void)now_us;
+	for (size_t i = 0; i < TIMER_COUNT; i++)
+		if (supervisor->timers[i] == source && timer_actions[i])
+			timer_actions[i](supervisor);
+	return 0;
+}
+
 static int on_handover(sd_event_source *source, void *context)
 {
 	struct supervisor *supervisor = context;
@@ -246,82 +241,51 @@ static int on_handover(sd_event_source *source, void *context)
 	return 0;
 }
 
-static int on_second_timer(sd_event_source *source, uint64_t now_us, void *context)
+/* Idle: a signal that sd-event has read and not dispatched would be lost by exec(3). */
+static int add_handover(struct supervisor *supervisor)
 {
-	struct supervisor *supervisor = context;
-	uint64_t now_ns = clock_now_ns();
+	int r = sd_event_add_defer(supervisor->loop, &supervisor->handover_source, on_handover,
+				   supervisor);
 
-	(void)source;
-	(void)now_us;
-	/* Older ones take connections until they are told to stop, and that makes no event. */
-	share_live(supervisor);
-	sampler_take(supervisor->sampler, supervisor);
-	write_metrics(supervisor, now_ns);
-	if (supervisor->is_ready)
-		status_tell(supervisor);
-	tell_dropped(supervisor);
-	if (supervisor->flush_ns <= now_ns)
-		supervisor->flush_ns = report_flush(&supervisor->report, now_ns);
-	timer_arm(supervisor->second_timer, SECOND_US);
-	return 0;
+	if (r >= 0)
+		r = sd_event_source_set_priority(supervisor->handover_source,
+						 SD_EVENT_PRIORITY_IDLE);
+	if (r >= 0)
+		r = sd_event_source_set_enabled(supervisor->handover_source, SD_EVENT_OFF);
+	return r;
 }
 
-static int on_ping_timer(sd_event_source *source, uint64_t now_us, void *context)
+static int add_sources(struct supervisor *supervisor)
 {
-	(void)source;
-	(void)now_us;
-	watchdog_ping(context);
-	return 0;
-}
+	const int signals[] = { SIGCHLD, SIGHUP, SIGUSR1, SIGTERM, SIGINT };
+	int r = 0;
 
-static int add_timer(struct supervisor *supervisor, sd_event_time_handler_t handler,
-		     struct sd_event_source **ret_timer)
-{
-	int result = sd_event_add_time_relative(supervisor->loop, ret_timer, CLOCK_MONOTONIC, 0,
-						1000, handler, supervisor);
-
-	return result < 0 ? result : sd_event_source_set_enabled(*ret_timer, SD_EVENT_OFF);
+	for (size_t i = 0; i < sizeof(signals) / sizeof(*signals) && r >= 0; i++)
+		r = sd_event_add_signal(supervisor->loop, NULL, signals[i], on_signal, supervisor);
+	for (size_t i = 0; i < TIMER_COUNT && r >= 0; i++) {
+		r = sd_event_add_time_relative(supervisor->loop, &supervisor->timers[i],
+					       CLOCK_MONOTONIC, 0, 1000, on_timer, supervisor);
+		if (r >= 0)
+			r = sd_event_source_set_enabled(supervisor->timers[i], SD_EVENT_OFF);
+	}
+	if (r >= 0)
+		r = add_handover(supervisor);
+	if (r >= 0)
+		r = sd_event_add_post(supervisor->loop, NULL, settle, supervisor);
+	return r;
 }
 
 int loop_create(struct supervisor *supervisor)
 {
-	const int signals[] = { SIGCHLD, SIGHUP, SIGUSR1, SIGTERM, SIGINT };
-	const struct {
-		sd_event_time_handler_t handler;
-		struct sd_event_source **timer;
-	} timers[] = {
-		{ on_ring_timer, &supervisor->ring_timer },
-		{ on_start_timer, &supervisor->start_timer },
-		{ on_replace_timer, &supervisor->replace_timer },
-		{ on_drain_timer, &supervisor->drain_timer },
-		{ on_second_timer, &supervisor->second_timer },
-		{ on_ping_timer, &supervisor->ping_timer },
-		{ on_log_timer, &supervisor->log_timer },
-		{ on_kill_timer, &supervisor->kill_timer },
-	};
-	int result = sd_event_new(&supervisor->loop);
+	int r = sd_event_new(&supervisor->loop);
 
-	for (size_t i = 0; i < sizeof(signals) / sizeof(*signals) && result >= 0; i++)
-		result = sd_event_add_signal(supervisor->loop, NULL, signals[i], on_signal,
-					     supervisor);
-	for (size_t i = 0; i < sizeof(timers) / sizeof(*timers) && result >= 0; i++)
-		result = add_timer(supervisor, timers[i].handler, timers[i].timer);
-	/* Idle: a signal that sd-event has read and not dispatched would be lost by exec(3). */
-	if (result >= 0)
-		result = sd_event_add_defer(supervisor->loop, &supervisor->handover_source,
-					    on_handover, supervisor);
-	if (result >= 0)
-		result = sd_event_source_set_priority(supervisor->handover_source,
-						      SD_EVENT_PRIORITY_IDLE);
-	if (result >= 0)
-		result = sd_event_source_set_enabled(supervisor->handover_source, SD_EVENT_OFF);
-	if (result >= 0)
-		result = sd_event_add_post(supervisor->loop, NULL, settle, supervisor);
-	if (result < 0) {
-		log_errno(LOG_ERR, result, "event loop");
-		return result;
+	if (r >= 0)
+		r = add_sources(supervisor);
+	if (r < 0) {
+		log_errno(LOG_ERR, r, "event loop");
+		return r;
 	}
-	timer_arm(supervisor->second_timer, SECOND_US);
-	timer_arm(supervisor->ping_timer, SECOND_US);
+	timer_arm(supervisor->timers[TIMER_SECOND], SECOND_US);
+	timer_arm(supervisor->timers[TIMER_PING], SECOND_US);
 	return 0;
 }

@@ -26,7 +26,7 @@ int start_generation(struct supervisor *supervisor, const struct configuration *
 	generation->next = supervisor->generations;
 	supervisor->generations = generation;
 	supervisor->starting = generation;
-	timer_arm(supervisor->start_timer, START_DEADLINE_US);
+	timer_arm(supervisor->timers[TIMER_START], START_DEADLINE_US);
 	return 0;
 }
 
@@ -53,5 +53,5 @@ void start_schedule_replacement(struct supervisor *supervisor, uint64_t lived_ms
 	if (delay_ms)
 		log_notice("a new listener is started in %" PRIu32 " ms", delay_ms);
 	supervisor->replacement_due = true;
-	timer_arm(supervisor->replace_timer, (uint64_t)delay_ms * 1000);
+	timer_arm(supervisor->timers[TIMER_REPLACE], (uint64_t)delay_ms * 1000);
 }

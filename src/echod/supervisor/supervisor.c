@@ -100,14 +100,8 @@ static void supervisor_release(struct supervisor *supervisor)
 	lookup_free(supervisor->lookup);
 	control_free(supervisor->control);
 	sampler_free(supervisor->sampler);
-	sd_event_source_unref(supervisor->ring_timer);
-	sd_event_source_unref(supervisor->start_timer);
-	sd_event_source_unref(supervisor->replace_timer);
-	sd_event_source_unref(supervisor->drain_timer);
-	sd_event_source_unref(supervisor->second_timer);
-	sd_event_source_unref(supervisor->ping_timer);
-	sd_event_source_unref(supervisor->log_timer);
-	sd_event_source_unref(supervisor->kill_timer);
+	for (size_t i = 0; i < TIMER_COUNT; i++)
+		sd_event_source_unref(supervisor->timers[i]);
 	sd_event_source_unref(supervisor->handover_source);
 	sd_event_unref(supervisor->loop);
 	program_release(&supervisor->listener);
@@ -194,11 +188,11 @@ int supervise_again(const struct options *options, int state_fd)
 		report_configure(&supervisor.report, supervisor.configuration);
 		supervisor.is_ready = true;
 		/* Connections that were told to end are to end here too. */
-		timer_arm(supervisor.kill_timer, 0);
+		timer_arm(supervisor.timers[TIMER_KILL], 0);
 		/* What happened in between: signals are pending, wake-ups may be lost. */
 		reap_children(&supervisor);
 		sampler_take(supervisor.sampler, &supervisor);
-		timer_arm(supervisor.ring_timer, 0);
+		timer_arm(supervisor.timers[TIMER_RING], 0);
 		supervisor.reload_wanted = true;
 		result = supervisor_run(&supervisor);
 	}

@@ -33,7 +33,7 @@ void turnover_ready(struct supervisor *supervisor)
 	supervisor->starting = NULL;
 	supervisor->current = generation;
 	supervisor->unanswered = 0;
-	timer_disarm(supervisor->start_timer);
+	timer_disarm(supervisor->timers[TIMER_START]);
 	for (struct generation *i = generation->next; i; i = i->next)
 		if (i->state != GENERATION_DRAINING)
 			generation_stop(i);
@@ -52,7 +52,7 @@ void turnover_abandon(struct supervisor *supervisor)
 	if (!generation)
 		return;
 	supervisor->starting = NULL;
-	timer_disarm(supervisor->start_timer);
+	timer_disarm(supervisor->timers[TIMER_START]);
 	generation_kill_listener(generation);
 	if (!supervisor->is_ready) {
 		log_error("the listener did not start");

@@ -32,6 +32,6 @@ void watchdog_ping(struct supervisor *supervisor)
 		supervisor->unanswered++;
 		generation_ping(supervisor->current, ++supervisor->ping);
 	}
-	timer_arm(supervisor->ping_timer, supervisor->watchdog_us ?
+	timer_arm(supervisor->timers[TIMER_PING], supervisor->watchdog_us ?
 			supervisor->watchdog_us / PINGS : PING_DEADLINE_US / PINGS);
 }
