@@ -14,9 +14,9 @@
 int inetd_take_connection(void);
 
 /*
- * Serves the connection (owned from now on) through a listener program of its own and logs its
- * end. Returns 0, or -errno when it could not be served (logged).
+ * Serves the connection through a listener program of its own and logs its end; both are owned
+ * from now on. Returns 0, or -errno when it could not be served (logged).
  */
-int inetd_serve(const struct configuration *configuration, int connection_fd);
+int inetd_serve(struct configuration *configuration, int connection_fd);
 
 #endif

@@ -37,7 +37,6 @@ static int serve(const struct options *options, int connection_fd)
 	} else {
 		fd_close(fd);
 		result = inetd_serve(configuration, connection_fd);
-		configuration_free(configuration);
 	}
 	return result < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }

@@ -134,6 +134,7 @@ static int generation_launch(const struct generation_plan *plan, struct generati
 	generation->state = GENERATION_STARTING;
 	generation->connections = plan->configuration->limits.connections;
 	generation->started_ns = clock_now_ns();
+	generation->stopped = plan->mode == MODE_SINGLE;	/* it accepts nothing */
 	result = launch(generation, plan);
 	if (result < 0) {
 		generation_free(generation);

@@ -35,6 +35,7 @@ enum supervisor_timer {
 };
 
 struct supervisor {
+	enum settings_mode mode;	/* MODE_SINGLE: --inetd, one connection and then the end */
 	struct sd_event *loop;
 	const struct options *options;
 	struct configuration *configuration;	/* in force; owned */

@@ -74,7 +74,9 @@ static void on_event(void *context, struct generation *generation, const struct 
 	const char *path = event->socket < generation->socket_count ?
 		generation->unix_paths[event->socket] : NULL;
 
-	report_event(&supervisor->report, event, path, clock_now_ns());
+	/* With its one connection the listener of --inetd is always at its limit. */
+	if (event->type != EVENT_LIMIT || supervisor->mode != MODE_SINGLE)
+		report_event(&supervisor->report, event, path, clock_now_ns());
 }
 
 struct generation_hooks loop_hooks(struct supervisor *supervisor)
@@ -117,7 +119,7 @@ static int settle(sd_event_source *source, void *context)
 	(void)source;
 	grant_wishes(supervisor);
 	retire_generations(supervisor);
-	if (supervisor->ending.phase != ENDING_NONE) {
+	if (supervisor->ending.phase != ENDING_NONE || supervisor->mode == MODE_SINGLE) {
 		if (!supervisor->generations) {
 			control_note_drained(supervisor->control);
 			sd_event_exit(supervisor->loop, 0);
@@ -197,8 +199,10 @@ static void each_second(struct supervisor *supervisor)
 
 	/* Older ones take connections until they are told to stop, and that makes no event. */
 	share_live(supervisor);
-	sampler_take(supervisor->sampler, supervisor);
-	write_metrics(supervisor, now_ns);
+	if (supervisor->mode != MODE_SINGLE) {
+		sampler_take(supervisor->sampler, supervisor);
+		write_metrics(supervisor, now_ns);
+	}
 	if (supervisor->is_ready)
 		status_tell(supervisor);
 	tell_dropped(supervisor);

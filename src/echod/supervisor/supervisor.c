@@ -19,6 +19,7 @@
 #include "echod/privileges/privileges.h"
 #include "echod/sockets/lookup.h"
 #include "echod/state/timer.h"
+#include "echod/state/totals.h"
 #include "echod/supervisor/parts.h"
 #include "echod/systemd/notify.h"
 
@@ -38,32 +39,38 @@ static int open_sockets(struct supervisor *supervisor)
 	return result;
 }
 
-/* All that may need privileges, then they are given up. */
+/* The end of all preparations: nothing after this needs privileges. */
+static int give_up_privileges(struct supervisor *supervisor)
+{
+	int r = program_find_listener(&supervisor->listener);
+
+	if (r < 0) {
+		log_errno(LOG_ERR, r, "%s", supervisor->listener.path);
+		return r;
+	}
+	r = privileges_drop(supervisor->configuration);
+	if (r < 0)
+		return r;
+	if (prctl(PR_SET_CHILD_SUBREAPER, 1) < 0) {
+		r = -errno;
+		log_errno(LOG_ERR, r, "prctl(PR_SET_CHILD_SUBREAPER)");
+	}
+	return r;
+}
+
 static int prepare(struct supervisor *supervisor)
 {
-	int result = open_sockets(supervisor);
+	int r = open_sockets(supervisor);
 
-	if (result < 0)
-		return result;
-	result = program_find_listener(&supervisor->listener);
-	if (result < 0) {
-		log_errno(LOG_ERR, result, "%s", supervisor->listener.path);
-		return result;
-	}
-	result = control_open(supervisor, &supervisor->control);
-	if (result < 0)
-		return result;
+	if (r == 0)
+		r = control_open(supervisor, &supervisor->control);
+	if (r < 0)
+		return r;
 	privileges_check_limits(supervisor->configuration);
-	result = privileges_drop(supervisor->configuration);
-	if (result < 0)
-		return result;
-	if (prctl(PR_SET_CHILD_SUBREAPER, 1) < 0) {
-		result = -errno;
-		log_errno(LOG_ERR, result, "prctl(PR_SET_CHILD_SUBREAPER)");
-		return result;
-	}
-	report_configure(&supervisor->report, supervisor->configuration);
-	return sampler_new(&supervisor->sampler);
+	r = give_up_privileges(supervisor);
+	if (r == 0)
+		r = sampler_new(&supervisor->sampler);
+	return r;
 }
 
 static uint64_t realtime_us(void)
@@ -149,42 +156,44 @@ int supervise(const struct options *options, struct configuration *configuration
 	      int configuration_fd)
 {
 	struct supervisor supervisor;
-	int result;
+	int r;
 
 	supervisor_init(&supervisor, options);
 	supervisor.configuration = configuration;
 	supervisor.configuration_fd = configuration_fd;
-	result = prepare(&supervisor);
-	if (result == 0)
-		result = loop_create(&supervisor);
-	if (result == 0)
-		result = control_watch(supervisor.control);
-	if (result == 0)
-		result = start_generation(&supervisor, configuration, &supervisor.sockets);
-	if (result == 0) {
+	r = prepare(&supervisor);
+	if (r == 0)
+		r = loop_create(&supervisor);
+	if (r == 0)
+		r = control_watch(supervisor.control);
+	if (r == 0) {
+		report_configure(&supervisor.report, configuration);
+		r = start_generation(&supervisor, configuration, &supervisor.sockets);
+	}
+	if (r == 0) {
 		sampler_take(supervisor.sampler, &supervisor);
-		result = supervisor_run(&supervisor);
+		r = supervisor_run(&supervisor);
 	}
 	supervisor_release(&supervisor);
-	return result;
+	return r;
 }
 
 int supervise_again(const struct options *options, int state_fd)
 {
 	struct supervisor supervisor;
-	int result;
+	int r;
 
 	supervisor_init(&supervisor, options);
 	program_find_listener(&supervisor.listener);
-	result = loop_create(&supervisor);
-	if (result == 0)
-		result = sampler_new(&supervisor.sampler);
-	if (result == 0)
-		result = handover_restore(&supervisor, state_fd);
-	if (result == 0)
-		result = control_watch(supervisor.control);
+	r = loop_create(&supervisor);
+	if (r == 0)
+		r = sampler_new(&supervisor.sampler);
+	if (r == 0)
+		r = handover_restore(&supervisor, state_fd);
+	if (r == 0)
+		r = control_watch(supervisor.control);
 	fd_close(state_fd);
-	if (result == 0) {
+	if (r == 0) {
 		report_configure(&supervisor.report, supervisor.configuration);
 		supervisor.is_ready = true;
 		/* Connections that were told to end are to end here too. */
@@ -194,8 +203,63 @@ int supervise_again(const struct options *options, int state_fd)
 		sampler_take(supervisor.sampler, &supervisor);
 		timer_arm(supervisor.timers[TIMER_RING], 0);
 		supervisor.reload_wanted = true;
-		result = supervisor_run(&supervisor);
+		r = supervisor_run(&supervisor);
 	}
 	supervisor_release(&supervisor);
-	return result;
+	return r;
+}
+
+static int start_single(struct supervisor *supervisor, const struct sockets *connection)
+{
+	const struct generation_plan plan = {
+		.number = 1,
+		.configuration = supervisor->configuration,
+		.sockets = connection,
+		.listener = &supervisor->listener,
+		.mode = MODE_SINGLE,
+	};
+	int r = sockets_apply_timeouts(connection, supervisor->configuration);
+
+	if (r < 0)
+		log_errno(LOG_WARNING, r, "socket options");
+	report_configure(&supervisor->report, supervisor->configuration);
+	return generation_start(supervisor->loop, &plan, &supervisor->hooks,
+				&supervisor->generations);
+}
+
+/* Served, or turned away by the access lists: then all is as it should be. */
+static int judge_single(const struct supervisor *supervisor)
+{
+	struct tally tally;
+
+	totals_sum(supervisor, &tally);
+	if (tally_closed(&tally) || tally.refused[REFUSE_ACCESS])
+		return 0;
+	log_error("the connection on descriptor 0 was not served");
+	return -EPROTO;
+}
+
+int supervise_single(struct configuration *configuration, struct sockets *connection)
+{
+	struct supervisor supervisor;
+	int r;
+
+	supervisor_init(&supervisor, NULL);
+	supervisor.mode = MODE_SINGLE;
+	supervisor.configuration = configuration;
+	r = give_up_privileges(&supervisor);
+	if (r == 0)
+		r = loop_create(&supervisor);
+	if (r == 0)
+		r = start_single(&supervisor, connection);
+	/* The peer sees the end of the connection when the worker closes it, not before. */
+	sockets_release(connection, false);
+	if (r == 0)
+		r = sd_event_loop(supervisor.loop);
+	if (r == 0) {
+		report_flush(&supervisor.report, clock_now_ns() + CLOCK_NS_PER_S);
+		r = judge_single(&supervisor);
+	}
+	supervisor_release(&supervisor);
+	return r;
 }

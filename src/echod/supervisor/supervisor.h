@@ -5,6 +5,7 @@
 
 #include "echod/command_line/options.h"
 #include "echod/configuration/configuration.h"
+#include "echod/sockets/sockets.h"
 
 /*
  * Runs the daemon until it is drained. configuration (owned from now on) came from
@@ -19,5 +20,11 @@ int supervise(const struct options *options, struct configuration *configuration
  * with the settings that were in force and reloads at once.
  */
 int supervise_again(const struct options *options, int state_fd);
+
+/*
+ * --inetd: serves the one connection of these sockets (both owned from now on) through a listener
+ * of its own, until it has ended. Returns 0, or -errno when it could not be served (logged).
+ */
+int supervise_single(struct configuration *configuration, struct sockets *connection);
 
 #endif
