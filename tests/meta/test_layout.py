@@ -60,8 +60,8 @@ LIBRARIES = {"confuse.h": {"echod"}, "systemd/": {"echod"}, "seccomp.h": {"echod
 GENERATED = r"(configure|aclocal\.m4|config\.h\.in|Makefile\.in|build-aux/[\w.-]+|m4/l[\w~]+\.m4)$"
 # Where the time of day may be read: to be shown. It may be set at any time, so no timer uses it.
 WALL_CLOCK = r"CLOCK_REALTIME|CLOCK_TAI|\bgettimeofday\(|\btime\((NULL|&)|pthread_cond_timedwait\("
-SHOWS_TIME = {"src/echod/log/log.c", "src/echod/supervisor/reload.c",
-              "src/echod/supervisor/supervisor.c", "src/echoctl/ping/tally.c"}
+SHOWS_TIME = {"src/echod/log/log.c", "src/echod/supervisor/status.c",
+              "src/echoctl/ping/tally.c"}
 FORBIDDEN = [
     (r"/work/", "a path of one machine"),
     (r"(?i)\bissue[ #]*\d", "an issue by number"),

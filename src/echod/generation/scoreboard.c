@@ -166,11 +166,6 @@ bool scoreboard_sleep(struct scoreboard *scoreboard)
 	return false;
 }
 
-bool scoreboard_is_asleep(const struct scoreboard *scoreboard)
-{
-	return atomic_load_explicit(&scoreboard->table->asleep, memory_order_relaxed);
-}
-
 uint32_t scoreboard_live(const struct scoreboard *scoreboard)
 {
 	uint32_t live = atomic_load_explicit(&scoreboard->table->live, memory_order_relaxed);

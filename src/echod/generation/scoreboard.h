@@ -52,7 +52,6 @@ uint64_t scoreboard_waiting(const struct scoreboard *scoreboard);
  * the ring has to be drained again.
  */
 bool scoreboard_sleep(struct scoreboard *scoreboard);
-bool scoreboard_is_asleep(const struct scoreboard *scoreboard);
 
 /* Workers with a connection, as the listener counts them. */
 uint32_t scoreboard_live(const struct scoreboard *scoreboard);

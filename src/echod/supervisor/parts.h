@@ -57,6 +57,9 @@ void kill_step(struct supervisor *supervisor);
 void status_tell(struct supervisor *supervisor);
 void status_format(const struct supervisor *supervisor, char *text, size_t size);
 
+/* The time of day, to be shown: it may be set at any time. */
+uint64_t status_realtime_us(void);
+
 /* SIGUSR1: one line of totals. */
 void status_log_totals(const struct supervisor *supervisor);
 

@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <systemd/sd-event.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/fd.h"
@@ -181,7 +180,6 @@ void reload_commit(struct supervisor *supervisor)
 {
 	struct configuration *old = supervisor->configuration;
 	struct configuration *new = supervisor->next_configuration;
-	struct timespec now;
 
 	if (!supervisor->sockets.passed)
 		replace_sockets(supervisor);
@@ -189,9 +187,7 @@ void reload_commit(struct supervisor *supervisor)
 	supervisor->next_configuration = NULL;
 	fd_close(supervisor->configuration_fd);
 	supervisor->configuration_fd = fd_steal(&supervisor->next_configuration_fd);
-	clock_gettime(CLOCK_REALTIME, &now);
-	supervisor->reloaded_realtime_us =
-		(uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+	supervisor->reloaded_realtime_us = status_realtime_us();
 
 	/* Not only when it is another one: what could not be opened before may be there now. */
 	reopen_log(new);

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/clock.h"
 #include "echod/log/log.h"
@@ -11,6 +12,14 @@
 #include "echod/supervisor/parts.h"
 #include "echod/systemd/drop_in.h"
 #include "echod/systemd/notify.h"
+
+uint64_t status_realtime_us(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	return (uint64_t)now.tv_sec * CLOCK_US_PER_S + (uint64_t)now.tv_nsec / 1000;
+}
 
 void status_format(const struct supervisor *supervisor, char *text, size_t size)
 {

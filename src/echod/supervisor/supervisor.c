@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <sys/prctl.h>
 #include <systemd/sd-event.h>
-#include <time.h>
 
 #include "base/clock.h"
 #include "base/fd.h"
@@ -73,14 +72,6 @@ static int prepare(struct supervisor *supervisor)
 	return r;
 }
 
-static uint64_t realtime_us(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_REALTIME, &now);
-	return (uint64_t)now.tv_sec * CLOCK_US_PER_S + (uint64_t)now.tv_nsec / 1000;
-}
-
 /* sd-event takes signals from a signalfd: they have to be blocked before the first of them. */
 static void block_signals(void)
 {
@@ -129,8 +120,8 @@ static void supervisor_init(struct supervisor *supervisor, const struct options 
 		.listener = { .fd = -1 },
 		.hooks = loop_hooks(supervisor),
 		.started_ns = clock_now_ns(),
-		.started_realtime_us = realtime_us(),
-		.reloaded_realtime_us = realtime_us(),
+		.started_realtime_us = status_realtime_us(),
+		.reloaded_realtime_us = status_realtime_us(),
 		.watchdog_us = service_watchdog_us(),
 		.flush_ns = UINT64_MAX,
 	};
