@@ -31,24 +31,22 @@ def test_usage():
     check(run_echoctl("--connect-timeout", "soon", "a"), 3, "--connect-timeout soon: not a")
 
 
-@case("what is wrong in front of a command is said of that command, and check prints its line")
+@case("what is wrong in front of a command is said before it is run")
 def test_in_front():
     for wrong, why in ((("--connect-timeout", "0"), "--connect-timeout 0: too short"),
                        (("--connect-timeout=soon",), "--connect-timeout soon: not a duration"),
                        (("-q", "--control", ""), "--control : the path is empty"),
                        (("--conect-timeout", "3s"), "--conect-timeout: no such option"),
-                       (("-w", "0.1"), "-w: no such option")):
-        for command in ("send", "ping", "check", "load", "status", "kill", "help"):
-            result = run_echoctl(*wrong, command, "127.0.0.1:1")
-            check(result, 3, f"echoctl: {command}: {why}", f"'echoctl {command} --help' tells")
-            assert result.stderr.count(b"\n") == 2, result
-            assert result.stdout.startswith(f"ECHO UNKNOWN - {why}".encode()) \
-                if command == "check" else result.stdout == b"", result
-        check(run_echoctl(*wrong, "127.0.0.1:1"), 3, f"echoctl: send: {why}")
-    result = run_echoctl("--json", "--connect-timeout", "0", "check", "127.0.0.1:1")
-    assert b'"state":"UNKNOWN"' in result.stdout and result.stdout.count(b"\n") == 1, result
-    # options of send are none of this: its name may be left out
-    check(run_echoctl("-S", "127.0.0.1", "-o", "/dev/null", "127.0.0.1:1"), 2, "connect: ")
+                       (("-o", "file"), "-o: no such option"),
+                       (("--connect-timeout",), "--connect-timeout: needs a value")):
+        for command in (("ping", "127.0.0.1:1"), ("check", "127.0.0.1:1"), ("127.0.0.1:1",)):
+            if why.endswith("needs a value"):
+                command = ()
+            result = run_echoctl(*wrong, *command)
+            check(result, 3, f"echoctl: {why}", "'echoctl --help' tells more")
+            assert result.stderr.count(b"\n") == 2 and result.stdout == b"", result
+    # options of send may follow the address, which its name may be left out in front of
+    check(run_echoctl("127.0.0.1:1", "-S", "127.0.0.1", "-o", "/dev/null"), 2, "connect: ")
 
 
 @case("help shows what --help shows, of echoctl and of each command")
@@ -65,7 +63,7 @@ def test_help():
     check(run_echoctl("help", "elephant"), 3, "elephant: no such command",
           "'echoctl --help' shows the commands")
     check(run_echoctl("help", "ping", "load"), 3, "load: one COMMAND only")
-    check(run_echoctl("hlep", "ping"), 3, "did you mean the command 'help'?")
+    check(run_echoctl("hlep", "ping"), 3, "hlep: no such command", "the command 'help'?")
 
 
 @case("a mistyped command is pointed out, a host that looks like one is not refused")
@@ -74,7 +72,7 @@ def test_mistyped():
                             (("half", "localhost"), "halfclose"), (("statsu", "-w"), "status")):
         result = run_echoctl(*arguments)
         check(result, 3, f"did you mean the command '{name}'?")
-        assert b"ADDRESS" not in result.stderr, result
+        assert result.stderr.count(b"did you mean") == 1, result
     check(run_echoctl("elephant", "localhost"), 3, "elephant: no such command",
           "'echoctl --help' shows the commands")
     check(run_echoctl("--connect-timeout", "3s", "statsu"), 2,

@@ -37,13 +37,11 @@ struct command;
 
 struct invocation {
 	const struct command *const *commands;	/* all there are; ends with NULL */
-	const struct command *command;
+	const struct command *command;		/* NULL: not yet known */
 	struct globals globals;
-	const char *assumed;		/* a word where a command stands that is none; else NULL */
-	bool unnamed;			/* an option stands where a command does */
 	int argc;			/* argv[0] is the command's name; after */
 	char **argv;			/* command_parse() only the operands are left */
-	char wrong[512];		/* the usage error that was said, and ends parsing */
+	char wrong[512];		/* the usage error that was said */
 };
 
 struct command {
@@ -74,6 +72,7 @@ typedef const char *(*command_take)(void *settings, int option, const char *valu
  * Parses options in any order, the global ones too; what is left in argc and argv are the
  * operands alone. Returns COMMAND_PROCEED, or the exit status to return at once (after --help
  * or a usage error, which has then been said). take may be NULL for a command without options.
+ * Without a command: parses the global options in front of it; what is left begins with its name.
  */
 int command_parse(struct invocation *invocation, command_take take, void *settings);
 
@@ -84,25 +83,15 @@ int command_parse_target(struct invocation *invocation, command_take take, void 
 /* The same for a command without operands. */
 int command_parse_alone(struct invocation *invocation, command_take take, void *settings);
 
-/* Says which command the assumed word is likely to mean, if any. Returns whether it did. */
-bool command_suggest(const struct invocation *invocation);
+/* Says which command the word is likely to mean, if any. Returns whether it did. */
+bool command_suggest(const struct invocation *invocation, const char *word);
 
-/* Says that the assumed word is no command. Returns STATUS_USAGE. */
-int command_refuse_word(struct invocation *invocation);
-
-/*
- * What is wrong stands in front of the command: makes the first one that argv names from index
- * on the command of the invocation, if any. Its run() may then say more of the error.
- */
-void command_blame(struct invocation *invocation, int index);
+/* Says that the word is no command. Returns STATUS_USAGE. */
+int command_refuse_word(const struct invocation *invocation, const char *word);
 
 /* Says "echoctl: ..." and where help is. Returns STATUS_USAGE. */
 int command_usage_error(struct invocation *invocation, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
-
-/* The same of the value of an option in list, for a phrase of command_take(). */
-int command_refuse_value(struct invocation *invocation, const struct option *list, int option,
-			 const char *value, const char *why);
 
 /* Values of options: NULL, or the phrase for command_take(). Bounds are included. */
 const char *command_take_duration(const char *value, uint64_t min_us, uint64_t max_us,
@@ -117,10 +106,6 @@ const char *command_take_number(const char *value, uint64_t min, uint64_t max,
 const char *command_take_target(const char *value, int default_port,
 				struct address_spec *ret_target);
 
-/* Takes a global option. Returns false when it is none; *ret_why as command_take(). */
-bool command_take_global(struct globals *globals, int option, const char *value,
-			 const char **ret_why);
-
 /* getopt values of the long options without a letter; commands start theirs at OPTION_OWN. */
 enum {
 	OPTION_JSON = 256,
@@ -130,7 +115,5 @@ enum {
 };
 
 #define COMMAND_GLOBAL_LETTERS "46qhV"
-extern const struct option command_global_options[];	/* ends with zeros */
-extern const char command_global_help[];
 
 #endif

@@ -1,14 +1,19 @@
 /* SPDX-License-Identifier: MIT */
-/* echoctl help: what --help shows, as a command. */
+/* What --help says. */
 #include <stdio.h>
 
 #include "echoctl/command_line/command.h"
 
-static const char help[] =
-	"Shows what --help shows: the commands, or one of them.\n"
-	"\n"
-	"Example:\n"
-	"  echoctl help ping\n";
+static const char global_help[] =
+	"Global options:\n"
+	"      --json                  results as JSON, one object a line\n"
+	"  -4, --ipv4                  use IPv4 only\n"
+	"  -6, --ipv6                  use IPv6 only\n"
+	"      --connect-timeout TIME  for resolving and connecting together (10s)\n"
+	"      --control PATH          control socket of the local daemon\n"
+	"  -q, --quiet                 no progress, no summary on stderr\n"
+	"  -h, --help                  this help\n"
+	"  -V, --version               the version\n";
 
 void command_print_usage(const struct command *const *commands, FILE *stream)
 {
@@ -22,35 +27,12 @@ void command_print_usage(const struct command *const *commands, FILE *stream)
 	fprintf(stream, "\n%s\n"
 		"Exit status: 0 all well, 1 the echo failed, 2 target not reached, 3 usage,\n"
 		"4 local error. 'echoctl COMMAND --help' tells more about each.\n"
-		"Example: echo hello | echoctl localhost\n", command_global_help);
+		"Example: echo hello | echoctl localhost\n", global_help);
 }
 
-static int run(struct invocation *invocation)
+void command_print_help(const struct command *command)
 {
-	const struct command *command;
-	int status = command_parse(invocation, NULL, NULL);
-
-	if (status != COMMAND_PROCEED)
-		return status;
-	if (invocation->argc > 1)
-		return command_usage_error(invocation, "%s: one COMMAND only", invocation->argv[1]);
-	if (invocation->argc == 0) {
-		command_print_usage(invocation->commands, stdout);
-		return STATUS_OK;
-	}
-	command = command_find(invocation->commands, invocation->argv[0]);
-	if (command == NULL) {
-		invocation->assumed = invocation->argv[0];
-		return command_refuse_word(invocation);
-	}
-	command_print_help(command);
-	return STATUS_OK;
+	printf("Usage: echoctl [GLOBAL OPTIONS] %s [OPTIONS]%s%s\n\n%s\n%s", command->name,
+	       command->operands[0] != '\0' ? " " : "", command->operands, command->help,
+	       global_help);
 }
-
-const struct command command_help = {
-	.name = "help",
-	.operands = "[COMMAND]",
-	.summary = "this text, or more about a command",
-	.help = help,
-	.run = run,
-};

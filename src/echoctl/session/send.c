@@ -156,10 +156,9 @@ static uint64_t input_size(int fd)
 }
 
 /* One connection, all of the input; what is the same for all connections in same. */
-static int send_once(struct invocation *invocation, const struct session_command *session,
+static int send_once(struct report *report, const struct session_command *session,
 		     const struct session_options *same, uint64_t run)
 {
-	struct report *report = &invocation->globals.report;
 	struct progress progress = {.total_bytes = input_size(same->input_fd)};
 	struct session_options options = *same;
 	struct session_result result;
@@ -167,12 +166,8 @@ static int send_once(struct invocation *invocation, const struct session_command
 	int status;
 
 	status = dial_target(report, &session->target, &session->dialling, &dial);
-	if (status != COMMAND_PROCEED) {
-		/* A host by that name would have been meant. */
-		if (dial.phase == DIAL_RESOLVE && dial.error != EINTR)
-			command_suggest(invocation);
+	if (status != COMMAND_PROCEED)
 		return status;
-	}
 	if (!report->quiet && isatty(STDERR_FILENO) && !options.input_is_terminal &&
 	    !(options.output_fd >= 0 && isatty(options.output_fd))) {
 		options.progress = progress_show;
@@ -202,9 +197,8 @@ static int give_up_input(struct report *report, const struct settings *settings,
 	return STATUS_LOCAL;
 }
 
-static int send_all(struct invocation *invocation, struct settings *settings)
+static int send_all(struct report *report, struct settings *settings)
 {
-	struct report *report = &invocation->globals.report;
 	FD_CLEANUP int input_fd = -1;
 	FD_CLEANUP int output_fd = -1;
 	struct session_options options;
@@ -241,7 +235,7 @@ static int send_all(struct invocation *invocation, struct settings *settings)
 		if (settings->repeat > 1 && lseek(input_fd, start, SEEK_SET) < 0)
 			status = STATUS_LOCAL;
 		else
-			status = send_once(invocation, &settings->session, &options, run);
+			status = send_once(report, &settings->session, &options, run);
 	}
 	return status;
 }
@@ -257,7 +251,7 @@ static int run(struct invocation *invocation)
 	int status = session_command_parse(invocation, take, &settings, &settings.session);
 
 	if (status == COMMAND_PROCEED)
-		status = send_all(invocation, &settings);
+		status = send_all(&invocation->globals.report, &settings);
 	session_command_end(&settings.session);
 	return status;
 }
