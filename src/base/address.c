@@ -5,10 +5,10 @@
 #include <arpa/inet.h>
 #include <assert.h>
 #include <errno.h>
-#include <netinet/in.h>
+#include <net/if.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/un.h>
+#include <strings.h>
 
 #include "base/number.h"
 
@@ -137,6 +137,80 @@ int address_parse(const char *text, int default_port, struct address_spec *ret_s
 	spec.is_wildcard = strcmp(host, "*") == 0;
 	strcpy(spec.host, host);
 	*ret_spec = spec;
+	return 0;
+}
+
+static struct address make_inet(struct in_addr host, uint16_t port)
+{
+	return (struct address){
+		.length = sizeof(struct sockaddr_in),
+		.in = { .sin_family = AF_INET, .sin_port = htons(port), .sin_addr = host },
+	};
+}
+
+static struct address make_inet6(struct in6_addr host, uint16_t port)
+{
+	return (struct address){
+		.length = sizeof(struct sockaddr_in6),
+		.in6 = { .sin6_family = AF_INET6, .sin6_port = htons(port), .sin6_addr = host },
+	};
+}
+
+/* An address as such; returns as address_expand() does. */
+static int expand_literal(const struct address_spec *spec, struct address *ret_address)
+{
+	char host[sizeof(spec->host)];
+	struct in6_addr inet6;
+	struct in_addr inet;
+
+	if (inet_pton(AF_INET, spec->host, &inet) == 1) {
+		*ret_address = make_inet(inet, spec->port);
+		return 1;
+	}
+	*(char *)mempcpy(host, spec->host, strcspn(spec->host, "%")) = '\0';
+	if (inet_pton(AF_INET6, host, &inet6) != 1)
+		return -ENODATA;
+	*ret_address = make_inet6(inet6, spec->port);
+	return 1;
+}
+
+int address_expand(const struct address_spec *spec,
+		   struct address ret_addresses[ADDRESS_EXPAND_MAX])
+{
+	const struct in_addr any = { htonl(INADDR_ANY) }, loopback = { htonl(INADDR_LOOPBACK) };
+
+	if (spec->is_unix) {
+		ret_addresses[0] = (struct address){ .length = sizeof(struct sockaddr_un),
+						     .un = { .sun_family = AF_UNIX } };
+		/* address_parse() lets no longer one through */
+		memcpy(ret_addresses[0].un.sun_path, spec->host,
+		       strnlen(spec->host, sizeof(ret_addresses[0].un.sun_path) - 1));
+		return 1;
+	}
+	if (spec->is_wildcard) {
+		ret_addresses[0] = make_inet6(in6addr_any, spec->port);
+		ret_addresses[1] = make_inet(any, spec->port);
+		return 2;
+	}
+	if (strcasecmp(spec->host, "localhost") == 0) {
+		ret_addresses[0] = make_inet(loopback, spec->port);
+		ret_addresses[1] = make_inet6(in6addr_loopback, spec->port);
+		return 2;
+	}
+	return expand_literal(spec, ret_addresses);
+}
+
+int address_scope(const struct address_spec *spec, uint32_t *ret_scope)
+{
+	const char *name = strchr(spec->host, '%');
+	uint64_t number = 0;
+
+	if (!spec->is_unix && name) {
+		number = if_nametoindex(name + 1);
+		if (number == 0 && number_parse(name + 1, 1, INT32_MAX, &number) < 0)
+			return -ENODEV;
+	}
+	*ret_scope = (uint32_t)number;
 	return 0;
 }
 

@@ -6,7 +6,9 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <netinet/in.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 
 #define ADDRESS_HOST_MAX 256	/* host part with its NUL, DNS name limit (RFC 1035) */
 #define ADDRESS_TEXT_MAX 160	/* any formatted address with its NUL */
@@ -27,6 +29,30 @@ struct address_spec {
  */
 int address_parse(const char *text, int default_port, struct address_spec *ret_spec,
 		  const char **ret_why);
+
+/* A socket address with its length. */
+struct address {
+	socklen_t length;
+	union {
+		struct sockaddr any;
+		struct sockaddr_in in;
+		struct sockaddr_in6 in6;
+		struct sockaddr_un un;
+	};
+};
+
+/*
+ * The socket addresses that spec stands for without a look-up: [::] and 0.0.0.0 for "*",
+ * 127.0.0.1 and ::1 for "localhost" (RFC 6761, 6.3), else the literal or the path itself. The
+ * interface of [fe80::1%eth0] is not in them: address_scope(). Returns their number, or -ENODATA
+ * for a host name.
+ */
+#define ADDRESS_EXPAND_MAX 2
+int address_expand(const struct address_spec *spec,
+		   struct address ret_addresses[ADDRESS_EXPAND_MAX]);
+
+/* The index of the interface that spec names, 0 if it names none, or -ENODEV. */
+int address_scope(const struct address_spec *spec, uint32_t *ret_scope);
 
 /*
  * Writes address as 192.0.2.7:7, [2001:db8::1]:7, [fe80::1%2]:7, unix:/path or unix:@name.

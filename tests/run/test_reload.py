@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: MIT
 """A reload drops nothing: new settings for new connections, the old ones live on."""
 import os
+import re
 import signal
 import threading
 
@@ -120,6 +121,18 @@ def test_storm():
         assert read_exactly(held, 1) == b"b"
         held.close()
         wait_until(lambda: len(echod.listener_pids()) == 1, "one listener is left")
+        assert exchange(echod.connect(), b"x") == b"x"
+
+
+@case("a host name and a group that does not exist are errors of the file at a reload too")
+def test_names():
+    with Echod({"listen": ["127.0.0.1:0"]}, listen=()) as echod:
+        mark = echod.reload({"listen": ["echo.example:7"], "control": {"group": "no-such-group"}})
+        echod.wait_log("the old settings stay in force", since=mark)
+        log = "\n".join(echod.log()[mark:])
+        for wanted in ('listen: "echo.example:7": host names are not looked up, write the address',
+                       'control.group: "no-such-group": no such group'):
+            assert re.search(rf"^echod: {echod.config}:\d+: {wanted}$", log, re.MULTILINE), log
         assert exchange(echod.connect(), b"x") == b"x"
 
 

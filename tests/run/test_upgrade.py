@@ -269,7 +269,7 @@ def test_other_version():
     with socket.create_server(("127.0.0.1", 0)) as server:
         mine, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         state = {"version": 99, "passed": True, "unheard-of": {},
-                 "sockets": [{"fd": server.fileno(), "configured": None}],
+                 "sockets": [{"fd": server.fileno(), "any_port": False}],
                  "generations": [{"pid": 1, "channel": theirs.fileno(), "wire": 77}]}
         fd = sealed(state)
         with Echod(env={"ECHOD_HANDOVER": str(fd)}, listen=(), wait=False,

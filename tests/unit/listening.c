@@ -52,5 +52,5 @@ void listening_add(struct fixture *fixture, const char *text)
 
 int listening_bind(struct fixture *fixture)
 {
-	return sockets_bind(&fixture->configuration, NULL, NULL, &fixture->sockets);
+	return sockets_bind(&fixture->configuration, NULL, &fixture->sockets);
 }

@@ -81,8 +81,7 @@ int configuration_file_load(const struct options *options, int held_fd, bool may
 
 	if (fd >= 0 && may_wait)
 		fd_set_nonblocking(fd, false);
-	result = options_load_configuration(options, fd, may_wait, report, context,
-					    ret_configuration);
+	result = options_load_configuration(options, fd, report, context, ret_configuration);
 
 	if (result == 0)
 		*ret_fd = fd_steal(&fd);

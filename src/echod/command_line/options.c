@@ -34,7 +34,7 @@ static void print_usage(void)
 	     "Options:\n"
 	     " -c, --config <file>        settings (default: " DEFAULT_PATH ")\n"
 	     " -l, --listen <address>     listen here instead of where the settings say:\n"
-	     "                              host:port, [v6]:port, *:port or unix:/path;\n"
+	     "                              address:port, [v6]:port, *:port or unix:/path;\n"
 	     "                              may stand several times\n"
 	     " -L, --log-level <level>    emerg, alert, crit, err, warning, notice, info, debug\n"
 	     " -t, --test                 test the settings and exit\n"
@@ -178,13 +178,12 @@ static unsigned needs(const struct options *options)
 }
 
 int options_load_configuration(const struct options *options, int fd,
-			       bool may_wait, configuration_report_fn report, void *context,
+			       configuration_report_fn report, void *context,
 			       struct configuration **ret_configuration)
 {
 	__attribute__((cleanup(configuration_freep))) struct configuration *configuration = NULL;
 	int r = configuration_load_here(options->configuration_path, fd,
-					may_wait ? needs(options) : 0, report, context,
-					&configuration);
+					needs(options), report, context, &configuration);
 
 	if (r == 0 && options->listen_count > 0)
 		r = configuration_override_listen(configuration, options->listen,
@@ -223,7 +222,7 @@ static void explain_listen(const struct configuration *configuration)
 int options_check(const struct options *options)
 {
 	__attribute__((cleanup(configuration_freep))) struct configuration *configuration = NULL;
-	int r = options_load_configuration(options, -1, true, report_to_stderr, NULL,
+	int r = options_load_configuration(options, -1, report_to_stderr, NULL,
 					   &configuration);
 
 	if (r == -ENOMEM) {

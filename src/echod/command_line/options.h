@@ -35,11 +35,11 @@ int options_parse(int argc, char **argv, struct options *ret_options);
 
 /*
  * The settings that echod starts and reloads with: configuration_load_here() of the file with
- * what these options need of the host (root a user to become), changed by -l and -L. Without
- * may_wait users and groups are not asked for. fd, report, context and results as there.
+ * what these options need of the host (root a user to become), changed by -l and -L. fd,
+ * report, context and results as there.
  */
 int options_load_configuration(const struct options *options, int fd,
-			       bool may_wait, configuration_report_fn report, void *context,
+			       configuration_report_fn report, void *context,
 			       struct configuration **ret_configuration);
 
 /*

@@ -47,7 +47,6 @@ void configuration_free(struct configuration *configuration)
 	free(configuration->access.deny);
 	free(configuration->control.path);
 	free(configuration->control.group);
-	free(configuration->control.group_place);
 	free(configuration->metrics.file);
 	free(configuration);
 }

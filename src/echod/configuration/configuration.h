@@ -90,7 +90,6 @@ struct configuration {
 		char *path;
 		mode_t mode;
 		char *group;		/* NULL = none */
-		char *group_place;	/* "FILE:LINE: control.group: ", NULL = none */
 		bool path_is_set;	/* it is not the default */
 	} control;
 

@@ -298,21 +298,6 @@ static void check_names(struct load *load, cfg_t *cfg, const struct configuratio
 			 cfg_opt_getnptr(find_option(cfg, "control", "group"), 0), why);
 }
 
-/* Where the group stands, for who asks for it later. */
-static void note_group(struct load *load, cfg_t *cfg, struct configuration *configuration)
-{
-	cfg_opt_t *option = find_option(cfg, "control", "group");
-	const struct value *value;
-
-	if (!configuration->control.group || !cfg_opt_size(option))
-		return;
-	value = cfg_opt_getnptr(option, 0);
-	configuration->control.group_place =
-		problems_line(value->source, value->line, "control", "group", "");
-	if (!configuration->control.group_place)
-		load->problems.out_of_memory = true;
-}
-
 static void apply(struct load *load, cfg_t *cfg, struct configuration *configuration)
 {
 	for (const struct key *key = configuration_keys; key->name; key++)
@@ -322,7 +307,6 @@ static void apply(struct load *load, cfg_t *cfg, struct configuration *configura
 		strcmp(configuration->user, key_find(NULL, "user")->fallback) != 0;
 	configuration->control.path_is_set =
 		strcmp(configuration->control.path, key_find("control", "path")->fallback) != 0;
-	note_group(load, cfg, configuration);
 	check_together(load, cfg, configuration);
 }
 

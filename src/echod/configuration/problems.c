@@ -16,8 +16,8 @@ struct problem {
 	char *text;
 };
 
-char *problems_line(const struct source *source, unsigned line, const char *section,
-		    const char *key, const char *why)
+static char *make_line(const struct source *source, unsigned line, const char *section,
+		       const char *key, const char *why)
 {
 	char *text = NULL;
 	char number[16] = "";
@@ -49,7 +49,7 @@ void problems_add(struct problems *problems, const struct source *source, unsign
 		r = vasprintf(&why, format, arguments);
 		va_end(arguments);
 		if (r >= 0) {
-			text = problems_line(source, line, section, key, why);
+			text = make_line(source, line, section, key, why);
 			free(why);
 		}
 	}

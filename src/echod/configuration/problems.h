@@ -24,10 +24,6 @@ void problems_add(struct problems *problems, const struct source *source, unsign
 		  const char *section, const char *key, const char *format, ...)
 	__attribute__((format(printf, 6, 7)));
 
-/* One as it is reported, NULL without memory. The caller frees it. */
-char *problems_line(const struct source *source, unsigned line, const char *section,
-		    const char *key, const char *why);
-
 /* Reports all of them, file by file and line by line. */
 void problems_tell(struct problems *problems, configuration_report_fn report, void *context);
 

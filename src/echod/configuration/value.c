@@ -2,10 +2,8 @@
 /* The values of echod.conf(5): from text into their fields, and back. */
 #include "echod/configuration/keys.h"
 
-#include <arpa/inet.h>
 #include <ctype.h>
 #include <errno.h>
-#include <netinet/in.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -161,12 +159,18 @@ static int store_path(const struct key *key, const char *text, void *field, char
 	return store_text(text, field);
 }
 
-/* Our IPv6 sockets take IPv6 alone: such a one cannot be bound. */
-static bool is_ipv4_mapped(const char *host)
+/* Why echod cannot listen there, as a phrase; NULL if it can. */
+static const char *find_address_fault(const struct address_spec *spec)
 {
-	struct in6_addr address;
+	struct address addresses[ADDRESS_EXPAND_MAX];
 
-	return inet_pton(AF_INET6, host, &address) == 1 && IN6_IS_ADDR_V4MAPPED(&address);
+	if (address_expand(spec, addresses) < 0)
+		return "host names are not looked up, write the address";
+	/* our IPv6 sockets take IPv6 alone: such a one cannot be bound */
+	if (addresses[0].any.sa_family == AF_INET6 &&
+	    IN6_IS_ADDR_V4MAPPED(&addresses[0].in6.sin6_addr))
+		return "write an IPv4 address as such";
+	return NULL;
 }
 
 static int store_address(const struct key *key, const char *text,
@@ -179,10 +183,10 @@ static int store_address(const struct key *key, const char *text,
 	const char *reason;
 	char *copy;
 
-	if (address_parse(text, -1, &spec, &reason) < 0)
+	if (address_parse(text, -1, &spec, &reason) == 0)
+		reason = find_address_fault(&spec);
+	if (reason)
 		return refuse(why, "%s: %s", key_quote(text, quoted), reason);
-	if (is_ipv4_mapped(spec.host))
-		return refuse(why, "%s: write an IPv4 address as such", key_quote(text, quoted));
 	for (size_t i = 0; i < count; i++) {
 		const struct address_spec *other = &listen[i].spec;
 

@@ -118,8 +118,8 @@ static json_t *pack_sockets(const struct sockets *sockets)
 	json_t *array = json_array();
 
 	for (size_t i = 0; i < sockets->count; i++)
-		json_array_append_new(array, json_pack("{s:i, s:s?}", "fd", sockets->items[i].fd,
-						       "configured", sockets->items[i].configured));
+		json_array_append_new(array, json_pack("{s:i, s:b}", "fd", sockets->items[i].fd,
+						       "any_port", sockets->items[i].is_any_port));
 	return array;
 }
 

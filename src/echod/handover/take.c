@@ -15,7 +15,6 @@
 #include "echod/handover/give.h"
 #include "echod/handover/state.h"
 #include "echod/log/log.h"
-#include "echod/sockets/item.h"
 #include "wire/event.h"
 #include "wire/version.h"
 
@@ -59,9 +58,9 @@ static int restore_sockets(struct supervisor *supervisor, json_t *state)
 
 	supervisor->sockets.passed = json_is_true(json_object_get(state, "passed"));
 	json_array_foreach(json_object_get(state, "sockets"), index, item) {
-		const char *configured = json_string_value(json_object_get(item, "configured"));
+		bool is_any_port = json_is_true(json_object_get(item, "any_port"));
 		int fd = take_fd(json_integer_value(json_object_get(item, "fd")));
-		int result = fd < 0 ? -EBADF : sockets_add(&supervisor->sockets, fd, configured);
+		int result = fd < 0 ? -EBADF : sockets_add(&supervisor->sockets, fd, is_any_port);
 
 		if (result < 0)
 			return result;

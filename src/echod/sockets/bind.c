@@ -12,10 +12,8 @@
 
 #include "base/fd.h"
 #include "echod/log/log.h"
-#include "echod/sockets/item.h"
-#include "echod/sockets/lookup.h"
-#include "echod/sockets/resolve.h"
 #include "echod/sockets/sockets.h"
+#include "wire/endpoint.h"
 
 #define BACKLOG 4096	/* the kernel caps it at net.core.somaxconn */
 #define UNIX_MODE 0666	/* a public service, as 127.0.0.1 is; the folder decides who gets there */
@@ -62,21 +60,20 @@ static int bind_tcp(int fd, const struct sockaddr *address, socklen_t length, bo
 }
 
 /* A listening socket of the caller's or -errno, then *ret_call is the call that failed. */
-static int bind_address(const struct sockaddr *address, socklen_t length, bool is_dual,
-			const char **ret_call)
+static int bind_address(const struct address *address, bool is_dual, const char **ret_call)
 {
 	FD_CLEANUP int fd = -1;
 	int r;
 
 	*ret_call = "socket";
-	fd = socket(address->sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	fd = socket(address->any.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
 		return -errno;
 	*ret_call = "bind";
-	if (address->sa_family == AF_UNIX)
-		r = bind_unix(fd, address, length, UNIX_MODE);
+	if (address->any.sa_family == AF_UNIX)
+		r = bind_unix(fd, &address->any, address->length, UNIX_MODE);
 	else
-		r = bind_tcp(fd, address, length, is_dual);
+		r = bind_tcp(fd, &address->any, address->length, is_dual);
 	if (r < 0)
 		return r;
 	*ret_call = "listen";
@@ -102,83 +99,66 @@ int sockets_listen_unix(const char *path, mode_t mode)
 	return listen(fd, BACKLOG) < 0 ? -errno : fd_steal(&fd);
 }
 
-static const struct listening_socket *find_same(const struct sockets *sockets,
-						const struct sockaddr *address)
-{
-	struct settings_socket wire = sockets_wire_address(address);
-	struct sockaddr_un un = {};
-
-	if (sockets == NULL)
-		return NULL;
-	if (wire.family == ENDPOINT_UNIX)
-		memcpy(&un, address, sizeof(un));
-	else if (wire.port == 0)
-		return NULL;
-	for (size_t i = 0; i < sockets->count; i++) {
-		if (memcmp(&sockets->items[i].wire, &wire, sizeof(wire)) != 0)
-			continue;
-		if (wire.family != ENDPOINT_UNIX ||
-		    strcmp(sockets->items[i].unix_path, un.sun_path) == 0)
-			return &sockets->items[i];
-	}
-	return NULL;
-}
-
-static int take_over(struct sockets *sockets, const struct listening_socket *item,
-		     const char *configured)
-{
-	int fd = fcntl(item->fd, F_DUPFD_CLOEXEC, 0);
-
-	return fd < 0 ? -errno : sockets_add(sockets, fd, configured);
-}
-
 /* One element of listen on its way to sockets. */
 struct element {
 	struct sockets *sockets;
 	const struct sockets *previous;		/* may be NULL */
 	const struct configured_address *wanted;
-	bool is_shared;		/* another element before it has one of its addresses */
 };
 
-static void note_found(struct element *element, const struct listening_socket *found)
+static bool is_any_port(const struct address *address)
 {
-	element->is_shared |= !sockets_is_for(found, element->wanted->text);
+	return address->any.sa_family != AF_UNIX && address->in.sin_port == 0;
 }
 
-/* Its text does not lead to all that is its own: the next time its addresses have to. */
-static void forget_text(const struct element *element)
+/* Whether item is bound to the address, or to a port that was chosen for it. */
+static bool has_address(const struct listening_socket *item, const struct address *address)
 {
-	for (size_t i = 0; i < element->sockets->count; i++) {
-		struct listening_socket *item = &element->sockets->items[i];
+	struct settings_socket wire = sockets_wire_address(&address->any);
 
-		if (!sockets_is_for(item, element->wanted->text))
-			continue;
-		free(item->configured);
-		item->configured = NULL;
-	}
+	if (is_any_port(address) && item->is_any_port)
+		wire.port = item->wire.port;
+	if (memcmp(&item->wire, &wire, sizeof(wire)) != 0)
+		return false;
+	return wire.family != ENDPOINT_UNIX || strcmp(item->unix_path, address->un.sun_path) == 0;
 }
 
-/* Takes over every socket that was bound for the same text. Returns how many, or -errno. */
-static int take_over_text(struct element *element)
+static bool is_bound(const struct sockets *sockets, const struct address *address)
+{
+	for (size_t i = 0; sockets && i < sockets->count; i++)
+		if (has_address(&sockets->items[i], address))
+			return true;
+	return false;
+}
+
+/* Whether another element has brought this address, 0.0.0.0 maybe with [::]. */
+static bool is_served(const struct sockets *sockets, const struct address *address)
+{
+	struct settings_socket wire = sockets_wire_address(&address->any);
+
+	for (size_t i = 0; i < sockets->count; i++)
+		if (sockets->items[i].is_dual && sockets->items[i].wire.port == wire.port &&
+		    wire.family == ENDPOINT_INET && wire.wildcard)
+			return true;
+	return is_bound(sockets, address);
+}
+
+/* The socket to take over for the address; NULL: none. */
+static const struct listening_socket *find_previous(const struct element *element,
+						    const struct address *address, bool is_dual)
 {
 	const struct sockets *previous = element->previous;
-	const struct listening_socket *found;
-	int count = 0, r;
+	/* either kind serves a wildcard, but not with another port for IPv4 */
+	bool is_either = element->wanted->spec.is_wildcard && !is_any_port(address);
 
-	for (size_t i = 0; previous != NULL && i < previous->count; i++) {
-		if (!sockets_is_for(&previous->items[i], element->wanted->text))
-			continue;
-		count++;
-		found = sockets_find(element->sockets, previous->items[i].text);
-		if (found != NULL) {
-			note_found(element, found);
-			continue;
-		}
-		r = take_over(element->sockets, &previous->items[i], element->wanted->text);
-		if (r < 0)
-			return r;
+	for (size_t i = 0; previous && i < previous->count; i++) {
+		const struct listening_socket *item = &previous->items[i];
+
+		if (has_address(item, address) && (is_either || item->is_dual == is_dual) &&
+		    !sockets_find(element->sockets, item->text))
+			return item;
 	}
-	return count;
+	return NULL;
 }
 
 /* The address family is there, but not on this host. */
@@ -187,97 +167,79 @@ static bool is_absent(int error)
 	return error == -EAFNOSUPPORT || error == -EADDRNOTAVAIL;
 }
 
-/* Binds one address, or takes it over. Logs a failure. */
-static int add_address(struct element *element, const struct sockaddr *address, socklen_t length,
-		       bool may_be_absent)
+/* A socket of the caller's for the address or -errno, then *ret_call is the call that failed. */
+static int get_socket(const struct element *element, const struct address *address, bool is_dual,
+		      const char **ret_call)
 {
-	const struct listening_socket *found = find_same(element->sockets, address);
-	const struct listening_socket *same = find_same(element->previous, address);
-	const struct configured_address *wanted = element->wanted;
-	bool is_wildcard = wanted->spec.is_wildcard;
-	char text[ADDRESS_TEXT_MAX];
-	const char *call = "dup";
-	int fd, r;
+	const struct listening_socket *item = find_previous(element, address, is_dual);
+	int fd;
 
-	if (found != NULL) {
-		note_found(element, found);
-		return 0;
-	}
-	/* one that takes IPv4 too cannot be had without, nor another beside it: that is in use */
-	if (same != NULL && (is_wildcard || !same->is_dual)) {
-		r = take_over(element->sockets, same, wanted->text);
-	} else {
-		fd = bind_address(address, length, is_wildcard, &call);
-		r = fd < 0 ? fd : sockets_add(element->sockets, fd, wanted->text);
-	}
-	if (r == 0 || r == -E2BIG)
-		return r;
-	address_format(address, length, text);
-	if (may_be_absent && is_absent(r))
-		log_errno(LOG_NOTICE, r, "%s: without %s: %s", wanted->text, text, call);
-	else if (strcmp(text, wanted->text) == 0)
-		log_errno(LOG_ERR, r, "%s: %s", text, call);
-	else
-		log_errno(LOG_ERR, r, "%s (%s): %s", wanted->text, text, call);
-	return r;
+	if (!item)
+		return bind_address(address, is_dual, ret_call);
+	*ret_call = "dup";
+	fd = fcntl(item->fd, F_DUPFD_CLOEXEC, 0);
+	return fd < 0 ? -errno : fd;
 }
 
-/* Whether the socket for this address of a wildcard takes IPv4 too; a chosen port is a new one. */
-static bool is_for_both(const struct sockets *sockets, const struct sockaddr *address)
+/* Binds one address, or takes it over. Logs a failure. */
+static int add_address(const struct element *element, const struct address *address, bool is_dual,
+		       bool may_be_absent)
 {
-	const struct listening_socket *item = find_same(sockets, address);
+	const char *wanted = element->wanted->text;
+	char text[ADDRESS_TEXT_MAX];
+	const char *call;
+	int r;
 
-	return item == NULL || item->is_dual;
+	if (!is_any_port(address) && is_served(element->sockets, address))
+		return 0;
+	r = get_socket(element, address, is_dual, &call);
+	if (r >= 0)
+		r = sockets_add(element->sockets, r, is_any_port(address));
+	if (r == 0 || r == -E2BIG)
+		return r;
+	address_format(&address->any, address->length, text);
+	if (may_be_absent && is_absent(r))	/* said once, not at every reload */
+		log_errno(element->previous ? LOG_DEBUG : LOG_NOTICE, r, "%s: without %s: %s",
+			  wanted, text, call);
+	else if (strcmp(text, wanted) == 0)
+		log_errno(LOG_ERR, r, "%s: %s", text, call);
+	else
+		log_errno(LOG_ERR, r, "%s (%s): %s", wanted, text, call);
+	return r;
 }
 
 /*
  * A wildcard is one socket for both families, [::], or 0.0.0.0 where IPv6 is absent; both where
- * [::] is bound for IPv6 alone. Of a name each address gets its socket; one that is absent does
- * not matter when another is there.
+ * one of them is bound for its family alone. Of localhost each address gets its socket; one that
+ * is absent does not matter when the other is there.
  */
-static int add_resolved(struct element *element, const struct resolved *resolved)
+static int add_element(const struct element *element)
 {
-	bool is_wildcard = element->wanted->spec.is_wildcard;
+	const struct address_spec *spec = &element->wanted->spec;
+	struct address addresses[ADDRESS_EXPAND_MAX];
+	int count = address_expand(spec, addresses);
+	bool is_dual = spec->is_wildcard && !is_bound(element->sockets, &addresses[1]) &&
+		       !is_bound(element->previous, &addresses[1]);
 	int r, result = -EADDRNOTAVAIL;
 
-	for (size_t i = 0; i < resolved->count; i++) {
-		const struct sockaddr *address = (const void *)&resolved->items[i].address;
-
-		r = add_address(element, address, resolved->items[i].length,
-				result == 0 || i + 1 < resolved->count);
+	r = addresses[0].any.sa_family == AF_INET6 ?
+		address_scope(spec, &addresses[0].in6.sin6_scope_id) : 0;
+	if (r < 0)
+		log_errno(LOG_ERR, r, "%s", element->wanted->text);
+	if (r < 0)
+		return r;
+	for (int i = 0; i < count; i++) {
+		r = add_address(element, &addresses[i], is_dual && i == 0,
+				result == 0 || i + 1 < count);
+		if (r < 0 && !is_absent(r))
+			return r;
 		if (r == 0)
 			result = 0;
-		else if (!is_absent(r))
-			return r;
-		if (r == 0 && is_wildcard && is_for_both(element->sockets, address))
-			return 0;
+		/* the other family has this port too */
+		if (r == 0 && is_dual && spec->port == 0)
+			break;
 	}
 	return result;
-}
-
-static int add_configured(struct sockets *sockets, const struct sockets *previous,
-			  const struct configuration *configuration, size_t index,
-			  const struct lookup *lookup)
-{
-	const struct configured_address *wanted = &configuration->listen[index];
-	struct element element = {.sockets = sockets, .previous = previous, .wanted = wanted};
-	struct resolved resolved;
-	const char *why = NULL;
-	int r = take_over_text(&element);
-
-	if (r < 0 && r != -E2BIG)
-		log_errno(LOG_ERR, r, "%s: dup", wanted->text);
-	if (r == 0) {
-		r = lookup ? lookup_answer(lookup, index, &resolved, &why) :
-			     sockets_resolve(&wanted->spec, true, &resolved, &why);
-		if (r < 0)
-			log_error("%s: %s", wanted->text, why);
-		else
-			r = add_resolved(&element, &resolved);
-	}
-	if (element.is_shared)
-		forget_text(&element);
-	return r < 0 ? r : 0;
 }
 
 /* Undoes what was bound here; a path that previous has too stays. */
@@ -287,8 +249,8 @@ static void release_new(struct sockets *sockets, const struct sockets *previous)
 
 	for (size_t i = 0; i < sockets->count; i++) {
 		item = &sockets->items[i];
-		if (item->unix_path == NULL ||
-		    (previous != NULL && sockets_find(previous, item->text) != NULL))
+		if (!item->unix_path ||
+		    (previous && sockets_find(previous, item->text)))
 			continue;
 		unlink(item->unix_path);
 	}
@@ -296,13 +258,15 @@ static void release_new(struct sockets *sockets, const struct sockets *previous)
 }
 
 int sockets_bind(const struct configuration *configuration, const struct sockets *previous,
-		 const struct lookup *lookup, struct sockets *ret_sockets)
+		 struct sockets *ret_sockets)
 {
-	struct sockets sockets = {};
+	struct sockets sockets = {0};
 	int r, result = 0;
 
 	for (size_t i = 0; i < configuration->listen_count; i++) {
-		r = add_configured(&sockets, previous, configuration, i, lookup);
+		const struct element element = {&sockets, previous, &configuration->listen[i]};
+
+		r = add_element(&element);
 		if (result == 0)
 			result = r;
 		if (r == -E2BIG) {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The set of listening sockets: taken from systemd, given its options, released. */
+/* The set of listening sockets: filled, given its options, released. */
 #include "echod/sockets/sockets.h"
 
 #include <errno.h>
@@ -9,12 +9,11 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
-#include <systemd/sd-daemon.h>
 #include <unistd.h>
 
 #include "base/fd.h"
 #include "echod/log/log.h"
-#include "echod/sockets/item.h"
+#include "wire/endpoint.h"
 
 /* A peer that vanished without a word is found after idle + count * interval: two minutes. */
 #define KEEPALIVE_IDLE_S 60
@@ -57,7 +56,7 @@ static bool takes_ipv4_too(int fd)
 	return getsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &is_v6only, &length) == 0 && !is_v6only;
 }
 
-int sockets_add(struct sockets *sockets, int fd, const char *configured)
+int sockets_add(struct sockets *sockets, int fd, bool is_any_port)
 {
 	FD_CLEANUP int owned_fd = fd;
 	union {
@@ -66,7 +65,7 @@ int sockets_add(struct sockets *sockets, int fd, const char *configured)
 		struct sockaddr_storage storage;
 	} address = {};
 	socklen_t length = sizeof(address);
-	struct listening_socket item = {.fd = fd};
+	struct listening_socket item = {.fd = fd, .is_any_port = is_any_port};
 	struct listening_socket *items;
 
 	if (sockets->count == SETTINGS_MAX_SOCKETS)
@@ -85,83 +84,9 @@ int sockets_add(struct sockets *sockets, int fd, const char *configured)
 		if (item.unix_path == NULL)
 			return -ENOMEM;
 	}
-	if (configured != NULL) {
-		item.configured = strdup(configured);
-		if (item.configured == NULL) {
-			free(item.unix_path);
-			return -ENOMEM;
-		}
-	}
 	items[sockets->count++] = item;
 	fd_steal(&owned_fd);
 	return 0;
-}
-
-/* Why a passed descriptor cannot be used, as a phrase; NULL when it can. */
-static const char *find_fault(int fd)
-{
-	if (sd_is_socket(fd, AF_UNSPEC, 0, -1) <= 0)
-		return "not a socket";
-	if (sd_is_socket(fd, AF_UNSPEC, SOCK_STREAM, -1) <= 0)
-		return "not a stream socket (use ListenStream=)";
-	if (sd_is_socket(fd, AF_UNSPEC, SOCK_STREAM, 1) <= 0)
-		return "not a listening socket (use Accept=no, or echod --inetd)";
-	if (sd_is_socket(fd, AF_INET, SOCK_STREAM, 1) <= 0 &&
-	    sd_is_socket(fd, AF_INET6, SOCK_STREAM, 1) <= 0 &&
-	    sd_is_socket(fd, AF_UNIX, SOCK_STREAM, 1) <= 0)
-		return "neither IPv4 nor IPv6 nor Unix";
-	return NULL;
-}
-
-/* Takes one; fd is owned by the set or closed. */
-static int take_one(struct sockets *sockets, int fd, int index, const char *name)
-{
-	const char *fault = find_fault(fd);
-	int r;
-
-	if (fault != NULL) {
-		log_error("passed socket %d (%s): %s", index, name, fault);
-		fd_close(fd);
-		return -EINVAL;
-	}
-	r = fd_set_cloexec(fd, true);
-	if (r == 0)
-		r = fd_set_nonblocking(fd, true);
-	if (r < 0)
-		fd_close(fd);
-	else
-		r = sockets_add(sockets, fd, NULL);
-	if (r == -E2BIG)
-		log_error("passed socket %d (%s): more than %u", index, name, SETTINGS_MAX_SOCKETS);
-	else if (r < 0)
-		log_errno(LOG_ERR, r, "passed socket %d (%s)", index, name);
-	return r;
-}
-
-int sockets_take_passed(struct sockets *ret_sockets)
-{
-	struct sockets sockets = {};
-	char **names = NULL;
-	int count, r, result = 0;
-
-	count = sd_listen_fds_with_names(1, &names);
-	if (count < 0) {
-		log_errno(LOG_ERR, count, "the sockets passed in LISTEN_FDS");
-		return count;
-	}
-	for (int i = 0; i < count; i++) {
-		r = take_one(&sockets, SD_LISTEN_FDS_START + i, i, names[i]);
-		if (result == 0)
-			result = r;
-		free(names[i]);
-	}
-	free(names);
-	sockets.passed = count > 0;
-	if (result < 0)
-		sockets_release(&sockets, false);
-	else
-		*ret_sockets = sockets;
-	return result;
 }
 
 static int set_option(int fd, int level, int option, int value)
@@ -235,7 +160,6 @@ void sockets_release(struct sockets *sockets, bool unlink_paths)
 		fd_close(item->fd);
 		if (unlink_paths && !sockets->passed && item->unix_path != NULL)
 			unlink(item->unix_path);
-		free(item->configured);
 		free(item->unix_path);
 	}
 	free(sockets->items);

@@ -11,12 +11,10 @@
 #include "echod/configuration/configuration.h"
 #include "wire/settings.h"
 
-struct lookup;
-
 struct listening_socket {
 	int fd;				/* close-on-exec, non-blocking, owned */
 	char text[ADDRESS_TEXT_MAX];	/* the bound address, the chosen port in it */
-	char *configured;		/* the element of listen it was bound for; may be NULL */
+	bool is_any_port;		/* listen says port 0: the kernel chose this one */
 	char *unix_path;		/* owned; NULL unless a Unix socket */
 	bool is_dual;			/* an IPv6 socket that takes IPv4 too */
 	struct settings_socket wire;
@@ -28,6 +26,15 @@ struct sockets {
 	bool passed;			/* from systemd: listen does not count */
 };
 
+/* The address as it crosses the border to the listener; a Unix one has no more than its family. */
+struct settings_socket sockets_wire_address(const struct sockaddr *address);
+
+/*
+ * Adds fd, which is the set's from now on (closed on failure too); its text and address come
+ * from getsockname(2). Returns 0, -ENOMEM, -E2BIG above SETTINGS_MAX_SOCKETS, or -errno.
+ */
+int sockets_add(struct sockets *sockets, int fd, bool is_any_port);
+
 /*
  * Takes the sockets that systemd passed, each checked to be a listening stream socket
  * (sd_is_socket(3)), logging what is wrong with one. Returns their count in *ret_sockets (0:
@@ -36,15 +43,14 @@ struct sockets {
 int sockets_take_passed(struct sockets *ret_sockets);
 
 /*
- * Binds what listen says. Names resolve to all their addresses: lookup has them, or is NULL, and
- * they are looked up here, which may take its time. A socket of previous (may be
- * NULL) that was bound for the same text is taken over by dup(2), not bound again.
+ * Binds what listen says. A socket of previous (may be NULL) that has the wanted address, or a
+ * port that was chosen for the same address, is taken over by dup(2), not bound again.
  * Unix sockets: a stale file that nobody listens on is replaced. Logs each failure
  * ("ADDRESS: bind: Permission denied"), then returns -errno and owns nothing.
  * Settings that workers inherit (TCP_NODELAY, keep-alive, timeouts) are the caller's.
  */
 int sockets_bind(const struct configuration *configuration, const struct sockets *previous,
-		 const struct lookup *lookup, struct sockets *ret_sockets);
+		 struct sockets *ret_sockets);
 
 /*
  * A listening Unix socket of the caller's with this mode, for another purpose than echo. A stale

@@ -58,7 +58,6 @@ struct supervisor {
 	struct configuration *next_configuration;
 	int next_configuration_fd;
 	struct sockets next_sockets;
-	struct lookup *lookup;		/* NULL, or it waits for the names in its listen */
 
 	struct tally retired;		/* of generations that are gone */
 	uint64_t listener_restarts;

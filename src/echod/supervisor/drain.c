@@ -4,7 +4,6 @@
 
 #include "echod/control/control.h"
 #include "echod/log/log.h"
-#include "echod/sockets/lookup.h"
 #include "echod/state/timer.h"
 #include "echod/state/totals.h"
 #include "echod/supervisor/parts.h"
@@ -18,7 +17,6 @@ static void drain_begin(struct supervisor *supervisor)
 
 	supervisor->reload_wanted = false;
 	supervisor->starting = NULL;
-	supervisor->lookup = lookup_free(supervisor->lookup);
 	control_note_stopping(supervisor->control);
 	timer_disarm(supervisor->timers[TIMER_START]);
 	timer_disarm(supervisor->timers[TIMER_REPLACE]);

@@ -10,7 +10,6 @@
 #include "echod/log/log.h"
 #include "echod/metrics/metrics.h"
 #include "echod/metrics/sampler.h"
-#include "echod/sockets/lookup.h"
 #include "echod/state/timer.h"
 #include "echod/state/totals.h"
 #include "echod/supervisor/parts.h"
@@ -124,11 +123,7 @@ static int settle(sd_event_source *source, void *context)
 			control_note_drained(supervisor->control);
 			sd_event_exit(supervisor->loop, 0);
 		}
-	} else if (supervisor->lookup && lookup_is_over(supervisor->lookup) &&
-		   !supervisor->starting) {
-		reload_go_on(supervisor);
-	} else if (supervisor->reload_wanted && supervisor->is_ready && !supervisor->starting &&
-		   !supervisor->lookup) {
+	} else if (supervisor->reload_wanted && supervisor->is_ready && !supervisor->starting) {
 		reload_begin(supervisor);
 	} else if (supervisor->is_ready && !supervisor->current) {
 		start_schedule_replacement(supervisor, 0);

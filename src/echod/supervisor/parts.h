@@ -21,12 +21,8 @@ int start_generation(struct supervisor *supervisor, const struct configuration *
 void start_replacement(struct supervisor *supervisor);
 void start_schedule_replacement(struct supervisor *supervisor, uint64_t lived_ms);
 
-/*
- * reload.c: begins the reload that is wanted, goes on when the names in it were looked up, brings
- * it into force, or gives it up.
- */
+/* reload.c: begins the reload that is wanted, brings it into force, or gives it up. */
 void reload_begin(struct supervisor *supervisor);
-void reload_go_on(struct supervisor *supervisor);
 void reload_commit(struct supervisor *supervisor);
 void reload_abandon(struct supervisor *supervisor);
 

@@ -1,20 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /* SIGHUP: new settings are a new generation; the old one accepts no more when that is ready. */
-#include <limits.h>
-#include <stdio.h>
 #include <string.h>
 #include <systemd/sd-event.h>
 #include <unistd.h>
 
 #include "base/fd.h"
 #include "echod/command_line/effective.h"
-#include "echod/configuration/keys.h"
 #include "echod/control/control.h"
 #include "echod/handover/give.h"
 #include "echod/log/log.h"
 #include "echod/metrics/metrics.h"
 #include "echod/privileges/privileges.h"
-#include "echod/sockets/lookup.h"
 #include "echod/state/totals.h"
 #include "echod/supervisor/parts.h"
 #include "echod/systemd/notify.h"
@@ -56,73 +52,26 @@ void reload_abandon(struct supervisor *supervisor)
 	reload_finished(supervisor, false);
 }
 
-/* What is wrong with the group is found out late, and told like all that is wrong with a file. */
-static int check_group(struct supervisor *supervisor)
-{
-	const char *place = supervisor->next_configuration->control.group_place;
-	char text[PATH_MAX + KEY_WHY_MAX];
-	const char *why;
-	int result = supervisor->lookup ? lookup_group(supervisor->lookup, &why) : 0;
-
-	if (result < 0) {
-		snprintf(text, sizeof(text), "%s%s", place, why);
-		reload_problem(supervisor, text);
-	}
-	return result;
-}
-
-/* The new settings are there, and what the names in them stand for. */
-static int start_next(struct supervisor *supervisor)
+static int reload_start(struct supervisor *supervisor)
 {
 	/* Passed sockets stay what they are, our own follow listen. */
-	const struct sockets *sockets = supervisor->sockets.passed ?
-		&supervisor->sockets : &supervisor->next_sockets;
-	int result = check_group(supervisor);
+	bool is_passed = supervisor->sockets.passed;
+	const struct sockets *sockets = is_passed ? &supervisor->sockets :
+						    &supervisor->next_sockets;
+	int result = configuration_file_load(supervisor->options, supervisor->configuration_fd,
+					     false, reload_problem, supervisor,
+					     &supervisor->next_configuration,
+					     &supervisor->next_configuration_fd);
 
-	if (result == 0 && !supervisor->sockets.passed)
+	if (result == 0 && !is_passed)
 		result = sockets_bind(supervisor->next_configuration, &supervisor->sockets,
-				      supervisor->lookup, &supervisor->next_sockets);
-	supervisor->lookup = lookup_free(supervisor->lookup);
+				      &supervisor->next_sockets);
 	if (result == 0)
 		result = sockets_apply_timeouts(sockets, supervisor->next_configuration);
 	if (result < 0)
 		return result;
 	privileges_check_limits(supervisor->next_configuration);
 	return start_generation(supervisor, supervisor->next_configuration, sockets);
-}
-
-static int reload_start(struct supervisor *supervisor)
-{
-	const struct lookup_known known = {
-		.sockets = supervisor->sockets.passed ? NULL : &supervisor->sockets,
-		.group = supervisor->configuration->control.group,
-	};
-	int result = configuration_file_load(supervisor->options, supervisor->configuration_fd,
-					     false, reload_problem, supervisor,
-					     &supervisor->next_configuration,
-					     &supervisor->next_configuration_fd);
-
-	if (result == 0) {
-		result = lookup_start(supervisor->loop, supervisor->next_configuration, &known,
-				      &supervisor->lookup);
-		if (result < 0)
-			log_errno(LOG_ERR, result, "reload: looking up names");
-	}
-	if (result < 0 || supervisor->lookup)
-		return result;
-	return start_next(supervisor);
-}
-
-static void reload_failed(struct supervisor *supervisor)
-{
-	log_error("reload: failed, the old settings stay in force");
-	reload_abandon(supervisor);
-}
-
-void reload_go_on(struct supervisor *supervisor)
-{
-	if (start_next(supervisor) < 0)
-		reload_failed(supervisor);
 }
 
 void reload_begin(struct supervisor *supervisor)
@@ -147,8 +96,10 @@ void reload_begin(struct supervisor *supervisor)
 	service_reloading();
 	control_note_reload(supervisor->control);
 	log_info("reload: reading %s", supervisor->options->configuration_path);
-	if (reload_start(supervisor) < 0)
-		reload_failed(supervisor);
+	if (reload_start(supervisor) < 0) {
+		log_error("reload: failed, the old settings stay in force");
+		reload_abandon(supervisor);
+	}
 }
 
 static void replace_sockets(struct supervisor *supervisor)

@@ -16,7 +16,6 @@
 #include "echod/metrics/metrics.h"
 #include "echod/metrics/sampler.h"
 #include "echod/privileges/privileges.h"
-#include "echod/sockets/lookup.h"
 #include "echod/state/timer.h"
 #include "echod/state/totals.h"
 #include "echod/supervisor/parts.h"
@@ -28,7 +27,7 @@ static int open_sockets(struct supervisor *supervisor)
 	int result = sockets_take_passed(&supervisor->sockets);
 
 	if (result == 0 && !supervisor->sockets.count)
-		result = sockets_bind(configuration, NULL, NULL, &supervisor->sockets);
+		result = sockets_bind(configuration, NULL, &supervisor->sockets);
 	if (result < 0)
 		return result;
 	status_compare_listen(supervisor);
@@ -95,7 +94,6 @@ static void supervisor_release(struct supervisor *supervisor)
 		supervisor->generations = generation->next;
 		generation_free(generation);
 	}
-	lookup_free(supervisor->lookup);
 	control_free(supervisor->control);
 	sampler_free(supervisor->sampler);
 	for (size_t i = 0; i < TIMER_COUNT; i++)

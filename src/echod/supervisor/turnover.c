@@ -19,12 +19,6 @@ static void announce(struct supervisor *supervisor)
 	service_ready(supervisor->status);
 }
 
-/* While names are looked up only a listener that died is replaced, under the old settings. */
-static bool is_for_reload(const struct supervisor *supervisor)
-{
-	return supervisor->next_configuration && !supervisor->lookup;
-}
-
 /* The newest generation serves: the older ones accept no more. */
 void turnover_ready(struct supervisor *supervisor)
 {
@@ -37,7 +31,7 @@ void turnover_ready(struct supervisor *supervisor)
 	for (struct generation *i = generation->next; i; i = i->next)
 		if (i->state != GENERATION_DRAINING)
 			generation_stop(i);
-	if (is_for_reload(supervisor))
+	if (supervisor->next_configuration)
 		reload_commit(supervisor);
 	if (!supervisor->is_ready)
 		announce(supervisor);
@@ -59,7 +53,7 @@ void turnover_abandon(struct supervisor *supervisor)
 		sd_event_exit(supervisor->loop, -EPROTO);
 		return;
 	}
-	if (is_for_reload(supervisor)) {
+	if (supervisor->next_configuration) {
 		log_error("reload: the new listener did not start, the old settings stay in force");
 		reload_abandon(supervisor);
 	}

@@ -2,7 +2,6 @@
 /* The drop-in that makes echod.socket listen where echod.conf says. */
 #include "echod/systemd/drop_in.h"
 
-#include <arpa/inet.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -59,13 +58,6 @@ static void write_inet6(struct lines *lines, const char *host, uint16_t port)
 	write_stream(lines, text);
 }
 
-static bool is_literal(int family, const char *host)
-{
-	uint8_t address[sizeof(struct in6_addr)];
-
-	return inet_pton(family, host, address) == 1;
-}
-
 /* Returns why the address cannot stand in a unit, or NULL when it was written. */
 static const char *write_address(const struct address_spec *spec, bool ipv6_available,
 				 struct lines *lines)
@@ -84,15 +76,11 @@ static const char *write_address(const struct address_spec *spec, bool ipv6_avai
 			write_inet6(lines, everywhere ? "::" : "::1", spec->port);
 		return NULL;
 	}
-	if (is_literal(AF_INET, spec->host)) {
-		write_inet(lines, spec->host, spec->port);
-		return NULL;
-	}
-	if (strchr(spec->host, '%') || is_literal(AF_INET6, spec->host)) {
+	if (strchr(spec->host, ':'))
 		write_inet6(lines, spec->host, spec->port);
-		return NULL;
-	}
-	return "names are not looked up at boot, write its address";
+	else
+		write_inet(lines, spec->host, spec->port);
+	return NULL;
 }
 
 size_t drop_in_write(const struct configuration *configuration, bool ipv6_available, FILE *stream,

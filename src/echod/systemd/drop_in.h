@@ -14,8 +14,8 @@
 /*
  * Writes the drop-in (systemd.socket(5)) for the configured addresses: ListenStream= for each,
  * in place of the unit's own. "localhost" and "*" stand for both families, IPv6 only where
- * ipv6_available. Names cannot be looked up while the machine boots: each is reported and left
- * out. Returns the number of addresses written; 0 means that the drop-in must not be used.
+ * ipv6_available. An address that has no place in a unit is reported and left out.
+ * Returns the number of addresses written; 0 means that the drop-in must not be used.
  */
 size_t drop_in_write(const struct configuration *configuration, bool ipv6_available, FILE *stream,
 		     configuration_report_fn report, void *context);

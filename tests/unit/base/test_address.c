@@ -127,6 +127,68 @@ static void test_address_length(void **state)
 	assert_int_equal(address_parse(text, -1, &spec, &why), -ENAMETOOLONG);
 }
 
+static void test_address_expand(void **state)
+{
+	static const struct {
+		const char *text;
+		int result;
+		const char *first, *second;
+	} cases[] = {
+		{ "*:7", 2, "[::]:7", "0.0.0.0:7" },
+		{ "LocalHost:7", 2, "127.0.0.1:7", "[::1]:7" },
+		{ "192.0.2.7:7", 1, "192.0.2.7:7", NULL },
+		{ "[2001:db8::7]:7", 1, "[2001:db8::7]:7", NULL },
+		{ "[fe80::1%lo]:7", 1, "[fe80::1]:7", NULL },
+		{ "unix:/run/echo", 1, "unix:/run/echo", NULL },
+		{ "echo.example:7", -ENODATA, NULL, NULL },
+		{ "localhost.:7", -ENODATA, NULL, NULL },
+		{ "127.1:7", -ENODATA, NULL, NULL },
+		{ "127.0.0.1%lo:7", -ENODATA, NULL, NULL },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		struct address addresses[ADDRESS_EXPAND_MAX];
+		char text[ADDRESS_TEXT_MAX];
+		struct address_spec spec;
+
+		assert_int_equal(address_parse(cases[i].text, -1, &spec, NULL), 0);
+		assert_int_equal(address_expand(&spec, addresses), cases[i].result);
+		if (cases[i].first)
+			assert_string_equal(address_format(&addresses[0].any, addresses[0].length,
+							   text), cases[i].first);
+		if (cases[i].second)
+			assert_string_equal(address_format(&addresses[1].any, addresses[1].length,
+							   text), cases[i].second);
+	}
+}
+
+static void test_address_scope(void **state)
+{
+	static const struct {
+		const char *text;
+		int result;
+		uint32_t scope;
+	} cases[] = {
+		{ "[fe80::1%lo]:7", 0, 1 },
+		{ "[fe80::1%77]:7", 0, 77 },
+		{ "[fe80::1]:7", 0, 0 },
+		{ "unix:/run/%lo", 0, 0 },
+		{ "[fe80::1%none]:7", -ENODEV, 4711 },
+		{ "[fe80::1%0]:7", -ENODEV, 4711 },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		struct address_spec spec;
+		uint32_t scope = 4711;
+
+		assert_int_equal(address_parse(cases[i].text, -1, &spec, NULL), 0);
+		assert_int_equal(address_scope(&spec, &scope), cases[i].result);
+		assert_int_equal(scope, cases[i].scope);
+	}
+}
+
 static void test_address_format(void **state)
 {
 	struct sockaddr_in in = { .sin_family = AF_INET, .sin_port = htons(7) };
@@ -257,6 +319,8 @@ int main(void)
 		cmocka_unit_test(test_address_parse),
 		cmocka_unit_test(test_address_errors),
 		cmocka_unit_test(test_address_length),
+		cmocka_unit_test(test_address_expand),
+		cmocka_unit_test(test_address_scope),
 		cmocka_unit_test(test_address_format),
 		cmocka_unit_test(test_cidr_text),
 		cmocka_unit_test(test_cidr_bits),

@@ -49,10 +49,11 @@ static void test_all(void **state)
 	struct options options;
 
 	(void)state;
-	assert_int_equal(parse("echod -c x -l a:1 --listen=b:2 -L debug -t --test", &options), 0);
+	assert_int_equal(parse("echod -c x -l [::1]:1 --listen=*:2 -L debug -t --test",
+			       &options), 0);
 	assert_string_equal(options.configuration_path, "x");
 	assert_int_equal(options.listen_count, 2);
-	assert_string_equal(options.listen[1], "b:2");
+	assert_string_equal(options.listen[1], "*:2");
 	assert_int_equal(options.log_level, LOG_DEBUG);
 	assert_int_equal(options.mode, OPTIONS_TEST);
 	options_release(&options);
@@ -88,20 +89,20 @@ static void test_load(void **state)
 	struct options options;
 
 	(void)state;
-	settings_write("good", "listen = {\"a:1\"}\nlog { level = err }");
+	settings_write("good", "listen = {\"127.0.0.1:1\"}\nlog { level = err }");
 	settings_write("bad", "limits { connections = 0 }");
-	assert_int_equal(parse("echod -c good -l b:2 -l c:3 -L debug", &options), 0);
-	assert_int_equal(options_load_configuration(&options, -1, true, settings_collect, NULL, &c),
+	assert_int_equal(parse("echod -c good -l *:2 -l [::1]:3 -L debug", &options), 0);
+	assert_int_equal(options_load_configuration(&options, -1, settings_collect, NULL, &c),
 			 0);
 	assert_int_equal(c->listen_count, 2);
-	assert_string_equal(c->listen[0].text, "b:2");
+	assert_string_equal(c->listen[0].text, "*:2");
 	assert_int_equal(c->log.level, LOG_DEBUG);
 	configuration_free(c);
 	options_release(&options);
 
 	c = NULL;
-	assert_int_equal(parse("echod -c bad -l b:2", &options), 0);
-	assert_int_equal(options_load_configuration(&options, -1, true, settings_collect, NULL, &c),
+	assert_int_equal(parse("echod -c bad -l *:2", &options), 0);
+	assert_int_equal(options_load_configuration(&options, -1, settings_collect, NULL, &c),
 			 -EBADMSG);
 	assert_null(c);
 	assert_string_equal(settings_collected(),

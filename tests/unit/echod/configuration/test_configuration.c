@@ -275,13 +275,15 @@ static void test_bad_lists(void **state)
 	settings_expect_text(
 		"listen = {\"localhost:7\", \"localhost\",\n"
 		"\"localhost:7\", '::1',\n"
-		"unix:relative}\n"
+		"unix:relative, \"echo.example:7\", \"127.1:7\"}\n"
 		"access { allow = {10.0.0.1/8, 10.0.0.0/8}\n"
 		"deny = {\"x\\n\"} }\n",
 		"t:1: listen: \"localhost\": port missing\n"
 		"t:2: listen: \"::1\": port missing\n"
 		"t:2: listen: \"localhost:7\" stands twice\n"
 		"t:3: listen: \"unix:relative\": the path of a Unix socket must begin with /\n"
+		"t:3: listen: \"echo.example:7\": host names are not looked up, write the address\n"
+		"t:3: listen: \"127.1:7\": host names are not looked up, write the address\n"
 		"t:4: access.allow: \"10.0.0.1/8\": bits are set beyond the prefix length\n"
 		"t:5: access.deny: \"x\\x0a\": not an IPv4 or IPv6 address\n");
 	settings_expect_text("\nlisten = {}", "t:2: listen: is empty\n");
@@ -313,7 +315,7 @@ static void test_too_many(void **state)
 
 static void test_override(void **state)
 {
-	char words[][16] = { "127.0.0.1:0", "unix:/x", "a", "b:7", "b:7" };
+	char words[][16] = { "127.0.0.1:0", "unix:/x", "a", "*:7", "*:7" };
 	char *good[] = { words[0], words[1] };
 	char *bad[] = { words[2], words[3], words[4] };
 	CONFIGURATION *c = NULL;
@@ -327,7 +329,7 @@ static void test_override(void **state)
 	assert_int_equal(configuration_override_listen(c, bad, 3, settings_collect, NULL),
 			 -EBADMSG);
 	assert_string_equal(settings_collected(), "-l: \"a\": port missing\n"
-						  "-l: \"b:7\" stands twice\n");
+						  "-l: \"*:7\" stands twice\n");
 	assert_int_equal(configuration_level("err"), LOG_ERR);
 	assert_int_equal(configuration_level("loud"), -EINVAL);
 }

@@ -264,8 +264,8 @@ static void test_replaced(void **state)
 	(void)state;
 	settings_expect_text("limits { connections = 0 }\n"
 			     "limits { connections = 2 }\n"
-			     "listen = {\"a:1\", \"b\"}\n"
-			     "listen = {\"a:1\"}\n",
+			     "listen = {\"[::1]:1\", \"b\"}\n"
+			     "listen = {\"[::1]:1\"}\n",
 			     "t:1: limits.connections: \"0\" is not in 1-100000\n"
 			     "t:3: listen: \"b\": port missing\n");
 }
@@ -294,15 +294,15 @@ static void test_include(void **state)
 	assert_int_equal(mkdir("sub", 0700), 0);
 	settings_write("sub/a.conf", "# a\nlimits { connections = 5 rate-burst = 1 }\n"
 				     "include(\"b.conf\")");
-	settings_write("sub/b.conf", "user = \"b\"\nlisten += {\"b:1\"}");
-	settings_write("t", "listen = {\"t:1\"}\nlimits { connections = 4 }\n"
+	settings_write("sub/b.conf", "user = \"b\"\nlisten += {\"*:1\"}");
+	settings_write("t", "listen = {\"[::1]:1\"}\nlimits { connections = 4 }\n"
 			    "include(\"sub/a.conf\")\nlimits { rate-burst = 3 }");
 	c = settings_load("t");
 	assert_int_equal(c->limits.connections, 5);
 	assert_int_equal(c->limits.rate_burst, 3);
 	assert_string_equal(c->user, "b");
 	assert_int_equal(c->listen_count, 2);
-	assert_string_equal(c->listen[1].text, "b:1");
+	assert_string_equal(c->listen[1].text, "*:1");
 }
 
 /* Each error names its own file and line, and the outer file goes on where it was. */
