@@ -165,11 +165,12 @@ def symbols():
     builddir = os.environ.get("ABS_BUILDDIR") or os.path.join(TOP, "build")
     defined, wanted, source_of = {}, {}, {}
     for name in tracked("src/*.c"):
-        stem = os.path.basename(name)[:-len(".c")]
-        folder = os.path.join(builddir, os.path.dirname(name))
-        for made in os.listdir(folder) if os.path.isdir(folder) else ():
-            if made == stem + ".o" or made.endswith(f"-{stem}.o"):
-                source_of[os.path.join(folder, made)] = name
+        folder, stem = os.path.split(os.path.join(builddir, name[:-len(".c")]))
+        objects = [os.path.join(folder, made) for made in
+                   (os.listdir(folder) if os.path.isdir(folder) else ())
+                   if made == stem + ".o" or made.endswith(f"-{stem}.o")]
+        if objects:     # one of an earlier build may have another name
+            source_of[max(objects, key=os.path.getmtime)] = name
     if not source_of:
         return defined, wanted
     listing = subprocess.run(["nm", "-A", "-P", "-g", *source_of], capture_output=True, text=True,
