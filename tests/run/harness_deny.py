@@ -16,8 +16,10 @@ import threading
 
 from harness_tap import DEADLINE_S, Skip, wait_until
 
-NUMBERS = {"x86_64": {"accept4": 288, "clone": 56, "mmap": 9, "epoll_wait": 232},
-           "aarch64": {"accept4": 242, "clone": 220, "mmap": 222, "epoll_wait": 22}}
+NUMBERS = {"x86_64": {"accept4": 288, "clone": 56, "mmap": 9, "epoll_wait": 232,
+                      "pidfd_open": 434},
+           "aarch64": {"accept4": 242, "clone": 220, "mmap": 222, "epoll_wait": 22,
+                       "pidfd_open": 434}}
 FILTER = struct.Struct("<HBBI")
 LOAD, JUMP_EQUAL, RETURN = 0x20, 0x15, 0x06     # of struct sock_filter, see linux/bpf_common.h
 ALLOW, USER_NOTIF = 0x7FFF0000, 0x7FC00000

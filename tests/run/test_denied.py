@@ -3,12 +3,14 @@
 """The kernel refuses descriptors, processes and memory: nothing spins, nothing is lost."""
 import contextlib
 import errno
+import os
 import re
 import signal
 import socket
 import time
 
-from harness import Echod, case, exchange, main, note, random_bytes, read_exactly, wait_until
+from harness import (Echod, case, exchange, main, note, random_bytes, read_exactly, run_echoctl,
+                     wait_until)
 from harness_deny import Denials
 from harness_listener import STARVED, Listener, echoed, fill
 
@@ -99,6 +101,39 @@ def test_log():
         totals = echod.wait_log(r"totals (.*)", since=mark)[0][1]
         assert re.search(r"active=0 accepted=1 closed=1 refused=0 ", totals), totals
         assert sum("starved " in line for line in echod.log()) <= 3
+
+
+@case("no descriptors for processes: connections are ended by plain signals")
+def test_no_pidfd():
+    for error in (errno.ENOSYS, errno.EPERM, errno.EMFILE):
+        with denying("pidfd_open") as denials:
+            echod = Echod({"timeouts": {"drain": "10min"}}, preexec_fn=denials.install, wait=False)
+            denials.serve()
+            echod.wait_listening()
+            denials.deny("pidfd_open", error)
+            with echod.connect() as first, echod.connect() as second:
+                assert echoed(first) and echoed(second)
+                killed = run_echoctl("--control", echod.folder + "/control", "kill", "1.1")
+                assert killed.returncode == 0, killed
+                assert first.recv(1) == b""
+                echod.signal(signal.SIGTERM)
+                echod.wait_log("stopping: ")
+                echod.signal(signal.SIGTERM)
+                assert second.recv(1) == b""
+            assert echod.wait() == 0
+            ends = [line["end"] for line in echod.closed_connections(2)]
+            assert sorted(ends) == ["drain", "killed"], ends
+
+
+@case("the timer of rate limits is there from the start, before descriptors can be missing")
+def test_rate_limit_timer():
+    with Echod() as echod:
+        folder = f"/proc/{echod.pid}/fdinfo"
+        timers = []
+        for name in os.listdir(folder):
+            with open(os.path.join(folder, name), encoding="ascii") as file:
+                timers += re.findall(r"^clockid: (\d+)$", file.read(), re.MULTILINE)
+        assert str(time.CLOCK_BOOTTIME) in timers, timers
 
 
 @case("a supervisor that cannot wait any more says so; what is served goes on")

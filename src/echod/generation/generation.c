@@ -351,9 +351,8 @@ unsigned generation_kill_again(struct generation *generation)
 		/* The order came from the program before this one (see handover.h). */
 		if (!*kill_ns)
 			*kill_ns = now_ns + KILL_GRACE_NS;
-		/* One that could not be reached for want of a descriptor still lives. */
 		count += end_worker(generation, slot, id, SLOT_END_KILLED,
-				    now_ns < *kill_ns ? SIGURG : SIGKILL) != -ESRCH;
+				    now_ns < *kill_ns ? SIGURG : SIGKILL) == 0;
 	}
 	return count;
 }

@@ -186,6 +186,17 @@ uint64_t scoreboard_peer(const struct scoreboard *scoreboard, uint32_t slot,
 	return atomic_load(&entry->id) == id ? id : 0;
 }
 
+/*
+ * A pidfd names one process for good. Where there is none (an old kernel, a filter around us, no
+ * free descriptor) the number has to do.
+ */
+static int send_signal(int pidfd, pid_t pid, int signal)
+{
+	int r = pidfd < 0 ? kill(pid, signal) : pidfd_send_signal(pidfd, signal, NULL, 0);
+
+	return r < 0 ? -errno : 0;
+}
+
 int scoreboard_end_worker(struct scoreboard *scoreboard, uint32_t slot, uint64_t id,
 			  enum slot_command command, int signal)
 {
@@ -197,11 +208,10 @@ int scoreboard_end_worker(struct scoreboard *scoreboard, uint32_t slot, uint64_t
 	if (atomic_load(&entry->state) == ENTRY_FREE || pid <= 1 || (id && id != found_id))
 		return -ESRCH;
 	fd = pidfd_open(pid, 0);
-	if (fd < 0)
-		return -errno;
+	/* The entry is looked at again: its worker may have ended, and another have its number. */
 	if (atomic_load(&entry->state) == ENTRY_FREE || atomic_load(&entry->pid) != pid ||
 	    atomic_load(&entry->id) != found_id)
 		return -ESRCH;
 	atomic_store(&scoreboard->command[slot], command_make(pid, command));
-	return pidfd_send_signal(fd, signal, NULL, 0) < 0 ? -errno : 0;
+	return send_signal(fd, pid, signal);
 }

@@ -64,10 +64,8 @@ uint64_t scoreboard_peer(const struct scoreboard *scoreboard, uint32_t slot,
 			 uint8_t ret_address[16]);
 
 /*
- * Tells the worker of this slot how to end and sends it signal, by a pidfd that is checked
- * against the entry, so that a recycled process id is never hit. id: only when it has this
- * connection; 0: whichever it has. Returns 0, -ESRCH when there is no such worker (any more), or
- * -errno.
+ * Tells the worker of this slot how to end and sends it signal. id: only if it has this
+ * connection; 0: whichever it has. Returns 0, or -ESRCH if there is no such worker (any more).
  */
 int scoreboard_end_worker(struct scoreboard *scoreboard, uint32_t slot, uint64_t id,
 			  enum slot_command command, int signal);

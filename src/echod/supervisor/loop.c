@@ -254,6 +254,16 @@ static int add_handover(struct supervisor *supervisor)
 	return r;
 }
 
+/*
+ * A rate-limited source needs a timer of this clock as soon as it comes too often; newer versions
+ * of systemd make it only then. With no descriptor free that would end the loop.
+ */
+static int add_rate_limit_timer(struct supervisor *supervisor)
+{
+	return sd_event_add_time(supervisor->loop, NULL, CLOCK_BOOTTIME, UINT64_MAX, 0, on_timer,
+				 supervisor);
+}
+
 static int add_sources(struct supervisor *supervisor)
 {
 	const int signals[] = { SIGCHLD, SIGHUP, SIGUSR1, SIGTERM, SIGINT };
@@ -267,6 +277,8 @@ static int add_sources(struct supervisor *supervisor)
 		if (r >= 0)
 			r = sd_event_source_set_enabled(supervisor->timers[i], SD_EVENT_OFF);
 	}
+	if (r >= 0)
+		r = add_rate_limit_timer(supervisor);
 	if (r >= 0)
 		r = add_handover(supervisor);
 	if (r >= 0)
