@@ -2,6 +2,7 @@
 /* echoctl: global options, then the command; an address alone is sent to. */
 #include <errno.h>
 #include <fcntl.h>
+#include <locale.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/socket.h>
@@ -65,6 +66,7 @@ int main(int argc, char **argv)
 	};
 	int status;
 
+	setlocale(LC_CTYPE, "");
 	occupy_standard_descriptors();
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGXFSZ, SIG_IGN);

@@ -15,8 +15,9 @@ HEIGHT = 40
 class Terminal:
     """Runs the command; its exit status comes as a line "EXIT N" when it has ended."""
 
-    def __init__(self, *command):
+    def __init__(self, *command, width=WIDTH):
         self.tmux = foreign("tmux")
+        self.width = width
         self.folder = tempfile.TemporaryDirectory(prefix="echod-test-")
         self.command = command
 
@@ -28,7 +29,8 @@ class Terminal:
     def __enter__(self):
         # SIGINT is for the program: the shell around it stays to tell the status.
         script = f"trap : INT QUIT; {shlex.join(self.command)}; echo EXIT $?; read -r _"
-        self._tmux("new-session", "-d", "-x", str(WIDTH), "-y", str(HEIGHT), "sh", "-c", script)
+        self._tmux("new-session", "-d", "-x", str(self.width), "-y", str(HEIGHT),
+                   "sh", "-c", script)
         return self
 
     def __exit__(self, *_):

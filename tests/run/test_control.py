@@ -73,7 +73,7 @@ def test_list():
         assert status == 0 and not err, err
         head, *rows, end = out.splitlines()
         assert head.split() == "ID PEER LOCAL AGE IDLE IN OUT RATE WORKER".split(), head
-        assert [re.search(r" (\d) B ", row)[1] for row in rows] == ["8", "3", "1"], out
+        assert [re.search(r" (\d)B ", row)[1] for row in rows] == ["8", "3", "1"], out
         assert end == "3 of 3 connections"
         worker = int(rows[1].split()[-1])
         assert worker in echod.worker_pids() and f":{small.getsockname()[1]} " in rows[1]
@@ -90,19 +90,53 @@ def test_list():
             assert ask(echod, "list", *arguments)[0] == 3, arguments
 
 
-@case("the columns of list are as wide as what stands in them")
+@case("the columns of list are as wide as what stands in them, and fit a terminal")
 def test_list_widths():
     with temporary_directory() as folder:
-        path = f"{folder}/a-path-that-is-longer-than-an-address-of-the-network"
-        with Echod(listen=("127.0.0.1:0", f"unix:{path}")) as echod, hold(echod), \
-                hold(echod, index=1):
-            for arguments in ([], ["--sort", "local"], ["--reverse"]):
-                head, *rows, _ = ask(echod, "list", *arguments)[1].splitlines()
-                assert len(rows) == 2 and len({len(line) for line in (head, *rows)}) == 1, rows
-                assert any(f" unix:{path} " in row for row in rows), rows
-            # a row that is not shown does not count
-            head, row, _ = ask(echod, "list", "--source", "127.0.0.1")[1].splitlines()
-            assert len(head) == len(row) and re.match(r"ID {8}PEER {21}LOCAL {14} +AGE", head)
+        path = f"{folder}/a-path-that-is-longer-than-\x1b[31man-address-of-the-network"
+        with Echod() as echod, hold(echod):
+            head, row, _ = ask(echod, "list")[1].splitlines()
+            assert len(head) == len(row) <= 80, (head, row)
+        with socket.socket(socket.AF_UNIX) as server:
+            server.bind(folder + "/control")
+            server.listen()
+            rows = [{"event": "connection", "id": f"1.{number}", "peer": peer, "local":
+                     "unix:" + path, "bytes_in": 1 << number} for number, peer in
+                    ((9, "[2001:db8:1111:2222:3333:4444:5555:6666]:65535"), (10, "192.0.2.7:1"))]
+            lines = [json.dumps(line).encode() + b"\n" for line in rows + [{"event": "list"}]]
+
+            def answer():
+                for _ in range(3):
+                    client, _ = server.accept()
+                    with client:
+                        client.recv(4096)
+                        client.sendall(b"".join(lines))
+                        client.recv(1)
+            thread = threading.Thread(target=answer, daemon=True)
+            thread.start()
+            arguments = (program("echoctl"), "--control", folder + "/control", "list")
+            result = run_echoctl(*arguments[1:], "--sort", "id", env=dict(os.environ, LC_ALL="C"))
+            head, *shown, _ = result.stdout.decode().splitlines()
+            assert len({len(line) for line in (head, *shown)}) == 1 and len(head) > 80, shown
+            assert all(f" unix:{folder}/a-path-that-is-longer-than-?[31m" in line
+                       for line in shown), shown
+            result = run_echoctl("--json", *arguments[1:], "--sort", "in")
+            assert [json.loads(line)["id"] for line in result.stdout.splitlines()[:2]] == \
+                ["1.10", "1.9"] and json.loads(result.stdout.splitlines()[0]) == rows[1]
+            with Terminal(*arguments, width=80) as terminal:
+                screen = terminal.wait("EXIT 0")
+                assert len(screen) == 5 and screen[0].startswith("ID "), screen
+            thread.join(DEADLINE_S)
+
+
+@case("list shows the columns that are asked for, in their order")
+def test_list_columns():
+    with Echod() as echod, hold(echod) as sock:
+        head, row, _ = ask(echod, "list", "--columns", "worker,peer")[1].splitlines()
+        assert head.split() == ["WORKER", "PEER"] and row.split() == [
+            str(echod.worker_pids()[0]), "127.0.0.1:%d" % sock.getsockname()[1]], (head, row)
+        assert ask(echod, "list", "--columns", "id,colour")[0] == 3
+        assert ask(echod, "list", "--source", "192.0.2.1")[1] == "0 of 1 connections\n"
 
 
 @case("list knows which connections of a dead listener have ended")

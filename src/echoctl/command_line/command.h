@@ -102,6 +102,11 @@ const char *command_take_size(const char *value, uint64_t min, uint64_t max, uin
 const char *command_take_number(const char *value, uint64_t min, uint64_t max,
 				uint64_t *ret_number);
 
+/* Calls take_one for each element of a list with commas, until one is wrong. */
+const char *command_take_list(const char *value,
+			      const char *(*take_one)(void *settings, const char *word),
+			      void *settings);
+
 /* Something to connect to, as address_parse() reads it. */
 const char *command_take_target(const char *value, int default_port,
 				struct address_spec *ret_target);

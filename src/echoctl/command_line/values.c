@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* Values of options: durations, sizes, numbers, targets. */
 #include <errno.h>
+#include <stdio.h>
+#include <string.h>
 
 #include "base/duration.h"
 #include "base/number.h"
@@ -67,6 +69,26 @@ const char *command_take_number(const char *value, uint64_t min, uint64_t max, u
 	default:
 		return "not a number";
 	}
+}
+
+const char *command_take_list(const char *value,
+			      const char *(*take_one)(void *settings, const char *word),
+			      void *settings)
+{
+	const char *why = NULL;
+	char word[64];
+
+	while (!why && value) {
+		const char *comma = strchr(value, ',');
+		size_t length = comma ? (size_t)(comma - value) : strlen(value);
+
+		if (length >= sizeof(word))
+			return "too long";
+		snprintf(word, sizeof(word), "%.*s", (int)length, value);
+		why = take_one(settings, word);
+		value = comma ? comma + 1 : NULL;
+	}
+	return why;
 }
 
 const char *command_take_target(const char *value, int default_port,

@@ -211,7 +211,7 @@ static void disarm(json_t *value)
 	}
 }
 
-int control_parse(const char *line, json_t **ret_reply)
+int control_parse(const char *line, bool shown, json_t **ret_reply)
 {
 	json_t *object = json_loads(line, 0, NULL);
 
@@ -220,7 +220,7 @@ int control_parse(const char *line, json_t **ret_reply)
 		return -EBADMSG;
 	}
 	/* A metrics page is a text of many lines. */
-	if (!json_is_string(json_object_get(object, "text")))
+	if (shown && !json_is_string(json_object_get(object, "text")))
 		disarm(object);
 	*ret_reply = object;
 	return 0;
@@ -251,7 +251,7 @@ int control_read(struct control_client *client, uint64_t timeout_us, json_t **re
 	}
 	*end = '\0';
 	client->taken = (size_t)(end - client->bytes) + 1;
-	return control_parse(client->bytes, ret_reply);
+	return control_parse(client->bytes, !client->globals->report.json, ret_reply);
 }
 
 int control_ask(struct control_client *client, json_t *request, uint64_t timeout_us,

@@ -2,32 +2,34 @@
 /* Rows of the table of connections. */
 #include "echoctl/daemon/connection_row.h"
 
-#include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/address.h"
-#include "base/clock.h"
 #include "echoctl/daemon/client.h"
 #include "echoctl/daemon/status_screen.h"
 #include "echoctl/output/progress.h"
 
-void row_read(struct connection_row *row, json_t *reply)
-{
-	json_int_t worker = 0, age_ns = 0, idle_ns = 0, in = 0, out = 0, in_rate = 0, out_rate = 0;
+const struct row_column row_columns[] = {
+	{"id", "ID", "id", ROW_TEXT},
+	{"peer", "PEER", "peer", ROW_TEXT},
+	{"local", "LOCAL", "local", ROW_TEXT},
+	{"age", "AGE", "age_ns", ROW_AGE},
+	{"idle", "IDLE", "idle_ns", ROW_AGE},
+	{"in", "IN", "bytes_in", ROW_BYTES},
+	{"out", "OUT", "bytes_out", ROW_BYTES},
+	{"rate", "RATE", "bytes_in_per_s", ROW_RATE},
+	{"worker", "WORKER", "worker", ROW_NUMBER},
+	{"state", "STATE", "half_closed", ROW_STATE},
+};
 
-	json_unpack(reply, "{s?I, s?I, s?I, s?I, s?I, s?I, s?I}", "worker", &worker, "age_ns",
-		    &age_ns, "idle_ns", &idle_ns, "bytes_in", &in, "bytes_out", &out,
-		    "bytes_in_per_s", &in_rate, "bytes_out_per_s", &out_rate);
-	*row = (struct connection_row){
-		.worker = worker, .age_ns = age_ns, .idle_ns = idle_ns, .bytes_in = in,
-		.bytes_out = out, .rate = in_rate + out_rate,
-		.half_closed = json_is_true(json_object_get(reply, "half_closed")),
-	};
-	snprintf(row->id, sizeof(row->id), "%s", control_text(reply, "id"));
-	snprintf(row->peer, sizeof(row->peer), "%s", control_text(reply, "peer"));
-	snprintf(row->local, sizeof(row->local), "%s", control_text(reply, "local"));
+const struct row_column *row_column_find(const char *name)
+{
+	for (size_t i = 0; i < sizeof(row_columns) / sizeof(*row_columns); i++) {
+		if (strcmp(row_columns[i].name, name) == 0)
+			return &row_columns[i];
+	}
+	return NULL;
 }
 
 /* False for a peer that has no address: a Unix one. */
@@ -43,105 +45,75 @@ static bool is_in_source(const char *peer, const struct cidr *source)
 	       cidr_contains(source->prefix, source->bits, address.prefix);
 }
 
-bool row_passes(const struct connection_row *row, const struct row_filter *filter)
+static json_int_t integer(const json_t *row, const char *key)
 {
-	return (uint64_t)row->idle_ns / 1000 >= filter->idle_over_us &&
-	       (uint64_t)row->age_ns / 1000 >= filter->age_over_us &&
-	       (!filter->has_source || is_in_source(row->peer, &filter->source));
+	return json_integer_value(json_object_get(row, key));
 }
 
-/* 3.9 before 3.10 before 12.1. */
-static int by_id(const void *a, const void *b)
+bool row_passes(const json_t *row, const struct row_filter *filter)
 {
-	return strverscmp(((const struct connection_row *)a)->id,
-			  ((const struct connection_row *)b)->id);
+	return (uint64_t)integer(row, "idle_ns") / 1000 >= filter->idle_over_us &&
+	       (uint64_t)integer(row, "age_ns") / 1000 >= filter->age_over_us &&
+	       (!filter->has_source || is_in_source(control_text(row, "peer"), &filter->source));
 }
 
-static int by_peer(const void *a, const void *b)
+static json_int_t measure(const json_t *row, const struct row_column *column)
 {
-	int order = strverscmp(((const struct connection_row *)a)->peer,
-			       ((const struct connection_row *)b)->peer);
+	const json_t *value = json_object_get(row, column->key);
 
-	return order ? order : by_id(a, b);
+	if (column->kind == ROW_RATE)
+		return json_integer_value(value) + integer(row, "bytes_out_per_s");
+	return json_is_true(value) ? 1 : json_integer_value(value);
 }
 
-static int by_local(const void *a, const void *b)
+int row_compare(const json_t *a, const json_t *b, const struct row_column *column)
 {
-	int order = strverscmp(((const struct connection_row *)a)->local,
-			       ((const struct connection_row *)b)->local);
+	json_int_t x = measure(a, column);
+	json_int_t y = measure(b, column);
+	int order = x < y ? 1 : x > y ? -1 : 0;
 
-	return order ? order : by_id(a, b);
+	/* 3.9 before 3.10 before 12.1. */
+	if (column->kind == ROW_TEXT)
+		order = strverscmp(control_text(a, column->key), control_text(b, column->key));
+	return order ? order : strverscmp(control_text(a, "id"), control_text(b, "id"));
 }
 
-#define BIGGEST_FIRST(column)						\
-static int by_##column(const void *a, const void *b)			\
-{									\
-	int64_t x = ((const struct connection_row *)a)->column;		\
-	int64_t y = ((const struct connection_row *)b)->column;		\
-									\
-	return x == y ? by_id(a, b) : x < y ? 1 : -1;			\
+/* A table has no room for "3 min 4 s" and "1.5 MiB": 3m4s and 1.5M. */
+static const char *squeeze(char *text)
+{
+	char *end = text;
+
+	for (const char *c = text; *c; c++) {
+		if (c[0] == 'i' && (c[1] == 'n' || c[1] == 'B'))
+			c++;
+		else if (*c != ' ')
+			*end++ = *c;
+	}
+	*end = '\0';
+	return text;
 }
 
-BIGGEST_FIRST(worker)
-BIGGEST_FIRST(age_ns)
-BIGGEST_FIRST(idle_ns)
-BIGGEST_FIRST(bytes_in)
-BIGGEST_FIRST(bytes_out)
-BIGGEST_FIRST(rate)
-
-row_compare row_compare_by(const char *column)
+const char *row_cell(const json_t *row, const struct row_column *column, char text[ROW_CELL_MAX])
 {
-	static const struct {
-		const char *name;
-		row_compare compare;
-	} columns[] = {
-		{ "id", by_id }, { "peer", by_peer }, { "local", by_local },
-		{ "age", by_age_ns }, { "idle", by_idle_ns }, { "in", by_bytes_in },
-		{ "out", by_bytes_out }, { "rate", by_rate }, { "worker", by_worker },
-	};
+	json_int_t value = measure(row, column);
 
-	for (size_t i = 0; i < sizeof(columns) / sizeof(*columns); i++)
-		if (!strcmp(columns[i].name, column))
-			return columns[i].compare;
-	return NULL;
-}
-
-static void widen(int *width, const char *text)
-{
-	int length = (int)strlen(text);
-
-	if (length > *width)
-		*width = length;
-}
-
-void row_measure(const struct connection_row *row, struct row_widths *widths)
-{
-	widen(&widths->id, row->id);
-	widen(&widths->peer, row->peer);
-	widen(&widths->local, row->local);
-}
-
-void row_print_head(struct report *report, const struct row_widths *widths)
-{
-	report_text(report, "%-*s %-*s %-*s %12s %12s %10s %10s %12s %8s\n", widths->id, "ID",
-		    widths->peer, "PEER", widths->local, "LOCAL", "AGE", "IDLE", "IN", "OUT",
-		    "RATE", "WORKER");
-}
-
-void row_print(struct report *report, const struct connection_row *row,
-	       const struct row_widths *widths)
-{
-	char age[STATUS_AGE_MAX], idle[STATUS_AGE_MAX];
-	char in[PROGRESS_BYTES_MAX], out[PROGRESS_BYTES_MAX];
-	char rate[PROGRESS_BYTES_MAX], rate_text[PROGRESS_BYTES_MAX + 3];
-
-	snprintf(rate_text, sizeof(rate_text), "%s/s",
-		 progress_format_bytes((double)row->rate, rate));
-	report_text(report, "%-*s %-*s %-*s %12s %12s %10s %10s %12s %8" PRId64 "%s\n",
-		    widths->id, row->id, widths->peer, row->peer, widths->local, row->local,
-		    status_age((uint64_t)row->age_ns, age),
-		    status_age((uint64_t)row->idle_ns, idle),
-		    progress_format_bytes((double)row->bytes_in, in),
-		    progress_format_bytes((double)row->bytes_out, out), rate_text, row->worker,
-		    row->half_closed ? " half-closed" : "");
+	switch (column->kind) {
+	case ROW_TEXT:
+		return control_text(row, column->key);
+	case ROW_STATE:
+		return value ? "half-closed" : "";
+	case ROW_AGE:
+		status_age((uint64_t)value, text);
+		return squeeze(text);
+	case ROW_BYTES:
+	case ROW_RATE:
+		progress_format_bytes((double)value, text);
+		if (column->kind == ROW_RATE)
+			strcat(text, "/s");
+		return squeeze(text);
+	case ROW_NUMBER:
+		break;
+	}
+	snprintf(text, ROW_CELL_MAX, "%" JSON_INTEGER_FORMAT, value);
+	return text;
 }

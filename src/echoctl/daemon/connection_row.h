@@ -1,30 +1,17 @@
 /* SPDX-License-Identifier: MIT */
-/* A live connection of the daemon as list shows it: filters, order, a line of the table. */
+/* A live connection as list shows it: the daemon's "connection" object, filters, order, cells. */
 #ifndef ECHOCTL_DAEMON_CONNECTION_ROW_H
 #define ECHOCTL_DAEMON_CONNECTION_ROW_H
 
 #include <stdbool.h>
 #include <stdint.h>
 
+#include <jansson.h>
+
 #include "base/cidr.h"
-#include "echoctl/output/report.h"
 
-#define ROW_ID_MAX 44
-#define ROW_ADDRESS_MAX 160
-
-struct connection_row {
-	char id[ROW_ID_MAX];
-	char peer[ROW_ADDRESS_MAX];
-	char local[ROW_ADDRESS_MAX];
-	int64_t worker;
-	int64_t age_ns;
-	int64_t idle_ns;
-	int64_t bytes_in;
-	int64_t bytes_out;
-	int64_t rate;		/* bytes a second, both directions */
-	bool half_closed;
-	char *line;		/* owned: as the daemon sent it, or NULL */
-};
+#define ROW_COLUMNS "id, peer, local, age, idle, in, out, rate, worker, state"
+#define ROW_CELL_MAX 32
 
 struct row_filter {
 	bool has_source;
@@ -33,28 +20,35 @@ struct row_filter {
 	uint64_t age_over_us;
 };
 
-/* For qsort(3), by a column: biggest first where it measures. NULL: no such column. */
-typedef int (*row_compare)(const void *a, const void *b);
-row_compare row_compare_by(const char *column);
+bool row_passes(const json_t *row, const struct row_filter *filter);
 
-void row_read(struct connection_row *row, json_t *reply);
-bool row_passes(const struct connection_row *row, const struct row_filter *filter);
-
-/* Columns of the table that have no bound of their own. */
-struct row_widths {
-	int id;
-	int peer;
-	int local;
+/* What a column shows. */
+enum row_kind {
+	ROW_TEXT,
+	ROW_AGE,
+	ROW_BYTES,
+	ROW_RATE,	/* bytes a second, both directions */
+	ROW_NUMBER,
+	ROW_STATE,	/* half-closed or nothing */
 };
 
-/* Where everything is short. */
-#define ROW_WIDTHS { .id = 9, .peer = 24, .local = 18 }
+struct row_column {
+	const char *name;
+	const char *heading;
+	const char *key;	/* of the object */
+	enum row_kind kind;
+};
 
-/* Widens the columns for this row. */
-void row_measure(const struct connection_row *row, struct row_widths *widths);
+/* All columns in the order of the table; the last one is that of ROW_STATE. */
+extern const struct row_column row_columns[];
 
-void row_print_head(struct report *report, const struct row_widths *widths);
-void row_print(struct report *report, const struct connection_row *row,
-	       const struct row_widths *widths);
+/* NULL: there is no such column. */
+const struct row_column *row_column_find(const char *name);
+
+/* As for qsort_r(3): the biggest first if the column measures, by id if both are equal. */
+int row_compare(const json_t *a, const json_t *b, const struct row_column *column);
+
+/* What stands in the table; lives as long as the row and text. */
+const char *row_cell(const json_t *row, const struct row_column *column, char text[ROW_CELL_MAX]);
 
 #endif

@@ -2,7 +2,6 @@
 /* echoctl status: what the daemon does, once or each second. */
 #include <errno.h>
 #include <langinfo.h>
-#include <locale.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
@@ -166,7 +165,6 @@ static int run(struct invocation *invocation)
 
 	if (result != COMMAND_PROCEED)
 		return result;
-	setlocale(LC_CTYPE, "");
 	view.utf8 = !strcmp(nl_langinfo(CODESET), "UTF-8");
 	view.terminal = view.watch && isatty(STDOUT_FILENO) && !view.report->json;
 	result = control_connect(&view.client);

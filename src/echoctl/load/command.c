@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* echoctl load: many connections at a fixed rate or as fast as they go, every byte verified. */
 #include <errno.h>
-#include <locale.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -370,7 +369,6 @@ static int run(struct invocation *invocation)
 		return status;
 	fd_close(dial.fd);
 	plan->target = dial.attempts[dial.winner].target;
-	setlocale(LC_CTYPE, "");
 	raise_descriptor_limit();
 	return run_load(invocation, &settings, &dial);
 }

@@ -36,36 +36,19 @@ struct sweep {
 	struct session_result first;
 };
 
-/* Calls take_one for each element of a list with commas. */
-static const char *take_list(struct settings *settings, const char *value,
-			     const char *(*take_one)(struct settings *, const char *))
+static const char *take_size(void *data, const char *word)
 {
-	const char *why = NULL;
-	char word[64];
+	struct settings *settings = data;
 
-	while (why == NULL && value != NULL) {
-		const char *comma = strchr(value, ',');
-		size_t length = comma != NULL ? (size_t)(comma - value) : strlen(value);
-
-		if (length >= sizeof(word))
-			return "too long";
-		snprintf(word, sizeof(word), "%.*s", (int)length, value);
-		why = take_one(settings, word);
-		value = comma != NULL ? comma + 1 : NULL;
-	}
-	return why;
-}
-
-static const char *take_size(struct settings *settings, const char *word)
-{
 	if (settings->n_sizes == SIZES_MAX)
 		return "too many sizes";
 	return command_take_size(word, 0, SESSION_SIZE_MAX_BYTES,
 				 &settings->sizes[settings->n_sizes++]);
 }
 
-static const char *take_pattern(struct settings *settings, const char *word)
+static const char *take_pattern(void *data, const char *word)
 {
+	struct settings *settings = data;
 	int pattern = pattern_find(word);
 
 	if (pattern < 0)
@@ -80,9 +63,9 @@ static const char *take(void *settings, int option, const char *value)
 
 	switch (option) {
 	case 's':
-		return take_list(sweep, value, take_size);
+		return command_take_list(value, take_size, sweep);
 	case 'p':
-		return take_list(sweep, value, take_pattern);
+		return command_take_list(value, take_pattern, sweep);
 	default:
 		return session_command_take(&sweep->session, option, value);
 	}

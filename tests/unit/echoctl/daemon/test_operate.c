@@ -19,11 +19,11 @@ static void test_reply(void **state)
 	json_t *reply;
 
 	(void)state;
-	assert_int_equal(control_parse("[1]", &reply), -EBADMSG);
-	assert_int_equal(control_parse("{\"event\":1}", &reply), -EBADMSG);
-	assert_int_equal(control_parse("{\"event\":\"a\"", &reply), -EBADMSG);
+	assert_int_equal(control_parse("[1]", true, &reply), -EBADMSG);
+	assert_int_equal(control_parse("{\"event\":1}", true, &reply), -EBADMSG);
+	assert_int_equal(control_parse("{\"event\":\"a\"", true, &reply), -EBADMSG);
 	assert_int_equal(control_parse("{\"event\":\"a\\u001b[2J\",\"b\":7,"
-				       "\"e\":[1,\"x\\ny\"]}", &reply), 0);
+				       "\"e\":[1,\"x\\ny\"]}", true, &reply), 0);
 	assert_string_equal(control_text(reply, "event"), "a?[2J");
 	assert_string_equal(control_text(reply, "b"), "");
 	assert_string_equal(control_text(reply, "c"), "");
@@ -95,27 +95,33 @@ static void test_curve(void **state)
 	assert_string_equal(drawn, "_...#");
 }
 
-static struct connection_row row_of(const char *peer, int64_t idle_ns)
+static json_t *row_of(const char *peer, int64_t idle_ns)
 {
-	struct connection_row row = { .id = "1.1", .idle_ns = idle_ns, .age_ns = 2 * idle_ns };
+	return json_pack("{s:s, s:s, s:I, s:I}", "id", "1.1", "peer", peer, "idle_ns",
+			 (json_int_t)idle_ns, "age_ns", 2 * (json_int_t)idle_ns);
+}
 
-	strcpy(row.peer, peer);
-	return row;
+static bool passes_filter(const char *peer, int64_t idle_ns, const struct row_filter *filter)
+{
+	json_t *row = row_of(peer, idle_ns);
+	bool result = row_passes(row, filter);
+
+	json_decref(row);
+	return result;
 }
 
 static bool passes(const char *peer, const char *source)
 {
 	struct row_filter filter = { .has_source = true };
-	struct connection_row row = row_of(peer, 0);
 
 	assert_int_equal(cidr_parse(source, &filter.source, NULL), 0);
-	return row_passes(&row, &filter);
+	return passes_filter(peer, 0, &filter);
 }
 
 static void test_filter(void **state)
 {
-	struct row_filter filter = { .idle_over_us = 1000000 };
-	struct connection_row row = row_of("192.0.2.7:1", 1000000000);
+	const struct row_filter idle = { .idle_over_us = 1000000 };
+	const struct row_filter age = { .age_over_us = 2000000 };
 
 	(void)state;
 	assert_true(passes("192.0.2.7:51812", "192.0.2.0/24"));
@@ -125,28 +131,56 @@ static void test_filter(void **state)
 	assert_false(passes("[2001:db8::1]:7", "192.0.2.0/24"));
 	assert_false(passes("unix:pid=1,uid=0", "::/0"));
 	assert_false(passes("unknown", "::/0"));
-	assert_true(row_passes(&row, &filter));
-	row.idle_ns--;
-	assert_false(row_passes(&row, &filter));
-	filter = (struct row_filter){ .age_over_us = 2000000 };
-	assert_true(row_passes(&row, &filter));
-	row.age_ns--;
-	assert_false(row_passes(&row, &filter));
+	assert_true(passes_filter("192.0.2.7:1", 1000000000, &idle));
+	assert_false(passes_filter("192.0.2.7:1", 999999999, &idle));
+	assert_true(passes_filter("192.0.2.7:1", 1000000000, &age));
+	assert_false(passes_filter("192.0.2.7:1", 999999999, &age));
+}
+
+static int order(const json_t *a, const json_t *b, const char *column)
+{
+	return row_compare(a, b, row_column_find(column));
 }
 
 static void test_order(void **state)
 {
-	struct connection_row a = { .id = "2.10", .peer = "192.0.2.10:1", .bytes_in = 5 };
-	struct connection_row b = { .id = "2.9", .peer = "192.0.2.9:1", .bytes_in = 7 };
+	json_t *a = json_pack("{s:s, s:s, s:i}", "id", "2.10", "peer", "192.0.2.10:1",
+			      "bytes_in", 5);
+	json_t *b = json_pack("{s:s, s:s, s:i}", "id", "2.9", "peer", "192.0.2.9:1",
+			      "bytes_in", 7);
 
 	(void)state;
-	assert_true(row_compare_by("id")(&a, &b) > 0);
-	assert_true(row_compare_by("peer")(&a, &b) > 0);
-	assert_true(row_compare_by("in")(&a, &b) > 0);
-	assert_true(row_compare_by("in")(&b, &a) < 0);
-	assert_true(row_compare_by("out")(&a, &b) > 0);
-	assert_true(row_compare_by("local")(&a, &a) == 0);
-	assert_null(row_compare_by("colour"));
+	assert_true(order(a, b, "id") > 0);
+	assert_true(order(a, b, "peer") > 0);
+	assert_true(order(a, b, "in") > 0);
+	assert_true(order(b, a, "in") < 0);
+	assert_true(order(a, b, "out") > 0);
+	assert_true(order(a, a, "local") == 0);
+	assert_null(row_column_find("colour"));
+	json_decref(a);
+	json_decref(b);
+}
+
+static void test_cells(void **state)
+{
+	json_t *row = json_loads("{\"age_ns\":184000000000,\"idle_ns\":950000000,\"bytes_in\":8,"
+				 "\"bytes_out\":1572864,\"bytes_in_per_s\":1000,"
+				 "\"bytes_out_per_s\":48,\"worker\":7,\"half_closed\":true}", 0, NULL);
+	static const struct {
+		const char *column;
+		const char *text;
+	} cells[] = {
+		{ "id", "" }, { "age", "3m4s" }, { "idle", "950ms" }, { "in", "8B" },
+		{ "out", "1.5M" }, { "rate", "1.0K/s" }, { "worker", "7" },
+		{ "state", "half-closed" },
+	};
+	char text[ROW_CELL_MAX];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cells) / sizeof(*cells); i++)
+		assert_string_equal(row_cell(row, row_column_find(cells[i].column), text),
+				    cells[i].text);
+	json_decref(row);
 }
 
 int main(void)
@@ -158,6 +192,7 @@ int main(void)
 		cmocka_unit_test(test_curve),
 		cmocka_unit_test(test_filter),
 		cmocka_unit_test(test_order),
+		cmocka_unit_test(test_cells),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);
