@@ -254,8 +254,13 @@ def test_log_level():
     with Echod() as echod:
         assert ask(echod, "log-level", "debug")[0] == 0
         assert objects(echod, "status")[0]["log_level"] == 7
-        status, _, err = ask(echod, "log-level", "loud")
-        assert status == 3 and "warning" in err, err
+        # what is a level the daemon says
+        for level, number in (("warn", 4), ("error", 3)):
+            assert ask(echod, "log-level", level)[0] == 0
+            assert objects(echod, "status")[0]["log_level"] == number
+        for level in ("loud", "DEBUG", "7", ""):
+            status, _, err = ask(echod, "log-level", level)
+            assert status == 1 and "warning" in err, (level, status, err)
         assert ask(echod, "reload")[0] == 0
         assert objects(echod, "status")[0]["log_level"] == 6
 

@@ -15,7 +15,7 @@
 #include "echoctl/session/receiver.h"
 #include "echoctl/session/sender.h"
 
-#define SENDER_PATIENCE_MS 5000
+#define SENDER_PATIENCE_MS 5000	/* as session.h says */
 
 static struct sender_counters *map_counters(void)
 {

@@ -8,8 +8,8 @@
  * on its input or on the connection alone, the receiver on the connection or its output. A
  * socket pair between them carries no data; either one sees its end when the other is gone,
  * in the same poll(2) in which it waits for anything else, so that no signal is needed and
- * none can be late. The sender gets SIGKILL only when it ignores that for a second (stuck in
- * a read), by a process id that is not reaped yet.
+ * none can be late. The sender gets SIGKILL only if it ignores that for five seconds (stuck
+ * in a read), by a process id that is not reaped yet.
  */
 #ifndef ECHOCTL_SESSION_SESSION_H
 #define ECHOCTL_SESSION_SESSION_H

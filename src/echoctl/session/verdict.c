@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What two exchanges say about how a path treats a half-close. */
+/* What exchanges say about how a path treats a half-close. */
 #include "echoctl/session/verdict.h"
 
 #include <inttypes.h>

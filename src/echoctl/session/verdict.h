@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What two exchanges say about how a path treats a half-close.
+ * What the exchanges of halfclose say about how a path treats a half-close.
  *
- * The prompt reader takes what comes at once; the held one reads nothing until some time after
- * the path has our FIN, so that the echo waits inside the path meanwhile. A server or relay
- * that ends both directions at the FIN fails the first, one that merely grows impatient with a
- * half-closed connection passes it and fails the second.
+ * The prompt reader takes what comes at once, of one segment and of a burst; the held one reads
+ * nothing until some time after the path has our FIN, so that the echo waits inside the path
+ * meanwhile. A server or relay that ends both directions at the FIN fails the first, one that
+ * merely grows impatient with a half-closed connection passes it and fails the second.
  */
 #ifndef ECHOCTL_SESSION_VERDICT_H
 #define ECHOCTL_SESSION_VERDICT_H
