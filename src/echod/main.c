@@ -15,6 +15,7 @@
 #include "echod/handover/give.h"
 #include "echod/inetd.h"
 #include "echod/log/log.h"
+#include "echod/log/sink.h"
 #include "echod/supervisor/supervisor.h"
 
 /* connection_fd: for --inetd, else -1. Returns the exit status. */
@@ -95,12 +96,12 @@ int main(int argc, char **argv)
 		return OPTIONS_EXIT_USAGE;
 	if (status != 0)
 		return status < 0 ? EXIT_FAILURE : options_finish();
-	if (options.mode != OPTIONS_RUN)
+	if (options.mode != OPTIONS_RUN) {
 		status = options_check(&options);
-	else if (options.inetd)
-		status = serve_connection(&options);
-	else
-		status = run(&options);
+	} else {
+		log_sink_own_stderr();
+		status = options.inetd ? serve_connection(&options) : run(&options);
+	}
 	log_close();
 	options_release(&options);
 	return status;

@@ -11,7 +11,7 @@ import time
 
 from harness import (Echod, case, exchange, main, note, random_bytes, read_exactly, run_echoctl,
                      wait_until)
-from harness_deny import Denials
+from harness_calls import Denials
 from harness_listener import STARVED, Listener, echoed, fill
 
 RETRIES = 15

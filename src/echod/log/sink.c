@@ -2,16 +2,24 @@
 /*
  * Why not sd_journal_send(3) and syslog(3): both write to a blocking socket. If journald or
  * syslogd is stopped its queue fills, and the next line would stop the supervisor, and with it
- * the watchdog and every reload. Both protocols are one datagram a line.
+ * the watchdog and every reload. Both protocols are simple: one datagram a line, or for a syslog
+ * daemon that listens on a stream, lines that end with a NUL.
+ *
+ * Standard error is somebody else's: its reader may stop, and poll(2) before write(2) helps
+ * neither against a second writer nor against a terminal with room for half a line. So a write
+ * must be one that cannot wait: MSG_DONTWAIT on a socket, O_NONBLOCK on what log_sink_own_stderr()
+ * could open again, and splice(2) into the pipe of another user.
  */
 #include "echod/log/sink.h"
 
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -19,8 +27,9 @@
 #include "base/fd.h"
 
 #define SEND_BUFFER_BYTES (1024 * 1024)
+#define OPEN_FLAGS (O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC)
 
-static int connect_datagram(const char *path)
+static int connect_socket(const char *path, int type)
 {
 	FD_CLEANUP int fd = -1;
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
@@ -29,7 +38,7 @@ static int connect_datagram(const char *path)
 	if (strlen(path) >= sizeof(address.sun_path))
 		return -ENAMETOOLONG;
 	strcpy(address.sun_path, path);
-	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	fd = socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
 		return -errno;
 	/* only a wish: the kernel caps it at net.core.wmem_max */
@@ -42,10 +51,42 @@ static int connect_datagram(const char *path)
 /* Connects a sink that is not connected. Returns 0 or -errno. */
 static int connect_sink(struct log_sink *sink)
 {
+	sink->is_stream = false;
 	sink->is_torn = false;
 	sink->sent = 0;
-	sink->fd = connect_datagram(sink->path);
+	sink->fd = connect_socket(sink->path, SOCK_DGRAM);
+	if (sink->fd == -EPROTOTYPE) {
+		sink->fd = connect_socket(sink->path, SOCK_STREAM);
+		sink->is_stream = true;
+	}
 	return sink->fd < 0 ? sink->fd : 0;
+}
+
+/* /dev/tty may be opened by everybody, but it is the terminal that controls this process. */
+static int open_controlling_terminal(void)
+{
+	FD_CLEANUP int fd = open("/dev/tty", OPEN_FLAGS);
+	unsigned wanted, found;
+
+	if (fd < 0 || ioctl(STDERR_FILENO, TIOCGDEV, &wanted) < 0 ||
+	    ioctl(fd, TIOCGDEV, &found) < 0 || wanted != found)
+		return -1;
+	return fd_steal(&fd);
+}
+
+void log_sink_own_stderr(void)
+{
+	FD_CLEANUP int fd = -1;
+	bool is_terminal = isatty(STDERR_FILENO);
+	struct stat status;
+
+	if (!is_terminal && (fstat(STDERR_FILENO, &status) < 0 || !S_ISFIFO(status.st_mode)))
+		return;
+	fd = open("/proc/self/fd/2", OPEN_FLAGS);
+	if (fd < 0 && is_terminal)
+		fd = open_controlling_terminal();
+	if (fd >= 0)
+		dup2(fd, STDERR_FILENO);
 }
 
 bool log_sink_stderr_is_journal(void)
@@ -69,13 +110,21 @@ static bool can_open(enum log_target target, const char *path)
 	return true;
 }
 
+static bool is_nonblocking(int fd)
+{
+	int flags = fcntl(fd, F_GETFL);
+
+	return flags >= 0 && (flags & O_NONBLOCK);
+}
+
 enum log_target log_sink_choose(void)
 {
 	if (log_sink_stderr_is_journal() && can_open(LOG_TARGET_JOURNAL, LOG_SINK_JOURNAL_PATH))
 		return LOG_TARGET_JOURNAL;
-	if (isatty(STDERR_FILENO) || !can_open(LOG_TARGET_SYSLOG, LOG_SINK_SYSLOG_PATH))
+	if (isatty(STDERR_FILENO) && is_nonblocking(STDERR_FILENO))
 		return LOG_TARGET_STDERR;
-	return LOG_TARGET_SYSLOG;
+	return can_open(LOG_TARGET_SYSLOG, LOG_SINK_SYSLOG_PATH) ? LOG_TARGET_SYSLOG :
+								   LOG_TARGET_STDERR;
 }
 
 int log_sink_open(enum log_target target, const char *path, struct log_sink *ret_sink)
@@ -95,20 +144,44 @@ int log_sink_open(enum log_target target, const char *path, struct log_sink *ret
 	return 0;
 }
 
-/*
- * Standard error keeps the mode that it was given, so ask before writing: a pipe that poll(2)
- * calls writable takes PIPE_BUF bytes at once, a socket a quarter of its buffer.
- */
-static ssize_t write_stderr(const char *bytes, size_t size)
+/* By way of a pipe of our own: what lies in one buffer there is moved as a whole. */
+static ssize_t splice_line(const char *line, size_t size)
 {
-	struct pollfd reader = {.fd = STDERR_FILENO, .events = POLLOUT};
+	int fds[2];
+	ssize_t n;
 
-	if (poll(&reader, 1, 0) < 1) {
+	if (pipe2(fds, O_CLOEXEC | O_NONBLOCK) < 0) {
 		errno = EAGAIN;
 		return -1;
 	}
-	if (reader.revents & (POLLERR | POLLNVAL)) {
-		errno = EPIPE;	/* nobody reads: writing would only raise SIGPIPE */
+	n = write(fds[1], line, size);
+	if (n > 0)
+		n = splice(fds[0], NULL, STDERR_FILENO, NULL, (size_t)n, SPLICE_F_NONBLOCK);
+	fd_close(fds[0]);
+	fd_close(fds[1]);
+	return n;
+}
+
+static ssize_t write_stderr(const char *bytes, size_t size)
+{
+	struct pollfd reader = {.fd = STDERR_FILENO};
+	struct stat status;
+
+	/* nobody reads: writing would only raise SIGPIPE */
+	if (poll(&reader, 1, 0) == 1) {
+		errno = EPIPE;
+		return -1;
+	}
+	if (is_nonblocking(STDERR_FILENO))
+		return write(STDERR_FILENO, bytes, size);
+	if (fstat(STDERR_FILENO, &status) < 0)
+		return -1;
+	if (S_ISSOCK(status.st_mode))
+		return send(STDERR_FILENO, bytes, size, MSG_NOSIGNAL | MSG_DONTWAIT);
+	if (S_ISFIFO(status.st_mode))
+		return splice_line(bytes, size);
+	if (isatty(STDERR_FILENO)) {
+		errno = EPERM;
 		return -1;
 	}
 	return write(STDERR_FILENO, bytes, size);
@@ -132,7 +205,7 @@ static int write_error(void)
 /* Writes what is left of the line. Returns as log_sink_write(). */
 static int write_rest(struct log_sink *sink, const char *line)
 {
-	size_t size = strlen(line);
+	size_t size = strlen(line) + (sink->is_stream ? 1 : 0);
 	ssize_t n;
 
 	if (sink->is_torn && write_some(sink, "\n", 1) < 0)

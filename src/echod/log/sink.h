@@ -16,12 +16,20 @@ struct log_sink {
 	enum log_target target;		/* never LOG_TARGET_AUTO */
 	const char *path;		/* of the socket, static */
 	int fd;				/* owned unless STDERR_FILENO; -1: to be connected again */
+	bool is_stream;			/* the socket is a stream: a NUL ends each line */
 	bool is_torn;			/* the last line was given up in the middle */
 	size_t sent;			/* bytes of the line that is being written */
 };
 
 /* Standard error is always open; log_sink_close() leaves it so. */
 #define LOG_SINK_STDERR { .target = LOG_TARGET_STDERR, .fd = STDERR_FILENO }
+
+/*
+ * A terminal or a pipe as standard error is shared with others, and O_NONBLOCK would count for
+ * them too. Opens it once more for this process, non-blocking, in the place of descriptor 2, so
+ * that it lasts over execve(2). Call it while it can still be opened: before root is given up.
+ */
+void log_sink_own_stderr(void);
 
 /* Returns true if standard error is what systemd names in $JOURNAL_STREAM (systemd.exec(5)). */
 bool log_sink_stderr_is_journal(void);

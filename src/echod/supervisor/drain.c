@@ -29,8 +29,8 @@ static void drain_begin(struct supervisor *supervisor)
 	ending_begin(&supervisor->ending, supervisor->configuration->timeouts.drain_us);
 	log_info("stopping: %" PRIu32 " active", live);
 	status_format(supervisor, supervisor->status, sizeof(supervisor->status));
-	service_stopping(supervisor->status,
-			 supervisor->configuration->timeouts.drain_us + STOP_MARGIN_US);
+	notify_stopping(supervisor->status,
+			supervisor->configuration->timeouts.drain_us + STOP_MARGIN_US);
 }
 
 void drain_go_on(struct supervisor *supervisor)

@@ -13,6 +13,7 @@
 #include "echod/state/timer.h"
 #include "echod/state/totals.h"
 #include "echod/supervisor/parts.h"
+#include "echod/systemd/notify.h"
 
 #define RING_INTERVAL_US 20000u		/* between two looks into busy rings */
 #define LOG_INTERVAL_US 100000u		/* between two tries to write what waits for a sink */
@@ -200,6 +201,7 @@ static void each_second(struct supervisor *supervisor)
 	}
 	if (supervisor->is_ready)
 		status_tell(supervisor);
+	notify_flush();
 	tell_dropped(supervisor);
 	if (supervisor->flush_ns <= now_ns)
 		supervisor->flush_ns = report_flush(&supervisor->report, now_ns);

@@ -19,7 +19,7 @@ static void reload_finished(struct supervisor *supervisor, bool succeeded)
 {
 	supervisor->reload_running = false;
 	status_format(supervisor, supervisor->status, sizeof(supervisor->status));
-	service_ready(supervisor->status);
+	notify_ready(supervisor->status);
 	control_note_reloaded(supervisor->control, succeeded);
 }
 
@@ -93,7 +93,7 @@ void reload_begin(struct supervisor *supervisor)
 	supervisor->handover_failed = false;
 	supervisor->reload_wanted = false;
 	supervisor->reload_running = true;
-	service_reloading();
+	notify_reloading();
 	control_note_reload(supervisor->control);
 	log_info("reload: reading %s", supervisor->options->configuration_path);
 	if (reload_start(supervisor) < 0) {

@@ -47,7 +47,7 @@ void status_tell(struct supervisor *supervisor)
 	if (!strcmp(text, supervisor->status))
 		return;
 	memcpy(supervisor->status, text, sizeof(text));
-	service_status(text);
+	notify_status(text);
 }
 
 void status_log_totals(const struct supervisor *supervisor)

@@ -120,7 +120,7 @@ static void supervisor_init(struct supervisor *supervisor, const struct options 
 		.started_ns = clock_now_ns(),
 		.started_realtime_us = status_realtime_us(),
 		.reloaded_realtime_us = status_realtime_us(),
-		.watchdog_us = service_watchdog_us(),
+		.watchdog_us = notify_watchdog_us(),
 		.flush_ns = UINT64_MAX,
 	};
 	block_signals();

@@ -16,7 +16,7 @@ static void announce(struct supervisor *supervisor)
 	supervisor->is_ready = true;
 	log_set_starting(false);
 	status_format(supervisor, supervisor->status, sizeof(supervisor->status));
-	service_ready(supervisor->status);
+	notify_ready(supervisor->status);
 }
 
 /* The newest generation serves: the older ones accept no more. */

@@ -15,7 +15,7 @@ void watchdog_pong(struct supervisor *supervisor, const struct generation *gener
 		return;
 	supervisor->unanswered = 0;
 	if (supervisor->watchdog_us)
-		service_alive();
+		notify_alive();
 }
 
 /*

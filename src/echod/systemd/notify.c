@@ -1,40 +1,110 @@
 /* SPDX-License-Identifier: MIT */
-/* sd_notify(3). */
+/*
+ * Why not sd_notify(3): it sends on a blocking socket, so a service manager that is stopped or
+ * busy would stop the supervisor. Its protocol is one datagram of NAME=value lines. What cannot be
+ * sent now is kept, one message of each kind, and sent later in the order in which the service
+ * manager has to hear it.
+ */
 #include "echod/systemd/notify.h"
 
 #include <inttypes.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <systemd/sd-daemon.h>
 
 #include "base/clock.h"
+#include "base/fd.h"
 
-void service_ready(const char *status)
+#define TEXT_MAX 256
+
+/* In the order in which they are sent. */
+enum kind {
+	RELOADING,
+	READY,
+	STOPPING,
+	STATUS,
+	KINDS,
+};
+
+static char pending[KINDS][TEXT_MAX];	/* "": nothing waits */
+
+/* Returns false if it has to be said again later. Without a service manager there is no later. */
+static bool send_datagram(const char *text)
 {
-	sd_notifyf(0, "READY=1\nSTATUS=%s", status);
+	const char *path = secure_getenv("NOTIFY_SOCKET");
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	size_t length = path ? strlen(path) : 0;
+	FD_CLEANUP int fd = -1;
+
+	if (length < 2 || length >= sizeof(address.sun_path))
+		return true;
+	memcpy(address.sun_path, path, length);
+	if (*path == '@')
+		address.sun_path[0] = '\0';
+	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	return fd >= 0 && sendto(fd, text, strlen(text), MSG_DONTWAIT | MSG_NOSIGNAL,
+				 (const struct sockaddr *)&address,
+				 (socklen_t)(offsetof(struct sockaddr_un, sun_path) + length)) >= 0;
 }
 
-void service_reloading(void)
+void notify_flush(void)
 {
-	sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%" PRIu64 "\nSTATUS=reloading",
-		   clock_now_ns() / 1000);
+	for (size_t i = 0; i < KINDS; i++) {
+		if (*pending[i] && !send_datagram(pending[i]))
+			return;
+		*pending[i] = '\0';
+	}
 }
 
-void service_stopping(const char *status, uint64_t timeout_us)
+/* Replaces what waits of this kind. Each text has a STATUS=, so an older one need not be said. */
+static void tell(enum kind kind, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+static void tell(enum kind kind, const char *format, ...)
 {
-	sd_notifyf(0, "STOPPING=1\nEXTEND_TIMEOUT_USEC=%" PRIu64 "\nSTATUS=%s", timeout_us,
-		   status);
+	va_list arguments;
+
+	*pending[STATUS] = '\0';
+	va_start(arguments, format);
+	vsnprintf(pending[kind], TEXT_MAX, format, arguments);
+	va_end(arguments);
+	notify_flush();
 }
 
-void service_status(const char *status)
+void notify_ready(const char *status)
 {
-	sd_notifyf(0, "STATUS=%s", status);
+	tell(READY, "READY=1\nSTATUS=%s", status);
 }
 
-void service_alive(void)
+void notify_reloading(void)
 {
-	sd_notify(0, "WATCHDOG=1");
+	/* A reload that was over before this one began need not be said any more. */
+	*pending[READY] = '\0';
+	tell(RELOADING, "RELOADING=1\nMONOTONIC_USEC=%" PRIu64 "\nSTATUS=reloading",
+	     clock_now_ns() / 1000);
 }
 
-uint64_t service_watchdog_us(void)
+void notify_stopping(const char *status, uint64_t timeout_us)
+{
+	tell(STOPPING, "STOPPING=1\nEXTEND_TIMEOUT_USEC=%" PRIu64 "\nSTATUS=%s", timeout_us,
+	     status);
+}
+
+void notify_status(const char *status)
+{
+	tell(STATUS, "STATUS=%s", status);
+}
+
+void notify_alive(void)
+{
+	send_datagram("WATCHDOG=1");	/* the next one comes soon */
+}
+
+uint64_t notify_watchdog_us(void)
 {
 	uint64_t interval_us;
 

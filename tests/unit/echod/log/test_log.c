@@ -8,6 +8,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -131,6 +133,63 @@ static void test_open_failure_keeps_target(void **state)
 	assert_string_equal(capture_line(*state, NULL), "still here");
 }
 
+/* Accepts the log's connection to a syslog daemon that listens on a stream. */
+static int accept_log(const char *path)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	int listening_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	int fd;
+
+	unlink(path);
+	strcpy(address.sun_path, path);
+	assert_return_code(bind(listening_fd, (struct sockaddr *)&address, sizeof(address)), 0);
+	assert_return_code(listen(listening_fd, 1), 0);
+	assert_int_equal(log_open_at(LOG_TARGET_SYSLOG, LOG_DAEMON, path), 0);
+	fd = accept4(listening_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	assert_true(fd >= 0);
+	close(listening_fd);
+	return fd;
+}
+
+/* A stream that takes half a line gets the rest of it later; each line ends with a NUL. */
+static void test_stream(void **state)
+{
+	static char text[16 * 1024 * 1024];
+	struct capture *capture = *state;
+	uint64_t lost_before = log_lost();
+	char filler[1000];
+	size_t size = 0, lines = 0, lost, lost_sum = 0;
+	bool is_flushed;
+	ssize_t n;
+	int fd;
+
+	log_close();
+	fd = accept_log(capture->path);
+	memset(filler, 'x', sizeof(filler));
+	for (int i = 0; i < FLOOD_LINES; i++)
+		log_info("%.*s", (int)sizeof(filler), filler);
+	do {
+		is_flushed = log_flush();
+		n = read(fd, text + size, sizeof(text) - 1 - size);
+		size += n > 0 ? (size_t)n : 0;
+	} while (n > 0 || !is_flushed);
+	for (const char *line = text; line < text + size; line += strlen(line) + 1) {
+		const char *message = strstr(line, "]: ");
+
+		assert_non_null(message);
+		if (sscanf(message, "]: lost lines=%zu", &lost) == 1) {
+			lost_sum += lost;
+			continue;
+		}
+		assert_int_equal(strlen(message), strlen("]: ") + sizeof(filler));
+		lines++;
+	}
+	assert_true(lost_sum > 0);
+	assert_int_equal(lost_sum, log_lost() - lost_before);
+	assert_int_equal(lines + lost_sum, FLOOD_LINES);
+	close(fd);
+}
+
 /* Standard error as a pipe that the test holds. */
 static int redirect_stderr(int pipe_fds[2])
 {
@@ -205,6 +264,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_stopped_reader, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_restarted_reader, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_open_failure_keeps_target, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_stream, set_up, tear_down),
 		cmocka_unit_test(test_full_pipe),
 		cmocka_unit_test(test_closed_pipe),
 	};
