@@ -155,8 +155,11 @@ def test_list_orphans():
 def test_kill():
     with Echod(listen=("127.0.0.1:0", "[::1]:0")) as echod, hold(echod) as first, \
             hold(echod) as second, hold(echod) as third, hold(echod, index=1) as other:
-        status, out, err = ask(echod, "kill", id_of(echod, second))
+        victim = id_of(echod, second)
+        status, out, err = ask(echod, "kill", victim)
         assert (status, out, err) == (0, "1 connection ended\n", "")
+        status, out, err = ask(echod, "kill", victim)
+        assert status == 1 and f"no connection {victim}" in err, (out, err)
         assert second.recv(1) == b"", "an orderly end"
         assert not any(row.get("half_closed") for row in objects(echod, "list")), "by its peer"
         assert echod.closed_connections(1)[0]["end"] == "killed"
@@ -173,7 +176,7 @@ def test_kill():
         assert ask(echod, "kill")[0] == 3 == ask(echod, "kill", "--source", "192.0.2.1/8")[0]
 
 
-@case("a worker that does not end is killed, however often it is told to end")
+@case("a worker that does not end is killed; those who told it are answered then")
 def test_kill_repeated():
     with Echod() as echod, hold(echod) as held, \
             socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as control:
@@ -184,12 +187,26 @@ def test_kill_repeated():
         control.settimeout(DEADLINE_S)
         answers = control.makefile("rb")
 
-        def told_again():
-            control.sendall(request)
-            return not json.loads(answers.readline())["ok"]
-
-        wait_until(told_again, "the worker is gone")
+        control.sendall(3 * request)
+        told = [json.loads(answers.readline()) for _ in range(3)]
+        assert [answer["ok"] for answer in told] == [True, False, False], told
         assert echod.closed_connections(1)[0]["end"] == "killed"
+
+
+@case("kill is answered when the daemon ends too")
+def test_kill_and_drain():
+    with Echod() as echod, hold(echod) as held, \
+            socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as control:
+        [worker] = echod.worker_pids()
+        request = json.dumps({"command": "kill", "id": id_of(echod, held)}).encode() + b"\n"
+        os.kill(worker, signal.SIGSTOP)
+        control.connect(echod.folder + "/control")
+        control.settimeout(DEADLINE_S)
+        control.sendall(request)
+        echod.wait_log("control: ends connection")
+        echod.signal(signal.SIGTERM)
+        assert json.loads(control.makefile("rb").readline())["count"] == 1
+        assert echod.wait() == 0
 
 
 @case("reload waits until the settings are in force, and says what is wrong as echod -t does")

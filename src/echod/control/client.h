@@ -38,6 +38,7 @@ enum control_wait {
 	WAIT_NONE,
 	WAIT_RELOAD,		/* asked before the reload that will answer began */
 	WAIT_RELOAD_RUNNING,
+	WAIT_KILL,
 	WAIT_DRAIN,
 };
 
@@ -56,6 +57,8 @@ struct control_client {
 	enum control_wait wait;
 	bool close_after_reply;
 	json_t *problems;		/* of the reload it waits for; owned, or NULL */
+	unsigned kill_count;		/* connections that it told to end */
+	uint64_t kill_ns;		/* no later than that, CLOCK_MONOTONIC */
 	/* a list that is being sent: the next row to look at */
 	bool is_listing;
 	uint64_t list_generation;

@@ -283,16 +283,22 @@ void control_note_stopping(struct control *control)
 			client_answer(i, control_error("the daemon is stopping"));
 }
 
+void control_note_killed(struct control *control, uint64_t first_ns)
+{
+	for (struct control_client *i = control ? control->clients : NULL; i; i = i->next)
+		if (i->wait == WAIT_KILL && i->kill_ns < first_ns)
+			client_answer(i, json_pack("{s:s, s:i, s:b, s:I}", "event", "kill",
+						   "version", CONTROL_VERSION, "ok", 1,
+						   "count", (json_int_t)i->kill_count));
+}
+
 void control_note_drained(struct control *control)
 {
-	for (struct control_client *i = control ? control->clients : NULL; i; i = i->next) {
-		if (i->wait != WAIT_DRAIN)
-			continue;
-		i->wait = WAIT_NONE;
-		control_reply(i, json_pack("{s:s, s:i, s:b}", "event", "drain", "version",
-					   CONTROL_VERSION, "ok", 1));
-		client_send(i);
-	}
+	control_note_killed(control, UINT64_MAX);
+	for (struct control_client *i = control ? control->clients : NULL; i; i = i->next)
+		if (i->wait == WAIT_DRAIN)
+			client_answer(i, json_pack("{s:s, s:i, s:b}", "event", "drain", "version",
+						   CONTROL_VERSION, "ok", 1));
 }
 
 void control_free(struct control *control)
@@ -303,6 +309,7 @@ void control_free(struct control *control)
 		struct control_client *client = control->clients;
 
 		control->clients = client->next;
+		client_send(client);	/* what it is owed, if it takes that at once */
 		client_release(client);
 	}
 	sd_event_source_disable_unref(control->io);

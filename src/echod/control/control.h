@@ -38,12 +38,13 @@ gid_t control_group(const struct control *control);
 void control_free(struct control *control);
 
 /*
- * What a waiting client is told: that its reload begins, lines of it, how it came out, that the
- * drain is over.
+ * What a waiting client is told: that its reload begins, lines of it, how it came out; that those
+ * have ended that were told so before first_ns (UINT64_MAX: all); that the drain is over.
  */
 void control_note_reload(struct control *control);
 void control_note_problem(struct control *control, const char *text);
 void control_note_reloaded(struct control *control, bool succeeded);
+void control_note_killed(struct control *control, uint64_t first_ns);
 void control_note_drained(struct control *control);
 
 /* The daemon stops: whoever waits for a reload waits in vain. */

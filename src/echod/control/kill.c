@@ -4,20 +4,30 @@
 #include <string.h>
 
 #include "base/cidr.h"
+#include "base/clock.h"
 #include "base/number.h"
 #include "echod/control/client.h"
 
-/* Returns 0, or -errno when some could not be told; *ret_count is how many were. */
+/* The answer comes when they have ended, see control_note_killed(). */
+static void wait_for_end(struct control_client *client, unsigned count)
+{
+	client->wait = WAIT_KILL;
+	client->kill_count = count;
+	client->kill_ns = clock_now_ns();
+}
+
+/* Returns 0, or -errno if some could not be told; *ret_count is how many were. */
 static int kill_source(struct supervisor *supervisor, const struct cidr *source,
 		       unsigned *ret_count)
 {
 	uint8_t address[16];
-	int result = 0, r;
+	int failed = 0;
 
 	*ret_count = 0;
 	for (struct generation *i = supervisor->generations; i; i = i->next) {
 		for (uint32_t slot = 0; slot < i->scoreboard.slots; slot++) {
 			uint64_t id = scoreboard_peer(&i->scoreboard, slot, address);
+			int r;
 
 			if (!id || !cidr_contains(source->prefix, source->bits, address))
 				continue;
@@ -25,24 +35,10 @@ static int kill_source(struct supervisor *supervisor, const struct cidr *source,
 			if (r == 0)
 				++*ret_count;
 			else if (r != -ESRCH)	/* it has ended meanwhile */
-				result = r;
+				failed = r;
 		}
 	}
-	return result;
-}
-
-static int kill_connection(struct supervisor *supervisor, uint64_t number, uint64_t id)
-{
-	for (struct generation *i = supervisor->generations; i; i = i->next)
-		if (i->number == number)
-			return generation_kill_connection(i, id);
-	return -ESRCH;
-}
-
-static void reply_killed(struct control_client *client, unsigned count)
-{
-	control_reply(client, json_pack("{s:s, s:i, s:b, s:I}", "event", "kill", "version",
-					CONTROL_VERSION, "ok", 1, "count", (json_int_t)count));
+	return failed;
 }
 
 static void kill_by_source(struct control_client *client, const char *text)
@@ -62,7 +58,15 @@ static void kill_by_source(struct control_client *client, const char *text)
 		control_reply_error(client, "source: %u connections end, not all of them: %s",
 				    count, strerror(-r));
 	else
-		reply_killed(client, count);
+		wait_for_end(client, count);
+}
+
+static int kill_connection(struct supervisor *supervisor, uint64_t number, uint64_t id)
+{
+	for (struct generation *i = supervisor->generations; i; i = i->next)
+		if (i->number == number)
+			return generation_kill_connection(i, id);
+	return -ESRCH;
 }
 
 /* As list shows it, "3.1047". */
@@ -95,7 +99,7 @@ static void kill_by_id(struct control_client *client, const char *text)
 	if (r < 0)
 		return;
 	control_log(client, "ends connection %s", text);
-	reply_killed(client, 1);
+	wait_for_end(client, 1);
 }
 
 void control_kill(struct control_client *client, json_t *request)

@@ -319,9 +319,9 @@ int generation_kill_slot(struct generation *generation, uint32_t slot, uint64_t 
 {
 	struct scoreboard *scoreboard = &generation->scoreboard;
 
-	/* The first order counts: whoever repeats it must not keep a worker alive. */
+	/* The first order counts: repeating it must not keep a worker alive. */
 	if (!is_told_to_end(scoreboard, slot))
-		scoreboard->kill_ns[slot] = clock_now_ns() + KILL_GRACE_NS;
+		scoreboard->told_ns[slot] = clock_now_ns();
 	return end_worker(generation, slot, id, SLOT_END_KILLED, SIGURG);
 }
 
@@ -335,24 +335,27 @@ int generation_kill_connection(struct generation *generation, uint64_t id)
 	return -ESRCH;
 }
 
-unsigned generation_kill_again(struct generation *generation)
+uint64_t generation_kill_again(struct generation *generation)
 {
 	struct scoreboard *scoreboard = &generation->scoreboard;
 	uint64_t now_ns = clock_now_ns();
-	unsigned count = 0;
+	uint64_t first_ns = UINT64_MAX;
 
 	for (uint32_t slot = 0; slot < scoreboard->slots; slot++) {
-		uint64_t *kill_ns = &scoreboard->kill_ns[slot];
+		uint64_t *told_ns = &scoreboard->told_ns[slot];
 		/* Read first: when the slot changes hands meanwhile the next one has another. */
 		uint64_t id = atomic_load(&scoreboard->table->entries[slot].id);
 
 		if (!id || !is_told_to_end(scoreboard, slot))
 			continue;
 		/* The order came from the program before this one (see handover.h). */
-		if (!*kill_ns)
-			*kill_ns = now_ns + KILL_GRACE_NS;
-		count += end_worker(generation, slot, id, SLOT_END_KILLED,
-				    now_ns < *kill_ns ? SIGURG : SIGKILL) == 0;
+		if (!*told_ns)
+			*told_ns = now_ns;
+		/* One that could not be reached for want of a descriptor still lives. */
+		if (end_worker(generation, slot, id, SLOT_END_KILLED,
+			       now_ns - *told_ns < KILL_GRACE_NS ? SIGURG : SIGKILL) != -ESRCH &&
+		    *told_ns < first_ns)
+			first_ns = *told_ns;
 	}
-	return count;
+	return first_ns;
 }

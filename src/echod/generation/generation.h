@@ -124,8 +124,11 @@ void generation_set_foreign(struct generation *generation, uint32_t live);
 int generation_kill_connection(struct generation *generation, uint64_t id);
 int generation_kill_slot(struct generation *generation, uint32_t slot, uint64_t id);
 
-/* Repeats it for all that were told so and still live; returns how many there are. */
-unsigned generation_kill_again(struct generation *generation);
+/*
+ * Repeats it for all that were told so and still live. Returns when the first of these was told
+ * (CLOCK_MONOTONIC, ns), UINT64_MAX if there are none.
+ */
+uint64_t generation_kill_again(struct generation *generation);
 
 /* Ends every worker with this command and signal; returns how many there were. */
 unsigned generation_end_workers(struct generation *generation, enum slot_command command,

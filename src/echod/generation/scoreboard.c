@@ -66,7 +66,7 @@ static void regions_unmap(struct scoreboard *scoreboard)
 	if (scoreboard->command)
 		munmap(scoreboard->command, scoreboard_commands_bytes(scoreboard->slots));
 	free(scoreboard->closed_id);
-	free(scoreboard->kill_ns);
+	free(scoreboard->told_ns);
 }
 
 int scoreboard_adopt(int table_fd, int slots_fd, int commands_fd, uint32_t slots,
@@ -81,10 +81,10 @@ int scoreboard_adopt(int table_fd, int slots_fd, int commands_fd, uint32_t slots
 		.slot = region_map(slots_fd, scoreboard_slots_bytes(slots)),
 		.command = region_map(commands_fd, scoreboard_commands_bytes(slots)),
 		.closed_id = calloc(slots, sizeof(*made.closed_id)),
-		.kill_ns = calloc(slots, sizeof(*made.kill_ns)),
+		.told_ns = calloc(slots, sizeof(*made.told_ns)),
 	};
 
-	if (!made.table || !made.slot || !made.command || !made.closed_id || !made.kill_ns) {
+	if (!made.table || !made.slot || !made.command || !made.closed_id || !made.told_ns) {
 		regions_unmap(&made);
 		return -ENOMEM;
 	}
@@ -186,10 +186,7 @@ uint64_t scoreboard_peer(const struct scoreboard *scoreboard, uint32_t slot,
 	return atomic_load(&entry->id) == id ? id : 0;
 }
 
-/*
- * A pidfd names one process for good. Where there is none (an old kernel, a filter around us, no
- * free descriptor) the number has to do.
- */
+/* A pidfd names one process for good. An old kernel or a filter around us may have none. */
 static int send_signal(int pidfd, pid_t pid, int signal)
 {
 	int r = pidfd < 0 ? kill(pid, signal) : pidfd_send_signal(pidfd, signal, NULL, 0);
@@ -208,6 +205,8 @@ int scoreboard_end_worker(struct scoreboard *scoreboard, uint32_t slot, uint64_t
 	if (atomic_load(&entry->state) == ENTRY_FREE || pid <= 1 || (id && id != found_id))
 		return -ESRCH;
 	fd = pidfd_open(pid, 0);
+	if (fd < 0 && errno != ENOSYS && errno != EPERM)
+		return -errno;
 	/* The entry is looked at again: its worker may have ended, and another have its number. */
 	if (atomic_load(&entry->state) == ENTRY_FREE || atomic_load(&entry->pid) != pid ||
 	    atomic_load(&entry->id) != found_id)

@@ -17,7 +17,7 @@ struct scoreboard {
 	struct slot *slot;
 	_Atomic uint64_t *command;	/* nobody else writes it */
 	uint64_t *closed_id;	/* by slot: the last connection whose end was seen in the ring */
-	uint64_t *kill_ns;	/* by slot: when one that was told to end is killed */
+	uint64_t *told_ns;	/* by slot: when it was told to end first */
 };
 
 #define SCOREBOARD_NONE \
@@ -65,7 +65,8 @@ uint64_t scoreboard_peer(const struct scoreboard *scoreboard, uint32_t slot,
 
 /*
  * Tells the worker of this slot how to end and sends it signal. id: only if it has this
- * connection; 0: whichever it has. Returns 0, or -ESRCH if there is no such worker (any more).
+ * connection; 0: whichever it has. Returns 0, -ESRCH if there is no such worker (any more), or
+ * -errno (EMFILE).
  */
 int scoreboard_end_worker(struct scoreboard *scoreboard, uint32_t slot, uint64_t id,
 			  enum slot_command command, int signal);

@@ -50,10 +50,14 @@ void drain_step(struct supervisor *supervisor)
 
 void kill_step(struct supervisor *supervisor)
 {
-	unsigned count = 0;
+	uint64_t first_ns = UINT64_MAX;
 
-	for (struct generation *i = supervisor->generations; i; i = i->next)
-		count += generation_kill_again(i);
-	if (count)
+	for (struct generation *i = supervisor->generations; i; i = i->next) {
+		uint64_t told_ns = generation_kill_again(i);
+
+		first_ns = told_ns < first_ns ? told_ns : first_ns;
+	}
+	control_note_killed(supervisor->control, first_ns);
+	if (first_ns != UINT64_MAX)
 		timer_arm(supervisor->timers[TIMER_KILL], ENDING_STEP_US);
 }
