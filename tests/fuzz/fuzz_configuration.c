@@ -28,7 +28,7 @@ static struct configuration *load(const void *text, size_t size)
 	int result;
 
 	problems = 0;
-	result = configuration_load("fuzz.conf", fd, count_problem, NULL, &configuration);
+	result = configuration_load("fuzz.conf", fd, 0, count_problem, NULL, &configuration);
 	FUZZ_CHECK(result == 0 || result == -EBADMSG);
 	FUZZ_CHECK((result == 0) == (problems == 0));
 	return configuration;

@@ -81,7 +81,7 @@ const char *settings_collected(void)
 struct configuration *settings_load(const char *name)
 {
 	struct configuration *configuration = NULL;
-	int r = configuration_load(name, -1, settings_collect, NULL, &configuration);
+	int r = configuration_load(name, -1, 0, settings_collect, NULL, &configuration);
 
 	assert_string_equal(settings_collected(), "");
 	assert_int_equal(r, 0);
@@ -91,7 +91,7 @@ struct configuration *settings_load(const char *name)
 void settings_expect(const char *name, const char *lines)
 {
 	struct configuration *configuration = NULL;
-	int r = configuration_load(name, -1, settings_collect, NULL, &configuration);
+	int r = configuration_load(name, -1, 0, settings_collect, NULL, &configuration);
 
 	assert_string_equal(settings_collected(), lines);
 	assert_int_equal(r, -EBADMSG);

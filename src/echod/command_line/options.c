@@ -22,7 +22,7 @@ static const struct option long_options[] = {
 	{ "inetd", no_argument, NULL, 'i' },
 	{ "help", no_argument, NULL, 'h' },
 	{ "version", no_argument, NULL, 'V' },
-	{ 0 },
+	{0},
 };
 
 static void print_usage(void)
@@ -182,8 +182,8 @@ int options_load_configuration(const struct options *options, int fd,
 			       struct configuration **ret_configuration)
 {
 	__attribute__((cleanup(configuration_freep))) struct configuration *configuration = NULL;
-	int r = configuration_load_here(options->configuration_path, fd,
-					needs(options), report, context, &configuration);
+	int r = configuration_load(options->configuration_path, fd, needs(options), report,
+				   context, &configuration);
 
 	if (r == 0 && options->listen_count > 0)
 		r = configuration_override_listen(configuration, options->listen,

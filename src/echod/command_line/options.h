@@ -34,7 +34,7 @@ struct options {
 int options_parse(int argc, char **argv, struct options *ret_options);
 
 /*
- * The settings that echod starts and reloads with: configuration_load_here() of the file with
+ * The settings that echod starts and reloads with: configuration_load() of the file with
  * what these options need of the host (root a user to become), changed by -l and -L. fd,
  * report, context and results as there.
  */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The life of a configuration, and what the command line changes in it. */
+/* The life of a configuration, what the command line changes in it, and its text. */
 #include "echod/configuration/configuration.h"
 
 #include <assert.h>
@@ -56,22 +56,23 @@ int configuration_override_listen(struct configuration *configuration, char *con
 {
 	const struct key *key = key_find(NULL, "listen");
 	char why[KEY_WHY_MAX], line[KEY_WHY_MAX + 16];
-	int result = 0;
+	bool is_good = true;
 
+	assert(configuration && report);
 	key_clear(key, configuration);
 	for (size_t i = 0; i < count; i++) {
 		int r = key_store(key, addresses[i], configuration, why);
 
-		if (r == -EINVAL) {
+		if (r < 0 && r != -EINVAL)
+			return r;
+		if (r < 0) {
 			snprintf(line, sizeof(line), "-l: %s", why);
 			report(context, line);
-			result = -EBADMSG;
-		} else if (r < 0) {
-			return r;
+			is_good = false;
 		}
 	}
 	configuration->listen_is_set = true;
-	return result;
+	return is_good ? 0 : -EBADMSG;
 }
 
 int configuration_level(const char *word)
@@ -82,4 +83,24 @@ int configuration_level(const char *word)
 			return level->value;
 	}
 	return -EINVAL;
+}
+
+void configuration_print(const struct configuration *configuration, FILE *stream)
+{
+	const char *section = NULL;
+
+	for (const struct key *key = configuration_keys; key->name; key++) {
+		/* The default of listen is not the same as setting it: systemd's sockets count. */
+		bool is_comment = key->kind == KEY_ADDRESSES && !configuration->listen_is_set;
+
+		if (!key_is_same_section(key->section, section)) {
+			fprintf(stream, "%s%s {\n", section ? "}\n" : "", key->section);
+			section = key->section;
+		}
+		fprintf(stream, "%s%s%s = ", section ? "\t" : "", is_comment ? "# " : "",
+			key->name);
+		key_print(key, configuration, stream);
+		putc('\n', stream);
+	}
+	fputs("}\n", stream);
 }

@@ -106,25 +106,20 @@ typedef void (*configuration_report_fn)(void *context, const char *text);
 /* Every setting at its default, path NULL. Returns 0 or -ENOMEM. */
 int configuration_default(struct configuration **ret_configuration);
 
-/*
- * Parses and checks path. Every error goes to report, in the order of the file. Returns 0 and
- * a new configuration that the caller frees, -EBADMSG when something was reported (the file
- * that cannot be read is reported too: "FILE: strerror"), -ENOMEM.
- * fd: read from this descriptor, path is then only a name in messages; -1: open path.
- */
-int configuration_load(const char *path, int fd, configuration_report_fn report, void *context,
-		       struct configuration **ret_configuration);
-
-/* What else must hold on this host. */
+/* What must hold on this host besides. */
 enum configuration_needs {
 	CONFIGURATION_NEEDS_USER = 1u << 0,	/* user exists and is not root */
 	CONFIGURATION_NEEDS_GROUP = 1u << 1,	/* control { group } exists */
 };
 
-/* The same, and what is missing of needs (enum configuration_needs) is an error too. */
-int configuration_load_here(const char *path, int fd, unsigned needs,
-			    configuration_report_fn report, void *context,
-			    struct configuration **ret_configuration);
+/*
+ * Reads and checks path, and what is missing of needs (enum configuration_needs). Every error goes
+ * to report, in the order of the file. Returns 0 and a new configuration that the caller frees;
+ * -EBADMSG if something was reported (a file that cannot be read too: "FILE: strerror"); -ENOMEM.
+ * fd: read from this descriptor, path is then only a name in messages; -1: open path.
+ */
+int configuration_load(const char *path, int fd, unsigned needs, configuration_report_fn report,
+		       void *context, struct configuration **ret_configuration);
 
 /*
  * Replaces listen by these (option -l). Errors go to report as "-l: why".

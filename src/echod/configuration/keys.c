@@ -19,14 +19,14 @@
 static const struct key_choice at_limit_words[] = {
 	{ "defer", AT_DEFER },
 	{ "refuse", AT_REFUSE },
-	{ 0 },
+	{0},
 };
 
 static const struct key_choice level_words[] = {
 	{ "emerg", LOG_EMERG },	    { "alert", LOG_ALERT },   { "crit", LOG_CRIT },
 	{ "err", LOG_ERR },	    { "warning", LOG_WARNING }, { "notice", LOG_NOTICE },
 	{ "info", LOG_INFO },	    { "debug", LOG_DEBUG },   { "error", LOG_ERR },
-	{ "warn", LOG_WARNING },    { 0 },
+	{ "warn", LOG_WARNING },    {0},
 };
 
 /* All of syslog(3) but kern, which a program cannot use. */
@@ -37,7 +37,7 @@ static const struct key_choice facility_words[] = {
 	{ "cron", LOG_CRON },	  { "ftp", LOG_FTP },	    { "local0", LOG_LOCAL0 },
 	{ "local1", LOG_LOCAL1 }, { "local2", LOG_LOCAL2 }, { "local3", LOG_LOCAL3 },
 	{ "local4", LOG_LOCAL4 }, { "local5", LOG_LOCAL5 }, { "local6", LOG_LOCAL6 },
-	{ "local7", LOG_LOCAL7 }, { 0 },
+	{ "local7", LOG_LOCAL7 }, {0},
 };
 
 static const struct key_choice target_words[] = {
@@ -45,14 +45,14 @@ static const struct key_choice target_words[] = {
 	{ "journal", LOG_TARGET_JOURNAL },
 	{ "syslog", LOG_TARGET_SYSLOG },
 	{ "stderr", LOG_TARGET_STDERR },
-	{ 0 },
+	{0},
 };
 
 static const struct key_choice connections_words[] = {
 	{ "none", LOG_CONNECTIONS_NONE },
 	{ "close", LOG_CONNECTIONS_CLOSE },
 	{ "all", LOG_CONNECTIONS_ALL },
-	{ 0 },
+	{0},
 };
 
 static const struct key_choice sandbox_words[] = {
@@ -60,7 +60,7 @@ static const struct key_choice sandbox_words[] = {
 	{ "require", SANDBOX_REQUIRE },
 	{ "strict", SANDBOX_STRICT },
 	{ "off", SANDBOX_OFF },
-	{ 0 },
+	{0},
 };
 
 const struct key configuration_keys[] = {
@@ -115,10 +115,14 @@ const struct key configuration_keys[] = {
 
 	{ "metrics", "file", KEY_PATH, FIELD(metrics.file), .fallback = "",
 	  .max = PATH_MAX - 1 },
-	{ 0 },
+	{0},
 };
 
-static bool is_same_section(const char *a, const char *b)
+const char *const configuration_sections[] = {
+	"limits", "timeouts", "access", "log", "control", "metrics", NULL,
+};
+
+bool key_is_same_section(const char *a, const char *b)
 {
 	return a && b ? strcmp(a, b) == 0 : a == b;
 }
@@ -126,7 +130,7 @@ static bool is_same_section(const char *a, const char *b)
 const struct key *key_find(const char *section, const char *name)
 {
 	for (const struct key *key = configuration_keys; key->name; key++) {
-		if (is_same_section(key->section, section) && strcmp(key->name, name) == 0)
+		if (key_is_same_section(key->section, section) && strcmp(key->name, name) == 0)
 			return key;
 	}
 	return NULL;
@@ -134,8 +138,8 @@ const struct key *key_find(const char *section, const char *name)
 
 bool key_is_section(const char *name)
 {
-	for (const struct key *key = configuration_keys; key->name; key++) {
-		if (key->section && strcmp(key->section, name) == 0)
+	for (const char *const *section = configuration_sections; *section; section++) {
+		if (strcmp(*section, name) == 0)
 			return true;
 	}
 	return false;

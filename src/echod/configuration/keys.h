@@ -41,9 +41,13 @@ struct key {
 /* Ends with an element whose name is NULL. Keys of a section stand together. */
 extern const struct key configuration_keys[];
 
+/* The names of the sections, up to NULL. */
+extern const char *const configuration_sections[];
+
 /* section NULL: top level. NULL when there is no such key. */
 const struct key *key_find(const char *section, const char *name);
 bool key_is_section(const char *name);
+bool key_is_same_section(const char *a, const char *b);
 bool key_is_list(const struct key *key);
 
 #define KEY_WHY_MAX 512

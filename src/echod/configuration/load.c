@@ -1,7 +1,15 @@
 /* SPDX-License-Identifier: MIT */
-/* From a file to a configuration, by way of libConfuse. */
+/*
+ * From a file to a configuration: libConfuse reads it, and hands over each value as text.
+ *
+ * libConfuse ends at the first name that is not in its tables, but all of them are to be told at
+ * once. So such a name is noted and added to the tables, as one that takes anything, and the
+ * reading starts again; until a run meets no new one. The files are kept meanwhile, since a pipe
+ * gives its text only once.
+ */
 #include "echod/configuration/configuration.h"
 
+#include <assert.h>
 #include <confuse.h>
 #include <errno.h>
 #include <stdio.h>
@@ -12,371 +20,526 @@
 #include "echod/configuration/keys.h"
 #include "echod/configuration/names.h"
 #include "echod/configuration/problems.h"
-#include "echod/configuration/scan.h"
 #include "echod/configuration/source.h"
 #include "wire/settings.h"
 
 #define FILES_MAX 256u		/* include() may branch */
 #define DEPTH_MAX 10u
+#define UNKNOWN_MAX 100u	/* so many runs at most */
+#define OPTIONS_MAX (64 + UNKNOWN_MAX)
 
-/* One value and where it stands: what libConfuse keeps for us. */
-struct value {
+/* Where a value stands: what libConfuse keeps for us. */
+struct place {
 	const struct source *source;
 	unsigned line;
-	bool is_refused;	/* and that is said: at once, since a later value may replace it */
-	char text[];
+	bool is_refused;
+};
+
+/* A name of the file that is no key. */
+struct unknown {
+	char *section;		/* NULL: top level */
+	char *name;
+	bool is_section;
+	unsigned count;		/* how often it came in this run */
 };
 
 struct load {
 	struct problems problems;
 	struct source *sources[FILES_MAX];
 	size_t source_count;
+	size_t used_count;	/* of sources, in this run */
 	const struct source *current;
-	struct configuration *scratch;	/* for values that are only looked at */
+	struct unknown unknown[UNKNOWN_MAX];
+	size_t unknown_count;
+	bool is_over;		/* this run, by something that was noted */
+	bool is_again;		/* and another one is to follow */
+	cfg_t *parser;
+	struct configuration *configuration;
 };
 
 /* libConfuse hands its callbacks no context, and can do one file at a time only. */
 static struct load *loading;
 
-static void complain(struct load *load, const struct key *key, const struct value *value,
+/* NULL: top level. */
+static const char *section_of(const cfg_t *cfg)
+{
+	return cfg == loading->parser ? NULL : cfg->name;
+}
+
+static void complain(struct load *load, const struct key *key, const struct place *place,
 		     const char *why)
 {
-	problems_add(&load->problems, value->source, value->line, key->section, key->name, "%s",
+	problems_add(&load->problems, place->source, place->line, key->section, key->name, "%s",
 		     why);
 }
 
-/* Looks at a value alone; what a list as a whole may hold is for apply_key(). */
-static void check_value(struct load *load, const struct key *key, struct value *value)
+/* What stands in an unknown section goes with it. */
+static void complain_unknown(struct load *load, const cfg_t *cfg, const char *name)
+{
+	const char *section = section_of(cfg);
+
+	if (!section || key_is_section(section))
+		problems_add(&load->problems, load->current, (unsigned)cfg->line, section, name,
+			     "unknown key");
+}
+
+/* Stores a value. That a list is too long is said once, at the first element that is too many. */
+static void store(struct load *load, const struct key *key, const char *text, unsigned count,
+		  struct place *place)
 {
 	char why[KEY_WHY_MAX];
 	int r;
 
-	key_clear(key, load->scratch);
-	r = key_store(key, value->text, load->scratch, why);
-	if (r == -EINVAL)
-		complain(load, key, value, why);
-	else if (r < 0)
+	if (count == 1)
+		key_clear(key, load->configuration);
+	r = key_store(key, text, load->configuration, why);
+	if (r == -EINVAL && !(key_is_list(key) && count > key->max + 1))
+		complain(load, key, place, why);
+	else if (r == -ENOMEM)
 		load->problems.out_of_memory = true;
-	value->is_refused = r < 0;
+	place->is_refused = r < 0;
 }
 
 static int keep_value(cfg_t *cfg, cfg_opt_t *option, const char *text, void *ret_value)
 {
-	size_t size = strlen(text) + 1;
-	struct value *value = malloc(sizeof(*value) + size);
+	const struct key *key = key_find(section_of(cfg), option->name);
+	struct place *place = malloc(sizeof(*place));
 
-	if (!value) {
+	if (!place) {
 		loading->problems.out_of_memory = true;
 		return -1;
 	}
-	value->source = loading->current;
-	value->line = (unsigned)cfg->line;
-	memcpy(value->text, text, size);
-	check_value(loading, key_find(key_is_section(cfg->name) ? cfg->name : NULL, option->name),
-		    value);
-	*(struct value **)ret_value = value;
+	*place = (struct place){
+		.source = loading->current, .line = (unsigned)cfg->line, .is_refused = true,
+	};
+	*(struct place **)ret_value = place;
+	if (key)
+		store(loading, key, text, option->nvalues, place);
+	else
+		complain_unknown(loading, cfg, option->name);	/* "limits|connections" */
 	return 0;
 }
 
-/* What scan_configuration() has let through and libConfuse does not take. */
+static struct unknown *find_unknown(struct load *load, const char *section, const char *name)
+{
+	for (size_t i = 0; i < load->unknown_count; i++) {
+		struct unknown *unknown = &load->unknown[i];
+
+		if (key_is_same_section(unknown->section, section) &&
+		    strcmp(unknown->name, name) == 0)
+			return unknown;
+	}
+	return NULL;
+}
+
+/* A name comes that is not in the tables. */
+static void meet_unknown(struct load *load, const cfg_t *cfg, const char *name)
+{
+	const char *section = section_of(cfg);
+	struct unknown unknown = {0};
+
+	load->is_over = true;
+	complain_unknown(load, cfg, name);
+	/* "limits=1|connections", a path in libConfuse's syntax, leads to a name that is known */
+	if (key_find(section, name) || (!section && key_is_section(name)) ||
+	    find_unknown(load, section, name))
+		return;
+	unknown.name = strdup(name);
+	unknown.section = section ? strdup(section) : NULL;
+	if (!unknown.name || (section && !unknown.section)) {
+		load->problems.out_of_memory = true;
+	} else if (load->unknown_count < UNKNOWN_MAX) {
+		load->unknown[load->unknown_count++] = unknown;
+		load->is_again = true;
+		return;
+	}
+	free(unknown.name);
+	free(unknown.section);
+}
+
+/* One that is in the tables since an earlier run. Nothing is kept. */
+static int meet_again(cfg_t *cfg, cfg_opt_t *option, const char *text, void *ret_value)
+{
+	struct unknown *unknown = find_unknown(loading, section_of(cfg), option->name);
+
+	(void)text;
+	if (!unknown || (option->nvalues == 1 && unknown->count++ > 0))
+		complain_unknown(loading, cfg, option->name);
+	*(void **)ret_value = NULL;
+	return 0;
+}
+
+/* An unknown name at top level is followed by no equal sign: it may be a section. */
+static bool try_section(struct load *load, const cfg_t *cfg, const char *name)
+{
+	struct unknown *unknown = find_unknown(load, section_of(cfg), name);
+
+	if (!unknown || unknown->section || unknown->count > 0)
+		return false;
+	unknown->is_section = true;
+	load->is_over = load->is_again = true;
+	return true;
+}
+
+/* Everything else that libConfuse finds: the first mistake in the grammar, which ends the run. */
 __attribute__((format(printf, 2, 0))) static void keep_error(cfg_t *cfg, const char *format,
 							     va_list arguments)
 {
-	char *text;
+	struct load *load = loading;
+	const struct source *source = load->current;
+	char why[KEY_WHY_MAX];
+	const char *name;
+	va_list copy;
 
-	if (vasprintf(&text, format, arguments) < 0) {
-		loading->problems.out_of_memory = true;
+	va_copy(copy, arguments);
+	name = strstr(format, "option '%s'") ? va_arg(copy, const char *) : "";
+	va_end(copy);
+	if (strcmp(format, "no such option '%s'") == 0) {
+		meet_unknown(load, cfg, name);
 		return;
 	}
-	problems_add(&loading->problems, loading->current, (unsigned)cfg->line, NULL, NULL, "%s",
-		     text);
-	free(text);
+	if (strcmp(format, "missing equal sign after option '%s'") == 0 &&
+	    try_section(load, cfg, name))
+		return;
+	load->is_over = true;
+	/* what follows from a fault that was found before */
+	if (source->fault_line > 0 && cfg->line >= (int)source->fault_line)
+		return;
+	vsnprintf(why, sizeof(why), format, arguments);
+	problems_add(&load->problems, source, (unsigned)cfg->line, NULL, NULL, "%s", why);
 }
 
-/* Takes note of a file, and owns its name from now on. Returns NULL without memory. */
-static struct source *add_source(struct load *load, char *name)
+/* It says nothing when it has no memory, nor of a name that is an empty string. */
+static void note_silent_end(struct load *load, const struct source *source)
 {
-	struct source *source = name ? malloc(sizeof(*source)) : NULL;
+	if (errno != EINVAL)
+		load->problems.out_of_memory = true;
+	else
+		problems_add(&load->problems, source, (unsigned)load->parser->line, NULL, NULL,
+			     "empty name");
+}
 
+/* Lets libConfuse read the text of source. Returns true to go on with the file around it. */
+static bool parse_text(struct load *load, const struct source *source)
+{
+	const struct source *outer = load->current;
+	FILE *stream;
+	int r;
+
+	if (source->fault_line > 0)
+		problems_add(&load->problems, source, source->fault_line, NULL, NULL, "%s",
+			     source->fault);
+	stream = fmemopen(source->text, strlen(source->text), "r");
+	if (!stream) {
+		load->problems.out_of_memory = true;
+		return false;
+	}
+	load->current = source;
+	errno = 0;
+	r = cfg_parse_fp(load->parser, stream);
+	load->current = outer;
+	fclose(stream);
+	if (r != CFG_SUCCESS && !load->is_over)
+		note_silent_end(load, source);
+	load->is_over |= source->fault_line > 0;
+	return !load->is_over;
+}
+
+/* The next file of this run, which an earlier one may have read. Returns NULL without memory. */
+static struct source *next_source(struct load *load, const char *name)
+{
+	struct source *source;
+
+	if (load->used_count < load->source_count)
+		return load->sources[load->used_count++];
+	source = source_new(load->current, name, load->source_count);
 	if (!source) {
-		free(name);
 		load->problems.out_of_memory = true;
 		return NULL;
 	}
-	*source = (struct source){
-		.name = name, .index = load->source_count, .parent = load->current,
-	};
 	load->sources[load->source_count++] = source;
+	load->used_count++;
 	return source;
 }
 
-/* Lets libConfuse parse the text, which is changed on the way, as the current source. */
-static void parse_text(struct load *load, cfg_t *cfg, char *text, size_t length)
+/* Returns NULL, or why the file cannot be included. */
+static const char *read_included(struct source *source)
 {
-	unsigned line = 1;
-	size_t count;
-	FILE *stream;
+	FD_CLEANUP int fd = source_open(source->name);
+	int r;
 
-	if (memchr(text, '\0', length)) {
-		for (const char *c = text; *c != '\0'; c++)
-			line += *c == '\n';
-		problems_add(&load->problems, load->current, line, NULL, NULL, "NUL byte");
-		return;
-	}
-	length = scan_configuration(text, length, load->current, &load->problems);
-	if (length == 0)
-		return;
-	count = load->problems.count + load->problems.left_out;
-	stream = fmemopen(text, length, "r");
-	if (!stream) {
-		load->problems.out_of_memory = true;
-		return;
-	}
-	if (cfg_parse_fp(cfg, stream) != CFG_SUCCESS &&
-	    load->problems.count + load->problems.left_out == count)
-		load->problems.out_of_memory = true;
-	fclose(stream);
+	if (fd < 0)
+		return strerror(-fd);
+	if (source_identify(source, fd))
+		return "the file includes itself";
+	r = source_read(source, fd);
+	return r < 0 ? strerror(-r) : NULL;
 }
 
-static int parse_file(struct load *load, cfg_t *cfg, int fd, const struct source *source)
-{
-	const struct source *outer = load->current;
-	char *text;
-	ssize_t length = source_read(fd, &text);
-
-	if (length < 0)
-		return (int)length;
-	load->current = source;
-	parse_text(load, cfg, text, (size_t)length);
-	load->current = outer;
-	free(text);
-	return 0;
-}
-
-/* include("FILE"). What is wrong with the file is noted; the rest of the outer one still counts. */
+/*
+ * include("FILE"). If the file cannot be read that is noted, and the outer one goes on.
+ * libConfuse's own include would wait for a pipe, read without end, and take a file with an error
+ * for one that is still open.
+ */
 static int include_file(cfg_t *cfg, cfg_opt_t *option, int argc, const char **argv)
 {
 	struct load *load = loading;
-	unsigned line = (unsigned)cfg->line;
-	FD_CLEANUP int fd = -1;
+	int line = cfg->line;
 	struct source *source;
 	const char *why = NULL;
-	int r;
+	bool is_good = true;
 
 	(void)option;
-	if (argc != 1)
+	if (argc != 1) {
+		cfg_error(cfg, "expected include(\"FILE\")");
 		return -1;
-	if (load->source_count == FILES_MAX || source_depth(load->current) == DEPTH_MAX) {
-		problems_add(&load->problems, load->current, line, NULL, "include",
-			     load->source_count == FILES_MAX ? "more than %u files"
-							     : "nested deeper than %u files",
-			     load->source_count == FILES_MAX ? FILES_MAX : DEPTH_MAX);
+	}
+	if (load->used_count == FILES_MAX || source_depth(load->current) == DEPTH_MAX) {
+		problems_add(&load->problems, load->current, (unsigned)line, NULL, "include",
+			     load->used_count == FILES_MAX ? "more than %u files"
+							   : "nested deeper than %u files",
+			     load->used_count == FILES_MAX ? FILES_MAX : DEPTH_MAX);
 		return 0;
 	}
-	source = add_source(load, source_name_included(load->current, argv[0]));
+	source = next_source(load, argv[0]);
 	if (!source)
 		return -1;
-	fd = source_open(source->name);
-	if (fd < 0) {
-		why = strerror(-fd);
-	} else if (source_identify(source, fd)) {
-		why = "the file includes itself";
-	} else {
-		r = parse_file(load, cfg, fd, source);
-		cfg->line = (int)line;
-		why = r < 0 ? strerror(-r) : NULL;
-	}
+	if (!source->text)
+		why = read_included(source);
 	if (why)
-		problems_add(&load->problems, load->current, line, NULL, "include", "%s: %s",
-			     source->name, why);
-	return 0;
+		problems_add(&load->problems, load->current, (unsigned)line, NULL, "include",
+			     "%s: %s", source->name, why);
+	else
+		is_good = parse_text(load, source);
+	cfg->line = line;
+	return is_good ? 0 : -1;
 }
 
-/* libConfuse's tables, made from ours: every value is kept as text with its place. */
-static cfg_t *new_parser(void)
+/* The options of one section, its own and unknown ones. Returns where they end. */
+static cfg_opt_t *add_options(const struct load *load, const char *section, cfg_opt_t *option)
 {
-	enum { OPTIONS_MAX = 64 };
-	cfg_opt_t root[OPTIONS_MAX] = { 0 }, inner[OPTIONS_MAX] = { 0 };
-	size_t root_count = 0, inner_count = 0;
-	const char *section = NULL;
-
 	for (const struct key *key = configuration_keys; key->name; key++) {
-		cfg_flag_t flags = key_is_list(key) ? CFGF_LIST : CFGF_NONE;
-		cfg_opt_t option = CFG_PTR_CB(key->name, 0, flags, keep_value, free);
-
-		if (!key->section) {
-			root[root_count++] = option;
-			continue;
-		}
-		if (!section || strcmp(section, key->section) != 0) {
-			section = key->section;
-			inner_count++;	/* leaves the end of the section before it */
-			root[root_count++] = (cfg_opt_t)CFG_SEC(section, &inner[inner_count],
-								CFGF_NONE);
-		}
-		inner[inner_count++] = option;
+		if (key_is_same_section(key->section, section))
+			*option++ = (cfg_opt_t)CFG_PTR_CB(
+				key->name, 0, key_is_list(key) ? CFGF_LIST : CFGF_NONE, keep_value,
+				free);
 	}
-	root[root_count] = (cfg_opt_t)CFG_FUNC("include", include_file);
+	for (size_t i = 0; i < load->unknown_count; i++) {
+		const struct unknown *unknown = &load->unknown[i];
+
+		if (!unknown->is_section && key_is_same_section(unknown->section, section))
+			*option++ = (cfg_opt_t)CFG_PTR_LIST_CB(unknown->name, 0, CFGF_NONE,
+							       meet_again, NULL);
+	}
+	return option;
+}
+
+static cfg_t *new_parser(const struct load *load)
+{
+	/* each may be a section too, or end one */
+	cfg_opt_t root[OPTIONS_MAX] = {0}, inner[2 * OPTIONS_MAX] = {0};
+	cfg_opt_t *next = inner, *top = add_options(load, NULL, root);
+
+	for (const char *const *section = configuration_sections; *section; section++) {
+		*top++ = (cfg_opt_t)CFG_SEC(*section, next, CFGF_NONE);
+		next = add_options(load, *section, next) + 1;
+	}
+	for (size_t i = 0; i < load->unknown_count; i++) {
+		const struct unknown *unknown = &load->unknown[i];
+
+		if (!unknown->is_section)
+			continue;
+		*top++ = (cfg_opt_t)CFG_SEC(unknown->name, next, CFGF_NONE);
+		next = add_options(load, unknown->name, next) + 1;
+	}
+	*top = (cfg_opt_t)CFG_FUNC("include", include_file);
 	return cfg_init(root, CFGF_NONE);
 }
 
-static cfg_opt_t *find_option(cfg_t *cfg, const char *section, const char *name)
+/* Reads the first file and all that it includes, once. */
+static void run(struct load *load, const struct source *source)
 {
-	return cfg_getopt(section ? cfg_getsec(cfg, section) : cfg, name);
-}
-
-/* Takes the values of one key over. */
-static void apply_key(struct load *load, const struct key *key, cfg_opt_t *option,
-		      struct configuration *configuration)
-{
-	unsigned count = cfg_opt_size(option);
-	char why[KEY_WHY_MAX];
-
-	if (count > 0)
-		key_clear(key, configuration);
-	for (unsigned i = 0; i < count; i++) {
-		const struct value *value = cfg_opt_getnptr(option, i);
-		int r;
-
-		if (value->is_refused)
-			continue;
-		r = key_store(key, value->text, configuration, why);
-		if (r == -EINVAL)
-			complain(load, key, value, why);
-		else if (r < 0)
-			load->problems.out_of_memory = true;
-		/* That a list is too long is said once. */
-		if (r < 0 && key_is_list(key) && i >= key->max)
-			break;
-	}
-}
-
-/* What no key says alone. */
-static void check_together(struct load *load, cfg_t *cfg,
-			   const struct configuration *configuration)
-{
-	cfg_opt_t *deny = find_option(cfg, "access", "deny");
-	cfg_opt_t *burst = find_option(cfg, "limits", "rate-burst");
-
-	if (configuration->limits.rate_per_source > 0 && configuration->limits.rate_burst == 0 &&
-	    cfg_opt_size(burst) > 0)
-		complain(load, key_find("limits", "rate-burst"), cfg_opt_getnptr(burst, 0),
-			 "must not be 0 with rate-per-source");
-	/* Only when each element was taken the indices of both are the same. */
-	if (load->problems.count > 0)
+	if (load->parser)
+		cfg_free(load->parser);
+	load->parser = new_parser(load);
+	configuration_free(load->configuration);
+	load->configuration = NULL;
+	if (!load->parser || configuration_default(&load->configuration) < 0) {
+		load->problems.out_of_memory = true;
 		return;
-	for (size_t i = 0; i < configuration->access.deny_count; i++) {
-		const struct value *value = cfg_opt_getnptr(deny, (unsigned)i);
+	}
+	cfg_set_error_function(load->parser, keep_error);
+	load->is_over = load->is_again = false;
+	load->problems.left_out = 0;
+	load->used_count = 1;
+	for (size_t i = 0; i < load->unknown_count; i++)
+		load->unknown[i].count = 0;
+	loading = load;
+	parse_text(load, source);
+	loading = NULL;
+}
 
-		if (configuration->access.allow_count + i >= SETTINGS_MAX_RULES) {
-			complain(load, key_find("access", "deny"), value,
-				 "more than 4096 prefixes in allow and deny");
-			break;
-		}
+/* Reads all, as often as it takes. */
+static void run_all(struct load *load, const char *path, int fd)
+{
+	FD_CLEANUP int opened_fd = fd < 0 ? source_open(path) : -1;
+	struct source *source = next_source(load, path);
+	int r = fd < 0 ? opened_fd : 0;
+
+	if (!source)
+		return;
+	/* the output of a program, at a start or a test: that may take its time */
+	if (opened_fd >= 0)
+		fd_set_nonblocking(opened_fd, false);
+	if (r >= 0) {
+		source_identify(source, fd < 0 ? opened_fd : fd);
+		r = source_read(source, fd < 0 ? opened_fd : fd);
+	}
+	if (r < 0) {
+		problems_add(&load->problems, source, 0, NULL, NULL, "%s", strerror(-r));
+		return;
+	}
+	do
+		run(load, source);
+	while (load->is_again && !load->problems.out_of_memory);
+}
+
+static cfg_opt_t *find_option(const struct load *load, const char *section, const char *name)
+{
+	return cfg_getopt(section ? cfg_getsec(load->parser, section) : load->parser, name);
+}
+
+/* Where the key's first value stands, NULL: there is none. */
+static const struct place *find_place(const struct load *load, const char *section,
+				      const char *name)
+{
+	cfg_opt_t *option = find_option(load, section, name);
+
+	return cfg_opt_size(option) > 0 ? cfg_opt_getnptr(option, 0) : NULL;
+}
+
+/* No prefix may be in both lists, nor both be too long. */
+static void check_access(struct load *load)
+{
+	const struct configuration *configuration = load->configuration;
+	const struct key *key = key_find("access", "deny");
+	cfg_opt_t *deny = find_option(load, "access", "deny");
+	const struct cidr *prefix = configuration->access.deny;
+	size_t count = configuration->access.allow_count;
+
+	for (unsigned i = 0; i < cfg_opt_size(deny); i++) {
+		const struct place *place = cfg_opt_getnptr(deny, i);
+
+		if (place->is_refused)
+			continue;
+		if (count++ == SETTINGS_MAX_RULES)
+			complain(load, key, place, "more than 4096 prefixes in allow and deny");
 		for (size_t j = 0; j < configuration->access.allow_count; j++) {
-			if (memcmp(&configuration->access.allow[j], &configuration->access.deny[i],
-				   sizeof(struct cidr)) == 0)
-				complain(load, key_find("access", "deny"), value,
-					 "the same prefix stands in allow");
+			if (memcmp(&configuration->access.allow[j], prefix, sizeof(*prefix)) == 0)
+				complain(load, key, place, "the same prefix stands in allow");
 		}
+		prefix++;
 	}
 }
 
 /* What the host knows of the names. The default user is one that may be missing. */
-static void check_names(struct load *load, cfg_t *cfg, const struct configuration *configuration,
-			unsigned needs)
+static void check_names(struct load *load, unsigned needs)
 {
-	const char *group = configuration->control.group;
+	const struct configuration *configuration = load->configuration;
+	const struct place *user = find_place(load, NULL, "user");
+	const struct place *group = find_place(load, "control", "group");
 	char why[KEY_WHY_MAX];
 
-	if ((needs & CONFIGURATION_NEEDS_USER) && configuration->user_is_set &&
+	if (user && (needs & CONFIGURATION_NEEDS_USER) && configuration->user_is_set &&
 	    names_check_user(configuration->user, why) < 0)
-		complain(load, key_find(NULL, "user"),
-			 cfg_opt_getnptr(find_option(cfg, NULL, "user"), 0), why);
-	if ((needs & CONFIGURATION_NEEDS_GROUP) && group && names_check_group(group, why) < 0)
-		complain(load, key_find("control", "group"),
-			 cfg_opt_getnptr(find_option(cfg, "control", "group"), 0), why);
+		complain(load, key_find(NULL, "user"), user, why);
+	if (group && (needs & CONFIGURATION_NEEDS_GROUP) && configuration->control.group &&
+	    names_check_group(configuration->control.group, why) < 0)
+		complain(load, key_find("control", "group"), group, why);
 }
 
-static void apply(struct load *load, cfg_t *cfg, struct configuration *configuration)
+/* libConfuse tells nobody of an empty list, so its place has to be found: the last "listen". */
+static void refuse_empty_listen(struct load *load)
 {
-	for (const struct key *key = configuration_keys; key->name; key++)
-		apply_key(load, key, find_option(cfg, key->section, key->name), configuration);
-	configuration->listen_is_set = cfg_size(cfg, "listen") > 0;
+	static const char name[] = "listen";
+	const struct source *source = load->sources[0];
+	unsigned found_line = 0;
+
+	for (size_t i = 0; i < load->used_count; i++) {
+		const char *text = load->sources[i]->text;
+
+		for (unsigned line = 1; text && *text != '\0'; text++) {
+			line += *text == '\n';
+			if (strncmp(text, name, strlen(name)) == 0) {
+				source = load->sources[i];
+				found_line = line;
+			}
+		}
+	}
+	problems_add(&load->problems, source, found_line, NULL, name, "is empty");
+}
+
+/* What no value says alone. */
+static void check_together(struct load *load, unsigned needs)
+{
+	struct configuration *configuration = load->configuration;
+	const cfg_opt_t *listen = find_option(load, NULL, "listen");
+	const struct place *burst = find_place(load, "limits", "rate-burst");
+
+	for (const struct key *key = configuration_keys; key->name; key++) {
+		const cfg_opt_t *option = find_option(load, key->section, key->name);
+
+		/* the last one may have been empty */
+		if (option->nvalues == 0 && option != listen)
+			key_clear(key, configuration);
+	}
+	if (listen->nvalues == 0 && (listen->flags & CFGF_MODIFIED) && !load->is_over)
+		refuse_empty_listen(load);
+	configuration->listen_is_set = listen->nvalues > 0;
 	configuration->user_is_set =
 		strcmp(configuration->user, key_find(NULL, "user")->fallback) != 0;
 	configuration->control.path_is_set =
 		strcmp(configuration->control.path, key_find("control", "path")->fallback) != 0;
-	check_together(load, cfg, configuration);
+	if (configuration->limits.rate_per_source > 0 && configuration->limits.rate_burst == 0 &&
+	    burst)
+		complain(load, key_find("limits", "rate-burst"), burst,
+			 "must not be 0 with rate-per-source");
+	check_access(load);
+	check_names(load, needs);
 }
 
-/* Reads the first file and all that it includes. */
-static void parse_all(struct load *load, cfg_t *cfg, const char *path, int fd)
+static void release(struct load *load)
 {
-	FD_CLEANUP int opened_fd = fd < 0 ? source_open(path) : -1;
-	struct source *source = add_source(load, strdup(path));
-	int r;
-
-	if (!source)
-		return;
-	if (fd < 0)
-		fd = opened_fd;
-	/* the output of a program, at a start or a test: that may take its time */
-	if (opened_fd >= 0)
-		fd_set_nonblocking(opened_fd, false);
-	if (fd >= 0)
-		source_identify(source, fd);
-	r = fd < 0 ? fd : parse_file(load, cfg, fd, source);
-	if (r < 0)
-		problems_add(&load->problems, source, 0, NULL, NULL, "%s", strerror(-r));
-	/* load->sources owns it: NOLINTNEXTLINE(clang-analyzer-unix.Malloc) */
+	if (load->parser)
+		cfg_free(load->parser);
+	problems_release(&load->problems);
+	for (size_t i = 0; i < load->source_count; i++)
+		source_free(load->sources[i]);
+	for (size_t i = 0; i < load->unknown_count; i++) {
+		free(load->unknown[i].section);
+		free(load->unknown[i].name);
+	}
+	configuration_free(load->configuration);
 }
 
-int configuration_load_here(const char *path, int fd, unsigned needs,
-			    configuration_report_fn report, void *context,
-			    struct configuration **ret_configuration)
+int configuration_load(const char *path, int fd, unsigned needs, configuration_report_fn report,
+		       void *context, struct configuration **ret_configuration)
 {
-	__attribute__((cleanup(configuration_freep))) struct configuration *configuration = NULL;
-	struct load load = { 0 };
-	cfg_t *cfg;
-	int r = configuration_default(&configuration);
+	__attribute__((cleanup(release))) struct load load = {0};
 
-	if (r == 0)
-		r = configuration_default(&load.scratch);
-	if (r < 0)
-		return r;
-	configuration->path = strdup(path);
-	cfg = new_parser();
-	if (!cfg || !configuration->path) {
-		load.problems.out_of_memory = true;
-	} else {
-		cfg_set_error_function(cfg, keep_error);
-		loading = &load;
-		parse_all(&load, cfg, path, fd);
-		loading = NULL;
-		apply(&load, cfg, configuration);
-		check_names(&load, cfg, configuration, needs);
+	assert(path && report && !loading);
+	run_all(&load, path, fd);
+	if (load.configuration) {
+		check_together(&load, needs);
+		load.configuration->path = strdup(path);
 	}
-
-	r = load.problems.out_of_memory ? -ENOMEM : load.problems.count > 0 ? -EBADMSG : 0;
-	problems_tell(&load.problems, report, context);
-	problems_release(&load.problems);
-	configuration_free(load.scratch);
-	if (cfg)
-		cfg_free(cfg);
-	for (size_t i = 0; i < load.source_count; i++) {
-		free(load.sources[i]->name);
-		free(load.sources[i]);
+	if (load.problems.out_of_memory || (load.configuration && !load.configuration->path))
+		return -ENOMEM;
+	if (load.problems.count > 0) {
+		problems_tell(&load.problems, report, context);
+		return -EBADMSG;
 	}
-	if (r < 0)
-		return r;
-	*ret_configuration = configuration;
-	configuration = NULL;
+	*ret_configuration = load.configuration;
+	load.configuration = NULL;
 	return 0;
-}
-
-int configuration_load(const char *path, int fd, configuration_report_fn report, void *context,
-		       struct configuration **ret_configuration)
-{
-	return configuration_load_here(path, fd, 0, report, context, ret_configuration);
 }

@@ -2,6 +2,7 @@
 /* What is wrong with a configuration. */
 #include "echod/configuration/problems.h"
 
+#include <ctype.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,42 +26,61 @@ static char *make_line(const struct source *source, unsigned line, const char *s
 
 	if (line > 0)
 		snprintf(number, sizeof(number), ":%u", line);
-	r = asprintf(&text, "%s%s: %s%s%s%s%s", source->name, number, section ? section : "",
+	r = asprintf(&text, "%s%s: %s%s%.60s%s%s", source->name, number, section ? section : "",
 		     section && key ? "." : "", key ? key : "", section || key ? ": " : "", why);
 	return r < 0 ? NULL : text;
+}
+
+/* Takes text over. One that is there already is no other: a file may be read again. */
+static void add_text(struct problems *problems, const struct source *source, unsigned line,
+		     char *text)
+{
+	struct problem *items;
+
+	for (char *c = text; *c != '\0'; c++) {
+		if (iscntrl((unsigned char)*c))
+			*c = '?';
+	}
+	for (size_t i = 0; i < problems->count; i++) {
+		if (strcmp(problems->items[i].text, text) == 0) {
+			free(text);
+			return;
+		}
+	}
+	if (problems->count == PROBLEMS_MAX) {
+		problems->left_out++;
+		free(text);
+		return;
+	}
+	items = reallocarray(problems->items, problems->count + 1, sizeof(*items));
+	if (!items) {
+		problems->out_of_memory = true;
+		free(text);
+		return;
+	}
+	problems->items = items;
+	items[problems->count] = (struct problem){
+		.file = source->index, .line = line, .serial = problems->count, .text = text,
+	};
+	problems->count++;
 }
 
 void problems_add(struct problems *problems, const struct source *source, unsigned line,
 		  const char *section, const char *key, const char *format, ...)
 {
-	struct problem *items;
 	char *why = NULL, *text = NULL;
 	va_list arguments;
-	int r;
 
-	if (problems->count == PROBLEMS_MAX) {
-		problems->left_out++;
-		return;
+	va_start(arguments, format);
+	if (vasprintf(&why, format, arguments) >= 0) {
+		text = make_line(source, line, section, key, why);
+		free(why);
 	}
-	items = reallocarray(problems->items, problems->count + 1, sizeof(*items));
-	if (items) {
-		problems->items = items;
-		va_start(arguments, format);
-		r = vasprintf(&why, format, arguments);
-		va_end(arguments);
-		if (r >= 0) {
-			text = make_line(source, line, section, key, why);
-			free(why);
-		}
-	}
-	if (!text) {
+	va_end(arguments);
+	if (text)
+		add_text(problems, source, line, text);
+	else
 		problems->out_of_memory = true;
-		return;
-	}
-	items[problems->count] = (struct problem){
-		.file = source->index, .line = line, .serial = problems->count, .text = text,
-	};
-	problems->count++;
 }
 
 static int compare(const void *a, const void *b)
@@ -93,5 +113,5 @@ void problems_release(struct problems *problems)
 	for (size_t i = 0; i < problems->count; i++)
 		free(problems->items[i].text);
 	free(problems->items);
-	*problems = (struct problems){ 0 };
+	*problems = (struct problems){0};
 }

@@ -7,8 +7,6 @@
 #include <stddef.h>
 #include <sys/types.h>
 
-#define SOURCE_MAX_BYTES (1u << 20)
-
 /* A file that was read, the first one or one that was included. */
 struct source {
 	char *name;			/* as in messages */
@@ -16,6 +14,9 @@ struct source {
 	const struct source *parent;	/* the file that includes this one */
 	dev_t device;
 	ino_t inode;
+	char *text;			/* ready for libConfuse; NULL: it could not be read */
+	unsigned fault_line;		/* of the first fault that libConfuse would not see, or 0 */
+	char fault[48];			/* which one */
 };
 
 /*
@@ -25,21 +26,23 @@ struct source {
 int source_open(const char *path);
 
 /*
- * Reads fd into a new buffer that the caller frees, with a NUL behind the text and room for one
- * byte more. Returns the length, -EFBIG above SOURCE_MAX_BYTES, or -errno.
+ * A file that parent (NULL: none) includes by this name, relative to the folder of parent. Returns
+ * NULL without memory; source_free() releases it.
  */
-ssize_t source_read(int fd, char **ret_text);
+struct source *source_new(const struct source *parent, const char *name, size_t index);
+
+/* Fills in the identity of the file. Returns true if one that includes it is the same. */
+bool source_identify(struct source *source, int fd);
 
 /*
- * The name of a file that from includes: relative to the folder of from. NULL without memory;
- * the caller frees it.
+ * Reads fd into text, with its comments blanked. What is behind a fault is cut off, unless that is
+ * a missing brace. Returns 0, -EFBIG above 1 MiB, or -errno.
  */
-char *source_name_included(const struct source *from, const char *name);
-
-/* Fills in the identity of the file. True when one that includes it is the same. */
-bool source_identify(struct source *source, int fd);
+int source_read(struct source *source, int fd);
 
 /* How many files stand around this one. */
 unsigned source_depth(const struct source *source);
+
+void source_free(struct source *source);
 
 #endif

@@ -2,6 +2,7 @@
 /* The values of echod.conf(5): from text into their fields, and back. */
 #include "echod/configuration/keys.h"
 
+#include <assert.h>
 #include <ctype.h>
 #include <errno.h>
 #include <stdarg.h>
@@ -265,5 +266,77 @@ void key_clear(const struct key *key, struct configuration *configuration)
 			free(configuration->listen[--configuration->listen_count].text);
 	} else if (key->kind == KEY_PREFIXES) {
 		*(size_t *)(void *)((char *)configuration + key->count_offset) = 0;
+	}
+}
+
+/* A quoted string that libConfuse reads back as text. */
+static void print_text(const char *text, FILE *stream)
+{
+	putc('"', stream);
+	for (; *text != '\0'; text++) {
+		if (iscntrl((unsigned char)*text))
+			fprintf(stream, "\\x%02x", (unsigned char)*text);
+		else
+			fprintf(stream, strchr("\"\\$", *text) ? "\\%c" : "%c", *text);
+	}
+	putc('"', stream);
+}
+
+static void print_choice(const struct key *key, const void *field, FILE *stream)
+{
+	const struct key_choice *choice = key->choices;
+	int value;
+
+	memcpy(&value, field, sizeof(value));
+	for (; choice->value != value; choice++)
+		assert(choice->word);
+	print_text(choice->word, stream);
+}
+
+static void print_list(const struct key *key, const struct configuration *configuration,
+		       FILE *stream)
+{
+	const void *field = (const char *)configuration + key->offset;
+	const void *count = (const char *)configuration + key->count_offset;
+	char text[CIDR_TEXT_MAX];
+
+	putc('{', stream);
+	for (size_t i = 0; i < *(const size_t *)count; i++) {
+		fputs(i > 0 ? ", " : "", stream);
+		print_text(key->kind == KEY_ADDRESSES
+				   ? configuration->listen[i].text
+				   : cidr_format(&(*(struct cidr *const *)field)[i], text), stream);
+	}
+	putc('}', stream);
+}
+
+void key_print(const struct key *key, const struct configuration *configuration, FILE *stream)
+{
+	const void *field = (const char *)configuration + key->offset;
+	char duration[DURATION_TEXT_MAX];
+	const char *text;
+
+	switch (key->kind) {
+	case KEY_NUMBER:
+		fprintf(stream, "%u", *(const uint32_t *)field);
+		break;
+	case KEY_DURATION:
+		print_text(duration_format(*(const uint64_t *)field, duration), stream);
+		break;
+	case KEY_CHOICE:
+		print_choice(key, field, stream);
+		break;
+	case KEY_MODE:
+		fprintf(stream, "%04o", (unsigned)*(const mode_t *)field);
+		break;
+	case KEY_NAME:
+	case KEY_PATH:
+		text = *(char *const *)field;
+		print_text(text ? text : "", stream);
+		break;
+	case KEY_ADDRESSES:
+	case KEY_PREFIXES:
+		print_list(key, configuration, stream);
+		break;
 	}
 }

@@ -237,7 +237,7 @@ static int restore_settings(struct supervisor *supervisor, json_t *state)
 	int result = -EBADF;
 
 	if (fd >= 0)
-		result = configuration_load(path, fd, log_report, NULL,
+		result = configuration_load(path, fd, 0, log_report, NULL,
 					    &supervisor->configuration);
 	if (result < 0)
 		result = configuration_default(&supervisor->configuration);

@@ -94,7 +94,7 @@ int main(int argc, char **argv)
 		file = SYSCONFDIR "/echod.conf";
 	if (access(file, F_OK) < 0)
 		return EXIT_SUCCESS;
-	if (configuration_load(file, -1, report_problem, NULL, &configuration) < 0)
+	if (configuration_load(file, -1, 0, report_problem, NULL, &configuration) < 0)
 		return EXIT_FAILURE;
 	if (!configuration->listen_is_set)
 		return EXIT_SUCCESS;

@@ -168,7 +168,7 @@ static void test_forms(void **state)
 
 	(void)state;
 	setenv("ECHOD_TEST", "3min", 1);
-	settings_write("t", "listen = localhost:7007 listen += {'[::1]:9',}\n"
+	settings_write("t", "listen = {} listen =\nlocalhost:7007 listen += {'[::1]:9',}\n"
 			    "limits { connections = 5 } limits { connections = 6 rate-burst = 9 }\n"
 			    "timeouts { idle = 90 stall = \"${ECHOD_TEST}\" drain = '0'\n"
 			    "session = \"${ECHOD_UNSET:-7s}\" }\n"
@@ -272,6 +272,7 @@ static void test_bad_words(void **state)
 static void test_bad_lists(void **state)
 {
 	(void)state;
+	settings_write("empty", "# listen\nlisten =\n\t{}\n");
 	settings_expect_text(
 		"listen = {\"localhost:7\", \"localhost\",\n"
 		"\"localhost:7\", '::1',\n"
@@ -279,18 +280,29 @@ static void test_bad_lists(void **state)
 		"access { allow = {10.0.0.1/8, 10.0.0.0/8}\n"
 		"deny = {\"x\\n\"} }\n",
 		"t:1: listen: \"localhost\": port missing\n"
-		"t:2: listen: \"::1\": port missing\n"
 		"t:2: listen: \"localhost:7\" stands twice\n"
+		"t:2: listen: \"::1\": port missing\n"
 		"t:3: listen: \"unix:relative\": the path of a Unix socket must begin with /\n"
 		"t:3: listen: \"echo.example:7\": host names are not looked up, write the address\n"
 		"t:3: listen: \"127.1:7\": host names are not looked up, write the address\n"
 		"t:4: access.allow: \"10.0.0.1/8\": bits are set beyond the prefix length\n"
 		"t:5: access.deny: \"x\\x0a\": not an IPv4 or IPv6 address\n");
-	settings_expect_text("\nlisten = {}", "t:2: listen: is empty\n");
+	settings_expect_text("\nlisten = {}\n# listen = {}", "t:2: listen: is empty\n");
+	settings_expect_text("listen = {\"localhost:1\"}\ninclude('empty')\nfoo = 1",
+			     "t:3: foo: unknown key\nempty:2: listen: is empty\n");
 	settings_expect_text("listen = {\"[::ffff:127.0.0.1]:7\"}", "t:1: listen: "
 			     "\"[::ffff:127.0.0.1]:7\": write an IPv4 address as such\n");
 	settings_expect_text("access { allow = {10.0.0.0/8, ::/0}\ndeny = {192.0.2.7,\n::/0} }",
 			     "t:3: access.deny: the same prefix stands in allow\n");
+	/* whatever else is wrong */
+	settings_expect_text("access { allow = {x, 10.0.0.0/8, ::/0} "
+			     "deny = {y, 10.0.0.0/8,\n::/0}\n"
+			     "alow = {} }",
+			     "t:1: access.allow: \"x\": not an IPv4 or IPv6 address\n"
+			     "t:1: access.deny: \"y\": not an IPv4 or IPv6 address\n"
+			     "t:1: access.deny: the same prefix stands in allow\n"
+			     "t:2: access.deny: the same prefix stands in allow\n"
+			     "t:3: access.alow: unknown key\n");
 }
 
 static void test_too_many(void **state)
