@@ -118,6 +118,16 @@ const struct key configuration_keys[] = {
 	{0},
 };
 
+/* Keys that there were, and what to do instead. */
+static const struct {
+	const char *section;
+	const char *name;
+	const char *advice;
+} gone_keys[] = {
+	{ "limits", "spare-workers",
+	  "this key is gone, remove it: no processes are started ahead of their connections" },
+};
+
 const char *const configuration_sections[] = {
 	"limits", "timeouts", "access", "log", "control", "metrics", NULL,
 };
@@ -148,4 +158,14 @@ bool key_is_section(const char *name)
 bool key_is_list(const struct key *key)
 {
 	return key->kind == KEY_ADDRESSES || key->kind == KEY_PREFIXES;
+}
+
+const char *key_explain_missing(const char *section, const char *name)
+{
+	for (size_t i = 0; i < sizeof(gone_keys) / sizeof(*gone_keys); i++) {
+		if (key_is_same_section(gone_keys[i].section, section) &&
+		    strcmp(gone_keys[i].name, name) == 0)
+			return gone_keys[i].advice;
+	}
+	return "unknown key";
 }

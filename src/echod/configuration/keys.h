@@ -50,6 +50,9 @@ bool key_is_section(const char *name);
 bool key_is_same_section(const char *a, const char *b);
 bool key_is_list(const struct key *key);
 
+/* Why there is no such key: it is unknown, or it is gone and something else is to be done. */
+const char *key_explain_missing(const char *section, const char *name);
+
 #define KEY_WHY_MAX 512
 
 /*

@@ -80,7 +80,7 @@ static void complain_unknown(struct load *load, const cfg_t *cfg, const char *na
 
 	if (!section || key_is_section(section))
 		problems_add(&load->problems, load->current, (unsigned)cfg->line, section, name,
-			     "unknown key");
+			     "%s", key_explain_missing(section, name));
 }
 
 /* Stores a value. That a list is too long is said once, at the first element that is too many. */

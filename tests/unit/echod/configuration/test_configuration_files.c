@@ -83,6 +83,21 @@ static void test_unknown_keys(void **state)
 		"t:17: limits.connection: unknown key\n");
 }
 
+/* Each of them, and it says what to do. */
+static void test_gone_keys(void **state)
+{
+	(void)state;
+	settings_write("more", "limits {\n\tspare-workers = 0\n}\n");
+	settings_expect_text("limits {\n\tconnections = 0\n\tspare-workers = 8\n}\n"
+			     "include('more')\nspare-workers = 1\n",
+			     "t:2: limits.connections: \"0\" is not in 1-100000\n"
+			     "t:3: limits.spare-workers: this key is gone, remove it: no processes "
+			     "are started ahead of their connections\n"
+			     "t:6: spare-workers: unknown key\n"
+			     "more:2: limits.spare-workers: this key is gone, remove it: no processes "
+			     "are started ahead of their connections\n");
+}
+
 /* The first mistake in the grammar ends the reading; what comes before it is told as well. */
 static void test_grammar(void **state)
 {
@@ -420,6 +435,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_lines),
 		cmocka_unit_test(test_unknown_keys),
+		cmocka_unit_test(test_gone_keys),
 		cmocka_unit_test(test_grammar),
 		cmocka_unit_test(test_strings),
 		cmocka_unit_test(test_unreadable),
