@@ -71,6 +71,19 @@ def test_missing_file():
         assert exchange(echod.connect(), b"x") == b"x"
 
 
+@case("a pipe whose writer is gone is reported, and the old settings stay")
+def test_empty_pipe():
+    with Echod() as echod:
+        old = echod.listener_pid
+        mark = echod.log_mark()
+        os.unlink(echod.config)
+        os.mkfifo(echod.config)
+        echod.signal(signal.SIGHUP)
+        echod.wait_log(r"echod\.conf.*No data available", since=mark)
+        assert exchange(echod.connect(), b"x") == b"x"
+        assert echod.listener_pids() == [old], "what cannot be read must not change anything"
+
+
 @case("reloads with good and bad files under load lose no connection")
 def test_under_load():
     settings = {"limits": {"connections-per-source": 0}, "log": {"connections": "none"}}

@@ -201,6 +201,7 @@ static void prepare(struct source *source, size_t length)
 
 int source_read(struct source *source, int fd)
 {
+	struct stat status;
 	ssize_t n;
 
 	assert(!source->text);
@@ -208,7 +209,9 @@ int source_read(struct source *source, int fd)
 	if (!source->text)
 		return -ENOMEM;
 	n = io_read_full(fd, source->text, SOURCE_MAX_BYTES + 1);
-	if (n > (ssize_t)SOURCE_MAX_BYTES)
+	if (n == 0 && fstat(fd, &status) == 0 && S_ISFIFO(status.st_mode))
+		n = -ENODATA;
+	else if (n > (ssize_t)SOURCE_MAX_BYTES)
 		n = -EFBIG;
 	if (n < 0) {
 		free(source->text);

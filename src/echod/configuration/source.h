@@ -36,7 +36,8 @@ bool source_identify(struct source *source, int fd);
 
 /*
  * Reads fd into text, with its comments blanked. What is behind a fault is cut off, unless that is
- * a missing brace. Returns 0, -EFBIG above 1 MiB, or -errno.
+ * a missing brace. Returns 0; -EFBIG above 1 MiB; -ENODATA for a pipe that gives nothing, since
+ * what wrote to it is gone; or -errno.
  */
 int source_read(struct source *source, int fd);
 
