@@ -41,8 +41,8 @@ echod                *
 
 echoctl/output       base
 echoctl/command_line base output
-echoctl/probe        base
-echoctl/dial         base command_line output
+echoctl/probe        base output
+echoctl/dial         base command_line output probe
 echoctl/session      base command_line dial output probe
 echoctl/ping         base command_line dial output probe
 echoctl/load         base command_line dial output probe

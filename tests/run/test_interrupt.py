@@ -66,6 +66,19 @@ def test_connecting_unix():
             assert status == 1 and "Interrupted" in errors, (command, status, errors)
 
 
+@case("a signal that asks how it stands ends nothing while there is nothing to tell")
+def test_asked():
+    with full_backlog() as address:
+        for command in ("ping", "load", "idle"):
+            status, _, errors = interrupted([command, "--connect-timeout", "1s", address],
+                                            connecting, signal.SIGQUIT)
+            assert status == 2 and "timed out" in errors, (command, status, errors)
+    with silent_peer() as (address, ready):
+        status, out, errors = interrupted(["idle", "--timeout", "1s", address], ready,
+                                          signal.SIGQUIT)
+    assert status == 1 and "no answer in time" in errors, (status, out, errors)
+
+
 @case("so can send while it reads what it is to repeat, and has its summary all the same")
 def test_spooling():
     for number in (signal.SIGINT, signal.SIGTERM):

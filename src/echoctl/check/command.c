@@ -43,7 +43,6 @@ struct check {
 	double timeout_s;
 	uint64_t size_bytes;
 	bool half_close;
-	int interrupt_fd;
 	struct address_spec target;
 	struct dial dial;
 	uint64_t started_ns;
@@ -195,7 +194,7 @@ static int exchange(struct check *check, uint64_t deadline_ns)
 		return conclude(check, STATE_UNKNOWN, "out of memory");
 	payload_fill(bytes, check->size_bytes, 1, check->started_ns);
 	error = exchange_run(fd, bytes, check->size_bytes, check->half_close, deadline_ns,
-			     check->interrupt_fd, &result);
+			     &result);
 	free(bytes);
 	if (error < 0)
 		/* Who ends the check takes nothing from the target. */
@@ -229,7 +228,6 @@ static int reach(struct check *check, struct globals *globals)
 	enum state state;
 	int error;
 
-	dial.interrupt_fd = check->interrupt_fd;
 	/* The time for all of it is the one for connecting too, unless that has its own. */
 	if (timeout_us < dial.timeout_us || !globals->connect_timeout_given)
 		dial.timeout_us = timeout_us;
@@ -255,7 +253,6 @@ static int run(struct invocation *invocation)
 		.timeout_s = 10,
 		.size_bytes = 64,
 	};
-	FD_CLEANUP int interrupt_fd = -1;
 	const char *why;
 	int status = command_parse(invocation, take, &check);
 
@@ -271,9 +268,8 @@ static int run(struct invocation *invocation)
 	why = command_take_target(check.host, (int)check.port, &check.target);
 	if (why)
 		return conclude(&check, STATE_UNKNOWN, "%s: %s", check.host, why);
-	check.interrupt_fd = interrupt_fd = interrupt_open();
-	if (interrupt_fd < 0)
-		return conclude(&check, STATE_UNKNOWN, "signals: %s", strerror(-interrupt_fd));
+	if (interrupt_open(check.report, false) < 0)
+		return conclude(&check, STATE_UNKNOWN, "no signals");
 	return reach(&check, &invocation->globals);
 }
 

@@ -31,7 +31,7 @@ const char *control_take_timeout(void *timeout_us, int option, const char *value
 
 struct control_client control_client(struct globals *globals)
 {
-	return (struct control_client){ .globals = globals, .fd = -1, .signal_fd = -1 };
+	return (struct control_client){ .globals = globals, .fd = -1 };
 }
 
 /* Says why to people, and to programs as every command says what it has not reached. */
@@ -91,10 +91,8 @@ int control_connect(struct control_client *client)
 	if (connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0)
 		return connect_error(client, errno);
 	/* Not before: a connect that waits is to end at a signal too. */
-	if (client->signal_fd < 0)
-		client->signal_fd = interrupt_open();
-	if (client->signal_fd < 0)
-		return local_error(globals, "signals", -client->signal_fd);
+	if (interrupt_open(&globals->report, false) < 0)
+		return STATUS_LOCAL;
 	disconnect(client);
 	client->fd = fd_steal(&fd);
 	return COMMAND_PROCEED;
@@ -103,7 +101,6 @@ int control_connect(struct control_client *client)
 void control_close(struct control_client *client)
 {
 	disconnect(client);
-	client->signal_fd = fd_close(client->signal_fd);
 }
 
 /* Sends a request as one line. Returns 0 or -errno. */
@@ -131,7 +128,7 @@ static int ask(struct control_client *client, json_t *request)
 /* Waits until something can be read. */
 static int await(struct control_client *client, uint64_t deadline_ns)
 {
-	struct pollfd wait[] = { { client->fd, POLLIN, 0 }, { client->signal_fd, POLLIN, 0 } };
+	struct pollfd wait[] = { { client->fd, POLLIN, 0 }, { interrupt_fd(), POLLIN, 0 } };
 	uint64_t now_ns = clock_now_ns();
 	uint64_t left_ns = deadline_ns > now_ns ? deadline_ns - now_ns : 0;
 	struct timespec left = {
@@ -144,7 +141,7 @@ static int await(struct control_client *client, uint64_t deadline_ns)
 		return errno == EINTR ? 0 : -errno;
 	if (n == 0)
 		return -ETIMEDOUT;
-	return wait[1].revents ? -EINTR : 0;
+	return interrupt_ended();
 }
 
 static int make_room(struct control_client *client)

@@ -14,7 +14,6 @@
 struct control_client {
 	struct globals *globals;
 	int fd;			/* owned; -1: not connected */
-	int signal_fd;		/* owned, of interrupt_open(); -1: not yet */
 	char *bytes;		/* owned: what has come; starts with the line last read */
 	size_t size;		/* allocated */
 	size_t used;
@@ -41,7 +40,7 @@ int control_ask(struct control_client *client, json_t *request, uint64_t timeout
 /*
  * Waits for the next line. Returns 0: the caller frees the reply; the line itself stands in
  * client->bytes until the next call. -ECONNRESET: the daemon has closed the connection,
- * -ETIMEDOUT, -EINTR: a signal came on signal_fd, -EBADMSG: not our protocol, or -errno.
+ * -ETIMEDOUT, -EINTR: a signal has come, -EBADMSG: not our protocol, or -errno.
  */
 int control_read(struct control_client *client, uint64_t timeout_us, json_t **ret_reply);
 

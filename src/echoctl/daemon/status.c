@@ -10,6 +10,7 @@
 
 #include "echoctl/daemon/client.h"
 #include "echoctl/daemon/status_screen.h"
+#include "echoctl/probe/interrupt.h"
 
 #define INTERVAL_MS 1000
 #define ROWS_DEFAULT 24
@@ -143,7 +144,7 @@ static int show_once(struct view *view)
 
 static int watch(struct view *view)
 {
-	struct pollfd wait = { view->client.signal_fd, POLLIN, 0 };
+	struct pollfd wait = { interrupt_fd(), POLLIN, 0 };
 	int result;
 
 	do {

@@ -13,6 +13,7 @@
 
 #include "base/clock.h"
 #include "base/fd.h"
+#include "echoctl/probe/interrupt.h"
 
 #define NS_PER_MS 1000000u
 #define SLICE_US 200000u	/* between looks for an interrupt, which no connect waits for */
@@ -44,13 +45,6 @@ bool dial_is_source(const char *text)
 		return false;
 	freeaddrinfo(list);
 	return true;
-}
-
-bool dial_interrupted(const struct dial_options *options)
-{
-	struct pollfd polled = {.fd = options->interrupt_fd, .events = POLLIN};
-
-	return options->interrupt_fd > 0 && poll(&polled, 1, 0) > 0;
 }
 
 /* Binds to the source, which must be of the family of the target. Returns 0 or -errno. */
@@ -96,8 +90,9 @@ static int connect_unix(int fd, const struct dial_address *address,
 	while (r == -EAGAIN && left_us > 0) {
 		uint64_t slice_us = left_us < SLICE_US ? left_us : SLICE_US;
 
-		if (dial_interrupted(options))
-			return -EINTR;
+		r = interrupt_ended();
+		if (r < 0)
+			return r;
 		r = fd_set_send_timeout(fd, slice_us);
 		if (r == 0 && connect(fd, (const struct sockaddr *)&address->address,
 				      address->length) < 0)
@@ -199,13 +194,12 @@ static void wait_attempts(struct race *race, bool more)
 {
 	struct pollfd polled[DIAL_ADDRESSES_MAX + 1];
 	size_t n = race->dial->n_attempts;
-	int interrupt_fd = race->options->interrupt_fd;
 	socklen_t length = sizeof(int);
 	int error;
 
 	for (size_t i = 0; i < n; i++)
 		polled[i] = (struct pollfd){.fd = race->fds[i], .events = POLLOUT};
-	polled[n] = (struct pollfd){.fd = interrupt_fd > 0 ? interrupt_fd : -1, .events = POLLIN};
+	polled[n] = (struct pollfd){.fd = interrupt_fd(), .events = POLLIN};
 	if (poll(polled, n + 1, wait_ms(race, more)) <= 0)
 		return;
 	for (size_t i = 0; i < n && race->dial->phase != DIAL_DONE; i++) {
@@ -234,8 +228,8 @@ int dial_connect(const struct dial_options *options, struct dial *dial)
 	       (dial->n_attempts < dial->n_addresses || race.n_pending > 0)) {
 		bool more = dial->n_attempts < dial->n_addresses;
 
-		if (dial_interrupted(options)) {
-			late = EINTR;
+		if (interrupt_ended() < 0) {
+			late = -interrupt_ended();
 			break;
 		}
 		if (more && (race.n_pending == 0 || clock_now_ns() >= race.next_ns))

@@ -31,7 +31,6 @@ struct dial_options {
 	uint64_t timeout_us;		/* for everything together; 0 is no time at all */
 	const char *source;		/* numeric address to connect from, or NULL */
 	int receive_buffer_bytes;	/* SO_RCVBUF before connecting; 0: the kernel's choice */
-	int interrupt_fd;		/* gives up with EINTR when readable; 0: none */
 	bool at_once;	/* a Unix socket with a full backlog is EAGAIN, and not waited for */
 };
 
@@ -99,9 +98,6 @@ int dial_status(const struct dial *dial);
  */
 int dial_target(struct report *report, const struct address_spec *target,
 		const struct dial_options *options, struct dial *ret_dial);
-
-/* Whether the user wants no more of it. Leaves the signal for who comes next. */
-bool dial_interrupted(const struct dial_options *options);
 
 const char *dial_phase_name(enum dial_phase phase);
 

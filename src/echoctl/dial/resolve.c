@@ -11,6 +11,7 @@
 
 #include "base/clock.h"
 #include "base/fd.h"
+#include "echoctl/probe/interrupt.h"
 
 #define SLICE_NS 200000000	/* between looks for an interrupt, which no resolver waits for */
 
@@ -117,7 +118,7 @@ static int wait_lookup(struct lookup *lookup, const struct dial_options *options
 			.tv_nsec = (long)(left_ns < SLICE_NS ? left_ns : SLICE_NS),
 		};
 
-		if (left_ns == 0 || dial_interrupted(options))
+		if (left_ns == 0 || interrupt_ended() < 0)
 			return EAI_INPROGRESS;
 		gai_suspend(waited, 1, &slice);
 		r = gai_error(&lookup->request);
@@ -165,8 +166,8 @@ static int resolve_name(const struct address_spec *target, const struct dial_opt
 	if (r == EAI_INPROGRESS) {
 		if (gai_cancel(&lookup->request) == EAI_CANCELED)
 			free(lookup);
-		if (dial_interrupted(options))
-			return fail(dial, EINTR, strerror(EINTR));
+		if (interrupt_ended() < 0)
+			return fail(dial, -interrupt_ended(), strerror(-interrupt_ended()));
 		return fail(dial, ETIMEDOUT, "no answer from the resolver in time");
 	}
 	if (r == 0)

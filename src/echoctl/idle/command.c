@@ -123,7 +123,6 @@ static int search(struct idle *idle)
 
 static int run(struct invocation *invocation)
 {
-	FD_CLEANUP int signal_fd = -1;
 	struct report *report = &invocation->globals.report;
 	struct idle idle = {
 		.settings = {
@@ -145,11 +144,8 @@ static int run(struct invocation *invocation)
 	if (idle.settings.min_us > idle.settings.max_us)
 		return command_usage_error(invocation, "--min lies above --max");
 	idle.dial = dial_options(&invocation->globals);
-	idle.signal_fd = idle.dial.interrupt_fd = signal_fd = interrupt_open();
-	if (signal_fd < 0) {
-		report_error(report, "idle: %s", strerror(-signal_fd));
+	if (interrupt_open(report, true) < 0)
 		return STATUS_LOCAL;
-	}
 	status = dial_target(report, &target, &idle.dial, &dial);
 	if (status != COMMAND_PROCEED)
 		return status;

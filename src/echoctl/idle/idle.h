@@ -27,7 +27,6 @@ struct idle {
 	struct dial_address target;
 	char peer[ADDRESS_TEXT_MAX];
 	struct dial_options dial;
-	int signal_fd;
 	bool progress;			/* a line on a terminal, rewritten in place */
 	bool stopped;			/* by a signal */
 	uint64_t survives_ns;		/* longest silence that was followed by an echo; 0: none */

@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <poll.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -117,7 +116,7 @@ static int open_probe(struct idle *idle, struct probe *probe, const char **ret_p
 	if (probe->fd < 0)
 		return probe->fd;
 	*ret_phase = "connect";
-	ready = exchange_wait(probe->fd, POLLOUT, deadline_ns, idle->signal_fd);
+	ready = exchange_wait(probe->fd, POLLOUT, deadline_ns);
 	if (ready < 0)
 		return ready;
 	getsockopt(probe->fd, SOL_SOCKET, SO_ERROR, &error, &(socklen_t){sizeof(error)});
@@ -126,7 +125,7 @@ static int open_probe(struct idle *idle, struct probe *probe, const char **ret_p
 	setsockopt(probe->fd, SOL_SOCKET, SO_KEEPALIVE, &(int){0}, sizeof(int));
 	payload_fill(probe->message, sizeof(probe->message), probe->silence_ns, clock_now_ns());
 	error = exchange_run(probe->fd, probe->message, sizeof(probe->message), false, deadline_ns,
-			     idle->signal_fd, &result);
+			     &result);
 	*ret_phase = result.phase;
 	probe->since_ns = clock_now_ns();
 	return error;
@@ -234,16 +233,6 @@ static void show_progress(const struct round *round, bool asked)
 		report_error(idle->report, "%s", text);
 }
 
-static void take_signal(struct round *round)
-{
-	int number = interrupt_take(round->idle->signal_fd);
-
-	if (number == SIGQUIT)
-		show_progress(round, true);
-	else if (number > 0)
-		round->idle->stopped = true;
-}
-
 static int wait_for_events(struct round *round, uint64_t wake_ns)
 {
 	struct pollfd polls[IDLE_PROBES_MAX + 1];
@@ -257,15 +246,13 @@ static int wait_for_events(struct round *round, uint64_t wake_ns)
 	timeout.tv_nsec = (long)(left_ns % CLOCK_NS_PER_S);
 	for (size_t i = 0; i < round->n_probes; i++)
 		polls[i] = (struct pollfd){ .fd = round->probes[i].fd, .events = POLLIN };
-	polls[round->n_probes] = (struct pollfd){ .fd = round->idle->signal_fd, .events = POLLIN };
+	polls[round->n_probes] = (struct pollfd){ .fd = interrupt_fd(), .events = POLLIN };
 	if (ppoll(polls, round->n_probes + 1, &timeout, NULL) < 0)
 		return errno == EINTR ? 0 : -errno;
 	for (size_t i = 0; i < round->n_probes; i++) {
 		if (polls[i].revents && matters(round->idle, &round->probes[i]))
 			take_answer(round->idle, &round->probes[i]);
 	}
-	if (polls[round->n_probes].revents)
-		take_signal(round);
 	return 0;
 }
 
@@ -279,9 +266,9 @@ static int run_round(struct round *round)
 
 		if (wake_ns == UINT64_MAX)
 			break;
-		show_progress(round, false);
+		show_progress(round, interrupt_asked());
 		error = wait_for_events(round, wake_ns);
-		if (!report_heard(round->idle->report))
+		if (interrupt_ended() < 0 || !report_heard(round->idle->report))
 			round->idle->stopped = true;
 	}
 	return error;
@@ -310,7 +297,7 @@ int idle_round(struct idle *idle, const uint64_t *silences_ns, size_t n_silences
 	/* The longest first: the time that opening takes is part of its silence. */
 	for (size_t i = n_silences; i > 0 && error == 0 && !idle->stopped; i--) {
 		error = open_probe(idle, &round.probes[i - 1], &phase);
-		if (interrupt_take(idle->signal_fd) > 0) {
+		if (interrupt_ended() < 0) {
 			idle->stopped = true;
 			error = 0;
 		}

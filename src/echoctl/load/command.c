@@ -187,17 +187,15 @@ static void report_interval(struct run *run, uint64_t now_ns)
 	run->reported_ns = now_ns;
 }
 
-/* SIGQUIT tells how it stands, in a line that stays; any other signal is the end. */
-static void take_signal(struct run *run, int signal_fd)
+/* What the user wants: the end, or how it stands in a line that stays. */
+static void heed_user(struct run *run)
 {
-	int number = interrupt_take(signal_fd);
-
-	if (number == SIGQUIT && run->shared->start_ns > 0) {
+	if (interrupt_ended() < 0)
+		__atomic_store_n(&run->shared->stop, true, __ATOMIC_RELAXED);
+	if (run->shared->start_ns > 0 && interrupt_asked()) {
 		report_interval(run, clock_now_ns());
 		if (run->report.terminal && !run->report.report->json)
 			fputc('\n', stderr);
-	} else if (number > 0 && number != SIGQUIT) {
-		__atomic_store_n(&run->shared->stop, true, __ATOMIC_RELAXED);
 	}
 }
 
@@ -213,7 +211,6 @@ static bool has_failed(pid_t pid)
 static int watch_processes(struct run *run)
 {
 	uint64_t left = run->plan->processes;
-	struct pollfd *signals = &run->polls[run->plan->processes];
 
 	while (left > 0) {
 		bool started = run->shared->start_ns > 0;
@@ -237,8 +234,7 @@ static int watch_processes(struct run *run)
 			if (has_failed(run->pids[i]))
 				__atomic_store_n(&run->shared->stop, true, __ATOMIC_RELAXED);
 		}
-		if (signals->revents)
-			take_signal(run, signals->fd);
+		heed_user(run);
 		now_ns = clock_now_ns();
 		if (!started)
 			release_processes(run, now_ns);
@@ -296,7 +292,6 @@ static int run_load(struct invocation *invocation, struct settings *settings,
 	uint8_t *table = payload_table_new(plan->size_bytes);
 	uint64_t ended_ns;
 	int error = -ENOMEM;
-	int signal_fd = plan->dial.interrupt_fd;
 
 	if (!run || !table)
 		goto out;
@@ -310,7 +305,7 @@ static int run_load(struct invocation *invocation, struct settings *settings,
 	run->report.progress = settings->progress ||
 		(run->report.terminal && !report->quiet && !report->json);
 	dial_peer(dial, run->report.peer);
-	run->polls[plan->processes] = (struct pollfd){ .fd = signal_fd, .events = POLLIN };
+	run->polls[plan->processes] = (struct pollfd){ .fd = interrupt_fd(), .events = POLLIN };
 	run->shared = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (run->shared == MAP_FAILED)
 		goto out;
@@ -340,7 +335,6 @@ static int run(struct invocation *invocation)
 		.plan = { .connections = 8, .size_bytes = 64, .timeout_us = 5 * CLOCK_US_PER_S },
 	};
 	struct load_plan *plan = &settings.plan;
-	FD_CLEANUP int signal_fd = -1;
 	struct address_spec target;
 	struct dial dial;
 	int status;
@@ -358,11 +352,8 @@ static int run(struct invocation *invocation)
 	/* The time for a message is the one for connecting too, unless that has a shorter one. */
 	if (plan->timeout_us < plan->dial.timeout_us || !invocation->globals.connect_timeout_given)
 		plan->dial.timeout_us = plan->timeout_us;
-	plan->dial.interrupt_fd = signal_fd = interrupt_open();
-	if (signal_fd < 0) {
-		report_error(&invocation->globals.report, "load: %s", strerror(-signal_fd));
+	if (interrupt_open(&invocation->globals.report, true) < 0)
 		return STATUS_LOCAL;
-	}
 	/* One connection finds out which address answers; the load follows it. */
 	status = dial_target(&invocation->globals.report, &target, &plan->dial, &dial);
 	if (status != COMMAND_PROCEED)

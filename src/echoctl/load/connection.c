@@ -100,8 +100,7 @@ void load_connection_try(struct load_worker *worker, struct load_connection *con
 	int error;
 	int fd;
 
-	/* Signals are the parent's, and the other connections cannot wait. */
-	options.interrupt_fd = 0;
+	/* The other connections cannot wait. */
 	options.at_once = true;
 	fd = dial_start(&worker->plan->target, &options, &phase);
 	if (fd == -EAGAIN) {

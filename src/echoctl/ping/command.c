@@ -104,6 +104,7 @@ static int run(struct invocation *invocation)
 	struct ping_settings settings = {
 		.interval_us = 1000000, .late_us = 1000000, .size_bytes = 64,
 	};
+	struct report *report = &invocation->globals.report;
 	struct address_spec target;
 	struct dial dial;
 	struct ping *ping;
@@ -114,7 +115,7 @@ static int run(struct invocation *invocation)
 		return status;
 	ping = calloc(1, sizeof(*ping));
 	if (!ping) {
-		report_error(&invocation->globals.report, "ping: out of memory");
+		report_error(report, "ping: out of memory");
 		return STATUS_LOCAL;
 	}
 	ping->settings = settings;
@@ -123,18 +124,11 @@ static int run(struct invocation *invocation)
 	/* The time for all of it is the longest for connecting too. */
 	if (settings.deadline_us > 0 && settings.deadline_us < ping->dial_options.timeout_us)
 		ping->dial_options.timeout_us = settings.deadline_us;
-	ping->signal_fd = interrupt_open();
-	ping->dial_options.interrupt_fd = ping->signal_fd;
-	if (ping->signal_fd < 0) {
-		report_error(&invocation->globals.report, "ping: %s", strerror(-ping->signal_fd));
-		status = STATUS_LOCAL;
-	} else {
-		status = dial_target(&invocation->globals.report, &target, &ping->dial_options,
-				     &dial);
-	}
+	status = STATUS_LOCAL;
+	if (interrupt_open(report, true) == 0)
+		status = dial_target(report, &target, &ping->dial_options, &dial);
 	if (status == COMMAND_PROCEED)
 		status = run_probes(invocation, ping, &dial);
-	fd_close(ping->signal_fd);
 	free(ping);
 	return status;
 }

@@ -42,8 +42,6 @@ struct ping {
 	struct dial_options dial_options;
 	uint64_t next;			/* event of the schedule; its sequence is one more */
 	uint64_t stop_ns;		/* UINT64_MAX: none */
-	bool stopped;			/* by a signal */
-	int signal_fd;
 	struct ping_slot slots[PING_SLOTS];
 	unsigned n_slots;		/* in use: 1, or PING_SLOTS with --reconnect */
 };

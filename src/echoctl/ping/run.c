@@ -2,7 +2,6 @@
 /* The loop of ping: sends what is due, takes what comes, waits no longer than needed. */
 #include <errno.h>
 #include <poll.h>
-#include <signal.h>
 #include <string.h>
 #include <sys/prctl.h>
 
@@ -180,7 +179,7 @@ static bool all_sent(const struct ping *ping)
 
 static bool finished(const struct ping *ping, uint64_t now_ns)
 {
-	if (ping->stopped || ping->tally.broken || now_ns >= ping->stop_ns ||
+	if (interrupt_ended() < 0 || ping->tally.broken || now_ns >= ping->stop_ns ||
 	    !report_heard(ping->tally.report))
 		return true;
 	if (!all_sent(ping))
@@ -211,20 +210,6 @@ static uint64_t wake_ns(const struct ping *ping)
 			wake = overdue_ns;
 	}
 	return wake;
-}
-
-static void take_signals(struct ping *ping)
-{
-	for (;;) {
-		int signal = interrupt_take(ping->signal_fd);
-
-		if (signal == 0)
-			return;
-		if (signal == SIGQUIT)
-			ping_tally_summary(&ping->tally, false);
-		else
-			ping->stopped = true;
-	}
 }
 
 static void take_replies(struct ping *ping, struct ping_slot *slot)
@@ -314,13 +299,11 @@ static int wait_for_events(struct ping *ping)
 			.events = (short)((slot->connecting ? 0 : POLLIN) | (writes ? POLLOUT : 0)),
 		};
 	}
-	polls[n] = (struct pollfd){ .fd = ping->signal_fd, .events = POLLIN };
+	polls[n] = (struct pollfd){ .fd = interrupt_fd(), .events = POLLIN };
 	if (ppoll(polls, n + 1, &timeout, NULL) < 0)
 		return errno == EINTR ? 0 : -errno;
 	for (nfds_t i = 0; i < n; i++)
 		take_events(ping, polled[i], polls[i].revents);
-	if (polls[n].revents)
-		take_signals(ping);
 	return 0;
 }
 
@@ -369,6 +352,8 @@ int ping_run(struct ping *ping, const struct dial *dial)
 		say_overdue(ping, clock_now_ns());
 		if (error < 0 || finished(ping, clock_now_ns()))
 			break;
+		if (interrupt_asked())
+			ping_tally_summary(&ping->tally, false);
 		error = wait_for_events(ping);
 	}
 	close_slots(ping, clock_now_ns());

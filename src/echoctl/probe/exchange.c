@@ -9,14 +9,15 @@
 #include <time.h>
 
 #include "base/clock.h"
+#include "echoctl/probe/interrupt.h"
 
 #define CHUNK_BYTES 65536
 
-int exchange_wait(int fd, short events, uint64_t deadline_ns, int interrupt_fd)
+int exchange_wait(int fd, short events, uint64_t deadline_ns)
 {
 	struct pollfd polls[] = {
 		{ .fd = fd, .events = events },
-		{ .fd = interrupt_fd, .events = POLLIN },
+		{ .fd = interrupt_fd(), .events = POLLIN },
 	};
 
 	for (;;) {
@@ -27,15 +28,16 @@ int exchange_wait(int fd, short events, uint64_t deadline_ns, int interrupt_fd)
 			.tv_nsec = (long)(left_ns % CLOCK_NS_PER_S),
 		};
 		int ready = ppoll(polls, 2, &timeout, NULL);
+		int ended = interrupt_ended();
 
 		if (ready < 0 && errno != EINTR)
 			return -errno;
-		if (ready > 0 && polls[1].revents)
-			return -EINTR;
+		if (ended < 0)
+			return ended;
 		/* What is ready counts no more when it is too late. */
 		if (ready == 0 || clock_now_ns() > deadline_ns)
 			return -ETIMEDOUT;
-		if (ready > 0)
+		if (ready > 0 && polls[0].revents)
 			return polls[0].revents;
 	}
 }
@@ -95,15 +97,14 @@ static int take_some(int fd, const uint8_t *bytes, size_t size, bool half_close,
 }
 
 int exchange_run(int fd, const uint8_t *bytes, size_t size, bool half_close, uint64_t deadline_ns,
-		 int interrupt_fd, struct exchange *ret_exchange)
+		 struct exchange *ret_exchange)
 {
 	int result = 0;
 
 	*ret_exchange = (struct exchange){ .phase = "send" };
 	while (result == 0) {
 		bool sends = ret_exchange->sent_bytes < size;
-		int ready = exchange_wait(fd, (short)(POLLIN | (sends ? POLLOUT : 0)), deadline_ns,
-					  interrupt_fd);
+		int ready = exchange_wait(fd, (short)(POLLIN | (sends ? POLLOUT : 0)), deadline_ns);
 
 		if (ready < 0)
 			return ready;

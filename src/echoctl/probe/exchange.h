@@ -18,20 +18,19 @@ struct exchange {
  * Sends bytes over the non-blocking fd while it reads what comes back. half_close: sends the FIN
  * right behind the last byte, while the echo is still to come, and waits for the peer's. Returns 0
  * when all of it was there by the deadline, or -ETIMEDOUT, -ENODATA (FIN before the whole echo),
- * -EBADMSG (the byte at received_bytes differs or was never sent), -EINTR (interrupt_fd, see
- * below), or -errno of send(2) or recv(2). *ret_exchange is set in every case.
+ * -EBADMSG (the byte at received_bytes differs or was never sent), what interrupt_ended() says, or
+ * -errno of send(2) or recv(2). *ret_exchange is set in every case.
  */
 int exchange_run(int fd, const uint8_t *bytes, size_t size, bool half_close, uint64_t deadline_ns,
-		 int interrupt_fd, struct exchange *ret_exchange);
+		 struct exchange *ret_exchange);
 
 /* What went wrong, in words. */
 const char *exchange_why(int error);
 
 /*
  * Waits for events of poll(2) on fd, at most until the deadline. Returns what came, -ETIMEDOUT
- * (after the deadline, whatever is ready), -EINTR when interrupt_fd (of interrupt_open(), which is
- * not read) became readable, or -errno.
+ * (after the deadline, whatever is ready), what interrupt_ended() says, or -errno.
  */
-int exchange_wait(int fd, short events, uint64_t deadline_ns, int interrupt_fd);
+int exchange_wait(int fd, short events, uint64_t deadline_ns);
 
 #endif

@@ -144,7 +144,6 @@ static int run(struct invocation *invocation)
 	settings.session.dialling.receive_buffer_bytes = RECEIVE_BUFFER_BYTES;
 	if (status == COMMAND_PROCEED)
 		status = run_probes(&invocation->globals.report, &settings);
-	session_command_end(&settings.session);
 	return status;
 }
 

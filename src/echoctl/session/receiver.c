@@ -7,7 +7,6 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
-#include <signal.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -175,18 +174,14 @@ static void receive(struct receiver *receiver, char *buffer)
 	write_pending(receiver);
 }
 
-static void take_signal(struct receiver *receiver)
+static void heed_user(struct receiver *receiver)
 {
-	int signal_number = interrupt_take(receiver->options->interrupt_fd);
-
-	if (signal_number == SIGQUIT && receiver->options->progress != NULL) {
-		receiver->next_progress_ns = 0;
-		return;
+	if (interrupt_ended() < 0) {
+		receiver->pending_size = 0;
+		end(receiver, SESSION_INTERRUPTED, 0);
 	}
-	if (signal_number == 0)
-		return;
-	receiver->pending_size = 0;
-	end(receiver, SESSION_INTERRUPTED, 0);
+	if (interrupt_asked())
+		receiver->next_progress_ns = 0;
 }
 
 /* The sender's process is gone. A connection that it found broken is left to recv(2) to judge. */
@@ -242,7 +237,7 @@ static void step(struct receiver *receiver, char *buffer)
 	struct pollfd polled[N_POLLED] = {
 		[SOCKET] = {.fd = receiver->sender->socket_fd, .events = reading ? POLLIN : 0},
 		[OUTPUT] = {.fd = writing ? receiver->output.fd : -1, .events = POLLOUT},
-		[SIGNAL] = {.fd = receiver->options->interrupt_fd, .events = POLLIN},
+		[SIGNAL] = {.fd = interrupt_fd(), .events = POLLIN},
 		[SENDER] = {.fd = receiver->sender_fd, .events = POLLIN},
 	};
 
@@ -254,8 +249,7 @@ static void step(struct receiver *receiver, char *buffer)
 			end(receiver, SESSION_BROKEN, errno);
 		return;
 	}
-	if (polled[SIGNAL].revents != 0)
-		take_signal(receiver);
+	heed_user(receiver);
 	if (polled[SENDER].revents != 0)
 		note_sender_end(receiver);
 	if (polled[OUTPUT].revents != 0)

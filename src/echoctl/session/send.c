@@ -15,6 +15,7 @@
 #include "base/io.h"
 #include "echoctl/output/progress.h"
 #include "echoctl/probe/exchange.h"
+#include "echoctl/probe/interrupt.h"
 #include "echoctl/session/session_command.h"
 
 #define REPEAT_MAX 1000000000u
@@ -60,7 +61,7 @@ static const char *take(void *settings, int option, const char *value)
  * descriptor that the caller owns, or -errno; -EFBIG above SPOOL_MAX_BYTES, -EINTR when a signal
  * came.
  */
-static int spool_input(int interrupt_fd)
+static int spool_input(void)
 {
 	FD_CLEANUP int fd = memfd_create("echoctl-input", MFD_CLOEXEC);
 	char buffer[65536];
@@ -71,7 +72,7 @@ static int spool_input(int interrupt_fd)
 	if (fd < 0)
 		return -errno;
 	do {
-		r = exchange_wait(STDIN_FILENO, POLLIN, UINT64_MAX, interrupt_fd);
+		r = exchange_wait(STDIN_FILENO, POLLIN, UINT64_MAX);
 		if (r < 0)
 			return r;
 		n = read(STDIN_FILENO, buffer, sizeof(buffer));
@@ -97,7 +98,7 @@ static int open_input(const struct settings *settings, off_t *ret_start)
 		return fd < 0 ? -errno : fd;
 	}
 	*ret_start = 0;
-	return spool_input(settings->session.dialling.interrupt_fd);
+	return spool_input();
 }
 
 static int open_output(const struct settings *settings, bool json)
@@ -111,6 +112,13 @@ static int open_output(const struct settings *settings, bool json)
 	else
 		fd = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 0);
 	return fd < 0 ? -errno : fd;
+}
+
+/* A line of progress would be in the way of lines that are typed, and of an echo on a terminal. */
+static bool shows_progress(const struct report *report, int output_fd)
+{
+	return !report->quiet && isatty(STDERR_FILENO) && !isatty(STDIN_FILENO) &&
+	       !(output_fd >= 0 && isatty(output_fd));
 }
 
 /* dial: NULL when nothing was connected. */
@@ -168,8 +176,7 @@ static int send_once(struct report *report, const struct session_command *sessio
 	status = dial_target(report, &session->target, &session->dialling, &dial);
 	if (status != COMMAND_PROCEED)
 		return status;
-	if (!report->quiet && isatty(STDERR_FILENO) && !options.input_is_terminal &&
-	    !(options.output_fd >= 0 && isatty(options.output_fd))) {
+	if (shows_progress(report, options.output_fd)) {
 		options.progress = progress_show;
 		options.progress_context = &progress;
 	}
@@ -213,9 +220,8 @@ static int send_all(struct report *report, struct settings *settings)
 		return STATUS_LOCAL;
 	}
 	/* Not before: opening a file is to end as it always does. */
-	status = session_command_heed_signals(report, &settings->session);
-	if (status != COMMAND_PROCEED)
-		return status;
+	if (interrupt_open(report, shows_progress(report, output_fd)) < 0)
+		return STATUS_LOCAL;
 	input_fd = open_input(settings, &start);
 	if (input_fd < 0)
 		return give_up_input(report, settings, input_fd, started_ns);
@@ -227,7 +233,6 @@ static int send_all(struct report *report, struct settings *settings)
 		.verify = settings->verify,
 		.fin = settings->fin,
 		.drain_timeout_us = settings->session.drain_timeout_us,
-		.interrupt_fd = settings->session.dialling.interrupt_fd,
 	};
 	status = STATUS_OK;
 	for (uint64_t run = 1; run <= settings->repeat && status == STATUS_OK &&
@@ -252,7 +257,6 @@ static int run(struct invocation *invocation)
 
 	if (status == COMMAND_PROCEED)
 		status = send_all(&invocation->globals.report, &settings);
-	session_command_end(&settings.session);
 	return status;
 }
 

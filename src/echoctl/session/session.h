@@ -52,7 +52,6 @@ struct session_options {
 	bool fin;			/* shutdown(SHUT_WR) at the end of input */
 	uint64_t drain_timeout_us;	/* longest time without progress, once input is at hand */
 	uint64_t hold_us; /* read nothing until so long after the FIN; 0: read at once */
-	int interrupt_fd;		/* interrupt_open(): SIGINT and SIGTERM end the session */
 	void (*progress)(void *context, const struct progress_counts *progress);
 	void *progress_context;
 };

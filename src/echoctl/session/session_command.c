@@ -2,9 +2,6 @@
 /* What every command that runs a session takes and prepares. */
 #include "echoctl/session/session_command.h"
 
-#include <string.h>
-
-#include "base/fd.h"
 #include "echoctl/probe/interrupt.h"
 
 const char *session_command_take(struct session_command *command, int option, const char *value)
@@ -37,32 +34,14 @@ int session_command_parse(struct invocation *invocation, command_take take, void
 	return status;
 }
 
-int session_command_heed_signals(const struct report *report, struct session_command *command)
-{
-	int fd = interrupt_open();
-
-	if (fd < 0) {
-		report_error(report, "signals: %s", strerror(-fd));
-		return STATUS_LOCAL;
-	}
-	command->dialling.interrupt_fd = fd;
-	return COMMAND_PROCEED;
-}
-
 int session_command_start(struct invocation *invocation, command_take take, void *settings,
 			  struct session_command *command)
 {
 	int status = session_command_parse(invocation, take, settings, command);
 
-	if (status != COMMAND_PROCEED)
-		return status;
-	return session_command_heed_signals(&invocation->globals.report, command);
-}
-
-void session_command_end(struct session_command *command)
-{
-	if (command->dialling.interrupt_fd > 0)
-		command->dialling.interrupt_fd = fd_close(command->dialling.interrupt_fd);
+	if (status == COMMAND_PROCEED && interrupt_open(&invocation->globals.report, false) < 0)
+		status = STATUS_LOCAL;
+	return status;
 }
 
 struct session_options session_command_probe(const struct session_command *command,
@@ -76,6 +55,5 @@ struct session_options session_command_probe(const struct session_command *comma
 		.verify = true,
 		.fin = true,
 		.drain_timeout_us = command->drain_timeout_us,
-		.interrupt_fd = command->dialling.interrupt_fd,
 	};
 }

@@ -26,7 +26,7 @@ struct session_command {
 	uint64_t drain_timeout_us;
 	const char *operand;		/* ADDRESS as it was given, for people */
 	struct address_spec target;
-	struct dial_options dialling;	/* owns interrupt_fd; 0: not open */
+	struct dial_options dialling;
 };
 
 /* As command_take, for the options above alone. */
@@ -39,15 +39,9 @@ const char *session_command_take(struct session_command *command, int option, co
 int session_command_parse(struct invocation *invocation, command_take take, void *settings,
 			  struct session_command *command);
 
-/* From here on signals end things in order. Returns COMMAND_PROCEED or STATUS_LOCAL. */
-int session_command_heed_signals(const struct report *report, struct session_command *command);
-
-/* Both of the above. */
+/* The same, and from here on signals end things in order. */
 int session_command_start(struct invocation *invocation, command_take take, void *settings,
 			  struct session_command *command);
-
-/* After any of them. */
-void session_command_end(struct session_command *command);
 
 /* A session that sends a pattern and its FIN and verifies what comes back. */
 struct session_options session_command_probe(const struct session_command *command,

@@ -220,7 +220,6 @@ static int run(struct invocation *invocation)
 	apply_defaults(&settings);
 	if (status == COMMAND_PROCEED)
 		status = run_sweep(&sweep);
-	session_command_end(&settings.session);
 	return status;
 }
 

@@ -213,7 +213,6 @@ static int run(struct invocation *invocation)
 
 	if (status == COMMAND_PROCEED)
 		status = trace_target(&invocation->globals.report, &session);
-	session_command_end(&session);
 	return status;
 }
 
