@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
 """What echod tells systemd (sd_notify(3)), read by a socket that stands in for systemd's."""
+import contextlib
 import os
 import re
 import signal
@@ -46,6 +47,13 @@ class NotifySocket:
 def start(notify, **options):
     env = {"NOTIFY_SOCKET": notify.path, **options.pop("env", {})}
     return Echod(env=env, **options)
+
+
+def served(echod):
+    """A new connection gets its echo."""
+    with contextlib.suppress(ConnectionError):
+        return exchange(echod.connect(), b"x") == b"x"
+    return False
 
 
 @case("READY comes once the port is open, with the status")
@@ -106,6 +114,41 @@ def test_status():
                        "the status says 1 active")
             status = notify.messages[-1]["STATUS"]
             assert re.fullmatch(r"1 active \(max \d+\), \d+ served, \d+ refused", status), status
+
+
+@case("a draining listener that is stopped is ended, so that the ends of its workers are seen")
+def test_draining_listener_stopped():
+    with temporary_directory() as folder:
+        notify = NotifySocket(folder)
+        settings = {"limits": {"connections": 1, "at-limit": "refuse"}}
+        with start(notify, settings=settings, env={"WATCHDOG_USEC": "2000000"}) as echod:
+            with echod.connect() as held:
+                held.sendall(b"x")
+                assert read_exactly(held, 1) == b"x"
+                listener = echod.listener_pid
+                mark = echod.reload(settings)
+                echod.wait_log("new settings are in force", since=mark)
+                os.kill(listener, signal.SIGSTOP)
+            echod.wait_log(f"listener {listener} does not answer, it is ended")
+            assert echod.closed_connections(1)[0]["end"] == "fin"
+            wait_until(lambda: served(echod), "there is room again")
+            notify.wait_for("WATCHDOG=1")
+
+
+@case("a drain does not wait for a listener that is stopped")
+def test_stopped_listener_and_drain():
+    with temporary_directory() as folder:
+        notify = NotifySocket(folder)
+        with start(notify, settings={"timeouts": {"drain": "10min"}},
+                   env={"WATCHDOG_USEC": "2000000"}) as echod:
+            with echod.connect() as held:
+                held.sendall(b"x")
+                assert read_exactly(held, 1) == b"x"
+                os.kill(echod.listener_pid, signal.SIGSTOP)
+                echod.signal(signal.SIGTERM)
+                echod.wait_log("stopping: 1 active")
+            assert echod.wait() == 0
+            assert echod.closed_connections(1)[0]["end"] == "fin"
 
 
 @case("the watchdog is fed while the listener turns, and starves while it is stopped")

@@ -46,6 +46,7 @@ struct generation {
 	bool stopped;			/* was told to accept no more */
 	pid_t listener_pid;		/* 0: it is gone */
 	int channel_fd;			/* owned; -1: closed */
+	unsigned unanswered;		/* pings since its last pong */
 	uint32_t connections;		/* its limit */
 	uint64_t started_ns;		/* CLOCK_MONOTONIC */
 	uint64_t ready_ns;		/* 0: not yet */

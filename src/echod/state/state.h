@@ -80,7 +80,6 @@ struct supervisor {
 	struct backoff backoff;
 	bool replacement_due;		/* the timer of the back-off runs */
 	uint32_t ping;			/* value of the last MESSAGE_PING */
-	unsigned unanswered;		/* pings since the current listener's last pong */
 	uint64_t watchdog_us;		/* of the service manager; 0 = none */
 	uint64_t flush_ns;		/* when report_flush() is due */
 	char status[160];		/* as last told */

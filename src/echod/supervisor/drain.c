@@ -16,11 +16,10 @@ static void drain_begin(struct supervisor *supervisor)
 	uint32_t live = totals_live(supervisor);
 
 	supervisor->reload_wanted = false;
-	supervisor->starting = NULL;
+	supervisor->current = supervisor->starting = NULL;	/* nobody accepts any more */
 	control_note_stopping(supervisor->control);
 	timer_disarm(supervisor->timers[TIMER_START]);
 	timer_disarm(supervisor->timers[TIMER_REPLACE]);
-	timer_disarm(supervisor->timers[TIMER_PING]);
 	for (struct generation *i = supervisor->generations; i; i = i->next)
 		generation_stop(i);
 	/* Our copies too: a socket that stays open would take connections that nobody serves. */

@@ -33,10 +33,9 @@ void reload_abandon(struct supervisor *supervisor);
 void turnover_ready(struct supervisor *supervisor);
 void turnover_abandon(struct supervisor *supervisor);
 
-/* watchdog.c: asks the current listener for a sign of life; one has come. */
+/* watchdog.c: asks each listener for a sign of life; one has come. */
 void watchdog_ping(struct supervisor *supervisor);
-void watchdog_pong(struct supervisor *supervisor, const struct generation *generation,
-		   uint32_t value);
+void watchdog_pong(struct supervisor *supervisor, struct generation *generation, uint32_t value);
 
 /* reap.c: takes every child that has ended. */
 void reap_children(struct supervisor *supervisor);

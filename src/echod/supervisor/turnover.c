@@ -26,7 +26,6 @@ void turnover_ready(struct supervisor *supervisor)
 
 	supervisor->starting = NULL;
 	supervisor->current = generation;
-	supervisor->unanswered = 0;
 	timer_disarm(supervisor->timers[TIMER_START]);
 	for (struct generation *i = generation->next; i; i = i->next)
 		if (i->state != GENERATION_DRAINING)
