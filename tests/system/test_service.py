@@ -255,6 +255,18 @@ def test_bad_trigger():
     echoes()
 
 
+@case("systemd asks for no daemon-reload after an edit that the units do not depend on")
+def test_edit():
+    fresh()
+    machine.write(CONFIG, SHIPPED + 'listen = {"localhost:7"}\n')
+    machine.systemctl("daemon-reload")
+    machine.systemctl("start", "echod")
+    assert "50-echod-conf.conf" in machine.show("DropInPaths", "echod.socket")
+    machine.write(CONFIG, SHIPPED + 'listen = {"localhost:7"}\nuser = "nobody"\n')
+    for unit in ("echod.socket", "echod.service"):
+        assert machine.show("NeedDaemonReload", unit) == "no", unit
+
+
 @case("the drop-in that the socket unit shows opens the port to the network")
 def test_open():
     fresh()

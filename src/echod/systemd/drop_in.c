@@ -92,11 +92,8 @@ size_t drop_in_write(const struct configuration *configuration, bool ipv6_availa
 	lines.stream = open_memstream(&lines.text, &lines.size);
 	if (!lines.stream)
 		return 0;
-	fputs("# Made by echod-generator from the key \"listen\".\n"
-	      "[Unit]\n"
-	      "SourcePath=", stream);
-	write_escaped(stream, configuration->path);
-	fputs("\n\n"
+	/* With a SourcePath= each change of the file, whatever it is, would ask for a reload. */
+	fputs("# Made by echod-generator from the key \"listen\" of echod.conf(5).\n"
 	      "[Socket]\n"
 	      "BindIPv6Only=ipv6-only\n"
 	      "FreeBind=yes\n"
