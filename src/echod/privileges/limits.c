@@ -36,33 +36,36 @@ unsigned privileges_find_shortages(const struct privileges_limits *limits, uint3
 				   char warnings[PRIVILEGES_WARNINGS_MAX][PRIVILEGES_WARNING_MAX])
 {
 	struct privileges_needs needs = privileges_compute_needs(connections);
+	char key[32];
 	const struct {
 		uint64_t limit;
 		uint64_t need;
+		const char *who;
 		const char *what;
 		const char *name;
 		const char *remedy;
 	} rows[PRIVILEGES_WARNINGS_MAX] = {
-		{limits->descriptors, needs.descriptors, "descriptors", "RLIMIT_NOFILE",
+		{limits->descriptors, needs.descriptors, "echod", "descriptors", "RLIMIT_NOFILE",
 		 "LimitNOFILE"},
-		{limits->user_processes, needs.processes, "processes of the user", "RLIMIT_NPROC",
-		 "LimitNPROC"},
-		{limits->cgroup_processes, needs.processes, "processes in the control group",
+		{limits->user_processes, needs.processes, key, "processes of the user",
+		 "RLIMIT_NPROC", "LimitNPROC"},
+		{limits->cgroup_processes, needs.processes, key, "processes in the control group",
 		 "pids.max", "TasksMax"},
-		{limits->system_processes, needs.system_processes, "process ids on the system",
+		{limits->system_processes, needs.system_processes, key, "process ids on the system",
 		 "kernel.pid_max", "sysctl kernel.pid_max"},
-		{limits->system_threads, needs.system_processes, "threads on the system",
+		{limits->system_threads, needs.system_processes, key, "threads on the system",
 		 "kernel.threads-max", "sysctl kernel.threads-max"},
 	};
 	unsigned count = 0;
 
+	snprintf(key, sizeof(key), "connections = %" PRIu32, connections);
 	for (unsigned i = 0; i < PRIVILEGES_WARNINGS_MAX; i++) {
 		if (rows[i].limit >= rows[i].need)
 			continue;
 		snprintf(warnings[count++], PRIVILEGES_WARNING_MAX,
-			 "connections = %" PRIu32 " needs %" PRIu64 " %s, %s is %" PRIu64
-			 ": %s=%" PRIu64, connections, rows[i].need, rows[i].what, rows[i].name,
-			 rows[i].limit, rows[i].remedy, rows[i].need);
+			 "%s needs %" PRIu64 " %s, %s is %" PRIu64 ": %s=%" PRIu64, rows[i].who,
+			 rows[i].need, rows[i].what, rows[i].name, rows[i].limit, rows[i].remedy,
+			 rows[i].need);
 	}
 	return count;
 }

@@ -28,7 +28,8 @@ struct privileges_needs privileges_compute_needs(uint32_t connections);
 
 /*
  * Writes one line for each limit that does not suffice: "connections = 1024 needs 1032
- * processes of the user, RLIMIT_NPROC is 512: LimitNPROC=1032". Returns their number.
+ * processes of the user, RLIMIT_NPROC is 512: LimitNPROC=1032"; descriptors, which do not grow with
+ * connections, are what "echod needs". Returns their number.
  */
 unsigned privileges_find_shortages(const struct privileges_limits *limits, uint32_t connections,
 				   char warnings[PRIVILEGES_WARNINGS_MAX][PRIVILEGES_WARNING_MAX]);

@@ -43,6 +43,8 @@ static void test_shortages(void **state)
 			    "pids.max is 1031: TasksMax=1032");
 	limits = (struct privileges_limits){};
 	assert_int_equal(privileges_find_shortages(&limits, 1, lines), PRIVILEGES_WARNINGS_MAX);
+	assert_string_equal(lines[0],
+			    "echod needs 320 descriptors, RLIMIT_NOFILE is 0: LimitNOFILE=320");
 	assert_string_equal(lines[1],
 			    "connections = 1 needs 9 processes of the user, "
 			    "RLIMIT_NPROC is 0: LimitNPROC=9");
@@ -206,7 +208,8 @@ static void test_check(void **state)
 	assert_int_equal(in_child(check_limits, &configuration), 0);
 	line = capture_line(*state, NULL);
 	assert_non_null(line);
-	assert_non_null(strstr(line, "descriptors, RLIMIT_NOFILE is 64: LimitNOFILE="));
+	assert_non_null(strstr(line, "echod needs 320 descriptors, RLIMIT_NOFILE is 64: "
+				     "LimitNOFILE=320"));
 }
 
 int main(void)
