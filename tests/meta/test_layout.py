@@ -55,7 +55,7 @@ HALLS = {"echod": {"base", "wire"}, "echoctl": {"base"}}      # of *: what is no
 MAX_SOURCES = 15        # in a room
 # Where each library's header may stand.
 LIBRARIES = {"confuse.h": {"echod"}, "systemd/": {"echod"}, "seccomp.h": {"echod"},
-             "jansson.h": {"echod", "echoctl"}}
+             "cap-ng.h": {"echod"}, "jansson.h": {"echod", "echoctl"}}
 # What autoreconf makes, which a tarball has and git has not.
 GENERATED = r"(configure|aclocal\.m4|config\.h\.in|Makefile\.in|build-aux/[\w.-]+|m4/l[\w~]+\.m4)$"
 # Where the time of day may be read: to be shown. It may be set at any time, so no timer uses it.

@@ -2,75 +2,27 @@
 /* Giving up root, and the limits of the process. Linux only: capabilities(7), prctl(2). */
 #include "echod/privileges/privileges.h"
 
+#include <assert.h>
+#include <cap-ng.h>
 #include <errno.h>
 #include <grp.h>
-#include <linux/capability.h>
+#include <inttypes.h>
 #include <pwd.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/syscall.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "echod/log/log.h"
+#include "wire/settings.h"
 
 #define FALLBACK_USER "nobody"
 
-/* The kernel's own interface: libcap would be one more library for two calls. */
-static int holds_capability(bool *ret_holds)
-{
-	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
-	struct __user_cap_data_struct held[_LINUX_CAPABILITY_U32S_3] = {};
-
-	if (syscall(SYS_capget, &header, held) < 0)
-		return -errno;
-	*ret_holds = false;
-	for (size_t i = 0; i < _LINUX_CAPABILITY_U32S_3; i++)
-		*ret_holds |= (held[i].effective | held[i].permitted | held[i].inheritable) != 0;
-	return 0;
-}
-
-/* Calls capset(2) only when it matters: the unit's system call filter need not allow it. */
-static int drop_capabilities(void)
-{
-	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
-	struct __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3] = {};
-	bool holds = true;
-	int r;
-
-	if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) < 0 && errno != EINVAL)
-		return -errno;
-	r = holds_capability(&holds);
-	if (r < 0 || !holds)
-		return r;
-	return syscall(SYS_capset, &header, none) < 0 ? -errno : 0;
-}
-
-/* The bounding set needs CAP_SETPCAP to shrink, so while we are still root. */
-static int drop_bounding_set(void)
-{
-	for (int capability = 0; prctl(PR_CAPBSET_READ, capability, 0, 0, 0) >= 0; capability++)
-		if (prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) < 0)
-			return -errno;
-	return 0;
-}
-
-/* True when every way back is closed: no id of root, no capability, no call that restores one. */
-static bool is_root_gone(uid_t uid, gid_t gid)
-{
-	bool holds = true;
-	uid_t real_uid, effective_uid, saved_uid;
-	gid_t real_gid, effective_gid, saved_gid;
-
-	if (getresuid(&real_uid, &effective_uid, &saved_uid) < 0 || real_uid != uid ||
-	    effective_uid != uid || saved_uid != uid)
-		return false;
-	if (getresgid(&real_gid, &effective_gid, &saved_gid) < 0 || real_gid != gid ||
-	    effective_gid != gid || saved_gid != gid)
-		return false;
-	if (holds_capability(&holds) < 0 || holds)
-		return false;
-	return setuid(0) < 0 && seteuid(0) < 0 && setresuid(0, 0, 0) < 0 && setgroups(0, NULL) < 0;
-}
+/* The supervisor's: log, notify, event loop, control clients, what each generation takes. */
+#define SUPERVISOR_DESCRIPTORS 128
+/* The supervisor and the listeners of a few generations. */
+#define OTHER_PROCESSES 8
 
 /* The password entry (static storage), or NULL and *ret_error. The default user may be missing. */
 static const struct passwd *find_user(const struct configuration *configuration, int *ret_error)
@@ -79,9 +31,9 @@ static const struct passwd *find_user(const struct configuration *configuration,
 
 	errno = 0;
 	user = getpwnam(configuration->user);
-	if (user == NULL && errno == 0 && !configuration->user_is_set)
+	if (!user && errno == 0 && !configuration->user_is_set)
 		user = getpwnam(FALLBACK_USER);
-	if (user == NULL)
+	if (!user)
 		*ret_error = errno == 0 ? -ENOENT : -errno;
 	return user;
 }
@@ -91,9 +43,9 @@ static const struct passwd *require_user(const struct configuration *configurati
 {
 	const struct passwd *user = find_user(configuration, ret_error);
 
-	if (user == NULL && *ret_error == -ENOENT) {
+	if (!user && *ret_error == -ENOENT) {
 		log_error("user: %s: no such user", configuration->user);
-	} else if (user == NULL) {
+	} else if (!user) {
 		log_errno(LOG_ERR, *ret_error, "user: %s", configuration->user);
 	} else if (user->pw_uid == 0) {
 		log_error("user: %s is root: nothing would be given up", user->pw_name);
@@ -111,52 +63,102 @@ int privileges_identity(const struct configuration *configuration, uid_t *ret_ui
 	int r = 0;
 	const struct passwd *user = find_user(configuration, &r);
 
-	if (user == NULL)
+	if (!user)
 		return r;
 	*ret_uid = user->pw_uid;
 	*ret_gid = user->pw_gid;
 	return 0;
 }
 
-static int become(const struct passwd *user)
+/* What libcap-ng says about a failure is a number of its own; errno may tell why. */
+static int capability_error(void)
 {
-	int r;
+	return errno != 0 ? -errno : -EPERM;
+}
 
-	r = drop_bounding_set();
-	if (r < 0)
-		return r;
-	if (initgroups(user->pw_name, user->pw_gid) < 0)
-		return -errno;
-	if (setresgid(user->pw_gid, user->pw_gid, user->pw_gid) < 0)
-		return -errno;
-	return setresuid(user->pw_uid, user->pw_uid, user->pw_uid) < 0 ? -errno : 0;
+static bool holds_capability(void)
+{
+	return capng_get_caps_process() < 0 ||
+	       capng_have_capabilities(CAPNG_SELECT_CAPS) != CAPNG_NONE ||
+	       capng_have_permitted_capabilities() != CAPNG_NONE;
+}
+
+/* Calls capset(2) only if it matters: the unit's system call filter does not allow it. */
+static int drop_capabilities(void)
+{
+	if (!holds_capability())
+		return 0;
+	capng_clear(CAPNG_SELECT_ALL);
+	errno = 0;
+	return capng_apply(CAPNG_SELECT_CAPS | CAPNG_SELECT_AMBIENT) < 0 ? capability_error() : 0;
+}
+
+/* Returns true if every way back is closed: no capability, no call that restores root. */
+static bool is_root_gone(void)
+{
+	return !holds_capability() && setuid(0) < 0 && setgroups(0, NULL) < 0;
+}
+
+/* From root to the user with his groups, without any capability, not even a bounding set. */
+static int become(uid_t uid, gid_t gid)
+{
+	assert(uid != 0);
+	capng_clear(CAPNG_SELECT_ALL);
+	errno = 0;
+	if (capng_change_id((int)uid, (int)gid, CAPNG_INIT_SUPP_GRP | CAPNG_CLEAR_BOUNDING |
+			    CAPNG_CLEAR_AMBIENT) < 0)
+		return capability_error();
+	return is_root_gone() ? 0 : -EPERM;
 }
 
 int privileges_drop(const struct configuration *configuration)
 {
-	const struct passwd *user = NULL;
+	const struct passwd *user;
 	int r = 0;
 
 	if (geteuid() == 0) {
 		user = require_user(configuration, &r);
-		if (user == NULL)
+		if (!user)
 			return r;
-		r = become(user);
-		if (r < 0) {
-			log_errno(LOG_ERR, r, "user: becoming %s", user->pw_name);
-			return r;
-		}
+		r = become(user->pw_uid, user->pw_gid);
+	} else {
+		r = drop_capabilities();
 	}
-	r = drop_capabilities();
 	if (r == 0 && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
 		r = -errno;
-	if (r < 0) {
-		log_errno(LOG_ERR, r, "dropping capabilities");
-		return r;
-	}
-	if (user != NULL && !is_root_gone(user->pw_uid, user->pw_gid)) {
-		log_error("user: root could be regained, refusing to go on");
-		return -EPERM;
-	}
-	return 0;
+	if (r < 0)
+		log_errno(LOG_ERR, r, "user: giving up privileges");
+	return r;
+}
+
+/* who: what needs so many; the unit's setting that raises the limit is Limit and its name. */
+static void raise_limit(int resource, const char *name, const char *who, uint64_t need,
+			const char *what)
+{
+	struct rlimit limit;
+
+	if (getrlimit(resource, &limit) < 0 || limit.rlim_cur >= need)
+		return;
+	if (limit.rlim_max < need)
+		log_warning("%s needs %" PRIu64 " %s, RLIMIT_%s is %" PRIu64 ": Limit%s=%" PRIu64,
+			    who, need, what, name, (uint64_t)limit.rlim_max, name, need);
+	limit.rlim_cur = need < limit.rlim_max ? need : limit.rlim_max;
+	setrlimit(resource, &limit);
+}
+
+/*
+ * A connection costs one process and, in that process, one descriptor: the listener closes its
+ * own copy after the fork. So processes grow with connections and descriptors do not. The
+ * supervisor has two sets of sockets during a reload, and copies for the new listener.
+ */
+void privileges_check_limits(const struct configuration *configuration)
+{
+	uint32_t connections = configuration->limits.connections;
+	char key[32];
+
+	snprintf(key, sizeof(key), "connections = %" PRIu32, connections);
+	raise_limit(RLIMIT_NOFILE, "NOFILE", "echod",
+		    SUPERVISOR_DESCRIPTORS + 3 * SETTINGS_MAX_SOCKETS, "descriptors");
+	raise_limit(RLIMIT_NPROC, "NPROC", key, (uint64_t)connections + OTHER_PROCESSES,
+		    "processes of the user");
 }
