@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Opening the configuration file: by its path, else by the descriptor that was kept. */
+/* The settings that echod works with: the file, however it can be reached, and the options. */
 #include "echod/command_line/effective.h"
 
 #include <errno.h>
@@ -72,18 +72,40 @@ static int file_open(const char *path, int held_fd)
 	return fd;
 }
 
-int configuration_file_load(const struct options *options, int held_fd, bool may_wait,
-			    configuration_report_fn report, void *context,
-			    struct configuration **ret_configuration, int *ret_fd)
+/*
+ * Only root changes user, so the user must exist only then; but a test may be made for root. A
+ * single connection has no control socket.
+ */
+static unsigned needs(const struct options *options)
 {
+	bool user = geteuid() == 0 || options->mode == OPTIONS_TEST;
+
+	return (user ? CONFIGURATION_NEEDS_USER : 0) |
+	       (options->inetd ? 0 : CONFIGURATION_NEEDS_GROUP);
+}
+
+int effective_load(const struct options *options, int held_fd, bool may_wait,
+		   configuration_report_fn report, void *context,
+		   struct configuration **ret_configuration, int *ret_fd)
+{
+	__attribute__((cleanup(configuration_freep))) struct configuration *configuration = NULL;
 	FD_CLEANUP int fd = file_open(options->configuration_path, held_fd);
-	int result;
+	int r;
 
 	if (fd >= 0 && may_wait)
 		fd_set_nonblocking(fd, false);
-	result = options_load_configuration(options, fd, report, context, ret_configuration);
-
-	if (result == 0)
+	r = configuration_load(options->configuration_path, fd, needs(options), report, context,
+			       &configuration);
+	if (r == 0 && options->listen_count > 0)
+		r = configuration_override_listen(configuration, options->listen,
+						  options->listen_count, report, context);
+	if (r < 0)
+		return r;
+	if (options->log_level >= 0)
+		configuration->log.level = options->log_level;
+	*ret_configuration = configuration;
+	configuration = NULL;
+	if (ret_fd)
 		*ret_fd = fd_steal(&fd);
-	return result;
+	return 0;
 }

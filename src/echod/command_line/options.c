@@ -7,8 +7,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sysexits.h>
-#include <unistd.h>
 
+#include "echod/command_line/effective.h"
 #include "echod/systemd/drop_in.h"
 
 #define DEFAULT_PATH SYSCONFDIR "/echod.conf"
@@ -165,38 +165,6 @@ void options_release(struct options *options)
 	options->listen_count = 0;
 }
 
-/*
- * Who starts as another than root stays that, but whoever tests a file may do so for root; a single
- * connection has no control socket.
- */
-static unsigned needs(const struct options *options)
-{
-	bool user = geteuid() == 0 || options->mode == OPTIONS_TEST;
-
-	return (user ? CONFIGURATION_NEEDS_USER : 0) |
-	       (options->inetd ? 0 : CONFIGURATION_NEEDS_GROUP);
-}
-
-int options_load_configuration(const struct options *options, int fd,
-			       configuration_report_fn report, void *context,
-			       struct configuration **ret_configuration)
-{
-	__attribute__((cleanup(configuration_freep))) struct configuration *configuration = NULL;
-	int r = configuration_load(options->configuration_path, fd, needs(options), report,
-				   context, &configuration);
-
-	if (r == 0 && options->listen_count > 0)
-		r = configuration_override_listen(configuration, options->listen,
-						  options->listen_count, report, context);
-	if (r < 0)
-		return r;
-	if (options->log_level >= 0)
-		configuration->log.level = options->log_level;
-	*ret_configuration = configuration;
-	configuration = NULL;
-	return 0;
-}
-
 int options_finish(void)
 {
 	if (fflush(stdout) != 0) {
@@ -222,8 +190,7 @@ static void explain_listen(const struct configuration *configuration)
 int options_check(const struct options *options)
 {
 	__attribute__((cleanup(configuration_freep))) struct configuration *configuration = NULL;
-	int r = options_load_configuration(options, -1, report_to_stderr, NULL,
-					   &configuration);
+	int r = effective_load(options, -1, true, report_to_stderr, NULL, &configuration, NULL);
 
 	if (r == -ENOMEM) {
 		fputs("out of memory\n", stderr);

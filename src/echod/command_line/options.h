@@ -34,15 +34,6 @@ struct options {
 int options_parse(int argc, char **argv, struct options *ret_options);
 
 /*
- * The settings that echod starts and reloads with: configuration_load() of the file with
- * what these options need of the host (root a user to become), changed by -l and -L. fd,
- * report, context and results as there.
- */
-int options_load_configuration(const struct options *options, int fd,
-			       configuration_report_fn report, void *context,
-			       struct configuration **ret_configuration);
-
-/*
  * Serves -t and -T: every error goes to standard error, then "FILE: OK" or the settings to
  * standard output. Returns the exit status: 0, EX_CONFIG (sysexits.h), or 1 when the output
  * could not be written.

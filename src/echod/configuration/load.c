@@ -388,9 +388,6 @@ static void run_all(struct load *load, const char *path, int fd)
 
 	if (!source)
 		return;
-	/* the output of a program, at a start or a test: that may take its time */
-	if (opened_fd >= 0)
-		fd_set_nonblocking(opened_fd, false);
 	if (r >= 0) {
 		source_identify(source, fd < 0 ? opened_fd : fd);
 		r = source_read(source, fd < 0 ? opened_fd : fd);

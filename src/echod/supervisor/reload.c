@@ -58,10 +58,9 @@ static int reload_start(struct supervisor *supervisor)
 	bool is_passed = supervisor->sockets.passed;
 	const struct sockets *sockets = is_passed ? &supervisor->sockets :
 						    &supervisor->next_sockets;
-	int result = configuration_file_load(supervisor->options, supervisor->configuration_fd,
-					     false, reload_problem, supervisor,
-					     &supervisor->next_configuration,
-					     &supervisor->next_configuration_fd);
+	int result = effective_load(supervisor->options, supervisor->configuration_fd, false,
+				    reload_problem, supervisor, &supervisor->next_configuration,
+				    &supervisor->next_configuration_fd);
 
 	if (result == 0 && !is_passed)
 		result = sockets_bind(supervisor->next_configuration, &supervisor->sockets,
