@@ -27,7 +27,7 @@ echod/configuration  base wire
 echod/log            base configuration
 echod/report         base wire configuration log
 echod/privileges     base wire configuration log
-echod/sockets        base wire configuration log
+echod/sockets        base wire configuration log privileges
 echod/systemd        base configuration log
 echod/command_line   base configuration systemd
 echod/generation     base wire configuration log sockets

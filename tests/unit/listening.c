@@ -35,7 +35,7 @@ int listening_tear_down(void **state)
 {
 	struct fixture *fixture = *state;
 
-	sockets_release(&fixture->sockets, true);
+	sockets_release(&fixture->sockets, NULL);
 	listening_forget(fixture);
 	capture_end(&fixture->capture);
 	return 0;

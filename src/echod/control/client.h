@@ -69,7 +69,8 @@ struct control_client {
 struct control {
 	struct supervisor *supervisor;
 	int fd;
-	char *path;			/* owned; NULL: not ours to unlink */
+	char *path;			/* owned */
+	struct unix_file file;		/* that was made there */
 	struct sd_event_source *io;
 	struct control_client *clients;
 	gid_t group;			/* whose members may act, or CONTROL_NO_GROUP */

@@ -243,6 +243,11 @@ gid_t control_group(const struct control *control)
 	return control ? control->group : CONTROL_NO_GROUP;
 }
 
+struct unix_file control_file(const struct control *control)
+{
+	return control ? control->file : (struct unix_file){0};
+}
+
 /* A client that waited is served again. */
 static void client_answer(struct control_client *client, json_t *reply)
 {
@@ -313,9 +318,8 @@ void control_free(struct control *control)
 		client_release(client);
 	}
 	sd_event_source_disable_unref(control->io);
+	unix_remove(control->path, control->file);
 	fd_close(control->fd);
-	if (control->path)
-		unlink(control->path);
 	free(control->path);
 	free(control);
 }

@@ -14,15 +14,25 @@ struct control;
 
 /*
  * Binds the configured path; as root its folder is made and both are given to the service
- * user, so call this before privileges_drop(). A path that is not
- * set in the file and cannot be bound is a notice and no failure: *ret_control is NULL then.
+ * user, so call this between privileges_identify() and privileges_drop(). A path that is not set
+ * in the file and cannot be bound is a notice and no failure: *ret_control is NULL then.
  * Logs what failed. Returns 0 or -errno.
  */
 int control_open(struct supervisor *supervisor, struct control **ret_control);
 
-/* For a socket that is bound already (owned when this returns 0), and who else may act. */
+/*
+ * For a socket that is bound already (owned when this returns 0), who else may act, and the file
+ * that was made for it (inode 0: the one that stands there now).
+ */
 #define CONTROL_NO_GROUP ((gid_t)-1)
-int control_adopt(struct supervisor *supervisor, int fd, gid_t group, struct control **ret_control);
+int control_adopt(struct supervisor *supervisor, int fd, gid_t group, struct unix_file file,
+		  struct control **ret_control);
+
+/*
+ * Opens the socket anew, as configured now, if its file was removed or replaced. NULL is allowed.
+ * Logs what failed. Returns 0 or -errno.
+ */
+int control_restore(struct control *control);
 
 /* Serves it in the supervisor's loop. Returns 0 or -errno. */
 int control_watch(struct control *control);
@@ -30,9 +40,10 @@ int control_watch(struct control *control);
 /* True when the two ask for different control sockets. */
 bool control_has_changed(const struct configuration *old, const struct configuration *new);
 
-/* Its descriptor and group, for the handover; -1 and CONTROL_NO_GROUP when control is NULL. */
+/* What control_adopt() needs, for the handover; -1, CONTROL_NO_GROUP, none when control is NULL. */
 int control_fd(const struct control *control);
 gid_t control_group(const struct control *control);
+struct unix_file control_file(const struct control *control);
 
 /* Closes everything; the path is unlinked. NULL is allowed. */
 void control_free(struct control *control);

@@ -5,16 +5,15 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/un.h>
+#include <systemd/sd-event.h>
 #include <unistd.h>
 
 #include "base/fd.h"
 #include "echod/control/client.h"
 #include "echod/control/control.h"
 #include "echod/log/log.h"
-#include "echod/privileges/privileges.h"
-#include "echod/sockets/sockets.h"
+#include "echod/sockets/unix.h"
 
 /* Where the socket is bound: a reload may have brought another path for the next start. */
 static char *path_of(int fd)
@@ -28,7 +27,8 @@ static char *path_of(int fd)
 	return strndup(address.sun_path, sizeof(address.sun_path));
 }
 
-int control_adopt(struct supervisor *supervisor, int fd, gid_t group, struct control **ret_control)
+int control_adopt(struct supervisor *supervisor, int fd, gid_t group, struct unix_file file,
+		  struct control **ret_control)
 {
 	struct control *made = calloc(1, sizeof(*made));
 
@@ -40,44 +40,40 @@ int control_adopt(struct supervisor *supervisor, int fd, gid_t group, struct con
 		free(made);
 		return -ENOMEM;
 	}
+	made->file = file.inode ? file : unix_find(made->path);
 	made->group = group;
 	made->fd = fd;
 	*ret_control = made;
 	return 0;
 }
 
-/* Root's own start: the folder in /run is made, as RuntimeDirectory= does under systemd. */
-static void make_folder(const char *path, uid_t uid, gid_t gid)
-{
-	char *folder = strdup(path);
-	char *slash = folder ? strrchr(folder, '/') : NULL;
-
-	if (slash && slash != folder) {
-		*slash = '\0';
-		if (mkdir(folder, 0755) == 0 && chown(folder, uid, gid) < 0)
-			log_errno(LOG_WARNING, errno, "control.path: %s", folder);
-	}
-	free(folder);
-}
-
-/* *ret_group is who may act then, CONTROL_NO_GROUP without a name. */
-static int give_to_group(const char *path, const char *name, gid_t *ret_group)
+/* The group that may act besides, CONTROL_NO_GROUP without a name. Logs what is wrong with it. */
+static int find_group(const char *name, gid_t *ret_group)
 {
 	const struct group *group = name ? getgrnam(name) : NULL;
 
-	*ret_group = CONTROL_NO_GROUP;
-	if (!name)
-		return 0;
-	if (!group) {
+	if (name && !group) {
 		log_error("control.group: %s: no such group", name);
 		return -ENOENT;
 	}
-	if (chown(path, (uid_t)-1, group->gr_gid) < 0) {
-		log_errno(LOG_ERR, errno, "control.group: %s", name);
-		return -errno;
-	}
-	*ret_group = group->gr_gid;
+	*ret_group = group ? group->gr_gid : CONTROL_NO_GROUP;
 	return 0;
+}
+
+/* Says why there is no socket. Returns error, or 0 if there need not be one. */
+static int tell_failure(const struct configuration *configuration, int error, const char *call)
+{
+	const char *path = configuration->control.path;
+
+	if (configuration->control.group && strcmp(call, "chown") == 0) {
+		log_errno(LOG_ERR, error, "control.group: %s", configuration->control.group);
+	} else if (configuration->control.path_is_set) {
+		log_errno(LOG_ERR, error, "control.path: %s", path);
+	} else {
+		log_errno(LOG_NOTICE, error, "no control socket: %s", path);
+		return 0;
+	}
+	return error;
 }
 
 int control_open(struct supervisor *supervisor, struct control **ret_control)
@@ -85,34 +81,52 @@ int control_open(struct supervisor *supervisor, struct control **ret_control)
 	const struct configuration *configuration = supervisor->configuration;
 	const char *path = configuration->control.path;
 	FD_CLEANUP int fd = -1;
-	uid_t uid = (uid_t)-1;
-	gid_t gid = (gid_t)-1, group;
-	int result;
+	const char *call;
+	gid_t group;
+	int r = find_group(configuration->control.group, &group);
 
 	*ret_control = NULL;
-	if (geteuid() == 0) {
-		privileges_identity(configuration, &uid, &gid);
-		make_folder(path, uid, gid);
-	}
-	fd = sockets_listen_unix(path, configuration->control.mode);
-	if (fd < 0 && !configuration->control.path_is_set) {
-		log_errno(LOG_NOTICE, fd, "no control socket: %s", path);
-		return 0;
-	}
-	if (fd < 0) {
-		log_errno(LOG_ERR, fd, "control.path: %s", path);
-		return fd;
-	}
-	if (geteuid() == 0 && chown(path, uid, gid) < 0)
-		log_errno(LOG_WARNING, errno, "control.path: %s", path);
-	result = give_to_group(path, configuration->control.group, &group);
-	if (result == 0)
-		result = control_adopt(supervisor, fd, group, ret_control);
-	if (result < 0)
-		unlink(path);
+	if (r < 0)
+		return r;
+	/* root's own start: the folder in /run is made, as RuntimeDirectory= does under systemd */
+	r = geteuid() == 0 ? unix_make_folder(path) : 0;
+	if (r < 0)
+		log_errno(LOG_WARNING, r, "control.path: the folder of %s", path);
+	fd = unix_listen(path, configuration->control.mode, group, &call);
+	if (fd < 0)
+		return tell_failure(configuration, fd, call);
+	r = control_adopt(supervisor, fd, group, unix_find(path), ret_control);
+	if (r < 0)
+		unix_remove(path, unix_find(path));
 	else
 		fd_steal(&fd);
-	return result;
+	return r;
+}
+
+int control_restore(struct control *control)
+{
+	struct control *fresh = NULL;
+	struct control old;
+	int r;
+
+	if (!control || unix_is_same(unix_find(control->path), control->file))
+		return 0;
+	r = control_open(control->supervisor, &fresh);
+	if (r < 0 || !fresh)
+		return r;
+	/* the clients stay */
+	control->io = sd_event_source_disable_unref(control->io);
+	old = *control;
+	control->fd = fresh->fd;
+	control->path = fresh->path;
+	control->file = fresh->file;
+	control->group = fresh->group;
+	fresh->fd = old.fd;
+	fresh->path = old.path;
+	fresh->file = old.file;
+	control_free(fresh);
+	log_info("control: %s is there again", control->path);
+	return control_watch(control);
 }
 
 static bool differ(const char *a, const char *b)

@@ -113,20 +113,29 @@ static json_t *pack_generations(const struct supervisor *supervisor)
 	return array;
 }
 
+static json_t *pack_file(struct unix_file file)
+{
+	return json_pack("[I,I]", (json_int_t)file.device, (json_int_t)file.inode);
+}
+
 static json_t *pack_sockets(const struct sockets *sockets)
 {
 	json_t *array = json_array();
 
-	for (size_t i = 0; i < sockets->count; i++)
-		json_array_append_new(array, json_pack("{s:i, s:b}", "fd", sockets->items[i].fd,
-						       "any_port", sockets->items[i].is_any_port));
+	for (size_t i = 0; i < sockets->count; i++) {
+		const struct listening_socket *item = &sockets->items[i];
+
+		json_array_append_new(array, json_pack("{s:i, s:b, s:o}", "fd", item->fd,
+						       "any_port", item->is_any_port,
+						       "file", pack_file(item->file)));
+	}
 	return array;
 }
 
 static json_t *pack_supervisor(const struct supervisor *supervisor, int settings_fd)
 {
 	return json_pack("{s:i, s:b, s:o, s:o, s:i, s:i, s:i, s:i, s:I, s:I, s:I, s:I, s:I, s:I,"
-			 " s:I, s:I, s:I, s:o}",
+			 " s:I, s:I, s:I, s:o, s:o}",
 			 "version", HANDOVER_VERSION,
 			 "passed", supervisor->sockets.passed,
 			 "sockets", pack_sockets(&supervisor->sockets),
@@ -144,7 +153,8 @@ static json_t *pack_supervisor(const struct supervisor *supervisor, int settings
 			 "started_ns", (json_int_t)supervisor->started_ns,
 			 "started_realtime_us", (json_int_t)supervisor->started_realtime_us,
 			 "reloaded_realtime_us", (json_int_t)supervisor->reloaded_realtime_us,
-			 "retired", pack_counters(&supervisor->retired));
+			 "retired", pack_counters(&supervisor->retired),
+			 "control_file", pack_file(control_file(supervisor->control)));
 }
 
 /* The settings in force as the text of a configuration file, or -errno. */

@@ -51,6 +51,16 @@ static void unpack_counters(json_t *array, struct tally *ret_tally)
 		counters[i] = (uint64_t)json_integer_value(json_array_get(array, i));
 }
 
+/* A state of an older version has none: then it is the one that was found. */
+static struct unix_file unpack_file(json_t *array, struct unix_file found)
+{
+	json_int_t device, inode;
+
+	if (json_unpack(array, "[I,I]", &device, &inode) < 0)
+		return found;
+	return (struct unix_file){ (dev_t)device, (ino_t)inode };
+}
+
 static int restore_sockets(struct supervisor *supervisor, json_t *state)
 {
 	size_t index;
@@ -64,6 +74,9 @@ static int restore_sockets(struct supervisor *supervisor, json_t *state)
 
 		if (result < 0)
 			return result;
+		supervisor->sockets.items[index].file =
+			unpack_file(json_object_get(item, "file"),
+				    supervisor->sockets.items[index].file);
 	}
 	return supervisor->sockets.count ? 0 : -ENOTSOCK;
 }
@@ -283,7 +296,10 @@ static void restore_control(struct supervisor *supervisor, json_t *state)
 	json_t *group = json_object_get(state, "control_group");
 	gid_t gid = json_is_integer(group) ? (gid_t)json_integer_value(group) : CONTROL_NO_GROUP;
 
-	if (fd >= 0 && control_adopt(supervisor, fd, gid, &supervisor->control) == 0)
+	struct unix_file file = unpack_file(json_object_get(state, "control_file"),
+					    (struct unix_file){ 0 });
+
+	if (fd >= 0 && control_adopt(supervisor, fd, gid, file, &supervisor->control) == 0)
 		fd_steal(&fd);
 }
 

@@ -24,13 +24,14 @@
 /* The supervisor and the listeners of a few generations. */
 #define OTHER_PROCESSES 8
 
-/* The password entry (static storage), or NULL and *ret_error. The default user may be missing. */
-static const struct passwd *find_user(const struct configuration *configuration, int *ret_error)
+const struct passwd *privileges_find_user(const struct configuration *configuration,
+					  int *ret_error)
 {
 	const struct passwd *user;
 
 	errno = 0;
 	user = getpwnam(configuration->user);
+	/* the default user may be missing */
 	if (!user && errno == 0 && !configuration->user_is_set)
 		user = getpwnam(FALLBACK_USER);
 	if (!user)
@@ -41,7 +42,7 @@ static const struct passwd *find_user(const struct configuration *configuration,
 /* The same, with words about what is wrong. */
 static const struct passwd *require_user(const struct configuration *configuration, int *ret_error)
 {
-	const struct passwd *user = find_user(configuration, ret_error);
+	const struct passwd *user = privileges_find_user(configuration, ret_error);
 
 	if (!user && *ret_error == -ENOENT) {
 		log_error("user: %s: no such user", configuration->user);
@@ -56,18 +57,6 @@ static const struct passwd *require_user(const struct configuration *configurati
 			    user->pw_name);
 	}
 	return user;
-}
-
-int privileges_identity(const struct configuration *configuration, uid_t *ret_uid, gid_t *ret_gid)
-{
-	int r = 0;
-	const struct passwd *user = find_user(configuration, &r);
-
-	if (!user)
-		return r;
-	*ret_uid = user->pw_uid;
-	*ret_gid = user->pw_gid;
-	return 0;
 }
 
 /* What libcap-ng says about a failure is a number of its own; errno may tell why. */

@@ -7,6 +7,8 @@
 
 #include "echod/configuration/configuration.h"
 
+struct passwd;
+
 /*
  * If started as root: becomes configuration->user (groups, all three ids), drops every
  * capability, and proves that root cannot be regained. If the default user does not exist,
@@ -17,11 +19,32 @@
 int privileges_drop(const struct configuration *configuration);
 
 /*
- * Whom privileges_drop() will become, as root before it is called. Silent; returns -errno if
- * there is no such user, and the results are untouched.
+ * Whom privileges_drop() will become: its password entry (static storage), or NULL and *ret_error
+ * (-ENOENT: no such user). Silent.
  */
-int privileges_identity(const struct configuration *configuration, uid_t *ret_uid,
-			gid_t *ret_gid);
+const struct passwd *privileges_find_user(const struct configuration *configuration,
+					  int *ret_error);
+
+/*
+ * As root, before it makes files: finds out who the service user is, whose groups are ours from
+ * then on. Without effect when not root. Returns 0 or -errno.
+ */
+int privileges_identify(const struct configuration *configuration);
+
+/* To whom files belong that root makes; -1, -1 (nobody in particular) when not root. */
+struct privileges_owner {
+	uid_t uid;
+	gid_t gid;
+};
+struct privileges_owner privileges_owner(void);
+
+/*
+ * As root: if the service user may replace path or a folder on the way to it, its rights over files
+ * are ours until privileges_take_back(), and files that are made belong to it and to group (-1: its
+ * own). Else, and when not root, nothing happens.
+ */
+void privileges_lend(const char *path, gid_t group);
+void privileges_take_back(void);
 
 /*
  * Raises the soft limits of descriptors and processes to what the configuration needs, as far as

@@ -15,48 +15,18 @@
 #include "echod/sockets/sockets.h"
 #include "wire/endpoint.h"
 
-#define BACKLOG 4096	/* the kernel caps it at net.core.somaxconn */
 #define UNIX_MODE 0666	/* a public service, as 127.0.0.1 is; the folder decides who gets there */
 
-/* True when nobody listens on the socket file any more. What is no socket is never stale. */
-static bool is_stale(const char *path, const struct sockaddr *address, socklen_t length)
-{
-	FD_CLEANUP int fd = -1;
-	struct stat status;
-
-	if (lstat(path, &status) < 0 || !S_ISSOCK(status.st_mode))
-		return false;
-	/* non-blocking: a full backlog must not hold us, and proves that somebody listens */
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	return fd >= 0 && connect(fd, address, length) < 0 && errno == ECONNREFUSED;
-}
-
-static int bind_unix(int fd, const struct sockaddr *address, socklen_t length, mode_t mode)
-{
-	struct sockaddr_un un;
-
-	memcpy(&un, address, sizeof(un));
-	if (bind(fd, address, length) < 0) {
-		if (errno != EADDRINUSE)
-			return -errno;
-		if (!is_stale(un.sun_path, address, length))
-			return -EADDRINUSE;
-		if (unlink(un.sun_path) < 0 || bind(fd, address, length) < 0)
-			return -errno;
-	}
-	return chmod(un.sun_path, mode) < 0 ? -errno : 0;
-}
-
-static int bind_tcp(int fd, const struct sockaddr *address, socklen_t length, bool is_dual)
+static int bind_tcp(int fd, const struct address *address, bool is_dual)
 {
 	int on = 1, v6only = !is_dual;
 
 	if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) < 0)
 		return -errno;
-	if (address->sa_family == AF_INET6 &&
+	if (address->any.sa_family == AF_INET6 &&
 	    setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &v6only, sizeof(v6only)) < 0)
 		return -errno;
-	return bind(fd, address, length) < 0 ? -errno : 0;
+	return bind(fd, &address->any, address->length) < 0 ? -errno : 0;
 }
 
 /* A listening socket of the caller's or -errno, then *ret_call is the call that failed. */
@@ -65,38 +35,20 @@ static int bind_address(const struct address *address, bool is_dual, const char 
 	FD_CLEANUP int fd = -1;
 	int r;
 
+	if (address->any.sa_family == AF_UNIX)
+		return unix_listen(address->un.sun_path, UNIX_MODE, (gid_t)-1, ret_call);
 	*ret_call = "socket";
 	fd = socket(address->any.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
 		return -errno;
 	*ret_call = "bind";
-	if (address->any.sa_family == AF_UNIX)
-		r = bind_unix(fd, &address->any, address->length, UNIX_MODE);
-	else
-		r = bind_tcp(fd, &address->any, address->length, is_dual);
+	r = bind_tcp(fd, address, is_dual);
 	if (r < 0)
 		return r;
 	*ret_call = "listen";
-	if (listen(fd, BACKLOG) < 0)
+	if (listen(fd, SOCKETS_BACKLOG) < 0)
 		return -errno;
 	return fd_steal(&fd);
-}
-
-int sockets_listen_unix(const char *path, mode_t mode)
-{
-	struct sockaddr_un address = {.sun_family = AF_UNIX};
-	FD_CLEANUP int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	int r;
-
-	if (fd < 0)
-		return -errno;
-	if (strlen(path) >= sizeof(address.sun_path))
-		return -ENAMETOOLONG;
-	strcpy(address.sun_path, path);
-	r = bind_unix(fd, (const struct sockaddr *)&address, sizeof(address), mode);
-	if (r < 0)
-		return r;
-	return listen(fd, BACKLOG) < 0 ? -errno : fd_steal(&fd);
 }
 
 /* One element of listen on its way to sockets. */
@@ -143,6 +95,12 @@ static bool is_served(const struct sockets *sockets, const struct address *addre
 	return is_bound(sockets, address);
 }
 
+/* Whether peers still get to it: a Unix socket needs its file. */
+static bool is_still_there(const struct listening_socket *item)
+{
+	return !item->unix_path || unix_is_same(unix_find(item->unix_path), item->file);
+}
+
 /* The socket to take over for the address; NULL: none. */
 static const struct listening_socket *find_previous(const struct element *element,
 						    const struct address *address, bool is_dual)
@@ -155,7 +113,7 @@ static const struct listening_socket *find_previous(const struct element *elemen
 		const struct listening_socket *item = &previous->items[i];
 
 		if (has_address(item, address) && (is_either || item->is_dual == is_dual) &&
-		    !sockets_find(element->sockets, item->text))
+		    is_still_there(item) && !sockets_find(element->sockets, item))
 			return item;
 	}
 	return NULL;
@@ -242,21 +200,6 @@ static int add_element(const struct element *element)
 	return result;
 }
 
-/* Undoes what was bound here; a path that previous has too stays. */
-static void release_new(struct sockets *sockets, const struct sockets *previous)
-{
-	const struct listening_socket *item;
-
-	for (size_t i = 0; i < sockets->count; i++) {
-		item = &sockets->items[i];
-		if (!item->unix_path ||
-		    (previous && sockets_find(previous, item->text)))
-			continue;
-		unlink(item->unix_path);
-	}
-	sockets_release(sockets, false);
-}
-
 int sockets_bind(const struct configuration *configuration, const struct sockets *previous,
 		 struct sockets *ret_sockets)
 {
@@ -276,7 +219,7 @@ int sockets_bind(const struct configuration *configuration, const struct sockets
 		}
 	}
 	if (result < 0) {
-		release_new(&sockets, previous);
+		sockets_release(&sockets, previous);
 		return result;
 	}
 	*ret_sockets = sockets;

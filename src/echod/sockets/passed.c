@@ -72,7 +72,7 @@ int sockets_take_passed(struct sockets *ret_sockets)
 	free(names);
 	sockets.passed = count > 0;
 	if (r < 0)
-		sockets_release(&sockets, false);
+		sockets_release(&sockets, NULL);
 	else
 		*ret_sockets = sockets;
 	return r;

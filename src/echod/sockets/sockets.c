@@ -25,7 +25,7 @@
 
 struct settings_socket sockets_wire_address(const struct sockaddr *address)
 {
-	struct settings_socket wire = {};
+	struct settings_socket wire = {0};
 	struct sockaddr_in6 in6;
 	struct sockaddr_in in;
 
@@ -63,7 +63,7 @@ int sockets_add(struct sockets *sockets, int fd, bool is_any_port)
 		struct sockaddr any;
 		struct sockaddr_un un;
 		struct sockaddr_storage storage;
-	} address = {};
+	} address = {0};
 	socklen_t length = sizeof(address);
 	struct listening_socket item = {.fd = fd, .is_any_port = is_any_port};
 	struct listening_socket *items;
@@ -73,7 +73,7 @@ int sockets_add(struct sockets *sockets, int fd, bool is_any_port)
 	if (getsockname(fd, &address.any, &length) < 0)
 		return -errno;
 	items = reallocarray(sockets->items, sockets->count + 1, sizeof(*items));
-	if (items == NULL)
+	if (!items)
 		return -ENOMEM;
 	sockets->items = items;
 	item.wire = sockets_wire_address(&address.any);
@@ -81,8 +81,9 @@ int sockets_add(struct sockets *sockets, int fd, bool is_any_port)
 	address_format(&address.any, length, item.text);
 	if (item.wire.family == ENDPOINT_UNIX) {
 		item.unix_path = strdup(item.text + strlen("unix:"));
-		if (item.unix_path == NULL)
+		if (!item.unix_path)
 			return -ENOMEM;
+		item.file = unix_find(item.unix_path);
 	}
 	items[sockets->count++] = item;
 	fd_steal(&owned_fd);
@@ -143,25 +144,30 @@ int sockets_apply_timeouts(const struct sockets *sockets,
 	return 0;
 }
 
-const struct listening_socket *sockets_find(const struct sockets *sockets, const char *text)
+const struct listening_socket *sockets_find(const struct sockets *sockets,
+					    const struct listening_socket *item)
 {
-	for (size_t i = 0; i < sockets->count; i++)
-		if (strcmp(sockets->items[i].text, text) == 0)
-			return &sockets->items[i];
+	for (size_t i = 0; i < sockets->count; i++) {
+		const struct listening_socket *found = &sockets->items[i];
+
+		if (strcmp(found->text, item->text) == 0 &&
+		    (!item->unix_path || unix_is_same(found->file, item->file)))
+			return found;
+	}
 	return NULL;
 }
 
-void sockets_release(struct sockets *sockets, bool unlink_paths)
+void sockets_release(struct sockets *sockets, const struct sockets *kept)
 {
-	struct listening_socket *item;
-
 	for (size_t i = 0; i < sockets->count; i++) {
-		item = &sockets->items[i];
+		struct listening_socket *item = &sockets->items[i];
+
+		/* first the file: when the socket is closed another one may have its number */
+		if (item->unix_path && !sockets->passed && !(kept && sockets_find(kept, item)))
+			unix_remove(item->unix_path, item->file);
 		fd_close(item->fd);
-		if (unlink_paths && !sockets->passed && item->unix_path != NULL)
-			unlink(item->unix_path);
 		free(item->unix_path);
 	}
 	free(sockets->items);
-	*sockets = (struct sockets){};
+	*sockets = (struct sockets){0};
 }

@@ -9,13 +9,17 @@
 
 #include "base/address.h"
 #include "echod/configuration/configuration.h"
+#include "echod/sockets/unix.h"
 #include "wire/settings.h"
+
+#define SOCKETS_BACKLOG 4096	/* the kernel caps it at net.core.somaxconn */
 
 struct listening_socket {
 	int fd;				/* close-on-exec, non-blocking, owned */
 	char text[ADDRESS_TEXT_MAX];	/* the bound address, the chosen port in it */
 	bool is_any_port;		/* listen says port 0: the kernel chose this one */
 	char *unix_path;		/* owned; NULL unless a Unix socket */
+	struct unix_file file;		/* what stood there when it was bound */
 	bool is_dual;			/* an IPv6 socket that takes IPv4 too */
 	struct settings_socket wire;
 };
@@ -44,19 +48,13 @@ int sockets_take_passed(struct sockets *ret_sockets);
 
 /*
  * Binds what listen says. A socket of previous (may be NULL) that has the wanted address, or a
- * port that was chosen for the same address, is taken over by dup(2), not bound again.
- * Unix sockets: a stale file that nobody listens on is replaced. Logs each failure
+ * port that was chosen for the same address, is taken over by dup(2), not bound again, unless it
+ * is a Unix socket whose file is gone. Logs each failure
  * ("ADDRESS: bind: Permission denied"), then returns -errno and owns nothing.
  * Settings that workers inherit (TCP_NODELAY, keep-alive, timeouts) are the caller's.
  */
 int sockets_bind(const struct configuration *configuration, const struct sockets *previous,
 		 struct sockets *ret_sockets);
-
-/*
- * A listening Unix socket of the caller's with this mode, for another purpose than echo. A stale
- * file that nobody listens on is replaced. Returns the descriptor or -errno.
- */
-int sockets_listen_unix(const char *path, mode_t mode);
 
 /*
  * Options that accepted TCP connections inherit (tcp(7)): TCP_NODELAY, SO_KEEPALIVE and its
@@ -73,10 +71,14 @@ int sockets_apply_timeouts(const struct sockets *sockets,
 bool sockets_differ(const struct sockets *sockets, const struct configuration *configuration,
 		    char **ret_text);
 
-/* The one that is bound to this address (text of struct listening_socket), or NULL. */
-const struct listening_socket *sockets_find(const struct sockets *sockets, const char *text);
+/* The one with the same address as item, a Unix socket by the same file; NULL: none. */
+const struct listening_socket *sockets_find(const struct sockets *sockets,
+					    const struct listening_socket *item);
 
-/* Closes all; Unix paths that were bound here (not passed) are unlinked when unlink_paths. */
-void sockets_release(struct sockets *sockets, bool unlink_paths);
+/*
+ * Closes all. The files of Unix sockets are removed, but those of passed ones, of the sockets in
+ * kept (NULL: none), and what somebody else has put in their place.
+ */
+void sockets_release(struct sockets *sockets, const struct sockets *kept);
 
 #endif

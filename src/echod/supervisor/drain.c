@@ -23,8 +23,8 @@ static void drain_begin(struct supervisor *supervisor)
 	for (struct generation *i = supervisor->generations; i; i = i->next)
 		generation_stop(i);
 	/* Our copies too: a socket that stays open would take connections that nobody serves. */
-	sockets_release(&supervisor->sockets, true);
-	sockets_release(&supervisor->next_sockets, true);
+	sockets_release(&supervisor->sockets, NULL);
+	sockets_release(&supervisor->next_sockets, NULL);
 	ending_begin(&supervisor->ending, supervisor->configuration->timeouts.drain_us);
 	log_info("stopping: %" PRIu32 " active", live);
 	status_format(supervisor, supervisor->status, sizeof(supervisor->status));

@@ -32,21 +32,12 @@ static void reload_problem(void *context, const char *text)
 	control_note_problem(supervisor->control, text);
 }
 
-/* Closes gone; the path of a Unix socket goes too unless it is one of kept. */
-static void sockets_drop(struct sockets *gone, const struct sockets *kept)
-{
-	for (size_t i = 0; i < gone->count; i++)
-		if (gone->items[i].unix_path && !sockets_find(kept, gone->items[i].text))
-			unlink(gone->items[i].unix_path);
-	sockets_release(gone, false);
-}
-
 void reload_abandon(struct supervisor *supervisor)
 {
 	configuration_free(supervisor->next_configuration);
 	supervisor->next_configuration = NULL;
 	supervisor->next_configuration_fd = fd_close(supervisor->next_configuration_fd);
-	sockets_drop(&supervisor->next_sockets, &supervisor->sockets);
+	sockets_release(&supervisor->next_sockets, &supervisor->sockets);
 	/* They are options of the sockets, which the generation in force uses too. */
 	sockets_apply_timeouts(&supervisor->sockets, supervisor->configuration);
 	reload_finished(supervisor, false);
@@ -107,12 +98,12 @@ static void replace_sockets(struct supervisor *supervisor)
 	struct sockets *new = &supervisor->next_sockets;
 
 	for (size_t i = 0; i < old->count; i++)
-		if (!sockets_find(new, old->items[i].text))
+		if (!sockets_find(new, &old->items[i]))
 			log_info("no longer listening on %s", old->items[i].text);
 	for (size_t i = 0; i < new->count; i++)
-		if (!sockets_find(old, new->items[i].text))
+		if (!sockets_find(old, &new->items[i]))
 			log_info("listening on %s", new->items[i].text);
-	sockets_drop(old, new);
+	sockets_release(old, new);
 	*old = *new;
 	*new = (struct sockets){ };
 }
@@ -146,6 +137,7 @@ void reload_commit(struct supervisor *supervisor)
 	if (strcmp(new->user, old->user) != 0)
 		log_warning("user: changed, counts from the next start");
 	status_compare_listen(supervisor);
+	control_restore(supervisor->control);
 	if (control_has_changed(old, new))
 		log_warning("control: changed, counts from the next start");
 	metrics_leave_file(old->metrics.file, new->metrics.file);

@@ -58,8 +58,12 @@ static int give_up_privileges(struct supervisor *supervisor)
 
 static int prepare(struct supervisor *supervisor)
 {
-	int r = open_sockets(supervisor);
+	int r = privileges_identify(supervisor->configuration);
 
+	if (r < 0)
+		log_errno(LOG_ERR, r, "user: %s", supervisor->configuration->user);
+	if (r == 0)
+		r = open_sockets(supervisor);
 	if (r == 0)
 		r = control_open(supervisor, &supervisor->control);
 	if (r < 0)
@@ -101,8 +105,8 @@ static void supervisor_release(struct supervisor *supervisor)
 	sd_event_source_unref(supervisor->handover_source);
 	sd_event_unref(supervisor->loop);
 	program_release(&supervisor->listener);
-	sockets_release(&supervisor->sockets, true);
-	sockets_release(&supervisor->next_sockets, true);
+	sockets_release(&supervisor->sockets, NULL);
+	sockets_release(&supervisor->next_sockets, NULL);
 	configuration_free(supervisor->configuration);
 	configuration_free(supervisor->next_configuration);
 	fd_close(supervisor->configuration_fd);
@@ -242,7 +246,7 @@ int supervise_single(struct configuration *configuration, struct sockets *connec
 	if (r == 0)
 		r = start_single(&supervisor, connection);
 	/* The peer sees the end of the connection when the worker closes it, not before. */
-	sockets_release(connection, false);
+	sockets_release(connection, NULL);
 	if (r == 0)
 		r = sd_event_loop(supervisor.loop);
 	if (r == 0) {

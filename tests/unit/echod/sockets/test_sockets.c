@@ -139,7 +139,7 @@ static void rebind(struct fixture *fixture)
 	struct sockets next;
 
 	assert_int_equal(sockets_bind(&fixture->configuration, &fixture->sockets, &next), 0);
-	sockets_release(&fixture->sockets, false);
+	sockets_release(&fixture->sockets, &fixture->sockets);
 	fixture->sockets = next;
 }
 
@@ -157,7 +157,7 @@ static void test_ipv6_alone(void **state)
 	listening_add(fixture, "*:0");
 	assert_int_equal(listening_bind(fixture), 0);
 	port = fixture->sockets.items[0].wire.port;
-	sockets_release(&fixture->sockets, false);
+	sockets_release(&fixture->sockets, &fixture->sockets);
 	snprintf(alone, sizeof(alone), "[::]:%u", port);
 	snprintf(both, sizeof(both), "*:%u", port);
 
@@ -168,13 +168,13 @@ static void test_ipv6_alone(void **state)
 	listen_only(fixture, both);
 	rebind(fixture);
 	assert_int_equal(connect_to_ipv4(port), 0);
-	sockets_release(&fixture->sockets, false);
+	sockets_release(&fixture->sockets, &fixture->sockets);
 
 	listen_only(fixture, alone);
 	listening_add(fixture, both);
 	assert_int_equal(listening_bind(fixture), 0);
 	assert_int_equal(connect_to_ipv4(port), 0);
-	sockets_release(&fixture->sockets, false);
+	sockets_release(&fixture->sockets, &fixture->sockets);
 
 	listen_only(fixture, both);
 	assert_int_equal(listening_bind(fixture), 0);
@@ -199,7 +199,7 @@ static void test_wildcard_again(void **state)
 	rebind(fixture);
 	assert_int_equal(fixture->sockets.count, 1);
 	assert_int_equal(fixture->sockets.items[0].wire.port, port);
-	sockets_release(&fixture->sockets, false);
+	sockets_release(&fixture->sockets, &fixture->sockets);
 	for (size_t i = 0; i < sizeof(before) / sizeof(before[0]); i++) {
 		snprintf(text, sizeof(text), "%s:%u", before[i], port);
 		listen_only(fixture, text);
@@ -211,7 +211,7 @@ static void test_wildcard_again(void **state)
 		listen_only(fixture, text);
 		rebind(fixture);
 		assert_int_equal(connect_to_ipv4(port), 0);
-		sockets_release(&fixture->sockets, false);
+		sockets_release(&fixture->sockets, &fixture->sockets);
 	}
 }
 
@@ -225,12 +225,12 @@ static void test_wildcard_with_ipv4(void **state)
 	assert_int_equal(listening_bind(fixture), 0);
 	snprintf(inet, sizeof(inet), "0.0.0.0:%u", fixture->sockets.items[0].wire.port);
 	snprintf(both, sizeof(both), "*:%u", fixture->sockets.items[0].wire.port);
-	sockets_release(&fixture->sockets, false);
+	sockets_release(&fixture->sockets, &fixture->sockets);
 	listen_only(fixture, both);
 	listening_add(fixture, inet);
 	assert_int_equal(listening_bind(fixture), 0);
 	assert_int_equal(fixture->sockets.count, 1);
-	sockets_release(&fixture->sockets, false);
+	sockets_release(&fixture->sockets, &fixture->sockets);
 	listen_only(fixture, inet);
 	listening_add(fixture, both);
 	assert_int_equal(listening_bind(fixture), 0);
@@ -257,7 +257,7 @@ static void test_unix(void **state)
 	fd = connect_to(fixture->sockets.items, &accepted);
 	close(fd);
 	close(accepted);
-	sockets_release(&fixture->sockets, true);
+	sockets_release(&fixture->sockets, NULL);
 	assert_int_equal(stat(path, &status), -1);
 }
 
@@ -276,9 +276,9 @@ static void test_unix_stale(void **state)
 	assert_int_equal(sockets_bind(&fixture->configuration, NULL, &first), 0);
 	assert_int_equal(listening_bind(fixture), -EADDRINUSE);
 	assert_string_equal(capture_line(&fixture->capture, NULL), expected);
-	sockets_release(&first, false);
+	sockets_release(&first, &first);
 	assert_int_equal(listening_bind(fixture), 0);
-	sockets_release(&fixture->sockets, true);
+	sockets_release(&fixture->sockets, NULL);
 
 	fd = open(path, O_CREAT | O_WRONLY, 0600);
 	close(fd);
@@ -308,7 +308,7 @@ static void test_errors(void **state)
 	assert_string_equal(line, expected);
 	assert_null(capture_raw(&fixture->capture));
 	assert_null(fixture->sockets.items);
-	sockets_release(&first, true);
+	sockets_release(&first, NULL);
 }
 
 /* A port that was chosen, and the same address that names it, keep their socket. */
@@ -330,7 +330,7 @@ static void test_take_over(void **state)
 	assert_int_equal(next.count, 2);
 	assert_string_equal(next.items[0].text, address);
 	assert_int_not_equal(next.items[0].fd, fixture->sockets.items[0].fd);
-	sockets_release(&fixture->sockets, false);
+	sockets_release(&fixture->sockets, &fixture->sockets);
 	fd = connect_to(&next.items[1], &accepted);
 	close(fd);
 	close(accepted);
@@ -341,7 +341,7 @@ static void test_take_over(void **state)
 	assert_int_equal(next.count, 1);
 	assert_false(next.items[0].is_any_port);
 	assert_listening(&next.items[0]);
-	sockets_release(&next, false);
+	sockets_release(&next, &next);
 
 	/* a failure on the way leaves the old ones as they were */
 	listening_add(fixture, text);
