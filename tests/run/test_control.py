@@ -63,6 +63,20 @@ def test_status():
         assert answer["connections"]["live"] == 2 and not answer["reloading"]
         wait_until(lambda: objects(echod, "status")[0]["connections"]["live_bytes_in"] == 8,
                    "bytes of live connections are counted")
+        assert "new/s" not in out, "one look has no rates"
+
+
+@case("what has ended is counted once: among the totals, no longer among the live ones")
+def test_status_moment():
+    with Echod() as echod:
+        for number in range(1, 6):
+            hold(echod).close()
+            echod.wait_log("closed peer", count=number)
+            [answer] = objects(echod, "status")
+            counted = {name: answer["connections"][name]
+                       for name in ("live", "live_bytes_in", "live_bytes_out", "bytes_in")}
+            assert counted == {"live": 0, "live_bytes_in": 0, "live_bytes_out": 0,
+                               "bytes_in": 4 * number}, counted
 
 
 @case("list shows a row a connection, filtered and sorted")

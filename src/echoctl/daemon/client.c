@@ -15,7 +15,7 @@
 #include "base/fd.h"
 #include "echoctl/probe/interrupt.h"
 
-#define LINE_MAX_BYTES (4u << 20)	/* a status with its history has a few thousand bytes */
+#define LINE_MAX_BYTES (4u << 20)	/* a status has a few thousand bytes */
 #define READ_BYTES (64u << 10)
 
 const struct option control_timeout_options[] = {

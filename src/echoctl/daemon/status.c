@@ -22,7 +22,8 @@
 static const char help[] =
 	"Shows what the local echod does: its sockets, generations and settings, the\n"
 	"connections and how near they are to the limit, bytes, why connections ended or\n"
-	"were refused, what its log left out, and the rates of the last minute.\n"
+	"were refused, and what its log left out; with --watch also the rates of the\n"
+	"last minute, as far as it has watched.\n"
 	"\n"
 	"  -w, --watch                 again each second, until interrupted\n"
 	"\n"
@@ -41,6 +42,7 @@ struct view {
 	bool terminal;		/* each screen in the place of the one before */
 	bool entered;		/* the other screen of the terminal */
 	bool utf8;
+	struct status_history history;
 };
 
 static const char *take(void *data, int option, const char *value)
@@ -98,7 +100,8 @@ static int show(struct view *view, json_t *reply)
 		report_error(view->report, "%s", strerror(errno));
 		return STATUS_LOCAL;
 	}
-	status_screen_draw(stream, reply, view->utf8);
+	status_history_add(&view->history, reply);
+	status_screen_draw(stream, reply, &view->history, view->utf8);
 	fclose(stream);
 	if (text && view->terminal)
 		repaint(view, text);

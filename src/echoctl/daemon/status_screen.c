@@ -3,13 +3,13 @@
 #include "echoctl/daemon/status_screen.h"
 
 #include <inttypes.h>
+#include <string.h>
 #include <time.h>
 
 #include "echoctl/daemon/client.h"
 #include "echoctl/output/progress.h"
 
 #define BAR_COLUMNS 30
-#define SECONDS_MAX 60
 
 static const char *const levels[] = {
 	"emerg", "alert", "crit", "err", "warning", "notice", "info", "debug",
@@ -50,15 +50,22 @@ void status_bar(FILE *stream, uint64_t value, uint64_t max, unsigned columns, bo
 	fputc(']', stream);
 }
 
-void status_curve(FILE *stream, const uint64_t *values, unsigned count, bool utf8)
+static uint64_t most_of(const uint64_t *values, unsigned count)
 {
-	static const char *const blocks[] = { "▁", "▂", "▃", "▄", "▅", "▆", "▇", "█" };
-	static const char *const marks[] = { "_", ".", ".", ":", ":", "|", "|", "#" };
 	uint64_t most = 0;
 
 	for (unsigned i = 0; i < count; i++)
 		if (values[i] > most)
 			most = values[i];
+	return most;
+}
+
+void status_curve(FILE *stream, const uint64_t *values, unsigned count, bool utf8)
+{
+	static const char *const blocks[] = { "▁", "▂", "▃", "▄", "▅", "▆", "▇", "█" };
+	static const char *const marks[] = { "_", ".", ".", ":", ":", "|", "|", "#" };
+	uint64_t most = most_of(values, count);
+
 	for (unsigned i = 0; i < count; i++) {
 		unsigned step = 0;
 
@@ -194,51 +201,70 @@ static void draw_generations(FILE *stream, const json_t *generations)
 			integer(item, "listener_pid"), integer(item, "live"),
 			integer(item, "connections_max"));
 	}
-	fputc('\n', stream);
 }
 
-/* Returns how many seconds there are; the newest is the last. */
-static unsigned history(const json_t *seconds, uint64_t ret_values[SECONDS_MAX],
-			uint64_t *ret_most)
+/* Per second, between two states of the daemon; a counter that runs backwards is no rate. */
+static uint64_t rate(uint64_t now, uint64_t before, uint64_t elapsed_ns)
 {
-	size_t count = json_array_size(seconds);
-	size_t first = count > SECONDS_MAX ? count - SECONDS_MAX : 0;
+	if (now <= before)
+		return 0;
+	return (uint64_t)((double)(now - before) * 1e9 / (double)elapsed_ns + 0.5);
+}
 
-	*ret_most = 0;
-	for (size_t i = first; i < count; i++) {
-		uint64_t value = (uint64_t)json_integer_value(json_array_get(seconds, i));
+void status_history_add(struct status_history *history, const json_t *status)
+{
+	const json_t *connections = json_object_get(status, "connections");
+	uint64_t uptime_ns = (uint64_t)integer(status, "uptime_ns");
+	uint64_t accepted = (uint64_t)integer(connections, "accepted");
+	uint64_t bytes_in = (uint64_t)integer(connections, "bytes_in") +
+			    (uint64_t)integer(connections, "live_bytes_in");
+	uint64_t elapsed_ns = uptime_ns - history->uptime_ns;
 
-		ret_values[i - first] = value;
-		if (value > *ret_most)
-			*ret_most = value;
+	if (uptime_ns <= history->uptime_ns) {	/* another daemon */
+		*history = (struct status_history){0};
+	} else if (history->uptime_ns > 0) {
+		if (history->count == STATUS_HISTORY_MAX) {
+			history->count--;
+			memmove(history->accepted, history->accepted + 1,
+				history->count * sizeof(*history->accepted));
+			memmove(history->bytes_in, history->bytes_in + 1,
+				history->count * sizeof(*history->bytes_in));
+		}
+		history->accepted[history->count] =
+			rate(accepted, history->last_accepted, elapsed_ns);
+		history->bytes_in[history->count++] =
+			rate(bytes_in, history->last_bytes_in, elapsed_ns);
 	}
-	return (unsigned)(count - first);
+	history->uptime_ns = uptime_ns;
+	history->last_accepted = accepted;
+	history->last_bytes_in = bytes_in;
 }
 
-static void draw_history(FILE *stream, const json_t *seconds, bool utf8)
+static void draw_history(FILE *stream, const struct status_history *history, bool utf8)
 {
-	uint64_t values[SECONDS_MAX] = {0}, most;
+	unsigned count = history->count;
 	char now[PROGRESS_BYTES_MAX], peak[PROGRESS_BYTES_MAX];
-	unsigned count = history(json_object_get(seconds, "accepted_per_s"), values, &most);
 
-	fprintf(stream, "new/s        %" PRIu64 ", at most %" PRIu64 " in the last %u s\n",
-		count ? values[count - 1] : 0, most, count);
+	if (count == 0)
+		return;
+	fprintf(stream, "\nnew/s        %" PRIu64 ", at most %" PRIu64 " in the last %u s\n",
+		history->accepted[count - 1], most_of(history->accepted, count), count);
 	fprintf(stream, "             ");
-	status_curve(stream, values, count, utf8);
-	count = history(json_object_get(seconds, "bytes_in_per_s"), values, &most);
+	status_curve(stream, history->accepted, count, utf8);
 	fprintf(stream, "\nbytes/s      %s, at most %s\n",
-		bytes_text(count ? (int64_t)values[count - 1] : 0, now),
-		bytes_text((int64_t)most, peak));
+		bytes_text((int64_t)history->bytes_in[count - 1], now),
+		bytes_text((int64_t)most_of(history->bytes_in, count), peak));
 	fprintf(stream, "             ");
-	status_curve(stream, values, count, utf8);
+	status_curve(stream, history->bytes_in, count, utf8);
 	fputc('\n', stream);
 }
 
-void status_screen_draw(FILE *stream, const json_t *status, bool utf8)
+void status_screen_draw(FILE *stream, const json_t *status, const struct status_history *history,
+			bool utf8)
 {
 	draw_head(stream, status);
 	draw_connections(stream, json_object_get(status, "connections"), utf8);
 	draw_health(stream, status);
 	draw_generations(stream, json_object_get(status, "generations"));
-	draw_history(stream, json_object_get(status, "history"), utf8);
+	draw_history(stream, history, utf8);
 }

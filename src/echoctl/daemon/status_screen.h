@@ -11,8 +11,27 @@
 
 #define STATUS_AGE_MAX 24
 
-/* Writes the screen for a reply to "status"; bars and curves are of blocks with utf8. */
-void status_screen_draw(FILE *stream, const json_t *status, bool utf8);
+#define STATUS_HISTORY_MAX 60
+
+/* Rates between the states of the daemon that were seen, oldest first. Starts as {0}. */
+struct status_history {
+	uint64_t accepted[STATUS_HISTORY_MAX];	/* connections a second */
+	uint64_t bytes_in[STATUS_HISTORY_MAX];	/* bytes a second */
+	unsigned count;
+	uint64_t uptime_ns;			/* of the last state; 0: none was seen */
+	uint64_t last_accepted;
+	uint64_t last_bytes_in;
+};
+
+/* Takes in a reply to "status". One of a daemon that was started since begins anew. */
+void status_history_add(struct status_history *history, const json_t *status);
+
+/*
+ * Writes the screen for a reply to "status", the rates if there are any; bars and curves are of
+ * blocks with utf8.
+ */
+void status_screen_draw(FILE *stream, const json_t *status, const struct status_history *history,
+			bool utf8);
 
 /* "950 ms", "12 s", "3 min 4 s", "2 h 5 min", "9 d 3 h"; returns text. */
 const char *status_age(uint64_t age_ns, char text[STATUS_AGE_MAX]);

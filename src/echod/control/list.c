@@ -5,7 +5,6 @@
 
 #include "base/clock.h"
 #include "echod/control/client.h"
-#include "echod/metrics/sampler.h"
 #include "echod/report/endpoint_text.h"
 
 /* Newest first: the one with the highest number at or below this. */
@@ -28,8 +27,7 @@ static json_t *list_row(const struct generation *generation, uint32_t index, uin
 {
 	const struct entry *entry = &generation->scoreboard.table->entries[index];
 	const struct slot *slot = &generation->scoreboard.slot[index];
-	const struct sampler_connection *sample =
-		sampler_find(generation, index, id);
+	const struct sample *sample = samples_find(&generation->samples, index, id);
 	uint64_t now_ns = clock_now_ns();
 	uint64_t start_ns = atomic_load(&entry->start_ns);
 	uint64_t moved_ns = sample ? sample->moved_ns : start_ns;

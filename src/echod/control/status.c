@@ -5,7 +5,6 @@
 #include "base/clock.h"
 #include "echod/control/client.h"
 #include "echod/log/log.h"
-#include "echod/metrics/sampler.h"
 #include "echod/state/totals.h"
 #include "wire/end.h"
 
@@ -60,25 +59,11 @@ static json_t *generations_status(const struct supervisor *supervisor)
 	return array;
 }
 
-static json_t *history(const struct supervisor *supervisor)
-{
-	struct sampler_second seconds[SAMPLER_SECONDS];
-	unsigned count = sampler_history(supervisor->sampler, seconds);
-	json_t *accepted = json_array();
-	json_t *bytes = json_array();
-
-	for (unsigned i = 0; i < count; i++) {
-		json_array_append_new(accepted, integer(seconds[i].accepted));
-		json_array_append_new(bytes, integer(seconds[i].bytes_in));
-	}
-	return json_pack("{s:o, s:o}", "accepted_per_s", accepted, "bytes_in_per_s", bytes);
-}
-
 static json_t *connections_status(const struct supervisor *supervisor, const struct tally *tally)
 {
 	uint64_t in, out;
 
-	sampler_live_bytes(supervisor->sampler, &in, &out);
+	totals_live_bytes(supervisor, &in, &out);
 	return json_pack("{s:I, s:I, s:I, s:o, s:o, s:I, s:o, s:o, s:o, s:o}",
 			 "live", (json_int_t)totals_live(supervisor),
 			 "max", (json_int_t)supervisor->configuration->limits.connections,
@@ -100,7 +85,7 @@ json_t *control_status(const struct supervisor *supervisor)
 	totals_sum(supervisor, &tally);
 	return json_pack(
 		"{s:s, s:i, s:b, s:s, s:i, s:I, s:b, s:b, s:o, s:o, s:{s:o?, s:I}, s:o, s:I, s:I,"
-		" s:I, s:I, s:I, s:i, s:o}",
+		" s:I, s:I, s:I, s:i}",
 		"event", "status", "version", CONTROL_VERSION, "ok", 1,
 		"program_version", PACKAGE_VERSION,
 		"pid", (int)getpid(),
@@ -117,6 +102,5 @@ json_t *control_status(const struct supervisor *supervisor)
 		"events_dropped", (json_int_t)tally.events_dropped,
 		"starved", (json_int_t)tally.starved,
 		"listener_restarts", (json_int_t)supervisor->listener_restarts,
-		"log_level", log_level(),
-		"history", history(supervisor));
+		"log_level", log_level());
 }

@@ -120,7 +120,7 @@ void generation_free(struct generation *generation)
 	for (size_t i = 0; i < generation->socket_count; i++)
 		free(generation->unix_paths[i]);
 	free(generation->unix_paths);
-	free(generation->sampled);
+	samples_release(&generation->samples);
 	free(generation);
 }
 
@@ -266,6 +266,20 @@ uint32_t generation_live(const struct generation *generation)
 {
 	return generation->listener_pid ? scoreboard_live(&generation->scoreboard) :
 					  generation->orphans.live;
+}
+
+void generation_add_live_bytes(const struct generation *generation, uint64_t *in, uint64_t *out)
+{
+	const struct scoreboard *scoreboard = &generation->scoreboard;
+	uint32_t live = generation_live(generation);
+
+	for (uint32_t slot = 0; slot < scoreboard->slots && live; slot++) {
+		if (atomic_load(&scoreboard->table->entries[slot].state) != ENTRY_LIVE)
+			continue;
+		live--;
+		*in += slot_bytes(&scoreboard->slot[slot].bytes_in);
+		*out += slot_bytes(&scoreboard->slot[slot].bytes_out);
+	}
 }
 
 bool generation_accepts(const struct generation *generation)

@@ -11,12 +11,12 @@
 #include "echod/configuration/configuration.h"
 #include "echod/generation/listener_program.h"
 #include "echod/generation/orphans.h"
+#include "echod/generation/samples.h"
 #include "echod/generation/scoreboard.h"
 #include "echod/generation/tally.h"
 #include "echod/sockets/sockets.h"
 
 struct generation;
-struct sampler_connection;
 struct sd_event;
 struct sd_event_source;
 
@@ -55,7 +55,7 @@ struct generation {
 	struct tally adopted;		/* what the listener has not counted: durations, orphans */
 	char **unix_paths;		/* by socket, NULL unless a Unix one; owned */
 	size_t socket_count;
-	struct sampler_connection *sampled;	/* by slot, see sampler.h; NULL: not yet; owned */
+	struct samples samples;
 };
 
 struct generation_plan {
@@ -108,6 +108,9 @@ bool generation_reap(struct generation *generation, pid_t pid, int status,
 bool generation_is_gone(const struct generation *generation);
 
 uint32_t generation_live(const struct generation *generation);
+
+/* Adds what its live connections have received and sent so far. */
+void generation_add_live_bytes(const struct generation *generation, uint64_t *in, uint64_t *out);
 
 /* It takes new connections, or will when it is ready. */
 bool generation_accepts(const struct generation *generation);

@@ -10,7 +10,6 @@
 
 #include "base/replace.h"
 #include "echod/log/log.h"
-#include "echod/metrics/sampler.h"
 #include "echod/state/totals.h"
 #include "wire/end.h"
 
@@ -53,13 +52,13 @@ static void write_histogram(FILE *stream, const char *name, const uint64_t *buck
 	fprintf(stream, "echod_%s_count %" PRIu64 "\n", name, seen);
 }
 
-/* Apart: what a live connection has may be a second old, and a counter must not fall. */
+/* Gauges of their own for live connections: a counter must not fall when one of them ends. */
 static void write_bytes(const struct supervisor *supervisor, const struct tally *tally,
 			FILE *stream)
 {
 	uint64_t in, out;
 
-	sampler_live_bytes(supervisor->sampler, &in, &out);
+	totals_live_bytes(supervisor, &in, &out);
 	write_counter(stream, "received_bytes", tally->bytes_in,
 		      "Bytes received on connections that ended.");
 	write_counter(stream, "sent_bytes", tally->bytes_out,

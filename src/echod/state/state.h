@@ -44,7 +44,6 @@ struct supervisor {
 	struct program listener;
 	struct report report;
 	struct control *control;	/* NULL: there is none */
-	struct sampler *sampler;
 	uint64_t metrics_ns;		/* when the metrics file is due */
 	bool metrics_failed;		/* and that was said */
 	struct generation_hooks hooks;

@@ -25,6 +25,13 @@ uint32_t totals_live(const struct supervisor *supervisor)
 	return totals_foreign_live(supervisor, NULL);
 }
 
+void totals_live_bytes(const struct supervisor *supervisor, uint64_t *ret_in, uint64_t *ret_out)
+{
+	*ret_in = *ret_out = 0;
+	for (struct generation *i = supervisor->generations; i; i = i->next)
+		generation_add_live_bytes(i, ret_in, ret_out);
+}
+
 unsigned totals_generations(const struct supervisor *supervisor)
 {
 	unsigned count = 0;

@@ -13,6 +13,9 @@ uint32_t totals_live(const struct supervisor *supervisor);
 uint32_t totals_foreign_live(const struct supervisor *supervisor,
 			     const struct generation *generation);
 
+/* What the live connections have received and sent so far, at this moment. */
+void totals_live_bytes(const struct supervisor *supervisor, uint64_t *ret_in, uint64_t *ret_out);
+
 /* How many generations are alive. */
 unsigned totals_generations(const struct supervisor *supervisor);
 

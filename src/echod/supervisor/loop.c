@@ -9,7 +9,6 @@
 #include "echod/handover/give.h"
 #include "echod/log/log.h"
 #include "echod/metrics/metrics.h"
-#include "echod/metrics/sampler.h"
 #include "echod/state/timer.h"
 #include "echod/state/totals.h"
 #include "echod/supervisor/parts.h"
@@ -196,7 +195,8 @@ static void each_second(struct supervisor *supervisor)
 	/* Older ones take connections until they are told to stop, and that makes no event. */
 	share_live(supervisor);
 	if (supervisor->mode != MODE_SINGLE) {
-		sampler_take(supervisor->sampler, supervisor);
+		for (struct generation *i = supervisor->generations; i; i = i->next)
+			samples_take(&i->samples, &i->scoreboard, generation_live(i), now_ns);
 		write_metrics(supervisor, now_ns);
 	}
 	if (supervisor->is_ready)

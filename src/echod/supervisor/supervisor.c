@@ -14,7 +14,6 @@
 #include "echod/handover/give.h"
 #include "echod/log/log.h"
 #include "echod/metrics/metrics.h"
-#include "echod/metrics/sampler.h"
 #include "echod/privileges/privileges.h"
 #include "echod/state/timer.h"
 #include "echod/state/totals.h"
@@ -69,10 +68,7 @@ static int prepare(struct supervisor *supervisor)
 	if (r < 0)
 		return r;
 	privileges_check_limits(supervisor->configuration);
-	r = give_up_privileges(supervisor);
-	if (r == 0)
-		r = sampler_new(&supervisor->sampler);
-	return r;
+	return give_up_privileges(supervisor);
 }
 
 /* sd-event takes signals from a signalfd: they have to be blocked before the first of them. */
@@ -99,7 +95,6 @@ static void supervisor_release(struct supervisor *supervisor)
 		generation_free(generation);
 	}
 	control_free(supervisor->control);
-	sampler_free(supervisor->sampler);
 	for (size_t i = 0; i < TIMER_COUNT; i++)
 		sd_event_source_unref(supervisor->timers[i]);
 	sd_event_source_unref(supervisor->handover_source);
@@ -163,10 +158,8 @@ int supervise(const struct options *options, struct configuration *configuration
 		report_configure(&supervisor.report, configuration);
 		r = start_generation(&supervisor, configuration, &supervisor.sockets);
 	}
-	if (r == 0) {
-		sampler_take(supervisor.sampler, &supervisor);
+	if (r == 0)
 		r = supervisor_run(&supervisor);
-	}
 	supervisor_release(&supervisor);
 	return r;
 }
@@ -180,8 +173,6 @@ int supervise_again(const struct options *options, int state_fd)
 	program_find_listener(&supervisor.listener);
 	r = loop_create(&supervisor);
 	if (r == 0)
-		r = sampler_new(&supervisor.sampler);
-	if (r == 0)
 		r = handover_restore(&supervisor, state_fd);
 	if (r == 0)
 		r = control_watch(supervisor.control);
@@ -193,7 +184,6 @@ int supervise_again(const struct options *options, int state_fd)
 		timer_arm(supervisor.timers[TIMER_KILL], 0);
 		/* What happened in between: signals are pending, wake-ups may be lost. */
 		reap_children(&supervisor);
-		sampler_take(supervisor.sampler, &supervisor);
 		timer_arm(supervisor.timers[TIMER_RING], 0);
 		supervisor.reload_wanted = true;
 		r = supervisor_run(&supervisor);

@@ -95,6 +95,46 @@ static void test_curve(void **state)
 	assert_string_equal(drawn, "_...#");
 }
 
+static void add_state(struct status_history *history, uint64_t uptime_ns, uint64_t accepted,
+		      uint64_t bytes_in, uint64_t live_bytes_in)
+{
+	json_t *status = json_pack("{s:I, s:{s:I, s:I, s:I}}", "uptime_ns", (json_int_t)uptime_ns,
+				   "connections", "accepted", (json_int_t)accepted,
+				   "bytes_in", (json_int_t)bytes_in,
+				   "live_bytes_in", (json_int_t)live_bytes_in);
+
+	assert_non_null(status);
+	status_history_add(history, status);
+	json_decref(status);
+}
+
+static void test_history(void **state)
+{
+	const uint64_t second = 1000000000;
+	struct status_history history = {0};
+
+	(void)state;
+	add_state(&history, 10 * second, 100, 5000, 0);
+	assert_int_equal(history.count, 0);
+	add_state(&history, 12 * second, 120, 5000, 3000);
+	assert_int_equal(history.count, 1);
+	assert_int_equal(history.accepted[0], 10);
+	assert_int_equal(history.bytes_in[0], 1500);
+	/* bytes of a connection that has ended go over into the totals */
+	add_state(&history, 13 * second, 120, 8000, 0);
+	assert_int_equal(history.accepted[1], 0);
+	assert_int_equal(history.bytes_in[1], 0);
+	for (uint64_t i = 1; i <= STATUS_HISTORY_MAX; i++)
+		add_state(&history, (13 + i) * second, 120 + i, 8000, 0);
+	assert_int_equal(history.count, STATUS_HISTORY_MAX);
+	assert_int_equal(history.accepted[0], 1);
+	/* the daemon was started again */
+	add_state(&history, second, 7, 0, 0);
+	assert_int_equal(history.count, 0);
+	add_state(&history, 2 * second, 9, 0, 0);
+	assert_int_equal(history.accepted[0], 2);
+}
+
 static json_t *row_of(const char *peer, int64_t idle_ns)
 {
 	return json_pack("{s:s, s:s, s:I, s:I}", "id", "1.1", "peer", peer, "idle_ns",
@@ -190,6 +230,7 @@ int main(void)
 		cmocka_unit_test(test_age),
 		cmocka_unit_test(test_bar),
 		cmocka_unit_test(test_curve),
+		cmocka_unit_test(test_history),
 		cmocka_unit_test(test_filter),
 		cmocka_unit_test(test_order),
 		cmocka_unit_test(test_cells),

@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: MIT */
+/* Rates, idle times and sums from scoreboards that the test writes. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include "echod/state/totals.h"
+
+#define SLOTS 4u
+#define SECOND 1000000000ull
+#define START (1000 * SECOND)
+
+static int scene_new(void **state)
+{
+	struct generation *generation = generation_new();
+
+	if (!generation)
+		return -1;
+	generation->listener_pid = 1;
+	*state = generation;
+	return scoreboard_create(SLOTS, &generation->scoreboard);
+}
+
+static int scene_free(void **state)
+{
+	generation_free(*state);
+	return 0;
+}
+
+static struct slot *open_connection(struct generation *generation, uint32_t slot, uint64_t id)
+{
+	struct table *table = generation->scoreboard.table;
+
+	atomic_store(&table->entries[slot].id, id);
+	atomic_store(&table->entries[slot].start_ns, START);
+	atomic_store(&generation->scoreboard.slot[slot].bytes_in, 0);
+	atomic_store(&table->entries[slot].state, ENTRY_LIVE);
+	atomic_fetch_add(&table->live, 1);
+	return &generation->scoreboard.slot[slot];
+}
+
+static void take(struct generation *generation, uint64_t now_ns)
+{
+	samples_take(&generation->samples, &generation->scoreboard, generation_live(generation),
+		     now_ns);
+}
+
+static void test_rates(void **state)
+{
+	struct generation *generation = *state;
+	const struct sample *seen;
+	struct slot *slot;
+
+	take(generation, START - SECOND);
+	assert_null(samples_find(&generation->samples, 2, 7));
+	slot = open_connection(generation, 2, 7);
+	atomic_store(&slot->bytes_in, 1000);
+	take(generation, START + SECOND / 2);	/* it is younger than the sample before */
+	seen = samples_find(&generation->samples, 2, 7);
+	assert_non_null(seen);
+	assert_int_equal(seen->rate_in, 2000);
+	assert_int_equal(seen->rate_out, 0);
+	assert_int_equal(seen->moved_ns, START + SECOND / 2);
+	take(generation, START + 2 * SECOND);
+	assert_int_equal(seen->rate_in, 0);
+	assert_int_equal(seen->moved_ns, START + SECOND / 2);
+	atomic_store(&slot->bytes_out, 10);
+	take(generation, START + 3 * SECOND);
+	assert_int_equal(seen->rate_out, 10);
+	assert_int_equal(seen->moved_ns, START + 3 * SECOND);
+	/* A worker that lies: a counter that runs backwards is no rate. */
+	atomic_store(&slot->bytes_in, 5);
+	take(generation, START + 4 * SECOND);
+	assert_int_equal(seen->rate_in, 0);
+	atomic_store(&slot->bytes_in, UINT64_MAX);
+	take(generation, START + 4 * SECOND + 1);
+	assert_int_equal(seen->rate_in, SLOT_BYTES_MAX);
+}
+
+static void test_slot_again(void **state)
+{
+	struct generation *generation = *state;
+
+	open_connection(generation, 0, 1);
+	take(generation, START);
+	atomic_store(&generation->scoreboard.table->entries[0].state, ENTRY_FREE);
+	atomic_store(&generation->scoreboard.table->live, 0);
+	open_connection(generation, 0, 2);
+	take(generation, START + SECOND);
+	assert_null(samples_find(&generation->samples, 0, 1));
+	assert_non_null(samples_find(&generation->samples, 0, 2));
+}
+
+/* Listeners that died again and again have left more generations than reloads may. */
+static void test_live_bytes(void **state)
+{
+	enum { COUNT = 2 * STATE_GENERATIONS_MAX };
+	struct supervisor supervisor = {0};
+	uint64_t in, out;
+
+	(void)state;
+	for (size_t i = 0; i < COUNT; i++) {
+		struct generation *generation;
+		struct slot *slot;
+
+		assert_int_equal(scene_new((void **)&generation), 0);
+		slot = open_connection(generation, i % SLOTS, 1);
+		atomic_store(&slot->bytes_in, 1);
+		atomic_store(&slot->bytes_out, UINT64_MAX);
+		generation->next = supervisor.generations;
+		supervisor.generations = generation;
+	}
+	totals_live_bytes(&supervisor, &in, &out);
+	assert_int_equal(in, COUNT);
+	assert_int_equal(out, COUNT * SLOT_BYTES_MAX);
+	while (supervisor.generations) {
+		struct generation *generation = supervisor.generations;
+
+		supervisor.generations = generation->next;
+		generation_free(generation);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_rates, scene_new, scene_free),
+		cmocka_unit_test_setup_teardown(test_slot_again, scene_new, scene_free),
+		cmocka_unit_test(test_live_bytes),
+	};
+
+	cmocka_set_message_output(CM_OUTPUT_TAP);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
