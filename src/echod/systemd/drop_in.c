@@ -6,38 +6,31 @@
 #include <string.h>
 #include <strings.h>
 
-/* A percent sign would be a specifier of systemd.unit(5). */
-static void write_escaped(FILE *stream, const char *text)
-{
-	for (; *text; text++) {
-		if (*text == '%')
-			putc('%', stream);
-		putc(*text, stream);
-	}
-}
-
-/* Lines that are put together in memory: text, which fflush(3) brings up to date. */
+/* A text that grows in memory; fflush(3) brings it up to date. */
 struct lines {
 	FILE *stream;
 	char *text;
 	size_t size;
 };
 
-/* Each once: systemd binds every one, and an address that it has bound is in use. */
+/*
+ * Each once: systemd binds every one, and an address that it has bound is in use. A percent sign
+ * would be a specifier (systemd.unit(5)).
+ */
 static void write_stream(struct lines *lines, const char *address)
 {
-	char *line = NULL;
-	size_t size;
-	FILE *stream = open_memstream(&line, &size);
+	static const char key[] = "\nListenStream=";
+	char line[sizeof(key) + 2 * ADDRESS_HOST_MAX + sizeof("[]:65535\n")];
+	char *end = stpcpy(line, key);
 
-	if (!stream)
-		return;
-	fputs("ListenStream=", stream);
-	write_escaped(stream, address);
-	putc('\n', stream);
-	if (fclose(stream) == 0 && fflush(lines->stream) == 0 && !strstr(lines->text, line))
-		fputs(line, lines->stream);
-	free(line);
+	for (; *address != '\0'; address++) {
+		if (*address == '%')
+			*end++ = '%';
+		*end++ = *address;
+	}
+	strcpy(end, "\n");
+	if (fflush(lines->stream) == 0 && !strstr(lines->text, line))
+		fputs(line + 1, lines->stream);
 }
 
 static void write_inet(struct lines *lines, const char *host, uint16_t port)
@@ -83,11 +76,11 @@ static const char *write_address(const struct address_spec *spec, bool ipv6_avai
 	return NULL;
 }
 
-size_t drop_in_write(const struct configuration *configuration, bool ipv6_available, FILE *stream,
-		     configuration_report_fn report, void *context)
+unsigned drop_in_make(const struct configuration *configuration, bool ipv6_available,
+		      configuration_report_fn report, void *context, char **ret_text)
 {
-	struct lines lines = { .stream = NULL };
-	size_t written = 0;
+	struct lines lines = {0};
+	unsigned written = 0;
 
 	lines.stream = open_memstream(&lines.text, &lines.size);
 	if (!lines.stream)
@@ -97,7 +90,7 @@ size_t drop_in_write(const struct configuration *configuration, bool ipv6_availa
 	      "[Socket]\n"
 	      "BindIPv6Only=ipv6-only\n"
 	      "FreeBind=yes\n"
-	      "ListenStream=\n", stream);
+	      "ListenStream=\n", lines.stream);
 	for (size_t i = 0; i < configuration->listen_count; i++) {
 		const struct configured_address *address = &configuration->listen[i];
 		const char *why = write_address(&address->spec, ipv6_available, &lines);
@@ -111,10 +104,11 @@ size_t drop_in_write(const struct configuration *configuration, bool ipv6_availa
 			 address->text, why);
 		report(context, text);
 	}
-	if (fclose(lines.stream) == 0)
-		fputs(lines.text, stream);
-	else
+	if (fclose(lines.stream) != 0)
 		written = 0;
-	free(lines.text);
+	if (written > 0)
+		*ret_text = lines.text;
+	else
+		free(lines.text);
 	return written;
 }

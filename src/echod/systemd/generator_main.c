@@ -65,7 +65,7 @@ static void report_problem(void *context, const char *text)
 		write_log(text);
 }
 
-static int install_drop_in(const char *directory, const char *text, size_t size)
+static int install_drop_in(const char *directory, const char *text)
 {
 	char path[4096];
 
@@ -73,7 +73,7 @@ static int install_drop_in(const char *directory, const char *text, size_t size)
 	if (mkdir(path, 0755) < 0 && errno != EEXIST)
 		return -errno;
 	snprintf(path, sizeof(path), "%s/" DROP_IN_DIRECTORY "/" DROP_IN_FILE, directory);
-	return replace_file(path, text, size, 0644);
+	return replace_file(path, text, strlen(text), 0644);
 }
 
 int main(int argc, char **argv)
@@ -81,8 +81,6 @@ int main(int argc, char **argv)
 	struct configuration *configuration __attribute__((cleanup(configuration_freep))) = NULL;
 	const char *file = secure_getenv("ECHOD_CONF");
 	char *text = NULL, why[512];
-	size_t size, written;
-	FILE *stream;
 	int r;
 
 	if (argc != 4) {
@@ -98,16 +96,10 @@ int main(int argc, char **argv)
 		return EXIT_FAILURE;
 	if (!configuration->listen_is_set)
 		return EXIT_SUCCESS;
-	stream = open_memstream(&text, &size);
-	if (!stream)
+	if (drop_in_make(configuration, access("/proc/net/if_inet6", F_OK) == 0, report_problem,
+			 NULL, &text) == 0)
 		return EXIT_FAILURE;
-	written = drop_in_write(configuration, access("/proc/net/if_inet6", F_OK) == 0, stream,
-				report_problem, NULL);
-	if (fclose(stream) != 0 || written == 0) {
-		free(text);
-		return EXIT_FAILURE;
-	}
-	r = install_drop_in(argv[1], text, size);
+	r = install_drop_in(argv[1], text);
 	free(text);
 	if (r < 0) {
 		snprintf(why, sizeof(why), "%s: %s", argv[1], strerror(-r));
