@@ -12,13 +12,14 @@
 #include <assert.h>
 #include <confuse.h>
 #include <errno.h>
+#include <grp.h>
+#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/fd.h"
 #include "echod/configuration/keys.h"
-#include "echod/configuration/names.h"
 #include "echod/configuration/problems.h"
 #include "echod/configuration/source.h"
 #include "wire/settings.h"
@@ -266,13 +267,10 @@ static struct source *next_source(struct load *load, const char *name)
 static const char *read_included(struct source *source)
 {
 	FD_CLEANUP int fd = source_open(source->name);
-	int r;
+	int r = fd < 0 ? fd : source_read(source, fd);
 
-	if (fd < 0)
-		return strerror(-fd);
-	if (source_identify(source, fd))
+	if (r == -EALREADY)
 		return "the file includes itself";
-	r = source_read(source, fd);
 	return r < 0 ? strerror(-r) : NULL;
 }
 
@@ -294,7 +292,7 @@ static int include_file(cfg_t *cfg, cfg_opt_t *option, int argc, const char **ar
 		cfg_error(cfg, "expected include(\"FILE\")");
 		return -1;
 	}
-	if (load->used_count == FILES_MAX || source_depth(load->current) == DEPTH_MAX) {
+	if (load->used_count == FILES_MAX || load->current->depth == DEPTH_MAX) {
 		problems_add(&load->problems, load->current, (unsigned)line, NULL, "include",
 			     load->used_count == FILES_MAX ? "more than %u files"
 							   : "nested deeper than %u files",
@@ -384,14 +382,13 @@ static void run_all(struct load *load, const char *path, int fd)
 {
 	FD_CLEANUP int opened_fd = fd < 0 ? source_open(path) : -1;
 	struct source *source = next_source(load, path);
-	int r = fd < 0 ? opened_fd : 0;
+	int r;
 
 	if (!source)
 		return;
-	if (r >= 0) {
-		source_identify(source, fd < 0 ? opened_fd : fd);
-		r = source_read(source, fd < 0 ? opened_fd : fd);
-	}
+	if (fd < 0)
+		fd = opened_fd;
+	r = fd < 0 ? fd : source_read(source, fd);
 	if (r < 0) {
 		problems_add(&load->problems, source, 0, NULL, NULL, "%s", strerror(-r));
 		return;
@@ -401,16 +398,16 @@ static void run_all(struct load *load, const char *path, int fd)
 	while (load->is_again && !load->problems.out_of_memory);
 }
 
-static cfg_opt_t *find_option(const struct load *load, const char *section, const char *name)
+static cfg_opt_t *find_option(const struct load *load, const struct key *key)
 {
-	return cfg_getopt(section ? cfg_getsec(load->parser, section) : load->parser, name);
+	return cfg_getopt(key->section ? cfg_getsec(load->parser, key->section) : load->parser,
+			  key->name);
 }
 
 /* Where the key's first value stands, NULL: there is none. */
-static const struct place *find_place(const struct load *load, const char *section,
-				      const char *name)
+static const struct place *find_place(const struct load *load, const struct key *key)
 {
-	cfg_opt_t *option = find_option(load, section, name);
+	cfg_opt_t *option = find_option(load, key);
 
 	return cfg_opt_size(option) > 0 ? cfg_opt_getnptr(option, 0) : NULL;
 }
@@ -420,7 +417,7 @@ static void check_access(struct load *load)
 {
 	const struct configuration *configuration = load->configuration;
 	const struct key *key = key_find("access", "deny");
-	cfg_opt_t *deny = find_option(load, "access", "deny");
+	cfg_opt_t *deny = find_option(load, key);
 	const struct cidr *prefix = configuration->access.deny;
 	size_t count = configuration->access.allow_count;
 
@@ -439,20 +436,51 @@ static void check_access(struct load *load)
 	}
 }
 
-/* What the host knows of the names. The default user is one that may be missing. */
-static void check_names(struct load *load, unsigned needs)
+/* errno says why the host has no such name (getpwnam(3), getgrnam(3)). */
+static void complain_missing(struct load *load, const struct key *key, const struct place *place,
+			     const char *name, const char *what)
 {
-	const struct configuration *configuration = load->configuration;
-	const struct place *user = find_place(load, NULL, "user");
-	const struct place *group = find_place(load, "control", "group");
-	char why[KEY_WHY_MAX];
+	bool is_missing = errno == 0 || errno == ENOENT || errno == ESRCH;
+	char quoted[KEY_QUOTE_MAX], why[KEY_WHY_MAX];
 
-	if (user && (needs & CONFIGURATION_NEEDS_USER) && configuration->user_is_set &&
-	    names_check_user(configuration->user, why) < 0)
-		complain(load, key_find(NULL, "user"), user, why);
-	if (group && (needs & CONFIGURATION_NEEDS_GROUP) && configuration->control.group &&
-	    names_check_group(configuration->control.group, why) < 0)
-		complain(load, key_find("control", "group"), group, why);
+	snprintf(why, sizeof(why), "%s: %s", key_quote(name, quoted),
+		 is_missing ? what : strerror(errno));
+	complain(load, key, place, why);
+}
+
+/* The default user may be missing. */
+static void check_user(struct load *load)
+{
+	const char *name = load->configuration->user;
+	const struct key *key = key_find(NULL, "user");
+	const struct place *place = find_place(load, key);
+	char quoted[KEY_QUOTE_MAX], why[KEY_WHY_MAX];
+	const struct passwd *entry;
+
+	if (!place || !load->configuration->user_is_set)
+		return;
+	errno = 0;
+	entry = getpwnam(name);
+	if (!entry) {
+		complain_missing(load, key, place, name, "no such user");
+	} else if (entry->pw_uid == 0) {
+		snprintf(why, sizeof(why), "%s is root: nothing would be given up",
+			 key_quote(name, quoted));
+		complain(load, key, place, why);
+	}
+}
+
+static void check_group(struct load *load)
+{
+	const char *name = load->configuration->control.group;
+	const struct key *key = key_find("control", "group");
+	const struct place *place = find_place(load, key);
+
+	if (!place || !name)
+		return;
+	errno = 0;
+	if (!getgrnam(name))
+		complain_missing(load, key, place, name, "no such group");
 }
 
 /* libConfuse tells nobody of an empty list, so its place has to be found: the last "listen". */
@@ -480,11 +508,12 @@ static void refuse_empty_listen(struct load *load)
 static void check_together(struct load *load, unsigned needs)
 {
 	struct configuration *configuration = load->configuration;
-	const cfg_opt_t *listen = find_option(load, NULL, "listen");
-	const struct place *burst = find_place(load, "limits", "rate-burst");
+	const cfg_opt_t *listen = find_option(load, key_find(NULL, "listen"));
+	const struct key *burst_key = key_find("limits", "rate-burst");
+	const struct place *burst = find_place(load, burst_key);
 
 	for (const struct key *key = configuration_keys; key->name; key++) {
-		const cfg_opt_t *option = find_option(load, key->section, key->name);
+		const cfg_opt_t *option = find_option(load, key);
 
 		/* the last one may have been empty */
 		if (option->nvalues == 0 && option != listen)
@@ -497,12 +526,14 @@ static void check_together(struct load *load, unsigned needs)
 		strcmp(configuration->user, key_find(NULL, "user")->fallback) != 0;
 	configuration->control.path_is_set =
 		strcmp(configuration->control.path, key_find("control", "path")->fallback) != 0;
-	if (configuration->limits.rate_per_source > 0 && configuration->limits.rate_burst == 0 &&
-	    burst)
-		complain(load, key_find("limits", "rate-burst"), burst,
-			 "must not be 0 with rate-per-source");
+	if (burst && configuration->limits.rate_burst == 0 &&
+	    configuration->limits.rate_per_source > 0)
+		complain(load, burst_key, burst, "must not be 0 with rate-per-source");
 	check_access(load);
-	check_names(load, needs);
+	if (needs & CONFIGURATION_NEEDS_USER)
+		check_user(load);
+	if (needs & CONFIGURATION_NEEDS_GROUP)
+		check_group(load);
 }
 
 static void release(struct load *load)

@@ -23,7 +23,6 @@
 #include "echod/configuration/keys.h"
 
 #define SOURCE_MAX_BYTES (1u << 20)
-#define UNEXPECTED "unexpected"		/* the character at which skip_token() stands */
 
 int source_open(const char *path)
 {
@@ -45,6 +44,7 @@ struct source *source_new(const struct source *parent, const char *name, size_t 
 		return NULL;
 	}
 	source->parent = parent;
+	source->depth = parent ? parent->depth + 1 : 0;
 	source->index = index;
 	return source;
 }
@@ -56,30 +56,6 @@ void source_free(struct source *source)
 	free(source->name);
 	free(source->text);
 	free(source);
-}
-
-bool source_identify(struct source *source, int fd)
-{
-	struct stat status;
-
-	if (fstat(fd, &status) < 0)
-		return false;
-	source->device = status.st_dev;
-	source->inode = status.st_ino;
-	for (const struct source *outer = source->parent; outer; outer = outer->parent) {
-		if (outer->device == source->device && outer->inode == source->inode)
-			return true;
-	}
-	return false;
-}
-
-unsigned source_depth(const struct source *source)
-{
-	unsigned depth = 0;
-
-	for (; source->parent; source = source->parent)
-		depth++;
-	return depth;
 }
 
 /* What a word may hold outside of quotes. */
@@ -133,7 +109,10 @@ static char *skip_string(char *text, const char **why)
 	return text + 1;
 }
 
-/* Steps over a string, a comment, a word or one other character, as skip_string() does. */
+/*
+ * Steps over a string, a comment, a word or one other character, as skip_string() does. Does not
+ * move if the character has no place outside of quotes.
+ */
 static char *skip_token(char *text, const char **why)
 {
 	char *end;
@@ -151,22 +130,22 @@ static char *skip_token(char *text, const char **why)
 		return text + 1;
 	if (strncmp(text, "+=", 2) == 0)
 		return text + 2;
-	*why = is_word(*text) ? NULL : UNEXPECTED;
 	for (end = text; is_word(*end); end++)
 		;
 	return end;
 }
 
+/* why NULL: it is the character that comes first. */
 static void note_fault(struct source *source, unsigned line, const char *why, char first)
 {
-	char quoted[KEY_QUOTE_MAX];
+	char quoted[KEY_QUOTE_MAX], text[] = { first, '\0' };
 
 	source->fault_line = line;
-	if (strcmp(why, UNEXPECTED) == 0)
-		snprintf(source->fault, sizeof(source->fault), "unexpected %s outside of quotes",
-			 key_quote((char[]){ first, '\0' }, quoted));
-	else
+	if (why)
 		snprintf(source->fault, sizeof(source->fault), "%s", why);
+	else
+		snprintf(source->fault, sizeof(source->fault), "unexpected %s outside of quotes",
+			 key_quote(text, quoted));
 }
 
 /* Looks for the first fault in the text, whose file has so many bytes, and blanks comments. */
@@ -183,42 +162,60 @@ static void prepare(struct source *source, size_t length)
 	while (*text != '\0' && !why) {
 		char *end = skip_token(text, &why);
 
+		if (why || end == text)
+			break;
 		if (*text == '{' && depth++ == 0)
 			brace_line = line;
 		else if (*text == '}' && depth > 0)
 			depth--;
-		for (; text < end && !why; text++)
+		for (; text < end; text++)
 			line += *text == '\n';
 	}
 	if (nul < source->text + length && !memchr(text, '\n', (size_t)(nul - text)))
-		why = "NUL byte";
-	if (why)
+		note_fault(source, line, "NUL byte", '\0');
+	else if (*text != '\0')
 		note_fault(source, line, why, *text);
 	else if (depth > 0)
 		note_fault(source, brace_line, "'}' missing", '\0');
 	*text = '\0';
 }
 
+static bool is_around(const struct source *source)
+{
+	for (const struct source *outer = source->parent; outer; outer = outer->parent) {
+		if (outer->device == source->device && outer->inode == source->inode)
+			return true;
+	}
+	return false;
+}
+
 int source_read(struct source *source, int fd)
 {
 	struct stat status;
+	char *text;
 	ssize_t n;
 
 	assert(!source->text);
-	source->text = malloc(SOURCE_MAX_BYTES + 1);
-	if (!source->text)
+	if (fstat(fd, &status) < 0)
+		return -errno;
+	source->device = status.st_dev;
+	source->inode = status.st_ino;
+	if (is_around(source))
+		return -EALREADY;
+	text = malloc(SOURCE_MAX_BYTES + 1);
+	if (!text)
 		return -ENOMEM;
-	n = io_read_full(fd, source->text, SOURCE_MAX_BYTES + 1);
-	if (n == 0 && fstat(fd, &status) == 0 && S_ISFIFO(status.st_mode))
-		n = -ENODATA;
-	else if (n > (ssize_t)SOURCE_MAX_BYTES)
+	n = io_read_full(fd, text, SOURCE_MAX_BYTES + 1);
+	if (n > (ssize_t)SOURCE_MAX_BYTES)
 		n = -EFBIG;
+	else if (n == 0 && S_ISFIFO(status.st_mode))
+		n = -ENODATA;
 	if (n < 0) {
-		free(source->text);
-		source->text = NULL;
+		free(text);
 		return (int)n;
 	}
-	source->text[n] = '\0';
+	text[n] = '\0';
+	source->text = text;
 	prepare(source, (size_t)n);
 	return 0;
 }

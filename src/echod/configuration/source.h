@@ -3,7 +3,6 @@
 #ifndef ECHOD_CONFIGURATION_SOURCE_H
 #define ECHOD_CONFIGURATION_SOURCE_H
 
-#include <stdbool.h>
 #include <stddef.h>
 #include <sys/types.h>
 
@@ -12,6 +11,7 @@ struct source {
 	char *name;			/* as in messages */
 	size_t index;			/* counts from 0 in the order of reading */
 	const struct source *parent;	/* the file that includes this one */
+	unsigned depth;			/* how many files stand around it */
 	dev_t device;
 	ino_t inode;
 	char *text;			/* ready for libConfuse; NULL: it could not be read */
@@ -31,18 +31,12 @@ int source_open(const char *path);
  */
 struct source *source_new(const struct source *parent, const char *name, size_t index);
 
-/* Fills in the identity of the file. Returns true if one that includes it is the same. */
-bool source_identify(struct source *source, int fd);
-
 /*
  * Reads fd into text, with its comments blanked. What is behind a fault is cut off, unless that is
- * a missing brace. Returns 0; -EFBIG above 1 MiB; -ENODATA for a pipe that gives nothing, since
- * what wrote to it is gone; or -errno.
+ * a missing brace. Returns 0; -EALREADY if a file around it is the same; -EFBIG above 1 MiB;
+ * -ENODATA for a pipe that gives nothing, since what wrote to it is gone; or -errno.
  */
 int source_read(struct source *source, int fd);
-
-/* How many files stand around this one. */
-unsigned source_depth(const struct source *source);
 
 void source_free(struct source *source);
 
