@@ -249,6 +249,31 @@ def test_reload():
         assert read_exactly(held, 1) == b"x"
 
 
+@case("reload says what does not count yet, or does not work, as the log does")
+def test_reload_remarks():
+    with Echod({"listen": ["127.0.0.1:0"]}, listen=()) as echod:
+        plain = {"listen": ["127.0.0.1:0"], "control": {"path": echod.folder + "/control"}}
+        for settings, remark in (
+                ({"user": "daemon", **plain}, "user: changed, counts from the next start"),
+                ({**plain, "control": {**plain["control"], "mode": "0600"}},
+                 "control: changed, counts from the next start"),
+                ({"metrics": {"file": "/proc/nowhere"}, **plain}, "metrics.file: /proc/nowhere: ")):
+            echod.write_config(settings)
+            mark = echod.log_mark()
+            status, out, err = ask(echod, "--json", "reload")
+            answer = json.loads(out)
+            assert status == 0 and answer["ok"], (status, out)
+            assert any(line.startswith(remark) for line in answer["problems"]), answer
+            assert err.splitlines() == answer["problems"], (err, answer)
+            for line in answer["problems"]:
+                echod.wait_log(re.escape(line), since=mark)
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            address = "127.0.0.1:%d" % taken.getsockname()[1]
+            echod.write_config({**plain, "listen": [address]})
+            status, out, err = ask(echod, "reload")
+            assert status == 1 and not out and f"{address}: bind: " in err, err
+
+
 @case("reload of a daemon whose program has changed: the new one answers")
 def test_upgrade():
     with temporary_directory() as folder:

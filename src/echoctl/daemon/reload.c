@@ -11,8 +11,8 @@
 static const char help[] =
 	"Makes the local echod read its settings again and waits until they are in force.\n"
 	"What is wrong with the file is printed as \"echod -t\" does, the old settings\n"
-	"stay then. No connection is lost. When echod itself has changed on disk the new\n"
-	"program takes over at the same time.\n"
+	"stay then; so is what does not count yet. No connection is lost. When echod\n"
+	"itself has changed on disk the new program takes over at the same time.\n"
 	"\n"
 	"      --timeout TIME          wait no longer (1min)\n"
 	"\n"

@@ -37,6 +37,8 @@ static struct {
 	struct queue queue;
 	uint64_t lost;
 	uint64_t lost_unsaid;
+	void (*watch)(void *context, const char *text);
+	void *watch_context;
 } state = {.level = LOG_INFO, .facility = LOG_DAEMON, .sink = LOG_SINK_STDERR};
 
 static bool queue_is_empty(const struct queue *queue)
@@ -157,17 +159,35 @@ void log_record(struct log_record *record)
 		count_lost();
 }
 
+void log_watch(void (*watch)(void *context, const char *text), void *context)
+{
+	state.watch = watch;
+	state.watch_context = context;
+}
+
+static void tell_watcher(const char *message, int error)
+{
+	char text[LOG_TEXT_MAX + 128];
+
+	snprintf(text, sizeof(text), "%s%s%s", message, error != 0 ? ": " : "",
+		 error != 0 ? strerror(error) : "");
+	state.watch(state.watch_context, text);
+}
+
 void log_errno(int priority, int error, const char *format, ...)
 {
+	bool is_watched = state.watch && priority <= LOG_WARNING;
 	char message[LOG_TEXT_MAX + 2];
 	struct log_record record;
 	va_list arguments;
 
-	if (priority > state.level)
+	if (priority > state.level && !is_watched)
 		return;
 	va_start(arguments, format);
 	vsnprintf(message, sizeof(message), format, arguments);
 	va_end(arguments);
+	if (is_watched)
+		tell_watcher(message, abs(error));
 	log_record_begin(&record, priority, NULL);
 	log_record_text(&record, message);
 	if (error != 0)

@@ -52,6 +52,12 @@ uint64_t log_lost(void);
 /* The program that this one takes over from has lost so many lines, and said so. */
 void log_resume(uint64_t lost);
 
+/*
+ * From now on each line of log_errno() at warning or above is handed to watch as well, unescaped
+ * and whatever the level is. NULL: no longer.
+ */
+void log_watch(void (*watch)(void *context, const char *text), void *context);
+
 /* Fit for configuration_report_fn: logs text at error. context is ignored. */
 void log_report(void *context, const char *text);
 

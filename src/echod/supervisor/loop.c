@@ -8,7 +8,6 @@
 #include "echod/control/control.h"
 #include "echod/handover/give.h"
 #include "echod/log/log.h"
-#include "echod/metrics/metrics.h"
 #include "echod/state/timer.h"
 #include "echod/state/totals.h"
 #include "echod/supervisor/parts.h"
@@ -17,7 +16,6 @@
 #define RING_INTERVAL_US 20000u		/* between two looks into busy rings */
 #define LOG_INTERVAL_US 100000u		/* between two tries to write what waits for a sink */
 #define SECOND_US UINT64_C(1000000)
-#define METRICS_INTERVAL_NS (15 * UINT64_C(1000000000))	/* a usual scrape interval */
 
 /* Each listener counts the live connections of all the others against its own limit. */
 static void share_live(struct supervisor *supervisor)
@@ -162,20 +160,6 @@ static void start_overdue(struct supervisor *supervisor)
 	turnover_abandon(supervisor);
 }
 
-static void write_metrics(struct supervisor *supervisor, uint64_t now_ns)
-{
-	const char *path = supervisor->configuration->metrics.file;
-	int r;
-
-	if (!path || now_ns < supervisor->metrics_ns)
-		return;
-	supervisor->metrics_ns = now_ns + METRICS_INTERVAL_NS;
-	r = metrics_write_file(supervisor, path);
-	if (r < 0 && !supervisor->metrics_failed)
-		log_errno(LOG_WARNING, r, "metrics.file: %s", path);
-	supervisor->metrics_failed = r < 0;
-}
-
 /* The ring was full: the counters are right, lines are missing. */
 static void tell_dropped(struct supervisor *supervisor)
 {
@@ -197,7 +181,7 @@ static void each_second(struct supervisor *supervisor)
 	if (supervisor->mode != MODE_SINGLE) {
 		for (struct generation *i = supervisor->generations; i; i = i->next)
 			samples_take(&i->samples, &i->scoreboard, generation_live(i), now_ns);
-		write_metrics(supervisor, now_ns);
+		status_write_metrics(supervisor, now_ns);
 	}
 	if (supervisor->is_ready)
 		status_tell(supervisor);

@@ -24,7 +24,7 @@ void start_schedule_replacement(struct supervisor *supervisor, uint64_t lived_ms
 /* reload.c: begins the reload that is wanted, brings it into force, or gives it up. */
 void reload_begin(struct supervisor *supervisor);
 void reload_commit(struct supervisor *supervisor);
-void reload_abandon(struct supervisor *supervisor);
+void reload_abandon(struct supervisor *supervisor, const char *why);
 
 /*
  * turnover.c: supervisor->starting serves, or did not become ready: then it is killed, and what it
@@ -51,6 +51,9 @@ void kill_step(struct supervisor *supervisor);
 /* status.c: STATUS= when it has changed. */
 void status_tell(struct supervisor *supervisor);
 void status_format(const struct supervisor *supervisor, char *text, size_t size);
+
+/* Writes metrics { file } when it is due. */
+void status_write_metrics(struct supervisor *supervisor, uint64_t now_ns);
 
 /* The time of day, to be shown: it may be set at any time. */
 uint64_t status_realtime_us(void);

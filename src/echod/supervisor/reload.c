@@ -4,6 +4,7 @@
 #include <systemd/sd-event.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/fd.h"
 #include "echod/command_line/effective.h"
 #include "echod/control/control.h"
@@ -23,17 +24,18 @@ static void reload_finished(struct supervisor *supervisor, bool succeeded)
 	control_note_reloaded(supervisor->control, succeeded);
 }
 
-/* To the log, and to whoever asked for the reload. */
-static void reload_problem(void *context, const char *text)
+/* What the log says of the reload is told to those who asked for it, too. */
+static void tell_clients(void *context, const char *text)
 {
-	struct supervisor *supervisor = context;
+	const struct supervisor *supervisor = context;
 
-	log_report(NULL, text);
 	control_note_problem(supervisor->control, text);
 }
 
-void reload_abandon(struct supervisor *supervisor)
+void reload_abandon(struct supervisor *supervisor, const char *why)
 {
+	log_watch(NULL, NULL);
+	log_error("reload: %s, the old settings stay in force", why);
 	configuration_free(supervisor->next_configuration);
 	supervisor->next_configuration = NULL;
 	supervisor->next_configuration_fd = fd_close(supervisor->next_configuration_fd);
@@ -50,7 +52,7 @@ static int reload_start(struct supervisor *supervisor)
 	const struct sockets *sockets = is_passed ? &supervisor->sockets :
 						    &supervisor->next_sockets;
 	int result = effective_load(supervisor->options, supervisor->configuration_fd, false,
-				    reload_problem, supervisor, &supervisor->next_configuration,
+				    log_report, NULL, &supervisor->next_configuration,
 				    &supervisor->next_configuration_fd);
 
 	if (result == 0 && !is_passed)
@@ -86,10 +88,9 @@ void reload_begin(struct supervisor *supervisor)
 	notify_reloading();
 	control_note_reload(supervisor->control);
 	log_info("reload: reading %s", supervisor->options->configuration_path);
-	if (reload_start(supervisor) < 0) {
-		log_error("reload: failed, the old settings stay in force");
-		reload_abandon(supervisor);
-	}
+	log_watch(tell_clients, supervisor);
+	if (reload_start(supervisor) < 0)
+		reload_abandon(supervisor, "failed");
 }
 
 static void replace_sockets(struct supervisor *supervisor)
@@ -144,7 +145,9 @@ void reload_commit(struct supervisor *supervisor)
 	/* Another file is there at once, and when it cannot be written that is said. */
 	supervisor->metrics_ns = 0;
 	supervisor->metrics_failed = false;
+	status_write_metrics(supervisor, clock_now_ns());
 	configuration_free(old);
+	log_watch(NULL, NULL);
 	log_info("reload: new settings are in force");
 	reload_finished(supervisor, true);
 }

@@ -8,10 +8,13 @@
 
 #include "base/clock.h"
 #include "echod/log/log.h"
+#include "echod/metrics/metrics.h"
 #include "echod/state/totals.h"
 #include "echod/supervisor/parts.h"
 #include "echod/systemd/drop_in.h"
 #include "echod/systemd/notify.h"
+
+#define METRICS_INTERVAL_NS (15 * UINT64_C(1000000000))	/* a usual scrape interval */
 
 uint64_t status_realtime_us(void)
 {
@@ -48,6 +51,20 @@ void status_tell(struct supervisor *supervisor)
 		return;
 	memcpy(supervisor->status, text, sizeof(text));
 	notify_status(text);
+}
+
+void status_write_metrics(struct supervisor *supervisor, uint64_t now_ns)
+{
+	const char *path = supervisor->configuration->metrics.file;
+	int r;
+
+	if (!path || now_ns < supervisor->metrics_ns)
+		return;
+	supervisor->metrics_ns = now_ns + METRICS_INTERVAL_NS;
+	r = metrics_write_file(supervisor, path);
+	if (r < 0 && !supervisor->metrics_failed)
+		log_errno(LOG_WARNING, r, "metrics.file: %s", path);
+	supervisor->metrics_failed = r < 0;
 }
 
 void status_log_totals(const struct supervisor *supervisor)

@@ -88,6 +88,7 @@ static void block_signals(void)
 
 static void supervisor_release(struct supervisor *supervisor)
 {
+	log_watch(NULL, NULL);
 	while (supervisor->generations) {
 		struct generation *generation = supervisor->generations;
 

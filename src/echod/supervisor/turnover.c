@@ -52,10 +52,8 @@ void turnover_abandon(struct supervisor *supervisor)
 		sd_event_exit(supervisor->loop, -EPROTO);
 		return;
 	}
-	if (supervisor->next_configuration) {
-		log_error("reload: the new listener did not start, the old settings stay in force");
-		reload_abandon(supervisor);
-	}
+	if (supervisor->next_configuration)
+		reload_abandon(supervisor, "the new listener did not start");
 	if (!supervisor->current)
 		start_schedule_replacement(supervisor, 0);
 }
