@@ -36,7 +36,10 @@ static uint32_t cpu_time_us(const struct rusage *usage)
 static void reap_account(struct listener *listener, const struct event *event)
 {
 	struct totals *totals = &listener->table->totals;
+	uint64_t us = event_duration_us(event);
 
+	events_count(&totals->duration_histogram[histogram_bucket(us / 1000, DURATION_BUCKETS)], 1);
+	events_count(&totals->duration_sum_us, us);
 	events_count(&totals->closed[event->reason], 1);
 	events_count(&totals->bytes_in, event->bytes_in);
 	events_count(&totals->bytes_out, event->bytes_out);

@@ -36,11 +36,8 @@ static void spawn_count_time(struct listener *listener, uint64_t elapsed_ns)
 {
 	struct totals *totals = &listener->table->totals;
 	uint64_t us = elapsed_ns / (CLOCK_NS_PER_S / CLOCK_US_PER_S);
-	unsigned int bucket = us == 0 ? 0 : 64u - (unsigned int)__builtin_clzll(us);
 
-	if (bucket >= FORK_BUCKETS)
-		bucket = FORK_BUCKETS - 1;
-	events_count(&totals->fork_histogram[bucket], 1);
+	events_count(&totals->fork_histogram[histogram_bucket(us, FORK_BUCKETS)], 1);
 	events_count(&totals->fork_sum_us, us);
 }
 

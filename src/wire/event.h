@@ -39,6 +39,12 @@ struct event {
 
 static_assert(sizeof(struct event) == 128, "crosses a process border");
 
+/* How long the connection lasted, 0 if its times are nonsense. */
+static inline uint64_t event_duration_us(const struct event *event)
+{
+	return event->end_ns > event->start_ns ? (event->end_ns - event->start_ns) / 1000 : 0;
+}
+
 /*
  * Messages on the channel, one datagram each, both directions, non-blocking.
  * The events themselves travel in the ring of struct table; MESSAGE_WAKE only

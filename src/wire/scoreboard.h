@@ -20,6 +20,7 @@
 #define TABLE_MAGIC 0x65636874u		/* "echt" */
 #define RING_EVENTS 4096u		/* a power of two */
 #define FORK_BUCKETS 24u		/* fork latency histogram: bucket i counts < 2^i us */
+#define DURATION_BUCKETS 32u		/* of closed connections: bucket i counts < 2^i ms */
 
 enum entry_state {
 	ENTRY_FREE = 0,
@@ -53,7 +54,17 @@ struct totals {
 	_Atomic uint64_t starved;	/* accept or fork failed for want of something */
 	_Atomic uint64_t fork_histogram[FORK_BUCKETS];
 	_Atomic uint64_t fork_sum_us;
+	_Atomic uint64_t duration_histogram[DURATION_BUCKETS];
+	_Atomic uint64_t duration_sum_us;
 };
+
+/* The bucket of a histogram that counts value; the last one has no bound. */
+static inline unsigned int histogram_bucket(uint64_t value, unsigned int buckets)
+{
+	unsigned int bucket = value == 0 ? 0 : 64u - (unsigned int)__builtin_clzll(value);
+
+	return bucket < buckets ? bucket : buckets - 1;
+}
 
 struct table {
 	uint32_t magic;

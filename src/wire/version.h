@@ -8,6 +8,6 @@
  * message changes. A listener refuses a block of another version; a supervisor
  * lets a generation of another version drain and reads nothing from it.
  */
-#define WIRE_VERSION 4u
+#define WIRE_VERSION 5u
 
 #endif

@@ -27,8 +27,8 @@ TOTALS = ["accepted",
           "bytes-in", "bytes-out", "empty", "events-dropped", "starved"]
 LIVE, FOREIGN_LIVE, ASLEEP = 16, 20, 24
 RING_EVENTS, TABLE_HEAD, RING_HEAD, RING_TAIL, TOTALS_AT = 4096, 256, 64, 128, 192
-FORK_BUCKETS = 24
-RING_AT = (TOTALS_AT + 8 * (len(TOTALS) + FORK_BUCKETS + 1) + 63) // 64 * 64
+FORK_BUCKETS, DURATION_BUCKETS = 24, 32
+RING_AT = (TOTALS_AT + 8 * (len(TOTALS) + FORK_BUCKETS + 1 + DURATION_BUCKETS + 1) + 63) // 64 * 64
 ENTRIES_AT = (RING_AT + RING_EVENTS * 128 + 63) // 64 * 64
 with open(os.path.join(SRCDIR, "src/wire/version.h"), encoding="utf-8") as header:
     WIRE_VERSION = int(re.search(r"WIRE_VERSION (\d+)u", header.read())[1])

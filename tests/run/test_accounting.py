@@ -9,7 +9,7 @@ import threading
 import time
 
 from harness import (RANDOM, Echod, case, exchange, main, random_bytes, read_exactly,
-                     wait_until)
+                     run_echoctl, wait_until)
 
 
 def totals(echod):
@@ -131,7 +131,12 @@ def test_ring_full():
             os.kill(echod.pid, signal.SIGCONT)
         served = crowd.stop()
         echod.wait_log(r"\d+ events found no room in the ring")
-        assert settled(echod)["closed"] >= served
+        closed = settled(echod)["closed"]
+        assert closed >= served
+        metrics = run_echoctl("--control", echod.folder + "/control", "metrics").stdout.decode()
+        durations = re.search(r"^echod_connection_duration_seconds_count (\d+)$", metrics,
+                              re.MULTILINE)[1]
+        assert int(durations) == closed, (durations, closed)
 
 
 def hold(echod, stack):

@@ -165,8 +165,6 @@ static void on_ring_event(void *context, const struct event *event)
 {
 	struct generation *generation = context;
 
-	if (event->type == EVENT_CLOSED)
-		tally_add_duration(&generation->adopted, event);
 	generation->hooks->event(generation->hooks->context, generation, event);
 }
 

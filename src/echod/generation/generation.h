@@ -52,7 +52,7 @@ struct generation {
 	uint64_t ready_ns;		/* 0: not yet */
 	struct scoreboard scoreboard;
 	struct orphans orphans;		/* GENERATION_ORPHANED */
-	struct tally adopted;		/* what the listener has not counted: durations, orphans */
+	struct tally adopted;		/* what the listener has not counted: orphans */
 	char **unix_paths;		/* by socket, NULL unless a Unix one; owned */
 	size_t socket_count;
 	struct samples samples;

@@ -20,7 +20,7 @@ void tally_add_totals(struct tally *tally, const struct totals *totals)
 #define MANY(name, count) \
 	for (size_t i = 0; i < (count); i++) \
 		tally->name[i] += load(&totals->name[i]);
-	TALLY_OF_LISTENER(ONE, MANY)
+	TALLY_FIELDS(ONE, MANY)
 #undef ONE
 #undef MANY
 }
@@ -36,21 +36,12 @@ void tally_add(struct tally *tally, const struct tally *more)
 #undef MANY
 }
 
-void tally_add_duration(struct tally *tally, const struct event *event)
-{
-	uint64_t ns = event->end_ns > event->start_ns ? event->end_ns - event->start_ns : 0;
-	uint64_t us = ns / 1000;
-	uint64_t ms = us / 1000;
-	unsigned bucket = ms ? 64 - (unsigned)__builtin_clzll(ms) : 0;
-
-	if (bucket >= DURATION_BUCKETS)
-		bucket = DURATION_BUCKETS - 1;
-	tally->duration_histogram[bucket]++;
-	tally->duration_sum_us += us;
-}
-
 void tally_add_closed(struct tally *tally, const struct event *event)
 {
+	uint64_t us = event_duration_us(event);
+
+	tally->duration_histogram[histogram_bucket(us / 1000, DURATION_BUCKETS)]++;
+	tally->duration_sum_us += us;
 	tally->closed[event->reason < END_COUNT ? event->reason : END_ERROR]++;
 	tally->bytes_in += event->bytes_in;
 	tally->bytes_out += event->bytes_out;

@@ -8,10 +8,8 @@
 
 #include "wire/scoreboard.h"
 
-#define DURATION_BUCKETS 32u	/* bucket i counts connections shorter than 2^i ms */
-
-/* The fields, each named once: what a listener counts in struct totals, and what only we count. */
-#define TALLY_OF_LISTENER(ONE, MANY) \
+/* The fields, each named once: the counters that a listener keeps in struct totals. */
+#define TALLY_FIELDS(ONE, MANY) \
 	ONE(accepted)			/* = closed + refused + live */ \
 	MANY(closed, END_COUNT) \
 	MANY(refused, REFUSE_COUNT) \
@@ -21,11 +19,9 @@
 	ONE(events_dropped) \
 	ONE(starved) \
 	MANY(fork_histogram, FORK_BUCKETS) \
-	ONE(fork_sum_us)
-#define TALLY_OF_US(ONE, MANY)		/* from the events that were not dropped */ \
+	ONE(fork_sum_us) \
 	MANY(duration_histogram, DURATION_BUCKETS) \
 	ONE(duration_sum_us)
-#define TALLY_FIELDS(ONE, MANY) TALLY_OF_LISTENER(ONE, MANY) TALLY_OF_US(ONE, MANY)
 
 struct tally {
 #define TALLY_ONE(name) uint64_t name;
@@ -51,13 +47,10 @@ static inline uint64_t *tally_counters(struct tally *tally, const struct tally_f
 	return (uint64_t *)(void *)((char *)tally + field->offset);
 }
 
-/* Adds the counters that a listener keeps; the durations are not among them. */
+/* Adds the counters of a listener. */
 void tally_add_totals(struct tally *tally, const struct totals *totals);
 
 void tally_add(struct tally *tally, const struct tally *more);
-
-/* Counts the duration of a closed connection. */
-void tally_add_duration(struct tally *tally, const struct event *event);
 
 /* Counts a closed connection that no listener has counted. */
 void tally_add_closed(struct tally *tally, const struct event *event);

@@ -75,13 +75,9 @@ static int priority_of(const struct event *event)
 
 static void fill_closed(struct log_record *record, const struct event *event)
 {
-	uint64_t duration_ns = 0;
-
-	if (event->end_ns > event->start_ns)
-		duration_ns = event->end_ns - event->start_ns;
 	log_record_add(record, "bytes-in", "%" PRIu64, event->bytes_in);
 	log_record_add(record, "bytes-out", "%" PRIu64, event->bytes_out);
-	add_seconds(record, "duration", duration_ns / 1000);
+	add_seconds(record, "duration", event_duration_us(event));
 	add_seconds(record, "cpu", event->cpu_us);
 	log_record_add(record, "end", "%s",
 		       event->reason < END_COUNT ? end_names[event->reason] : "unknown");

@@ -15,16 +15,17 @@ static void test_tally_duration(void **state)
 	struct event event = { .start_ns = 1000000, .end_ns = 1000000 + 999999 };
 
 	(void)state;
-	tally_add_duration(&tally, &event);		/* 0.999 ms */
+	tally_add_closed(&tally, &event);		/* 0.999 ms */
 	event.end_ns = 1000000 + 3000000;
-	tally_add_duration(&tally, &event);		/* 3 ms */
+	tally_add_closed(&tally, &event);		/* 3 ms */
 	event.end_ns = 0;
-	tally_add_duration(&tally, &event);		/* nonsense */
+	tally_add_closed(&tally, &event);		/* nonsense */
 	event.end_ns = UINT64_MAX;
-	tally_add_duration(&tally, &event);
+	tally_add_closed(&tally, &event);
 	assert_int_equal(tally.duration_histogram[0], 2);
 	assert_int_equal(tally.duration_histogram[2], 1);
 	assert_int_equal(tally.duration_histogram[DURATION_BUCKETS - 1], 1);
+	assert_int_equal(tally_closed(&tally), 4);
 }
 
 static void test_tally_sum(void **state)
