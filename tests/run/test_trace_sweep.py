@@ -8,7 +8,7 @@ import socket
 import subprocess
 import threading
 
-from harness import (DEADLINE_S, Echod, case, main, program, read_to_end, run_echoctl,
+from harness import (DEADLINE_S, Echod, Skip, case, main, program, read_to_end, run_echoctl,
                      unused_address)
 from harness_peers import Peer, echo, events, flip
 
@@ -180,6 +180,18 @@ def test_sweep_usage():
                               (("-s", ""), "--sizes : not a size")):
         result = run_echoctl("sweep", *arguments, "localhost")
         assert result.returncode == 3 and phrase in result.stderr.decode(), result
+
+@case("memory grows with what is in flight: 16 MB of address space are enough for little")
+def test_address_space():
+    limit = ["prlimit", "--as=16777216", program("echoctl")]
+    if subprocess.run([*limit, "--version"], capture_output=True, check=False).returncode:
+        raise Skip("the program alone takes more (sanitizers do)")
+    with Peer(echo) as peer:
+        for command in ("trace", "send", "halfclose"):
+            result = subprocess.run([*limit, command, peer.address], input=b"hello\n",
+                                    capture_output=True, timeout=DEADLINE_S, check=False)
+            assert result.returncode == 0, (command, result)
+
 
 
 main()

@@ -4,42 +4,34 @@
  * compares. One writer, one reader, no lock.
  *
  * The sender must never have to wait for the reader: a server may take in everything before it
- * returns a byte (RFC 862 forbids nothing of the kind), and a full ring would then be a
- * deadlock. Nor may a peer that swallows gigabytes take this side's memory. Hence two stages:
+ * returns a byte (RFC 862 forbids nothing of the kind), and a full store would then be a deadlock.
+ * Nor may a peer that swallows gigabytes take this side's memory. Hence two stages:
  *
- * - Rings of bytes. The first is small; when one is full the next, twice as large, takes what
- *   follows (their addresses are reserved at the start, memory comes with use). As long as
- *   less than the last ring's 128 MiB is in flight the comparison is exact.
- * - When the last ring is full, only a 64-bit digest (FNV-1a) of every 64 KiB is kept, until
- *   the end of the session: 8 MiB of digests stand for 64 GiB in flight. A difference there is
- *   still found, and named by its block. (A block that differs in one byte never has the same
- *   digest: every step of FNV-1a is reversible. Others collide with odds of 2^-64.)
- *
- * With 64 GiB in flight the sender has to wait, and the session's stall deadline ends it.
+ * - The bytes themselves, in segments of a memory file that both processes map when they need
+ *   them. A segment that has been compared is used again, so there are as many as have been in
+ *   flight at a time. As long as that is less than 128 MiB the comparison is exact.
+ * - From the moment on in which that much is in flight, only a 64-bit digest (FNV-1a) of every
+ *   64 KiB is kept, until the end of the session: 8 MiB of digests stand for 64 GiB in flight. A
+ *   difference there is still found, and named by its block. (A block that differs in one byte
+ *   never has the same digest: every step of FNV-1a is reversible. Others collide with odds of
+ *   2^-64.)
  */
 #ifndef ECHOCTL_SESSION_INFLIGHT_H
 #define ECHOCTL_SESSION_INFLIGHT_H
 
-#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
-#define INFLIGHT_RINGS_MAX 16
-
-/* All powers of two. */
-struct inflight_sizes {
-	size_t first_ring_bytes;
-	unsigned n_rings;		/* each twice the one before; 1 to INFLIGHT_RINGS_MAX */
-	size_t block_bytes;		/* what one digest stands for */
-	size_t n_digests;
-};
-
-extern const struct inflight_sizes inflight_default_sizes;
+#define INFLIGHT_SEGMENTS 128
+#define INFLIGHT_SEGMENT_BYTES (1u << 20)
+#define INFLIGHT_BLOCK_BYTES (64u << 10)
 
 enum inflight_match {
 	INFLIGHT_EQUAL,
 	INFLIGHT_DIFFERS,
 	INFLIGHT_EXCESS,		/* more bytes than were sent */
+	INFLIGHT_FAILED,		/* the store could not be read; errno */
 };
 
 /* Where the first difference is. */
@@ -52,12 +44,15 @@ struct inflight_difference {
 
 struct inflight;
 
-/* In memory that a fork shares. NULL with errno when there is none. */
-struct inflight *inflight_new(const struct inflight_sizes *sizes);
+/*
+ * A fork may use it together with its parent, one of them as sender. segment_bytes is
+ * INFLIGHT_SEGMENT_BYTES, or in tests some pages. NULL with errno if there is no memory.
+ */
+struct inflight *inflight_new(size_t segment_bytes);
 void inflight_free(struct inflight *inflight);
 
-/* Sender: records bytes about to be sent; returns how many it took, 0 when there is no room. */
-size_t inflight_put(struct inflight *inflight, const void *bytes, size_t size);
+/* Sender: records bytes about to be sent. Returns 0, or -errno when there is no memory. */
+int inflight_put(struct inflight *inflight, const void *bytes, size_t size);
 
 /*
  * Reader: compares what came back with what was sent. After anything but INFLIGHT_EQUAL

@@ -128,6 +128,9 @@ static void compare(struct receiver *receiver, const char *bytes, size_t size)
 	case INFLIGHT_EXCESS:
 		end(receiver, SESSION_EXCESS, 0);
 		break;
+	case INFLIGHT_FAILED:
+		end(receiver, SESSION_BROKEN, errno);
+		break;
 	}
 }
 
@@ -192,6 +195,9 @@ static void note_sender_end(struct receiver *receiver)
 	switch (sender_state(receiver)) {
 	case SENDER_INPUT_FAILED:
 		end(receiver, SESSION_INPUT_FAILED, receiver->sender->counters->error);
+		break;
+	case SENDER_BROKEN:
+		end(receiver, SESSION_BROKEN, receiver->sender->counters->error);
 		break;
 	case SENDER_WAITING:
 	case SENDER_SENDING:

@@ -11,17 +11,16 @@
 #include "base/clock.h"
 
 #define BUFFER_BYTES (128u * 1024u)
-#define FULL_WAIT_MS 10		/* between looks at a store that is full (64 GiB in flight) */
 
 /* Waits for events on fd. Returns 0, -ECANCELED when the receiver is gone, or -errno. */
-static int wait_for(const struct sender *sender, int fd, short events, int timeout_ms)
+static int wait_for(const struct sender *sender, int fd, short events)
 {
 	struct pollfd polled[] = {
 		{.fd = sender->receiver_fd, .events = POLLIN},
 		{.fd = fd, .events = events},
 	};
 
-	if (poll(polled, 2, timeout_ms) < 0)
+	if (poll(polled, 2, -1) < 0)
 		return errno == EINTR ? 0 : -errno;
 	return polled[0].revents != 0 ? -ECANCELED : 0;
 }
@@ -47,7 +46,7 @@ static ssize_t read_input(const struct sender *sender, void *buffer, bool at_lin
 	int r;
 
 	do {
-		r = wait_for(sender, options->input_fd, POLLIN, -1);
+		r = wait_for(sender, options->input_fd, POLLIN);
 		if (r == -ECANCELED && input_has_ended(options->input_fd))
 			return 0;
 		if (r < 0)
@@ -83,7 +82,7 @@ static int send_all(const struct sender *sender, const char *bytes, size_t size)
 	while (size > 0) {
 		n = send(sender->socket_fd, bytes, size, MSG_NOSIGNAL | MSG_DONTWAIT);
 		if (n < 0 && errno == EAGAIN) {
-			r = wait_for(sender, sender->socket_fd, POLLOUT, -1);
+			r = wait_for(sender, sender->socket_fd, POLLOUT);
 			if (r < 0)
 				return r;
 			continue;
@@ -102,31 +101,26 @@ static int send_all(const struct sender *sender, const char *bytes, size_t size)
 	return 0;
 }
 
-/* Records each byte before it is sent: its echo must not be there first. */
+static void fail(const struct sender *sender, enum sender_state state, int error)
+{
+	if (error == ECANCELED)
+		return;
+	sender->counters->error = error;
+	sender->counters->state = state;
+}
+
+/* Records the bytes before they are sent: their echo must not be there first. */
 static int push(const struct sender *sender, const char *bytes, size_t size)
 {
-	size_t taken;
-	int r;
+	int r = 0;
 
 	sender->counters->progress_ns = clock_now_ns();
 	sender->counters->state = SENDER_SENDING;
-	while (size > 0) {
-		taken = size;
-		if (sender->inflight != NULL)
-			taken = inflight_put(sender->inflight, bytes, size);
-		if (taken == 0) {
-			r = wait_for(sender, -1, 0, FULL_WAIT_MS);
-			if (r < 0)
-				return r;
-			continue;
-		}
-		r = send_all(sender, bytes, taken);
-		if (r < 0)
-			return r;
-		bytes += taken;
-		size -= taken;
-	}
-	return 0;
+	if (sender->inflight)
+		r = inflight_put(sender->inflight, bytes, size);
+	if (r < 0)
+		fail(sender, SENDER_BROKEN, -r);
+	return r < 0 ? -ECANCELED : send_all(sender, bytes, size);
 }
 
 static void finish(const struct sender *sender)
@@ -144,14 +138,6 @@ static void finish(const struct sender *sender)
 		counters->fin_ns = before_ns;
 	}
 	counters->state = SENDER_FINISHED;
-}
-
-static void fail(const struct sender *sender, enum sender_state state, int error)
-{
-	if (error == ECANCELED)
-		return;
-	sender->counters->error = error;
-	sender->counters->state = state;
 }
 
 void sender_run(const struct sender *sender)

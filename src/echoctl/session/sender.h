@@ -14,6 +14,7 @@ enum sender_state {
 	SENDER_FINISHED,	/* all is sent, and the FIN if one was wanted */
 	SENDER_FAILED,		/* the connection failed: error */
 	SENDER_INPUT_FAILED,	/* the input failed: error */
+	SENDER_BROKEN,		/* this side failed: error */
 };
 
 /*

@@ -136,7 +136,7 @@ void session_run(int socket_fd, const struct session_options *options,
 	};
 	sender.counters = map_counters();
 	if (options->verify)
-		sender.inflight = inflight_new(&inflight_default_sizes);
+		sender.inflight = inflight_new(INFLIGHT_SEGMENT_BYTES);
 	if (sender.counters == NULL || (options->verify && sender.inflight == NULL))
 		broken(ret_result, ENOMEM);
 	else
