@@ -74,6 +74,7 @@ void events_note_limit(struct listener *listener, bool is_reached)
 		.slot = SLOTS_NONE,
 		.start_ns = now_ns,
 		.end_ns = now_ns,
+		.detail = listener->settings->connections,
 		.count = is_reached ? 1 : 0,
 	};
 

@@ -13,7 +13,7 @@ enum event_type {
 	EVENT_CLOSED,	  /* a worker was reaped */
 	EVENT_REFUSED,	  /* accepted and closed; reason is enum refuse_reason */
 	EVENT_STARVED,	  /* accept, fork or memory failed: detail is the errno, count how often */
-	EVENT_LIMIT,	  /* count 1: the connection limit was reached, 0: left again */
+	EVENT_LIMIT,	  /* count 1: the limit, detail, of connections was reached, 0: left */
 };
 
 struct event {

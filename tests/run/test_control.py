@@ -163,6 +163,7 @@ def test_list_orphans():
         echod.closed_connections(1)
         [row, end] = objects(echod, "list")
         assert end["count"] == 1 and row["worker"] in echod.worker_pids()
+        assert " restarted 1 time, starved 0 times\n" in ask(echod, "status")[1]
 
 
 @case("kill ends one connection, or those of a source, in an orderly way")

@@ -111,7 +111,8 @@ def test_defer():
         clients = [listener.connect() for _ in range(3)]
         assert echoed(clients[0]) and echoed(clients[1])
         clients[2].sendall(b"late")
-        assert listener.event(LIMIT)["count"] == 1 and listener.live == 2
+        limit = listener.event(LIMIT)
+        assert limit["count"] == 1 and limit["detail"] == 2 and listener.live == 2
         clients[0].close()
         assert listener.closed()[0] == "fin"
         assert clients[2].recv(4) == b"late"

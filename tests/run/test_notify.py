@@ -93,14 +93,15 @@ def test_reload():
                 notify.wait_for("READY=1")
 
 
-@case("the end says STOPPING")
+@case("the end says STOPPING, and at last no status any more")
 def test_stopping():
     with temporary_directory() as folder:
         notify = NotifySocket(folder)
         with start(notify) as echod:
             notify.wait_for("READY=1")
             echod.signal(signal.SIGTERM)
-            notify.wait_for("STOPPING=1")
+            assert notify.wait_for("STOPPING=1")["STATUS"].startswith("draining: 0 active")
+            wait_until(lambda: notify.wait_for("STATUS=")["STATUS"] == "", "the status is empty")
 
 
 @case("STATUS counts connections as systemctl status shows them")

@@ -174,6 +174,8 @@ static void draw_connections(FILE *stream, const json_t *connections, bool utf8)
 static void draw_health(FILE *stream, const json_t *status)
 {
 	json_int_t level = integer(status, "log_level");
+	json_int_t restarts = integer(status, "listener_restarts");
+	json_int_t starved = integer(status, "starved");
 
 	fprintf(stream, "log          level %s, %" JSON_INTEGER_FORMAT " lines suppressed, %"
 		JSON_INTEGER_FORMAT " lost, %" JSON_INTEGER_FORMAT " events dropped\n",
@@ -181,9 +183,9 @@ static void draw_health(FILE *stream, const json_t *status)
 			levels[level] : "unknown",
 		integer(status, "log_suppressed"), integer(status, "log_lost"),
 		integer(status, "events_dropped"));
-	fprintf(stream, "listener     restarted %" JSON_INTEGER_FORMAT " times, starved %"
-		JSON_INTEGER_FORMAT " times\n\n", integer(status, "listener_restarts"),
-		integer(status, "starved"));
+	fprintf(stream, "listener     restarted %" JSON_INTEGER_FORMAT " time%s, starved %"
+		JSON_INTEGER_FORMAT " time%s\n\n", restarts, restarts == 1 ? "" : "s", starved,
+		starved == 1 ? "" : "s");
 }
 
 static void draw_generations(FILE *stream, const json_t *generations)

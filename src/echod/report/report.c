@@ -27,7 +27,6 @@ void report_configure(struct report *report, const struct configuration *configu
 {
 	report->connections = configuration->log.connections;
 	report->max_per_second = configuration->log.max_per_second;
-	report->limit = configuration->limits.connections;
 }
 
 static void add_seconds(struct log_record *record, const char *name, uint64_t us)
@@ -212,6 +211,13 @@ static void report_repeated(struct report *report, enum report_about about, uint
 		say(report, about, count, 0);
 }
 
+/* The limit is that of the listener: an older one may have another than the settings in force. */
+static void report_limit(struct report *report, const struct event *event, uint64_t now_ns)
+{
+	report->limit = event->detail;
+	report_repeated(report, REPORT_LIMIT, event->count != 0, 1, now_ns);
+}
+
 static void report_connection(struct report *report, const struct event *event,
 			      const char *unix_path, uint64_t now_ns)
 {
@@ -244,7 +250,7 @@ void report_event(struct report *report, const struct event *event, const char *
 		report_repeated(report, find_starved(report, event->detail), event->detail,
 				event->count, now_ns);
 	else if (event->type == EVENT_LIMIT)
-		report_repeated(report, REPORT_LIMIT, event->count != 0, 1, now_ns);
+		report_limit(report, event, now_ns);
 	else if (event->type == EVENT_OPENED || event->type == EVENT_CLOSED ||
 		 event->type == EVENT_REFUSED)
 		report_connection(report, event, unix_path, now_ns);

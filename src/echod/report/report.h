@@ -30,12 +30,12 @@ struct report_window {
 struct report {
 	enum log_connections connections;
 	uint32_t max_per_second;	/* 0 = off */
-	uint32_t limit;			/* limits { connections } */
+	uint32_t limit;			/* connections, of the listener that told of it last */
 	struct report_window windows[REPORT_WINDOWS];
 	uint64_t suppressed;		/* lines of connections left out since the start */
 };
 
-/* From now on as configured: log { connections, max-per-second }, limits { connections }. */
+/* From now on as configured: log { connections, max-per-second }. */
 void report_configure(struct report *report, const struct configuration *configuration);
 
 /*

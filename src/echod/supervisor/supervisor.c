@@ -134,6 +134,7 @@ static int supervisor_run(struct supervisor *supervisor)
 	report_flush(&supervisor->report, clock_now_ns() + CLOCK_NS_PER_S);
 	if (result == 0)
 		metrics_leave_file(supervisor->configuration->metrics.file, NULL);
+	notify_status("");
 	if (result == 0)
 		log_info("stopped");
 	else if (sd_event_get_exit_code(supervisor->loop, &code) < 0)	/* nobody ended it */

@@ -337,12 +337,12 @@ static void test_starved_kinds(void **state)
 static void test_limit(void **state)
 {
 	struct fixture *fixture = *state;
-	struct event event = {.type = EVENT_LIMIT, .count = 1};
+	struct event event = {.type = EVENT_LIMIT, .detail = 3, .count = 1};
 	int priority;
 
 	report_event(&fixture->report, &event, NULL, START);
 	assert_string_equal(capture_line(&fixture->capture, &priority),
-			    "limit connections=1024 state=reached");
+			    "limit connections=3 state=reached");
 	assert_int_equal(priority, LOG_WARNING);
 	for (int i = 0; i < 6; i++) {
 		event.count = (uint32_t)i % 2;
@@ -353,7 +353,7 @@ static void test_limit(void **state)
 	assert_null(capture_raw(&fixture->capture));
 	report_flush(&fixture->report, START + 10 * SECOND);
 	assert_string_equal(capture_line(&fixture->capture, &priority),
-			    "limit connections=1024 state=left count=7 duration=10.000s");
+			    "limit connections=3 state=left count=7 duration=10.000s");
 	assert_int_equal(priority, LOG_NOTICE);
 }
 
