@@ -2,6 +2,7 @@
 /* The settings that echod works with: the file, however it can be reached, and the options. */
 #include "echod/command_line/effective.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -35,8 +36,8 @@ static bool has_name(int fd, const char *path)
 }
 
 /*
- * Whether the file that was open before still stands at path, which cannot be opened: as far as
- * that can be told where the path cannot be walked either.
+ * Whether the file that was open before still stands at path, which cannot be opened. If the path
+ * cannot be walked either, the names have to do.
  */
 static bool is_file_of(int held_fd, const char *path)
 {
@@ -92,6 +93,7 @@ int effective_load(const struct options *options, int held_fd, bool may_wait,
 	FD_CLEANUP int fd = file_open(options->configuration_path, held_fd);
 	int r;
 
+	assert(report && ret_configuration);
 	if (fd >= 0 && may_wait)
 		fd_set_nonblocking(fd, false);
 	r = configuration_load(options->configuration_path, fd, needs(options), report, context,

@@ -2,6 +2,7 @@
 /* The command line of echod(8). */
 #include "echod/command_line/options.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
@@ -137,6 +138,7 @@ int options_parse(int argc, char **argv, struct options *ret_options)
 	};
 	int option;
 
+	assert(argv && ret_options);
 	while ((option = getopt_long(argc, argv, "c:l:L:tTihV", long_options, NULL)) != -1) {
 		int r = take_option(&options, option, argv[0]);
 

@@ -20,6 +20,7 @@ int configuration_default(struct configuration **ret_configuration)
 		calloc(1, sizeof(*configuration));
 	char why[KEY_WHY_MAX];
 
+	assert(ret_configuration);
 	if (!configuration)
 		return -ENOMEM;
 	for (const struct key *key = configuration_keys; key->name; key++) {
@@ -77,6 +78,7 @@ int configuration_override_listen(struct configuration *configuration, char *con
 
 int configuration_level(const char *word)
 {
+	assert(word);
 	for (const struct key_choice *level = key_find("log", "level")->choices; level->word;
 	     level++) {
 		if (strcmp(level->word, word) == 0)
@@ -89,6 +91,7 @@ void configuration_print(const struct configuration *configuration, FILE *stream
 {
 	const char *section = NULL;
 
+	assert(configuration && stream);
 	for (const struct key *key = configuration_keys; key->name; key++) {
 		/* The default of listen is not the same as setting it: systemd's sockets count. */
 		bool is_comment = key->kind == KEY_ADDRESSES && !configuration->listen_is_set;

@@ -263,15 +263,15 @@ static struct source *next_source(struct load *load, const char *name)
 	return source;
 }
 
-/* Returns NULL, or why the file cannot be included. */
-static const char *read_included(struct source *source)
+/* Returns 0 or -errno as source_open() and source_read() do. */
+static int read_included(struct source *source)
 {
-	FD_CLEANUP int fd = source_open(source->name);
-	int r = fd < 0 ? fd : source_read(source, fd);
+	FD_CLEANUP int fd = -1;
 
-	if (r == -EALREADY)
-		return "the file includes itself";
-	return r < 0 ? strerror(-r) : NULL;
+	if (source->text)
+		return 0;
+	fd = source_open(source->name);
+	return fd < 0 ? fd : source_read(source, fd);
 }
 
 /*
@@ -284,8 +284,8 @@ static int include_file(cfg_t *cfg, cfg_opt_t *option, int argc, const char **ar
 	struct load *load = loading;
 	int line = cfg->line;
 	struct source *source;
-	const char *why = NULL;
 	bool is_good = true;
+	int r;
 
 	(void)option;
 	if (argc != 1) {
@@ -302,11 +302,11 @@ static int include_file(cfg_t *cfg, cfg_opt_t *option, int argc, const char **ar
 	source = next_source(load, argv[0]);
 	if (!source)
 		return -1;
-	if (!source->text)
-		why = read_included(source);
-	if (why)
+	r = read_included(source);
+	if (r < 0)
 		problems_add(&load->problems, load->current, (unsigned)line, NULL, "include",
-			     "%s: %s", source->name, why);
+			     "%s: %s", source->name,
+			     r == -EALREADY ? "the file includes itself" : strerror(-r));
 	else
 		is_good = parse_text(load, source);
 	cfg->line = line;
@@ -553,21 +553,25 @@ static void release(struct load *load)
 int configuration_load(const char *path, int fd, unsigned needs, configuration_report_fn report,
 		       void *context, struct configuration **ret_configuration)
 {
-	__attribute__((cleanup(release))) struct load load = {0};
+	struct load load = {0};
+	int r = 0;
 
 	assert(path && report && !loading);
 	run_all(&load, path, fd);
 	if (load.configuration) {
 		check_together(&load, needs);
 		load.configuration->path = strdup(path);
+		load.problems.out_of_memory |= !load.configuration->path;
 	}
-	if (load.problems.out_of_memory || (load.configuration && !load.configuration->path))
-		return -ENOMEM;
-	if (load.problems.count > 0) {
+	if (load.problems.out_of_memory) {
+		r = -ENOMEM;
+	} else if (load.problems.count > 0) {
 		problems_tell(&load.problems, report, context);
-		return -EBADMSG;
+		r = -EBADMSG;
+	} else {
+		*ret_configuration = load.configuration;
+		load.configuration = NULL;
 	}
-	*ret_configuration = load.configuration;
-	load.configuration = NULL;
-	return 0;
+	release(&load);
+	return r;
 }

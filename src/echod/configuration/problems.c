@@ -31,7 +31,7 @@ static char *make_line(const struct source *source, unsigned line, const char *s
 	return r < 0 ? NULL : text;
 }
 
-/* Takes text over. One that is there already is no other: a file may be read again. */
+/* Takes text over. A file may be read again: what was noted then is no second problem. */
 static void add_text(struct problems *problems, const struct source *source, unsigned line,
 		     char *text)
 {
@@ -103,7 +103,8 @@ void problems_tell(struct problems *problems, configuration_report_fn report, vo
 	for (size_t i = 0; i < problems->count; i++)
 		report(context, problems->items[i].text);
 	if (problems->left_out > 0) {
-		snprintf(rest, sizeof(rest), "%zu more errors are not shown", problems->left_out);
+		snprintf(rest, sizeof(rest), "%zu more %s not shown", problems->left_out,
+			 problems->left_out == 1 ? "error is" : "errors are");
 		report(context, rest);
 	}
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What is wrong with a configuration: collected in one run, told in the order of the files. */
+/* What is wrong with a configuration: collected, each once, and told in the order of the files. */
 #ifndef ECHOD_CONFIGURATION_PROBLEMS_H
 #define ECHOD_CONFIGURATION_PROBLEMS_H
 

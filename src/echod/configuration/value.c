@@ -238,6 +238,7 @@ int key_store(const struct key *key, const char *text, struct configuration *con
 	void *field = (char *)configuration + key->offset;
 	size_t *count = (size_t *)(void *)((char *)configuration + key->count_offset);
 
+	assert(text && why);
 	switch (key->kind) {
 	case KEY_NUMBER:
 		return store_number(key, text, field, why);

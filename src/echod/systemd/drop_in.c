@@ -2,6 +2,7 @@
 /* The drop-in that makes echod.socket listen where echod.conf says. */
 #include "echod/systemd/drop_in.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -82,6 +83,7 @@ unsigned drop_in_make(const struct configuration *configuration, bool ipv6_avail
 	struct lines lines = {0};
 	unsigned written = 0;
 
+	assert(configuration->path && report && ret_text);
 	lines.stream = open_memstream(&lines.text, &lines.size);
 	if (!lines.stream)
 		return 0;

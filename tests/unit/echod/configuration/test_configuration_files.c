@@ -323,7 +323,7 @@ static void test_many_errors(void **state)
 	for (int i = 1; i <= 100; i++)
 		expected_used += (size_t)sprintf(expected + expected_used,
 						 "t:%d: key%d: unknown key\n", i, i);
-	strcpy(expected + expected_used, "1 more errors are not shown\n");
+	strcpy(expected + expected_used, "1 more error is not shown\n");
 	settings_expect_text(text, expected);
 }
 
