@@ -1,16 +1,21 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
-"""Metrics, as their real readers read them: the OpenMetrics parser and the node exporter."""
+"""Metrics as their real readers read them: OpenMetrics, the node exporter, Prometheus, Grafana."""
+import json
 import os
+import re
+import shutil
+import subprocess
 import urllib.request
 
-from harness import (DEADLINE_S, Echod, Process, Skip, case, exchange, foreign,
+from harness import (DEADLINE_S, SRCDIR, Echod, Process, Skip, case, exchange, foreign,
                      free_port, main, read_exactly, run_echoctl, temporary_directory, wait_until)
 
 try:
     from prometheus_client.openmetrics.parser import text_string_to_metric_families
 except ImportError:
     text_string_to_metric_families = None
+RULES, DASHBOARD = SRCDIR + "/etc/prometheus/echod.rules.yml", SRCDIR + "/etc/grafana/echod.json"
 
 COUNTERS = {"connections_accepted", "connections_closed", "connections_refused",
             "connections_empty", "received_bytes", "sent_bytes", "starved", "events_dropped",
@@ -87,8 +92,8 @@ def test_file():
             wait_until(lambda: os.path.exists(path), "the file is there")
             assert os.stat(path).st_mode & 0o777 == 0o644
             with open(path, encoding="utf-8") as file:
-                _, samples = parse(file.read())
-            assert ("echod_connections_live", ()) in samples
+                text = file.read()
+            assert "\nechod_connections_live 0\n" in text and text.endswith("# EOF\n"), text
             # but for the moment in which it is written anew
             wait_until(lambda: os.listdir(folder) == ["echod.prom"], "nothing else is left")
             # Elsewhere it cannot be written: said once for each, nothing else happens.
@@ -133,7 +138,73 @@ def test_node_exporter():
     assert "node_textfile_scrape_error 0" in lines, text
     assert "echod_connections_live 0" in lines, text
     assert 'echod_connections_closed_total{end="fin"} 0' in lines, text
-    assert "# TYPE echod_fork_duration_seconds histogram" in lines, text
+    types = dict(re.findall(r"^# TYPE echod_(\w+) (\w+)$", text, re.MULTILINE))
+    assert types == {**{name + "_total": "counter" for name in COUNTERS},
+                     **dict.fromkeys(GAUGES, "gauge"),
+                     **dict.fromkeys(HISTOGRAMS, "histogram")}, types
+
+
+def promtool(*arguments, **options):
+    """Runs Prometheus' own checker: its words when it is content, else a failure."""
+    result = subprocess.run([foreign("promtool"), *arguments], capture_output=True, text=True,
+                            timeout=DEADLINE_S, check=False, **options)
+    assert result.returncode == 0, result
+    return result.stdout + result.stderr
+
+
+@case("promtool finds nothing to complain about in the file")
+def test_promtool():
+    foreign("promtool")
+    with temporary_directory() as folder:
+        os.chmod(folder, 0o777)
+        path = folder + "/echod.prom"
+        with Echod({"metrics": {"file": path}}):
+            wait_until(lambda: os.path.exists(path), "the file is there")
+            with open(path, encoding="utf-8") as file:
+                text = file.read()
+    assert promtool("check", "metrics", input=text) == ""
+
+
+@case("the alert rules say what they are to say")
+def test_rules():
+    with temporary_directory() as folder:
+        shutil.copy(RULES, folder)
+        test = shutil.copy(SRCDIR + "/tests/run/echod.rules.test.yml", folder)
+        promtool("check", "rules", folder + "/echod.rules.yml")
+        promtool("test", "rules", test)
+
+
+def queries():
+    """Every query of the dashboard, and of the rules."""
+    with open(DASHBOARD, encoding="utf-8") as file:
+        dashboard = json.load(file)
+    found = [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
+    found += [variable["query"] for variable in dashboard["templating"]["list"]]
+    with open(RULES, encoding="utf-8") as file:
+        return found, re.sub(r"#.*", "", file.read())
+
+
+@case("dashboard and rules ask for metrics and labels that there are, in sound queries")
+def test_queries():
+    with Echod() as echod:
+        _, samples = parse(page(echod))
+    names = {name for name, _ in samples}
+    values = {(label, value) for _, labels in samples for label, value in labels}
+    found, rules = queries()
+    asked = set(re.findall(r"echod_\w+", " ".join(found) + rules))
+    assert asked <= names, asked - names
+    assert {name for name in names if "bucket" in name} <= asked, "a histogram has no panel"
+    for label, value in re.findall(r'(\w+)!?="(\w+)"', " ".join(found) + rules):
+        assert (label, value) in values, (label, value)
+    with temporary_directory() as folder:
+        path = folder + "/queries.yml"
+        exprs = [query.replace("$__rate_interval", "5m") for query in found if "(" in query
+                 and not query.startswith("label_values")]
+        with open(path, "w", encoding="utf-8") as file:
+            json.dump({"groups": [{"name": "queries", "rules": [
+                {"record": f"query:{number}", "expr": expr}
+                for number, expr in enumerate(exprs)]}]}, file)
+        promtool("check", "rules", path)
 
 
 main()

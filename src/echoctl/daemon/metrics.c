@@ -3,8 +3,9 @@
 #include "echoctl/daemon/client.h"
 
 static const char help[] =
-	"Prints the counters of the local echod as OpenMetrics text. The daemon writes the\n"
-	"same to a file when echod.conf(5) names one (metrics { file }).\n"
+	"Prints the counters of the local echod as OpenMetrics text. The daemon writes\n"
+	"them, as text for the node exporter, to the file that metrics { file } names in\n"
+	"echod.conf(5).\n"
 	"\n"
 	"Example:\n"
 	"  echoctl metrics | grep connections_live\n";

@@ -17,21 +17,11 @@ static void handle_status(struct control_client *client, json_t *request)
 
 static void handle_metrics(struct control_client *client, json_t *request)
 {
-	char *text = NULL;
-	size_t size = 0;
-	FILE *stream = open_memstream(&text, &size);
+	char *text = metrics_text(client->control->supervisor, METRICS_OPENMETRICS);
 
 	(void)request;
-	if (!stream) {
-		control_reply_error(client, "%s", strerror(errno));
-		return;
-	}
-	metrics_write(client->control->supervisor, stream);
-	if (fclose(stream) < 0)
-		control_reply_error(client, "%s", strerror(errno));
-	else
-		control_reply(client, json_pack("{s:s, s:i, s:b, s:s}", "event", "metrics",
-						"version", CONTROL_VERSION, "ok", 1, "text", text));
+	control_reply(client, json_pack("{s:s, s:i, s:b, s:s}", "event", "metrics",
+					"version", CONTROL_VERSION, "ok", 1, "text", text));
 	free(text);
 }
 

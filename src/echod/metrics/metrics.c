@@ -1,143 +1,173 @@
 /* SPDX-License-Identifier: MIT */
-/* The daemon in numbers for monitoring: OpenMetrics text. */
+/*
+ * The two formats differ in one thing that matters: the family of a counter is named without
+ * "_total" in OpenMetrics and with it in the older one, whose readers take a counter of another
+ * name for untyped.
+ */
 #include "echod/metrics/metrics.h"
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/replace.h"
 #include "echod/log/log.h"
 #include "echod/state/totals.h"
 #include "wire/end.h"
 
-static const char *const end_names[] = END_NAMES;
-static const char *const refuse_names[] = REFUSE_NAMES;
+struct page {
+	FILE *stream;
+	enum metrics_format format;
+};
 
-static void write_family(FILE *stream, const char *name, const char *type, const char *help)
+static void write_family(const struct page *page, const char *name, const char *type,
+			 const char *help)
 {
-	fprintf(stream, "# HELP echod_%s %s\n# TYPE echod_%s %s\n", name, help, name, type);
+	bool is_counter = strcmp(type, "counter") == 0;
+	const char *suffix = is_counter && page->format == METRICS_PROMETHEUS ? "_total" : "";
+
+	fprintf(page->stream, "# HELP echod_%s%s %s\n# TYPE echod_%s%s %s\n", name, suffix, help,
+		name, suffix, type);
 }
 
-static void write_counter(FILE *stream, const char *name, uint64_t value, const char *help)
+/* One counter for each of these reasons. */
+static void write_reasons(const struct page *page, const char *name, const char *label,
+			  const char *const *reasons, const uint64_t *values, size_t count,
+			  const char *help)
 {
-	write_family(stream, name, "counter", help);
-	fprintf(stream, "echod_%s_total %" PRIu64 "\n", name, value);
+	write_family(page, name, "counter", help);
+	for (size_t i = 0; i < count; i++)
+		fprintf(page->stream, "echod_%s_total{%s=\"%s\"} %" PRIu64 "\n", name, label,
+			reasons[i], values[i]);
 }
 
-static void write_gauge(FILE *stream, const char *name, uint64_t value, const char *help)
+static void write_seconds(const struct page *page, const char *name, uint64_t us)
 {
-	write_family(stream, name, "gauge", help);
-	fprintf(stream, "echod_%s %" PRIu64 "\n", name, value);
+	fprintf(page->stream, "echod_%s %" PRIu64 ".%06" PRIu64 "\n", name, us / CLOCK_US_PER_S,
+		us % CLOCK_US_PER_S);
 }
 
 /* Bucket i counts what is shorter than 2^i units; the last one has no bound. */
-static void write_histogram(FILE *stream, const char *name, const uint64_t *buckets,
+static void write_histogram(const struct page *page, const char *name, const uint64_t *buckets,
 			    unsigned count, double unit_s, uint64_t sum_us, const char *help)
 {
+	char sum_name[64];
 	uint64_t seen = 0;
 
-	write_family(stream, name, "histogram", help);
-	for (unsigned i = 0; i < count; i++) {
+	write_family(page, name, "histogram", help);
+	for (unsigned i = 0; i + 1 < count; i++) {
 		seen += buckets[i];
-		if (i + 1 < count)
-			fprintf(stream, "echod_%s_bucket{le=\"%.12g\"} %" PRIu64 "\n", name,
-				unit_s * (double)(UINT64_C(1) << i), seen);
+		fprintf(page->stream, "echod_%s_bucket{le=\"%.12g\"} %" PRIu64 "\n", name,
+			unit_s * (double)(UINT64_C(1) << i), seen);
 	}
-	fprintf(stream, "echod_%s_bucket{le=\"+Inf\"} %" PRIu64 "\n", name, seen);
-	fprintf(stream, "echod_%s_sum %" PRIu64 ".%06" PRIu64 "\n", name, sum_us / 1000000,
-		sum_us % 1000000);
-	fprintf(stream, "echod_%s_count %" PRIu64 "\n", name, seen);
+	seen += buckets[count - 1];
+	fprintf(page->stream, "echod_%s_bucket{le=\"+Inf\"} %" PRIu64 "\n", name, seen);
+	snprintf(sum_name, sizeof(sum_name), "%s_sum", name);
+	write_seconds(page, sum_name, sum_us);
+	fprintf(page->stream, "echod_%s_count %" PRIu64 "\n", name, seen);
 }
 
-/* Gauges of their own for live connections: a counter must not fall when one of them ends. */
-static void write_bytes(const struct supervisor *supervisor, const struct tally *tally,
-			FILE *stream)
+/* Live connections have gauges of their own: a counter must not fall when one of them ends. */
+static void write_numbers(const struct page *page, const struct supervisor *supervisor,
+			  const struct tally *tally)
 {
-	uint64_t in, out;
+	uint64_t live_in, live_out;
 
-	totals_live_bytes(supervisor, &in, &out);
-	write_counter(stream, "received_bytes", tally->bytes_in,
-		      "Bytes received on connections that ended.");
-	write_counter(stream, "sent_bytes", tally->bytes_out,
-		      "Bytes sent on connections that ended.");
-	write_gauge(stream, "live_received_bytes", in, "Bytes received on connections of now.");
-	write_gauge(stream, "live_sent_bytes", out, "Bytes sent on connections of now.");
+	totals_live_bytes(supervisor, &live_in, &live_out);
+
+	const struct {
+		const char *name;
+		const char *type;
+		uint64_t value;
+		const char *help;
+	} numbers[] = {
+		{"connections_accepted", "counter", tally->accepted,
+		 "Connections taken, refused ones included."},
+		{"connections_empty", "counter", tally->empty,
+		 "Connections that ended without a byte (health checks)."},
+		{"connections_live", "gauge", totals_live(supervisor), "Connections now."},
+		{"connections_max", "gauge", supervisor->configuration->limits.connections,
+		 "The configured limit."},
+		{"received_bytes", "counter", tally->bytes_in,
+		 "Bytes received on connections that ended."},
+		{"sent_bytes", "counter", tally->bytes_out,
+		 "Bytes sent on connections that ended."},
+		{"live_received_bytes", "gauge", live_in, "Bytes received on connections of now."},
+		{"live_sent_bytes", "gauge", live_out, "Bytes sent on connections of now."},
+		{"starved", "counter", tally->starved,
+		 "Times that accept or fork failed for want of a resource."},
+		{"events_dropped", "counter", tally->events_dropped,
+		 "Events that found the ring full."},
+		{"log_lines_suppressed", "counter", supervisor->report.suppressed,
+		 "Log lines left out by the rate limit."},
+		{"log_lines_lost", "counter", log_lost(), "Log lines that no sink took."},
+		{"listener_restarts", "counter", supervisor->listener_restarts,
+		 "Listeners that died and were replaced."},
+		{"generations", "gauge", totals_generations(supervisor),
+		 "Listeners with their workers, the draining ones included."},
+		{"generation", "gauge", supervisor->current ? supervisor->current->number : 0,
+		 "Number of the generation that accepts, 0 for none."},
+	};
+
+	for (size_t i = 0; i < sizeof(numbers) / sizeof(*numbers); i++) {
+		const char *suffix = strcmp(numbers[i].type, "counter") == 0 ? "_total" : "";
+
+		write_family(page, numbers[i].name, numbers[i].type, numbers[i].help);
+		fprintf(page->stream, "echod_%s%s %" PRIu64 "\n", numbers[i].name, suffix,
+			numbers[i].value);
+	}
 }
 
-static void write_connections(const struct supervisor *supervisor, const struct tally *tally,
-			      FILE *stream)
+static void write_page(const struct page *page, const struct supervisor *supervisor)
 {
-	write_counter(stream, "connections_accepted", tally->accepted,
-		      "Connections taken, refused ones included.");
-	write_family(stream, "connections_closed", "counter", "Connections that ended, by reason.");
-	for (size_t i = 0; i < END_COUNT; i++)
-		fprintf(stream, "echod_connections_closed_total{end=\"%s\"} %" PRIu64 "\n",
-			end_names[i], tally->closed[i]);
-	write_family(stream, "connections_refused", "counter",
-		     "Connections accepted and closed at once, by reason.");
-	for (size_t i = 0; i < REFUSE_COUNT; i++)
-		fprintf(stream, "echod_connections_refused_total{reason=\"%s\"} %" PRIu64 "\n",
-			refuse_names[i], tally->refused[i]);
-	write_counter(stream, "connections_empty", tally->empty,
-		      "Connections that ended without a byte (health checks).");
-	write_gauge(stream, "connections_live", totals_live(supervisor),
-		    "Connections now.");
-	write_gauge(stream, "connections_max", supervisor->configuration->limits.connections,
-		    "The configured limit.");
-	write_bytes(supervisor, tally, stream);
-	write_histogram(stream, "connection_duration_seconds", tally->duration_histogram,
-			DURATION_BUCKETS, 1e-3, tally->duration_sum_us,
-			"How long connections lasted.");
-}
-
-void metrics_write(const struct supervisor *supervisor, FILE *stream)
-{
+	static const char *const end_names[] = END_NAMES;
+	static const char *const refuse_names[] = REFUSE_NAMES;
 	struct tally tally;
 
 	totals_sum(supervisor, &tally);
-	write_connections(supervisor, &tally, stream);
-	write_histogram(stream, "fork_duration_seconds", tally.fork_histogram, FORK_BUCKETS, 1e-6,
+	write_numbers(page, supervisor, &tally);
+	write_reasons(page, "connections_closed", "end", end_names, tally.closed, END_COUNT,
+		      "Connections that ended, by reason.");
+	write_reasons(page, "connections_refused", "reason", refuse_names, tally.refused,
+		      REFUSE_COUNT, "Connections accepted and closed at once, by reason.");
+	write_histogram(page, "connection_duration_seconds", tally.duration_histogram,
+			DURATION_BUCKETS, 1e-3, tally.duration_sum_us,
+			"How long connections lasted.");
+	write_histogram(page, "fork_duration_seconds", tally.fork_histogram, FORK_BUCKETS, 1e-6,
 			tally.fork_sum_us, "How long it took to fork a worker.");
-	write_counter(stream, "starved", tally.starved,
-		      "Times that accept or fork failed for want of a resource.");
-	write_counter(stream, "events_dropped", tally.events_dropped,
-		      "Events that found the ring full.");
-	write_counter(stream, "log_lines_suppressed", supervisor->report.suppressed,
-		      "Log lines left out by the rate limit.");
-	write_counter(stream, "log_lines_lost", log_lost(), "Log lines that no sink took.");
-	write_counter(stream, "listener_restarts", supervisor->listener_restarts,
-		      "Listeners that died and were replaced.");
-	write_gauge(stream, "generations", totals_generations(supervisor),
-		    "Listeners with their workers, the draining ones included.");
-	write_gauge(stream, "generation",
-		    supervisor->current ? supervisor->current->number : 0,
-		    "Number of the generation that accepts, 0 for none.");
-	write_family(stream, "start_time_seconds", "gauge", "When the daemon started, Unix time.");
-	fprintf(stream, "echod_start_time_seconds %" PRIu64 ".%06" PRIu64 "\n",
-		supervisor->started_realtime_us / 1000000,
-		supervisor->started_realtime_us % 1000000);
-	write_family(stream, "build_info", "gauge", "The version, as a label.");
-	fprintf(stream, "echod_build_info{version=\"%s\"} 1\n", PACKAGE_VERSION);
-	fputs("# EOF\n", stream);
+	write_family(page, "start_time_seconds", "gauge", "When the daemon started, Unix time.");
+	write_seconds(page, "start_time_seconds", supervisor->started_realtime_us);
+	write_family(page, "build_info", "gauge", "The version, as a label.");
+	fprintf(page->stream, "echod_build_info{version=\"%s\"} 1\n# EOF\n", PACKAGE_VERSION);
+}
+
+char *metrics_text(const struct supervisor *supervisor, enum metrics_format format)
+{
+	char *text = NULL;
+	size_t size;
+	struct page page = {open_memstream(&text, &size), format};
+
+	if (!page.stream)
+		return NULL;
+	write_page(&page, supervisor);
+	if (fclose(page.stream) == 0)
+		return text;
+	free(text);
+	return NULL;
 }
 
 int metrics_write_file(const struct supervisor *supervisor, const char *path)
 {
-	char *text = NULL;
-	size_t size = 0;
-	FILE *stream = open_memstream(&text, &size);
-	int result;
-
-	if (!stream)
-		return -errno;
-	metrics_write(supervisor, stream);
+	char *text = metrics_text(supervisor, METRICS_PROMETHEUS);
 	/* node_exporter is another user */
-	result = fclose(stream) == 0 ? replace_file(path, text, size, 0644) : -errno;
+	int r = text ? replace_file(path, text, strlen(text), 0644) : -ENOMEM;
+
 	free(text);
-	return result;
+	return r;
 }
 
 void metrics_leave_file(const char *path, const char *next)

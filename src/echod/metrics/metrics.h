@@ -1,26 +1,26 @@
 /* SPDX-License-Identifier: MIT */
-/* The daemon in numbers for monitoring: OpenMetrics text. */
+/* The daemon in numbers for monitoring. */
 #ifndef ECHOD_METRICS_METRICS_H
 #define ECHOD_METRICS_METRICS_H
 
-#include <stdio.h>
-
 #include "echod/state/state.h"
 
-/*
- * Writes all metrics in the OpenMetrics 1.0 text format, "# EOF" at the end. Only types that
- * the older Prometheus text format knows too are used, so that node_exporter can read it.
- */
-void metrics_write(const struct supervisor *supervisor, FILE *stream);
+enum metrics_format {
+	METRICS_OPENMETRICS,	/* OpenMetrics 1.0 */
+	METRICS_PROMETHEUS,	/* the text format 0.0.4 of before, which node_exporter reads */
+};
+
+/* All metrics as text, "# EOF" at the end. The caller frees it; NULL: no memory. */
+char *metrics_text(const struct supervisor *supervisor, enum metrics_format format);
 
 /*
- * Puts the same in place of the configured file, whole (rename(2)). Returns 0 or -errno; the
- * old file stands then.
+ * Puts them in place of the file at path, whole (rename(2)), in the format of node_exporter's
+ * textfile collector. Returns 0 or -errno; on failure the old file stays.
  */
 int metrics_write_file(const struct supervisor *supervisor, const char *path);
 
 /*
- * Removes the file at path unless it is next, where they are written from now on. What nobody
+ * Removes the file at path unless it is next, where they are written from now on: what nobody
  * writes any more would be read as the state of today. Either may be NULL: nowhere.
  */
 void metrics_leave_file(const char *path, const char *next);
