@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/fd.h"
@@ -21,14 +22,29 @@
 int program_find_listener(struct program *ret_program)
 {
 	const char *path = secure_getenv("ECHOD_LISTENER");
-	int fd;
 
 	if (!path || !*path)
 		path = LISTENERDIR "/echod-listener";
-	fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
 	ret_program->path = path;
-	ret_program->fd = fd;
-	return fd < 0 ? -errno : 0;
+	ret_program->fd = open(path, O_PATH | O_CLOEXEC);
+	return ret_program->fd < 0 ? -errno : 0;
+}
+
+int program_open_next(const struct program *held, struct program *ret_program)
+{
+	*ret_program = (struct program){ held->path, open(held->path, O_PATH | O_CLOEXEC) };
+	if (ret_program->fd < 0 && errno == EACCES && held->fd >= 0)
+		ret_program->fd = fcntl(held->fd, F_DUPFD_CLOEXEC, 0);
+	return ret_program->fd < 0 ? -errno : 0;
+}
+
+/* By its path ps(1) shows the name of the program. */
+static bool is_at_path(const struct program *program)
+{
+	struct stat held, found;
+
+	return fstat(program->fd, &held) == 0 && stat(program->path, &found) == 0 &&
+	       held.st_dev == found.st_dev && held.st_ino == found.st_ino;
 }
 
 void program_release(struct program *program)
@@ -96,6 +112,7 @@ static int spawn_lifted(const struct program *program, int held_fd, const int *l
 	posix_spawn_file_actions_t actions;
 	posix_spawnattr_t attributes;
 	char held[32];
+	const char *path = is_at_path(program) ? program->path : held;
 	pid_t pid;
 	int error;
 
@@ -107,11 +124,8 @@ static int spawn_lifted(const struct program *program, int held_fd, const int *l
 		posix_spawn_file_actions_destroy(&actions);
 		return error;
 	}
-	error = posix_spawn(&pid, program->path, &actions, &attributes, arguments, environment);
-	if (error == EACCES && held_fd >= 0) {
-		snprintf(held, sizeof(held), "/proc/self/fd/%d", held_fd);
-		error = posix_spawn(&pid, held, &actions, &attributes, arguments, environment);
-	}
+	snprintf(held, sizeof(held), "/proc/self/fd/%d", held_fd);
+	error = posix_spawn(&pid, path, &actions, &attributes, arguments, environment);
 	posix_spawnattr_destroy(&attributes);
 	posix_spawn_file_actions_destroy(&actions);
 	if (!error)

@@ -9,7 +9,7 @@
 
 struct program {
 	const char *path;	/* not owned */
-	int fd;			/* owned; held for the time when the path cannot be walked */
+	int fd;			/* owned; the program, whatever is at the path by now */
 };
 
 /*
@@ -17,6 +17,12 @@ struct program {
  * build tree; ignored in secure execution, secure_getenv(3)). Opens it. Returns 0 or -errno.
  */
 int program_find_listener(struct program *ret_program);
+
+/*
+ * The program that is at the path of held by now, or held again if the path cannot be walked any
+ * more (EACCES after the privileges are gone). Returns 0 or -errno.
+ */
+int program_open_next(const struct program *held, struct program *ret_program);
 
 void program_release(struct program *program);
 
@@ -30,8 +36,7 @@ struct program_start {
 /*
  * Starts program in a session of its own, so that a terminal's Ctrl-C reaches echod only, with
  * all signals unblocked and at their defaults, an empty environment and no descriptors but
- * those. It is executed by its path, or by the held descriptor when the path cannot be walked
- * any more (EACCES after the privileges are gone). Returns 0 or -errno, that of exec(3) too.
+ * those. Returns 0 or -errno, that of exec(3) too.
  */
 int program_spawn(const struct program *program, const struct program_start *start,
 		  pid_t *ret_pid);

@@ -41,7 +41,7 @@ struct supervisor {
 	struct configuration *configuration;	/* in force; owned */
 	int configuration_fd;		/* owned: the file, for when its path cannot be walked */
 	struct sockets sockets;		/* in force */
-	struct program listener;
+	struct program listener;	/* the one that serves: it is started again if it dies */
 	struct report report;
 	struct control *control;	/* NULL: there is none */
 	uint64_t metrics_ns;		/* when the metrics file is due */
@@ -57,6 +57,7 @@ struct supervisor {
 	struct configuration *next_configuration;
 	int next_configuration_fd;
 	struct sockets next_sockets;
+	struct program next_listener;
 
 	struct tally retired;		/* of generations that are gone */
 	uint64_t listener_restarts;

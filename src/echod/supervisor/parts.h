@@ -15,7 +15,7 @@ struct generation_hooks loop_hooks(struct supervisor *supervisor);
 
 /* start.c: a generation with these settings becomes supervisor->starting. 0 or -errno. */
 int start_generation(struct supervisor *supervisor, const struct configuration *configuration,
-		     const struct sockets *sockets);
+		     const struct sockets *sockets, const struct program *listener);
 
 /* A listener that died is replaced, at once or after the back-off. */
 void start_replacement(struct supervisor *supervisor);

@@ -40,6 +40,7 @@ void reload_abandon(struct supervisor *supervisor, const char *why)
 	supervisor->next_configuration = NULL;
 	supervisor->next_configuration_fd = fd_close(supervisor->next_configuration_fd);
 	sockets_release(&supervisor->next_sockets, &supervisor->sockets);
+	program_release(&supervisor->next_listener);
 	/* They are options of the sockets, which the generation in force uses too. */
 	sockets_apply_timeouts(&supervisor->sockets, supervisor->configuration);
 	reload_finished(supervisor, false);
@@ -63,7 +64,13 @@ static int reload_start(struct supervisor *supervisor)
 	if (result < 0)
 		return result;
 	privileges_check_limits(supervisor->next_configuration);
-	return start_generation(supervisor, supervisor->next_configuration, sockets);
+	result = program_open_next(&supervisor->listener, &supervisor->next_listener);
+	if (result < 0) {
+		log_errno(LOG_ERR, result, "%s", supervisor->listener.path);
+		return result;
+	}
+	return start_generation(supervisor, supervisor->next_configuration, sockets,
+				&supervisor->next_listener);
 }
 
 void reload_begin(struct supervisor *supervisor)
@@ -129,6 +136,8 @@ void reload_commit(struct supervisor *supervisor)
 	supervisor->next_configuration = NULL;
 	fd_close(supervisor->configuration_fd);
 	supervisor->configuration_fd = fd_steal(&supervisor->next_configuration_fd);
+	program_release(&supervisor->listener);
+	supervisor->listener.fd = fd_steal(&supervisor->next_listener.fd);
 	supervisor->reloaded_realtime_us = status_realtime_us();
 
 	/* Not only when it is another one: what could not be opened before may be there now. */

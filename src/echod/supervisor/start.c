@@ -8,13 +8,13 @@
 #include "echod/supervisor/parts.h"
 
 int start_generation(struct supervisor *supervisor, const struct configuration *configuration,
-		     const struct sockets *sockets)
+		     const struct sockets *sockets, const struct program *listener)
 {
 	struct generation_plan plan = {
 		.number = ++supervisor->generation_count,
 		.configuration = configuration,
 		.sockets = sockets,
-		.listener = &supervisor->listener,
+		.listener = listener,
 		.mode = MODE_LISTEN,
 		.foreign_live = totals_live(supervisor),
 	};
@@ -37,7 +37,8 @@ void start_replacement(struct supervisor *supervisor)
 	supervisor->replacement_due = false;
 	if (supervisor->current || supervisor->starting || supervisor->ending.phase != ENDING_NONE)
 		return;
-	result = start_generation(supervisor, supervisor->configuration, &supervisor->sockets);
+	result = start_generation(supervisor, supervisor->configuration, &supervisor->sockets,
+				  &supervisor->listener);
 	if (result < 0)
 		start_schedule_replacement(supervisor, 0);
 }

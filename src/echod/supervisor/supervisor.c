@@ -101,6 +101,7 @@ static void supervisor_release(struct supervisor *supervisor)
 	sd_event_source_unref(supervisor->handover_source);
 	sd_event_unref(supervisor->loop);
 	program_release(&supervisor->listener);
+	program_release(&supervisor->next_listener);
 	sockets_release(&supervisor->sockets, NULL);
 	sockets_release(&supervisor->next_sockets, NULL);
 	configuration_free(supervisor->configuration);
@@ -116,6 +117,7 @@ static void supervisor_init(struct supervisor *supervisor, const struct options 
 		.configuration_fd = -1,
 		.next_configuration_fd = -1,
 		.listener = { .fd = -1 },
+		.next_listener = { .fd = -1 },
 		.hooks = loop_hooks(supervisor),
 		.started_ns = clock_now_ns(),
 		.started_realtime_us = status_realtime_us(),
@@ -158,7 +160,8 @@ int supervise(const struct options *options, struct configuration *configuration
 		r = control_watch(supervisor.control);
 	if (r == 0) {
 		report_configure(&supervisor.report, configuration);
-		r = start_generation(&supervisor, configuration, &supervisor.sockets);
+		r = start_generation(&supervisor, configuration, &supervisor.sockets,
+				     &supervisor.listener);
 	}
 	if (r == 0)
 		r = supervisor_run(&supervisor);
