@@ -12,7 +12,7 @@
 #include "base/fd.h"
 #include "echod/command_line/effective.h"
 #include "echod/command_line/options.h"
-#include "echod/handover/give.h"
+#include "echod/handover/handover.h"
 #include "echod/inetd.h"
 #include "echod/log/log.h"
 #include "echod/log/sink.h"
@@ -44,11 +44,11 @@ static int serve(const struct options *options, int connection_fd)
 /* A program that takes over has its settings from the one before. */
 static int run(const struct options *options)
 {
-	int state_fd = handover_take();
+	int block_fd = handover_take();
 
-	if (state_fd < 0)
+	if (block_fd < 0)
 		return serve(options, -1);
-	return supervise_again(options, state_fd) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+	return supervise_again(options, block_fd) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 
 static int serve_connection(const struct options *options)

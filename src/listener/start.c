@@ -69,7 +69,7 @@ static int take_table(struct listener *listener)
 
 	if (table == NULL || madvise(table, size, MADV_DONTFORK) < 0)
 		return -errno;
-	if (table->magic != TABLE_MAGIC || table->version != WIRE_VERSION || table->slots != slots)
+	if (table->magic != TABLE_MAGIC || table->version != wire_version || table->slots != slots)
 		return -EINVAL;
 	listener->table = table;
 	return 0;

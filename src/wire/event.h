@@ -48,7 +48,7 @@ static inline uint64_t event_duration_us(const struct event *event)
 /*
  * Messages on the channel, one datagram each, both directions, non-blocking.
  * The events themselves travel in the ring of struct table; MESSAGE_WAKE only
- * says that there are some.
+ * says that there are some. None that is here changes in a later version.
  */
 enum message_type {
 	MESSAGE_READY = 1,	/* listener: accepting, in its sandbox */

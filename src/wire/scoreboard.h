@@ -11,16 +11,21 @@
 
 #include <assert.h>
 #include <stdatomic.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "wire/end.h"
 #include "wire/endpoint.h"
 #include "wire/event.h"
+#include "wire/settings.h"
 
 #define TABLE_MAGIC 0x65636874u		/* "echt" */
 #define RING_EVENTS 4096u		/* a power of two */
 #define FORK_BUCKETS 24u		/* fork latency histogram: bucket i counts < 2^i us */
 #define DURATION_BUCKETS 32u		/* of closed connections: bucket i counts < 2^i ms */
+#define UNIX_PATH_BYTES 112u		/* with the NUL, unix(7) */
+#define END_ROOM 24u			/* for reasons to come, which must not move what follows */
+#define REFUSE_ROOM 12u
 
 enum entry_state {
 	ENTRY_FREE = 0,
@@ -45,8 +50,8 @@ static_assert(sizeof(struct entry) == 128, "crosses a process border");
 /* Counters of the listener; only it writes them, only they are the truth. */
 struct totals {
 	_Atomic uint64_t accepted;	/* connections taken, refused ones included */
-	_Atomic uint64_t closed[END_COUNT];
-	_Atomic uint64_t refused[REFUSE_COUNT];
+	_Atomic uint64_t closed[END_ROOM];	/* by enum end_reason */
+	_Atomic uint64_t refused[REFUSE_ROOM];	/* by enum refuse_reason */
 	_Atomic uint64_t bytes_in;	/* of closed connections */
 	_Atomic uint64_t bytes_out;
 	_Atomic uint64_t empty;		/* closed without a byte (health checks) */
@@ -66,6 +71,10 @@ static inline unsigned int histogram_bucket(uint64_t value, unsigned int buckets
 	return bucket < buckets ? bucket : buckets - 1;
 }
 
+/*
+ * What is in front of the ring is the same in every version: by it a supervisor goes on counting
+ * the connections of a listener that it does not understand otherwise.
+ */
 struct table {
 	uint32_t magic;
 	uint32_t version;	/* WIRE_VERSION */
@@ -78,8 +87,18 @@ struct table {
 	_Alignas(64) _Atomic uint64_t ring_tail;	/* supervisor: next to read */
 	_Alignas(64) struct totals totals;
 	_Alignas(64) struct event ring[RING_EVENTS];
+	char unix_paths[SETTINGS_MAX_SOCKETS][UNIX_PATH_BYTES];	/* supervisor: "" unless one */
 	_Alignas(64) struct entry entries[];
 };
+
+#define TABLE_FRONT_BYTES offsetof(struct table, ring)
+
+static_assert(offsetof(struct table, live) == 16 && offsetof(struct table, foreign_live) == 20 &&
+	      offsetof(struct table, asleep) == 24 && offsetof(struct table, ring_head) == 64 &&
+	      offsetof(struct table, ring_tail) == 128 && offsetof(struct table, totals) == 192 &&
+	      offsetof(struct totals, duration_sum_us) == 792 && TABLE_FRONT_BYTES == 1024,
+	      "the same in every version");
+static_assert(END_COUNT <= END_ROOM && REFUSE_COUNT <= REFUSE_ROOM, "the same in every version");
 
 enum slot_command {
 	SLOT_RUN = 0,
@@ -89,7 +108,8 @@ enum slot_command {
 
 /*
  * A command and whom it is for, one word a slot; 0: none. What was meant for the worker that
- * had the slot before means nothing to this one.
+ * had the slot before means nothing to this one. 0 is for whoever has the slot. All of this is the
+ * same in every version.
  */
 static inline uint64_t command_make(int32_t pid, enum slot_command command)
 {
@@ -111,7 +131,8 @@ static inline enum slot_command command_for(const _Atomic uint64_t *word, int32_
 {
 	uint64_t value = atomic_load_explicit(word, memory_order_relaxed);
 
-	return command_pid(value) == pid ? (enum slot_command)command_of(value) : SLOT_RUN;
+	return command_pid(value) == pid || !command_pid(value) ?
+		(enum slot_command)command_of(value) : SLOT_RUN;
 }
 
 enum slot_phase {

@@ -17,7 +17,7 @@ static const char *check_header(const struct settings *settings, size_t size)
 {
 	if (settings->magic != SETTINGS_MAGIC)
 		return "not a settings block";
-	if (settings->version != WIRE_VERSION)
+	if (settings->version != wire_version)
 		return "settings of another version";
 	if (settings->size_bytes != size)
 		return "size of the block";

@@ -49,7 +49,7 @@ int echo_look(const struct echo *echo)
 {
 	uint64_t word = atomic_load_explicit(echo->command, memory_order_relaxed);
 
-	if (word != 0 && command_pid(word) == sys_getpid())
+	if (word != 0 && (!command_pid(word) || command_pid(word) == sys_getpid()))
 		return command_of(word) == SLOT_END_KILLED ? END_KILLED : END_DRAIN;
 	if (echo->session_end_ns != 0 && sys_now_ns() >= echo->session_end_ns)
 		return END_SESSION;

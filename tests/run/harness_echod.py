@@ -140,7 +140,8 @@ class Echod(Process):
             merged.update(settings or {})
             merged["log"] = {"target": "stderr", **merged.get("log", {})}
             text = render_settings(merged)
-        with open(self.config + ".new", "w", encoding="utf-8") as file:
+        with open(self.config + ".new", "w", encoding="utf-8",
+                  errors="surrogateescape") as file:
             file.write(text)
         os.rename(self.config + ".new", self.config)
 

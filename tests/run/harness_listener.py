@@ -21,21 +21,24 @@ SOCKET = struct.Struct("<BBHI16s")
 RULE = struct.Struct("<16sBB6x")
 EVENT = struct.Struct("<2I5Q2i3I2H2I24s24s")
 MESSAGE = struct.Struct("<2I56s")
+END_ROOM, REFUSE_ROOM = 24, 12
+ENDS = ["fin", "idle", "stall", "session", "reset", "drain", "killed", "crashed", "error"]
+REFUSALS = ["connections", "connections-per-source", "rate-per-source", "access"]
 TOTALS = ["accepted",
-          "fin", "idle", "stall", "session", "reset", "drain", "killed", "crashed", "error",
-          "refuse-connections", "refuse-per-source", "refuse-rate", "refuse-access",
+          *ENDS, *(f"end-{number}" for number in range(len(ENDS), END_ROOM)),
+          *(f"refuse-{name}" for name in REFUSALS),
+          *(f"refuse-{number}" for number in range(len(REFUSALS), REFUSE_ROOM)),
           "bytes-in", "bytes-out", "empty", "events-dropped", "starved"]
 LIVE, FOREIGN_LIVE, ASLEEP = 16, 20, 24
 RING_EVENTS, TABLE_HEAD, RING_HEAD, RING_TAIL, TOTALS_AT = 4096, 256, 64, 128, 192
 FORK_BUCKETS, DURATION_BUCKETS = 24, 32
 RING_AT = (TOTALS_AT + 8 * (len(TOTALS) + FORK_BUCKETS + 1 + DURATION_BUCKETS + 1) + 63) // 64 * 64
-ENTRIES_AT = (RING_AT + RING_EVENTS * 128 + 63) // 64 * 64
+UNIX_PATHS_BYTES = 64 * 112
+ENTRIES_AT = (RING_AT + RING_EVENTS * 128 + UNIX_PATHS_BYTES + 63) // 64 * 64
 with open(os.path.join(SRCDIR, "src/wire/version.h"), encoding="utf-8") as header:
     WIRE_VERSION = int(re.search(r"WIRE_VERSION (\d+)u", header.read())[1])
 READY, FAILED, WAKE, STOPPED, PONG, STOP, PING = 1, 2, 3, 4, 5, 32, 33
 OPENED, CLOSED, REFUSED, STARVED, LIMIT = 1, 2, 3, 4, 5
-ENDS = TOTALS[1:10]
-REFUSALS = ["connections", "connections-per-source", "rate-per-source", "access"]
 FIELDS = ("type", "slot", "id", "start_ns", "end_ns", "bytes_in", "bytes_out", "pid", "status",
           "cpu_us", "rtt_us", "retransmits", "reason", "socket", "detail", "count", "peer", "local")
 UNUSED_UID = 20000 + os.getpid() % 40000     # its processes are counted: nobody else may be it

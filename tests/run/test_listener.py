@@ -159,7 +159,7 @@ def test_source_leaves():
         for _ in range(5):
             assert exchange(listener.connect(), b"x") == b"x"
             assert listener.closed()[0] == "fin"
-        assert listener.totals()["refuse-per-source"] == 0
+        assert listener.totals()["refuse-connections-per-source"] == 0
 
 
 @case("stop: sockets closed, live workers go on, exit 0 after the last")

@@ -4,6 +4,7 @@
 import contextlib
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -241,6 +242,43 @@ def test_missing_syslog():
                 assert result.returncode == 0, result
                 syslog.wait("new settings are in force")
                 assert b"the target cannot be opened: No such file" in echod.stderr.readline()
+            finally:
+                echod.kill()
+
+
+@case("a program that takes over while syslogd is away says all that waits, or how much was lost")
+def test_take_over():
+    total = 1500    # more lines than wait for a log daemon
+    with logging_folder() as (folder, syslog, _):
+        path, address = os.path.join(folder, "echod"), f"unix:{folder}/echo"
+        os.chmod(folder, 0o777)
+        shutil.copy(program("echod"), path)
+        with open(path + ".conf", "w", encoding="utf-8") as file:
+            file.write(render_settings({
+                "log": {"target": "auto", "connections": "all", "max-per-second": 0},
+                "control": {"path": folder + "/control"}}))
+        with subprocess.Popen([*private_root(folder), path, "-c", path + ".conf", "-l", address],
+                              stderr=subprocess.DEVNULL, env=Echod.environment()) as echod:
+            try:
+                syslog.wait("listening on ")
+                syslog.stop()
+                for _ in range(total):
+                    assert exchange(connect_to(address), b"x") == b"x"
+                shutil.copy(path, path + ".new")
+                os.rename(path + ".new", path)
+                result = run_echoctl("--control", folder + "/control", "reload")
+                assert result.returncode == 0, result
+                syslog.start()
+                assert exchange(connect_to(address), b"at last") == b"at last"
+                syslog.wait("closed .*bytes-in=7 ")
+
+                def accounted():
+                    lines = syslog.lines()
+                    said = sum(": closed " in line or ": opened " in line for line in lines)
+                    lost = (re.search(r"lost lines=(\d+)", line) for line in lines)
+                    lost = [int(match[1]) for match in lost if match]
+                    return lost and said + sum(lost) >= 2 * total
+                wait_until(accounted, "each line was written or counted as lost")
             finally:
                 echod.kill()
 

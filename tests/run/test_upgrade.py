@@ -9,9 +9,11 @@ import re
 import shutil
 import signal
 import socket
+import struct
+import subprocess
 
-from harness import (DEADLINE_S, Echod, case, exchange, main, program, read_exactly, run_echoctl,
-                     temporary_directory, wait_until)
+from harness import (DEADLINE_S, Echod, case, connect_to, descriptors, exchange, foreign, main,
+                     program, read_exactly, run_echoctl, temporary_directory, wait_until)
 
 TAKES_OVER = r"has changed on disk and takes over"
 RING_EVENTS = 4096
@@ -25,13 +27,21 @@ def install(path, source=None):
     os.rename(path + ".new", path)
 
 
+def install_other(path):
+    """Both programs, of another version of what goes between them."""
+    for name in ("echod", "echod-listener"):
+        install(os.path.join(os.path.dirname(path), name), program("tests/run/other/" + name))
+
+
 @contextlib.contextmanager
-def installed_echod(**options):
-    """echod started from a copy; yields it and the path of the copy."""
+def installed_echod(settings=None, **options):
+    """echod started from a copy; yields it and the path of the copy, beside its listener's."""
     with temporary_directory() as folder:
         path = os.path.join(folder, "echod")
         install(path)
-        with Echod(executable=path, **options) as echod:
+        install(path + "-listener", program("echod-listener"))
+        with Echod(settings, executable=path, env={"ECHOD_LISTENER": path + "-listener"},
+                   **options) as echod:
             yield echod, path
 
 
@@ -204,6 +214,8 @@ def test_probed_program():
         with temporary_directory() as folder:
             for name, content, why in (("half", half[:5000], "Exec format error"),
                                        ("fails", b"#!/bin/sh\nexit 127\n", "Exec format error"),
+                                       ("crashes", b"#!/bin/sh\nkill -SEGV $$\n",
+                                        "Exec format error"),
                                        ("hangs", b"#!/bin/sh\nexec sleep 60\n", "timed out")):
                 other = os.path.join(folder, name)
                 with open(other, "wb") as file:
@@ -255,41 +267,233 @@ def test_own_sockets():
             assert exchange(echod.connect(index), b"x") == b"x"
 
 
-def sealed(state):
-    """A memory file as one echod hands it to the next."""
-    fd = os.memfd_create("state", os.MFD_ALLOW_SEALING)
-    os.write(fd, json.dumps(state).encode())
-    fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK
-                | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE)
+@case("a Unix socket with a path of any bytes is handed over, and one beside it")
+def test_bytes():
+    with temporary_directory() as folder:
+        os.chmod(folder, 0o777)
+        path = os.fsdecode(os.fsencode(folder) + b"/caf\xe9")
+        with installed_echod(listen=("unix:" + path, "127.0.0.1:0")) as (echod, copy):
+            for _ in range(2):
+                install(copy)
+                mark = echod.reload()
+                echod.wait_log(TAKES_OVER, since=mark)
+                echod.wait_log(IN_FORCE, since=mark)
+                assert exchange(connect_to("unix:" + path), b"x") == b"x"
+                assert exchange(echod.connect(1), b"x") == b"x"
+            echod.wait_log(r"closed .* local=unix:\S+/caf\\xe9 ", since=mark)
+        assert not os.listdir(folder), "the socket's file is gone"
+
+
+@case("a listener that dies before the reload is started again from the program that ran")
+def test_listener_of_before():
+    with installed_echod() as (echod, path):
+        install_other(path)
+        os.kill(old := echod.listener_pid, signal.SIGKILL)
+        wait_until(lambda: old not in echod.listener_pids(), "it is gone")
+        assert exchange(echod.connect(), b"x") == b"x"
+        os.unlink(path + "-listener")
+        os.kill(old := echod.listener_pid, signal.SIGKILL)
+        wait_until(lambda: old not in echod.listener_pids(), "it is gone")
+        assert exchange(echod.connect(), b"x") == b"x"
+        install_other(path)
+        mark = echod.reload()
+        echod.wait_log(IN_FORCE, since=mark)
+        assert exchange(echod.connect(), b"x") == b"x"
+
+
+def hand_over_to_other(echod, path, settings=None):
+    """An upgrade to programs of another version."""
+    install_other(path)
+    mark = echod.reload(settings)
+    echod.wait_log(TAKES_OVER, since=mark)
+    echod.wait_log("is of another version, its connections are only counted", since=mark)
+    echod.wait_log(IN_FORCE, since=mark)
+
+
+@case("another version: connections, limits and counters go on, a drain ends the connections")
+def test_other_version():
+    settings = {"limits": {"connections": 2, "at-limit": "refuse"}, "timeouts": {"drain": "0"}}
+    with installed_echod(settings) as (echod, path), hold(echod) as held:
+        exchange(echod.connect(), b"before")
+        wait_until(lambda: totals(echod)["closed"] == 1, "it has ended")
+        hand_over_to_other(echod, path, settings)
+        wait_until(lambda: totals(echod)["active"] == 1, "the held one is counted")
+        with hold(echod) as second:
+            with echod.connect() as third, contextlib.suppress(ConnectionResetError):
+                assert third.recv(1) == b"", "that is one too many"
+            assert echoes(held, b"still here") and echoes(second, b"and new")
+            assert status_of(echod)["connections"]["live"] == 2
+        wait_until(lambda: totals(echod)["closed"] == 2, "the new one has ended")
+        found = totals(echod)
+        assert found["active"] == 1 and found["refused"] == 1 and found["accepted"] == 4, found
+        assert found["bytes-in"] == len("before") + len("held" + "and new"), found
+        echod.signal(signal.SIGTERM)
+        assert held.recv(1) == b"", "it ends in an orderly way"
+
+
+@case("another version: what its listener leaves behind is counted to its end")
+def test_other_orphans():
+    with installed_echod({"timeouts": {"drain": "0"}}) as (echod, path), \
+            hold(echod) as held, hold(echod) as second:
+        old = echod.listener_pid
+        hand_over_to_other(echod, path)
+        mark = echod.log_mark()
+        os.kill(old, signal.SIGKILL)
+        echod.wait_log("left its connections behind, they go on: 2", since=mark)
+        assert echoes(held, b"orphan") and totals(echod)["active"] == 2
+        second.close()
+        wait_until(lambda: totals(echod)["active"] == 1, "one has ended")
+        install(path + "-listener", program("echod-listener"))
+        install(path)     # of the first version again: it knows its own
+        mark = echod.reload({"timeouts": {"drain": "0"}})
+        echod.wait_log(IN_FORCE, since=mark)
+        assert echoes(held, b"still here")
+        wait_until(lambda: (found := totals(echod))["active"] == 1
+                   and found["accepted"] == 2 and found["closed"] == 1, "no more than that")
+        echod.signal(signal.SIGTERM)
+        assert held.recv(1) == b""
+
+
+@case("another version and a bad file: the old settings, and nobody waits")
+def test_other_bad_file():
+    settings = {"access": {"deny": ["127.0.0.2/32"]}}
+    with installed_echod(settings) as (echod, path), hold(echod) as held:
+        old = echod.listener_pid
+        install_other(path)
+        mark = echod.reload(text="nonsense\n")
+        echod.wait_log("the old settings stay in force", since=mark)
+        assert exchange(echod.connect(), b"x") == b"x"
+        wait_until(lambda: echod.listener_pids()[-1] != old, "a listener of this version serves")
+        assert exchange(echod.connect(), b"x") == b"x"
+        with socket.create_connection(("127.0.0.1", echod.port), DEADLINE_S,
+                                      ("127.0.0.2", 0)) as denied:
+            with contextlib.suppress(ConnectionResetError):
+                assert denied.recv(1) == b""
+        assert echoes(held, b"still here")
+
+
+def set_descriptors(pid, limit):
+    """Changes RLIMIT_NOFILE of a process as its own user would."""
+    owner = os.stat(f"/proc/{pid}")
+    become = {"user": owner.st_uid, "group": owner.st_gid, "extra_groups": []}
+    subprocess.run([foreign("prlimit"), f"--pid={pid}", f"--nofile={limit}:"], check=True,
+                   **(become if os.geteuid() == 0 else {}))
+
+
+@case("with too few descriptors for the new program the old one goes on")
+def test_few_descriptors():
+    with installed_echod() as (echod, path), hold(echod) as held:
+        held_open = descriptors(echod.pid)
+        numbers = [number for number in range(64) if number not in held_open]
+        for free in range(5):
+            set_descriptors(echod.pid, numbers[free])
+            install(path)
+            mark = echod.reload()
+            echod.wait_log(f"cannot take over|{IN_FORCE}", since=mark)
+            set_descriptors(echod.pid, 1024)
+            echod.wait_log(f"old settings stay in force|{IN_FORCE}", since=mark)
+            assert echoes(held, b"still here")
+            assert exchange(echod.connect(), b"new") == b"new"
+        install(path)
+        mark = echod.reload()
+        echod.wait_log(TAKES_OVER, since=mark)
+        echod.wait_log(IN_FORCE, since=mark)
+
+
+SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
+SUPERVISOR, REST, SOCKET, GENERATION, COUNTER = range(5)
+
+
+def memory(data, seals=SEALS):
+    """A memory file, sealed as one that an echod hands to the next."""
+    fd = os.memfd_create("test", os.MFD_ALLOW_SEALING)
+    os.write(fd, data)
+    fcntl.fcntl(fd, fcntl.F_ADD_SEALS, seals)
     return fd
 
 
-@case("of a state of another version the sockets are taken, and a new listener serves them")
-def test_other_version():
+def block(records, lines=b"", magic=0x65636862, count=None, line_bytes=None):
+    """Values (kind, index, name, value) as src/echod/handover/block.h has them."""
+    def pack(kind, index, name, value):
+        data = value if isinstance(value, bytes) else struct.pack("=i", value)
+        return struct.pack("=3I28s8s", kind, index, len(data), name.encode(), data)
+    return struct.pack("=4I", magic, 0, len(records) if count is None else count,
+                       len(lines) if line_bytes is None else line_bytes) + \
+        b"".join(pack(*record) for record in records) + lines
+
+
+@contextlib.contextmanager
+def handed(make):
+    """An echod that was handed what make(listening socket's, settings' descriptor) returns."""
     with socket.create_server(("127.0.0.1", 0)) as server:
-        mine, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        state = {"version": 99, "passed": True, "unheard-of": {},
-                 "sockets": [{"fd": server.fileno(), "any_port": False}],
-                 "generations": [{"pid": 1, "channel": theirs.fileno(), "wire": 77}]}
-        fd = sealed(state)
-        with Echod(env={"ECHOD_HANDOVER": str(fd)}, listen=(), wait=False,
-                   pass_fds=(server.fileno(), theirs.fileno(), fd)) as echod:
-            os.close(fd)
-            theirs.close()
-            echod.wait_log(IN_FORCE)
-            echod.addresses = [f"127.0.0.1:{server.getsockname()[1]}"]
-            assert exchange(echod.connect(), b"x") == b"x"
-            mine.settimeout(DEADLINE_S)
-            assert mine.recv(64)[:4] == (32).to_bytes(4, "little"), "the old listener is stopped"
+        settings = memory(b'log { target = "stderr" }\nsandbox = "auto"\n')
+        fd = memory(make(server.fileno(), settings))
+        echod = Echod(env={"ECHOD_HANDOVER": str(fd)}, listen=(), wait=False,
+                      text='log { target = "stderr" }\n',
+                      pass_fds=(server.fileno(), settings, fd))
+        os.close(fd)
+        os.close(settings)
+        echod.addresses = [f"127.0.0.1:{server.getsockname()[1]}"]
+        yield echod
 
 
-@case("a damaged state, or one that is not sealed, is refused or not looked at")
-def test_damaged_state():
-    fd = sealed(["nonsense"])
-    echod = Echod(env={"ECHOD_HANDOVER": str(fd)}, wait=False, pass_fds=(fd,))
-    assert echod.wait() == 1
-    os.close(fd)
-    fd = os.memfd_create("open", os.MFD_ALLOW_SEALING)
+def values(server, settings):
+    """The least that has to be handed over."""
+    return [(REST, 0, "socket_count", 1), (REST, 0, "settings_fd", settings),
+            (SOCKET, 0, "fd", server), (SUPERVISOR, 0, "sockets.passed", b"\1")]
+
+
+@case("of what another program hands over that is taken that is known")
+def test_unknown_values():
+    def make(server, settings):
+        return block([(SUPERVISOR, 0, "unheard_of", 1), (99, 0, "socket_count", 7),
+                      (SOCKET, 0, "fd", b"12345678"), (SUPERVISOR, 1, "listener.fd", 0),
+                      (COUNTER, 99, "closed", bytes(8)), *values(server, settings),
+                      (COUNTER, 0, "accepted", struct.pack("=Q", 1000)),
+                      (COUNTER, 0, "closed", struct.pack("=Q", 1000))],
+                     lines=b"echod: said before\n\0")
+
+    with handed(make) as echod, echod:
+        echod.wait_log("^echod: said before$")
+        echod.wait_log(IN_FORCE)
+        assert exchange(echod.connect(), b"x") == b"x"
+        wait_until(lambda: totals(echod)["closed"] == 1001, "counters go on")
+
+
+@case("what is damaged ends echod, and what is not sealed is not looked at")
+def test_damaged():
+    def with_values(*more, **options):
+        return lambda server, settings: block([*values(server, settings), *more], **options)
+
+    def generation(**fields):
+        known = {"listener_pid": 0, "group": 77777, "wire_version": 1, "table_fd": 0, **fields}
+        return with_values((REST, 0, "generation_count", 1),
+                           *((GENERATION, 0, *field) for field in known.items()))
+
+    damaged = [
+        lambda server, settings: b"",
+        lambda server, settings: b"nonsense",
+        lambda server, settings: block([]),
+        lambda server, settings: block(values(server, 9999)),
+        lambda server, settings: block(values(9999, settings)),
+        with_values(magic=1),
+        with_values(count=3),
+        with_values(count=0xffffffff),
+        with_values(line_bytes=1),
+        with_values(line_bytes=0xffffffff),
+        with_values(lines=b"without an end"),
+        with_values((REST, 0, "generation_count", -1)),
+        generation(),
+        generation(group=1),
+        generation(group=-5),
+        generation(listener_pid=-1),
+        generation(state=77),
+    ]
+    for number, make in enumerate(damaged):
+        with handed(make) as echod:
+            assert echod.wait() == 1, number
+            echod.wait_log("what was handed over cannot be used")
+    fd = memory(b"", 0)
     for value in (str(fd), "77", "x", "-1"):
         with Echod(env={"ECHOD_HANDOVER": value}, pass_fds=(fd,)) as echod:
             assert exchange(echod.connect(), b"x") == b"x"

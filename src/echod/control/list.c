@@ -17,11 +17,6 @@ static struct generation *find_generation(const struct supervisor *supervisor, u
 	return generation;
 }
 
-static const char *unix_path(const struct generation *generation, uint32_t socket)
-{
-	return socket < generation->socket_count ? generation->unix_paths[socket] : NULL;
-}
-
 /* NULL: the connection has ended meanwhile, or there is no memory. */
 static json_t *list_row(const struct generation *generation, uint32_t index, uint64_t id)
 {
@@ -31,12 +26,12 @@ static json_t *list_row(const struct generation *generation, uint32_t index, uin
 	uint64_t now_ns = clock_now_ns();
 	uint64_t start_ns = atomic_load(&entry->start_ns);
 	uint64_t moved_ns = sample ? sample->moved_ns : start_ns;
-	char name[48], peer[ADDRESS_TEXT_MAX], local[ADDRESS_TEXT_MAX];
+	char name[48], path[UNIX_PATH_BYTES], peer[ADDRESS_TEXT_MAX], local[ADDRESS_TEXT_MAX];
 
 	snprintf(name, sizeof(name), "%" PRIu64 ".%" PRIu64, generation->number, id);
 	endpoint_text_peer(&entry->peer, peer);
-	endpoint_text_local(&entry->local, &entry->peer, unix_path(generation, entry->socket),
-			    local);
+	endpoint_text_local(&entry->local, &entry->peer, 
+			    generation_unix_path(generation, entry->socket, path), local);
 	/* The listener may have given the slot to another one while we read. */
 	if (atomic_load(&entry->id) != id)
 		return NULL;

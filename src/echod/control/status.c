@@ -55,7 +55,7 @@ static json_t *generations_status(const struct supervisor *supervisor)
 			"listener_pid", (int)i->listener_pid,
 			"age_ns", (json_int_t)(now_ns - i->started_ns),
 			"live", (json_int_t)generation_live(i),
-			"connections_max", (json_int_t)i->connections));
+			"connections_max", (json_int_t)i->scoreboard.words));
 	return array;
 }
 

@@ -98,6 +98,11 @@ int generation_watch(struct generation *generation, struct sd_event *loop,
 			       on_channel, generation);
 }
 
+bool generation_is_stranger(const struct generation *generation)
+{
+	return generation->wire_version != wire_version;
+}
+
 struct generation *generation_new(void)
 {
 	struct generation *generation = calloc(1, sizeof(*generation));
@@ -106,7 +111,7 @@ struct generation *generation_new(void)
 		return NULL;
 	generation->channel_fd = -1;
 	generation->scoreboard = SCOREBOARD_NONE;
-	generation->wire_version = WIRE_VERSION;
+	generation->wire_version = wire_version;
 	return generation;
 }
 
@@ -117,9 +122,6 @@ void generation_free(struct generation *generation)
 	channel_close(generation);
 	scoreboard_release(&generation->scoreboard);
 	orphans_release(&generation->orphans);
-	for (size_t i = 0; i < generation->socket_count; i++)
-		free(generation->unix_paths[i]);
-	free(generation->unix_paths);
 	samples_release(&generation->samples);
 	free(generation);
 }
@@ -193,7 +195,7 @@ static int64_t count_surplus(const struct generation *generation)
 
 	tally_add_totals(&tally, &generation->scoreboard.table->totals);
 	return (int64_t)(tally_closed(&tally) + tally_refused(&tally) +
-			 generation->orphans.count - tally.accepted);
+			 generation->orphans.live - tally.accepted);
 }
 
 /* Accounts those whose exit status the listener took with it. */
@@ -233,6 +235,11 @@ void generation_listener_gone(struct generation *generation, int status)
 	generation->state = GENERATION_ORPHANED;
 	if (WIFEXITED(status) && !WEXITSTATUS(status) && !scoreboard_live(&generation->scoreboard))
 		return;
+	if (generation_is_stranger(generation)) {
+		orphans->live = scoreboard_live(&generation->scoreboard);
+		generation->adopted.accepted = (uint64_t)count_surplus(generation);
+		return;
+	}
 	if (orphans_list(&generation->scoreboard, orphans) < 0) {
 		log_error("out of memory: workers of generation %llu are not accounted",
 			  (unsigned long long)generation->number);
@@ -255,9 +262,41 @@ bool generation_reap(struct generation *generation, pid_t pid, int status,
 	return true;
 }
 
+bool generation_reap_stranger(struct generation *generation, int status)
+{
+	if (!generation_is_stranger(generation) || !generation->orphans.live)
+		return false;
+	generation->adopted.closed[end_of_status(status, false)]++;
+	generation->orphans.live--;
+	/* Its table does not know of this end: it stays a stranger to its own version too. */
+	generation->wire_version = 0;
+	return true;
+}
+
+/* Orphans become our children, and the group stays theirs. */
+static bool has_children(pid_t group)
+{
+	siginfo_t info;
+
+	return waitid(P_PGID, (id_t)group, &info, WEXITED | WNOHANG | WNOWAIT) == 0;
+}
+
 bool generation_is_gone(const struct generation *generation)
 {
-	return !generation->listener_pid && !generation->orphans.live;
+	if (generation->listener_pid)
+		return false;
+	return generation_is_stranger(generation) ? !has_children(generation->group) :
+						    !generation->orphans.live;
+}
+
+const char *generation_unix_path(const struct generation *generation, uint32_t socket,
+				 char path[UNIX_PATH_BYTES])
+{
+	*path = '\0';
+	if (socket < SETTINGS_MAX_SOCKETS)
+		strncat(path, generation->scoreboard.table->unix_paths[socket],
+			UNIX_PATH_BYTES - 1);
+	return path;
 }
 
 uint32_t generation_live(const struct generation *generation)
@@ -291,6 +330,13 @@ void generation_add_tally(const struct generation *generation, struct tally *tal
 	tally_add(tally, &generation->adopted);
 }
 
+void generation_retire(const struct generation *generation, struct tally *tally)
+{
+	generation_add_tally(generation, tally);
+	/* Those of a stranger that nobody has seen end. */
+	tally->closed[END_ERROR] += generation->orphans.live;
+}
+
 void generation_set_foreign(struct generation *generation, uint32_t live)
 {
 	_Atomic uint32_t *foreign = &generation->scoreboard.table->foreign_live;
@@ -310,14 +356,17 @@ static int end_worker(struct generation *generation, uint32_t slot, uint64_t id,
 	return scoreboard_end_worker(&generation->scoreboard, slot, id, command, signal);
 }
 
-unsigned generation_end_workers(struct generation *generation, enum slot_command command,
-				int signal)
+void generation_end_workers(struct generation *generation, enum slot_command command, int signal)
 {
-	unsigned count = 0;
+	const struct scoreboard *scoreboard = &generation->scoreboard;
 
-	for (uint32_t slot = 0; slot < generation->scoreboard.slots; slot++)
-		count += end_worker(generation, slot, 0, command, signal) == 0;
-	return count;
+	for (uint32_t slot = 0; slot < scoreboard->slots; slot++)
+		end_worker(generation, slot, 0, command, signal);
+	if (!generation_is_stranger(generation))
+		return;
+	for (uint32_t word = 0; word < scoreboard->words; word++)
+		atomic_store(&scoreboard->command[word], command_make(0, command));
+	kill(-generation->group, signal);
 }
 
 static bool is_told_to_end(const struct scoreboard *scoreboard, uint32_t slot)

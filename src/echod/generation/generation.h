@@ -40,21 +40,19 @@ struct generation {
 	struct generation *next;	/* older */
 	const struct generation_hooks *hooks;
 	struct sd_event_source *channel_source;	/* NULL without an event loop */
-	uint32_t wire_version;		/* what it speaks */
+	uint32_t wire_version;		/* what it speaks; 0: what nobody else does */
 	uint64_t number;		/* counts from 1 over the daemon's life */
 	enum generation_state state;
 	bool stopped;			/* was told to accept no more */
 	pid_t listener_pid;		/* 0: it is gone */
+	pid_t group;			/* the process group that it and its workers are */
 	int channel_fd;			/* owned; -1: closed */
 	unsigned unanswered;		/* pings since its last pong */
-	uint32_t connections;		/* its limit */
 	uint64_t started_ns;		/* CLOCK_MONOTONIC */
 	uint64_t ready_ns;		/* 0: not yet */
 	struct scoreboard scoreboard;
 	struct orphans orphans;		/* GENERATION_ORPHANED */
 	struct tally adopted;		/* what the listener has not counted: orphans */
-	char **unix_paths;		/* by socket, NULL unless a Unix one; owned */
-	size_t socket_count;
 	struct samples samples;
 };
 
@@ -66,6 +64,12 @@ struct generation_plan {
 	enum settings_mode mode;
 	uint32_t foreign_live;		/* live workers of the others */
 };
+
+/*
+ * It was handed over by a program of another WIRE_VERSION. Its listener can be told to stop, its
+ * workers can be told to end all together, and its counters can be read. More is not known of it.
+ */
+bool generation_is_stranger(const struct generation *generation);
 
 /* One without processes, memory or descriptors, for generation_free(); NULL without memory. */
 struct generation *generation_new(void);
@@ -104,8 +108,18 @@ void generation_listener_gone(struct generation *generation, int status);
 bool generation_reap(struct generation *generation, pid_t pid, int status,
 		     const struct rusage *usage);
 
+/*
+ * A child ended that no generation knows: true if it may have been a worker of this one, which is a
+ * stranger and whose listener is gone. It is accounted.
+ */
+bool generation_reap_stranger(struct generation *generation, int status);
+
 /* Nothing of it is left. */
 bool generation_is_gone(const struct generation *generation);
+
+/* The path of a listening Unix socket, copied to path; "" of another one. */
+const char *generation_unix_path(const struct generation *generation, uint32_t socket,
+				 char path[UNIX_PATH_BYTES]);
 
 uint32_t generation_live(const struct generation *generation);
 
@@ -117,6 +131,9 @@ bool generation_accepts(const struct generation *generation);
 
 /* Adds what it has done to tally. */
 void generation_add_tally(const struct generation *generation, struct tally *tally);
+
+/* The same for one that is gone. */
+void generation_retire(const struct generation *generation, struct tally *tally);
 
 /* Live workers of other generations, which count against its limit too. */
 void generation_set_foreign(struct generation *generation, uint32_t live);
@@ -134,8 +151,7 @@ int generation_kill_slot(struct generation *generation, uint32_t slot, uint64_t 
  */
 uint64_t generation_kill_again(struct generation *generation);
 
-/* Ends every worker with this command and signal; returns how many there were. */
-unsigned generation_end_workers(struct generation *generation, enum slot_command command,
-				int signal);
+/* Ends every worker with this command and signal, which the listener of a stranger gets too. */
+void generation_end_workers(struct generation *generation, enum slot_command command, int signal);
 
 #endif

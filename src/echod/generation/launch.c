@@ -73,23 +73,17 @@ static int listener_spawn(struct generation *generation, const struct generation
 	result = program_spawn(plan->listener, &start, &generation->listener_pid);
 	if (result < 0)
 		log_errno(LOG_ERR, result, "%s", plan->listener->path);
+	generation->group = generation->listener_pid;
 	return result;
 }
 
 /* The log wants the paths of Unix sockets as long as the generation lives. */
-static int paths_copy(struct generation *generation, const struct sockets *sockets)
+static void paths_copy(struct table *table, const struct sockets *sockets)
 {
-	generation->unix_paths = calloc(sockets->count ? sockets->count : 1, sizeof(char *));
-	if (!generation->unix_paths)
-		return -ENOMEM;
-	for (; generation->socket_count < sockets->count; generation->socket_count++) {
-		const char *path = sockets->items[generation->socket_count].unix_path;
-		char **copy = &generation->unix_paths[generation->socket_count];
-
-		if (path && !(*copy = strdup(path)))
-			return -ENOMEM;
-	}
-	return 0;
+	for (size_t i = 0; i < sockets->count; i++)
+		if (sockets->items[i].unix_path)
+			strncpy(table->unix_paths[i], sockets->items[i].unix_path,
+				UNIX_PATH_BYTES - 1);
 }
 
 static int launch(struct generation *generation, const struct generation_plan *plan)
@@ -99,14 +93,13 @@ static int launch(struct generation *generation, const struct generation_plan *p
 	int ends[2];
 	int result;
 
-	result = paths_copy(generation, plan->sockets);
-	if (result == 0)
-		result = scoreboard_create(settings_block_slots(plan->configuration, plan->mode),
-					   &generation->scoreboard);
+	result = scoreboard_create(settings_block_slots(plan->configuration, plan->mode),
+				   &generation->scoreboard);
 	if (result < 0) {
 		log_errno(LOG_ERR, result, "scoreboard");
 		return result;
 	}
+	paths_copy(generation->scoreboard.table, plan->sockets);
 	atomic_store(&generation->scoreboard.table->foreign_live, plan->foreign_live);
 	atomic_store(&generation->scoreboard.table->asleep, 1);
 	settings_fd = settings_make(plan);
@@ -132,7 +125,6 @@ static int generation_launch(const struct generation_plan *plan, struct generati
 		return -ENOMEM;
 	generation->number = plan->number;
 	generation->state = GENERATION_STARTING;
-	generation->connections = plan->configuration->limits.connections;
 	generation->started_ns = clock_now_ns();
 	generation->stopped = plan->mode == MODE_SINGLE;	/* it accepts nothing */
 	result = launch(generation, plan);

@@ -9,9 +9,11 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/pidfd.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "wire/settings.h"
 #include "wire/version.h"
 
 static int region_create(const char *name, uint64_t bytes)
@@ -38,14 +40,14 @@ int scoreboard_create(uint32_t slots, struct scoreboard *ret_scoreboard)
 		return slots_fd;
 	if (commands_fd < 0)
 		return commands_fd;
-	result = scoreboard_adopt(table_fd, slots_fd, commands_fd, slots, ret_scoreboard);
+	result = scoreboard_adopt(table_fd, slots_fd, commands_fd, false, ret_scoreboard);
 	if (result < 0)
 		return result;
 	fd_steal(&table_fd);
 	fd_steal(&slots_fd);
 	fd_steal(&commands_fd);
 	ret_scoreboard->table->magic = TABLE_MAGIC;
-	ret_scoreboard->table->version = WIRE_VERSION;
+	ret_scoreboard->table->version = wire_version;
 	ret_scoreboard->table->slots = slots;
 	return 0;
 }
@@ -57,34 +59,66 @@ static void *region_map(int fd, uint64_t bytes)
 	return memory == MAP_FAILED ? NULL : memory;
 }
 
+static uint64_t table_bytes(const struct scoreboard *scoreboard)
+{
+	return scoreboard->slots ? scoreboard_table_bytes(scoreboard->slots) : TABLE_FRONT_BYTES;
+}
+
 static void regions_unmap(struct scoreboard *scoreboard)
 {
 	if (scoreboard->table)
-		munmap(scoreboard->table, scoreboard_table_bytes(scoreboard->slots));
+		munmap(scoreboard->table, table_bytes(scoreboard));
 	if (scoreboard->slot)
 		munmap(scoreboard->slot, scoreboard_slots_bytes(scoreboard->slots));
 	if (scoreboard->command)
-		munmap(scoreboard->command, scoreboard_commands_bytes(scoreboard->slots));
+		munmap(scoreboard->command, scoreboard_commands_bytes(scoreboard->words));
 	free(scoreboard->closed_id);
 	free(scoreboard->told_ns);
 }
 
-int scoreboard_adopt(int table_fd, int slots_fd, int commands_fd, uint32_t slots,
+/* 0: it is no file. */
+static uint64_t file_bytes(int fd)
+{
+	struct stat status;
+
+	return fstat(fd, &status) < 0 ? 0 : (uint64_t)status.st_size;
+}
+
+/* Commands are the same in every version: their file says how many slots there are. */
+static bool has_sizes(const struct scoreboard *scoreboard)
+{
+	uint64_t bytes = file_bytes(scoreboard->table_fd);
+
+	if (!scoreboard->words || scoreboard->words > SETTINGS_MAX_CONNECTIONS)
+		return false;
+	if (!scoreboard->slots)
+		return bytes >= TABLE_FRONT_BYTES;
+	return bytes == scoreboard_table_bytes(scoreboard->slots) &&
+	       file_bytes(scoreboard->slots_fd) == scoreboard_slots_bytes(scoreboard->slots);
+}
+
+int scoreboard_adopt(int table_fd, int slots_fd, int commands_fd, bool is_stranger,
 		     struct scoreboard *ret_scoreboard)
 {
+	uint32_t words = (uint32_t)(file_bytes(commands_fd) / scoreboard_commands_bytes(1));
+	uint32_t slots = is_stranger ? 0 : words;
 	struct scoreboard made = {
 		.table_fd = table_fd,
 		.slots_fd = slots_fd,
 		.commands_fd = commands_fd,
 		.slots = slots,
-		.table = region_map(table_fd, scoreboard_table_bytes(slots)),
-		.slot = region_map(slots_fd, scoreboard_slots_bytes(slots)),
-		.command = region_map(commands_fd, scoreboard_commands_bytes(slots)),
-		.closed_id = calloc(slots, sizeof(*made.closed_id)),
-		.told_ns = calloc(slots, sizeof(*made.told_ns)),
+		.words = words,
 	};
 
-	if (!made.table || !made.slot || !made.command || !made.closed_id || !made.told_ns) {
+	if (!has_sizes(&made))
+		return -EBADF;
+	made.table = region_map(table_fd, table_bytes(&made));
+	made.slot = slots ? region_map(slots_fd, scoreboard_slots_bytes(slots)) : NULL;
+	made.command = region_map(commands_fd, scoreboard_commands_bytes(words));
+	made.closed_id = calloc(slots + 1, sizeof(*made.closed_id));
+	made.told_ns = calloc(slots + 1, sizeof(*made.told_ns));
+	if (!made.table || (slots && !made.slot) || !made.command || !made.closed_id ||
+	    !made.told_ns) {
 		regions_unmap(&made);
 		return -ENOMEM;
 	}
@@ -131,8 +165,8 @@ unsigned scoreboard_drain(struct scoreboard *scoreboard, scoreboard_event_fn on_
 	uint64_t tail = atomic_load_explicit(&table->ring_tail, memory_order_relaxed);
 	unsigned count = 0;
 
-	if (head - tail > RING_EVENTS) {
-		/* No honest listener writes this: take nothing from the ring. */
+	if (head - tail > RING_EVENTS || !scoreboard->slots) {
+		/* No honest listener writes this, or one of another version: take nothing. */
 		atomic_store_explicit(&table->ring_tail, head, memory_order_release);
 		return 0;
 	}
@@ -170,7 +204,7 @@ uint32_t scoreboard_live(const struct scoreboard *scoreboard)
 {
 	uint32_t live = atomic_load_explicit(&scoreboard->table->live, memory_order_relaxed);
 
-	return live < scoreboard->slots ? live : scoreboard->slots;
+	return live < scoreboard->words ? live : scoreboard->words;
 }
 
 uint64_t scoreboard_peer(const struct scoreboard *scoreboard, uint32_t slot,

@@ -13,8 +13,9 @@ struct scoreboard {
 	int slots_fd;		/* owned */
 	int commands_fd;	/* owned */
 	uint32_t slots;		/* entries in each; the supervisor's own, never re-read */
-	struct table *table;
-	struct slot *slot;
+	uint32_t words;		/* the same, but a stranger's too, which has no slots for us */
+	struct table *table;	/* of a stranger only its front */
+	struct slot *slot;	/* NULL: a stranger's */
 	_Atomic uint64_t *command;	/* nobody else writes it */
 	uint64_t *closed_id;	/* by slot: the last connection whose end was seen in the ring */
 	uint64_t *told_ns;	/* by slot: when it was told to end first */
@@ -31,8 +32,11 @@ typedef void (*scoreboard_event_fn)(void *context, const struct event *event);
  */
 int scoreboard_create(uint32_t slots, struct scoreboard *ret_scoreboard);
 
-/* Maps the scoreboard that these descriptors hold and takes them over when it returns 0. */
-int scoreboard_adopt(int table_fd, int slots_fd, int commands_fd, uint32_t slots,
+/*
+ * Maps the scoreboard that these descriptors hold and takes them over if it returns 0. is_stranger:
+ * it is of another WIRE_VERSION. -EBADF: they are no such files, or have not the right size.
+ */
+int scoreboard_adopt(int table_fd, int slots_fd, int commands_fd, bool is_stranger,
 		     struct scoreboard *ret_scoreboard);
 
 /* A descriptor of the commands that can never write them, the caller's; or -errno. */
@@ -40,7 +44,10 @@ int scoreboard_open_commands(const struct scoreboard *scoreboard);
 
 void scoreboard_release(struct scoreboard *scoreboard);
 
-/* Hands at most RING_EVENTS waiting events to on_event (which gets copies); returns how many. */
+/*
+ * Hands at most RING_EVENTS waiting events to on_event (which gets copies); returns how many. Those
+ * of a stranger are thrown away.
+ */
 unsigned scoreboard_drain(struct scoreboard *scoreboard, scoreboard_event_fn on_event,
 			  void *context);
 

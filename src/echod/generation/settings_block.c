@@ -64,7 +64,7 @@ static void header_write(struct settings *settings, const struct configuration *
 			 enum settings_mode mode)
 {
 	settings->magic = SETTINGS_MAGIC;
-	settings->version = WIRE_VERSION;
+	settings->version = wire_version;
 	settings->mode = mode;
 	settings->at_limit = configuration->limits.at_limit;
 	settings->connections = settings_block_slots(configuration, mode);

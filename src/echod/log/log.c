@@ -223,6 +223,11 @@ int log_open_at(enum log_target target, int facility, const char *path)
 	return 0;
 }
 
+static const char *path_of(enum log_target target)
+{
+	return target == LOG_TARGET_JOURNAL ? LOG_SINK_JOURNAL_PATH : LOG_SINK_SYSLOG_PATH;
+}
+
 int log_open(enum log_target target, int facility)
 {
 	bool is_auto = target == LOG_TARGET_AUTO;
@@ -231,8 +236,7 @@ int log_open(enum log_target target, int facility)
 	/* a reload while syslogd restarts must not move the log to standard error */
 	if (is_auto)
 		target = state.is_chosen ? state.sink.target : log_sink_choose();
-	r = log_open_at(target, facility, target == LOG_TARGET_JOURNAL ? LOG_SINK_JOURNAL_PATH :
-									 LOG_SINK_SYSLOG_PATH);
+	r = log_open_at(target, facility, path_of(target));
 	if (r == 0)
 		state.is_chosen = is_auto;
 	return r;
@@ -271,7 +275,30 @@ uint64_t log_lost(void)
 	return state.lost;
 }
 
-void log_resume(uint64_t lost)
+void log_save(struct log_state *ret_state)
 {
-	state.lost += lost;
+	*ret_state = (struct log_state){
+		.target = state.sink.target,
+		.lost = state.lost,
+		.lost_unsaid = state.lost_unsaid,
+		.is_torn = state.sink.is_torn || state.sink.sent,
+		.lines = queue_first(&state.queue),
+		.size = state.queue.tail - state.queue.head,
+	};
+}
+
+void log_restore(const struct log_state *saved)
+{
+	state.lost = saved->lost;
+	state.lost_unsaid = saved->lost_unsaid;
+	/* A log daemon that is away now is connected by the first line that it can take. */
+	if (saved->target == LOG_TARGET_JOURNAL || saved->target == LOG_TARGET_SYSLOG)
+		state.sink = (struct log_sink){
+			.target = saved->target, .path = path_of(saved->target), .fd = -1,
+		};
+	state.sink.is_torn = saved->is_torn;
+	state.is_chosen = true;
+	for (const char *i = saved->lines; i < saved->lines + saved->size; i += strlen(i) + 1)
+		if (!queue_put(&state.queue, i))
+			count_lost();
 }

@@ -49,8 +49,21 @@ void log_record(struct log_record *record);
 /* Lines that a sink could not take (socket full, journal stopped) since the start. */
 uint64_t log_lost(void);
 
-/* The program that this one takes over from has lost so many lines, and said so. */
-void log_resume(uint64_t lost);
+/* What another program needs to go on with this log. */
+struct log_state {
+	enum log_target target;		/* never LOG_TARGET_AUTO */
+	uint64_t lost;			/* log_lost() */
+	uint64_t lost_unsaid;		/* of those, what no line has said yet */
+	bool is_torn;			/* the last line was not written to its end */
+	const char *lines;		/* that wait, each with its NUL; not owned */
+	size_t size;			/* of them all */
+};
+
+/* The lines are valid until the next call that logs. */
+void log_save(struct log_state *ret_state);
+
+/* Goes on with a log; for a program that has not opened another. Lines too many are lost. */
+void log_restore(const struct log_state *state);
 
 /*
  * From now on each line of log_errno() at warning or above is handed to watch as well, unescaped

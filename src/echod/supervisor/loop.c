@@ -6,7 +6,7 @@
 
 #include "base/clock.h"
 #include "echod/control/control.h"
-#include "echod/handover/give.h"
+#include "echod/handover/handover.h"
 #include "echod/log/log.h"
 #include "echod/state/timer.h"
 #include "echod/state/totals.h"
@@ -68,12 +68,12 @@ static void on_pong(void *context, struct generation *generation, uint32_t value
 static void on_event(void *context, struct generation *generation, const struct event *event)
 {
 	struct supervisor *supervisor = context;
-	const char *path = event->socket < generation->socket_count ?
-		generation->unix_paths[event->socket] : NULL;
+	char path[UNIX_PATH_BYTES];
 
 	/* With its one connection the listener of --inetd is always at its limit. */
 	if (event->type != EVENT_LIMIT || supervisor->mode != MODE_SINGLE)
-		report_event(&supervisor->report, event, path, clock_now_ns());
+		report_event(&supervisor->report, event,
+			     generation_unix_path(generation, event->socket, path), clock_now_ns());
 }
 
 struct generation_hooks loop_hooks(struct supervisor *supervisor)
@@ -93,7 +93,7 @@ static void retire_generations(struct supervisor *supervisor)
 		}
 		*link = generation->next;
 		log_debug("generation %" PRIu64 " is gone", generation->number);
-		generation_add_tally(generation, &supervisor->retired);
+		generation_retire(generation, &supervisor->retired);
 		generation_free(generation);
 	}
 }

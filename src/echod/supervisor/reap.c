@@ -19,9 +19,9 @@ static void log_listener_end(const struct generation *generation, pid_t pid, int
 	else
 		log_debug("listener %d of generation %llu has finished", pid,
 			  (unsigned long long)generation->number);
-	if (generation->orphans.live)
+	if (generation_live(generation))
 		log_notice("listener %d left its connections behind, they go on: %u", pid,
-			   generation->orphans.live);
+			   generation_live(generation));
 }
 
 static void listener_gone(struct supervisor *supervisor, struct generation *generation, int status)
@@ -60,6 +60,14 @@ static bool account_orphan(struct supervisor *supervisor, pid_t pid, int status,
 	return false;
 }
 
+static bool account_stranger(struct supervisor *supervisor, int status)
+{
+	for (struct generation *i = supervisor->generations; i; i = i->next)
+		if (generation_reap_stranger(i, status))
+			return true;
+	return false;
+}
+
 /* An unknown child may be the orphan of a listener whose own end we have not fetched yet. */
 static void look_for_dead_listeners(struct supervisor *supervisor)
 {
@@ -82,7 +90,8 @@ void reap_children(struct supervisor *supervisor)
 		    account_orphan(supervisor, pid, status, &usage))
 			continue;
 		look_for_dead_listeners(supervisor);
-		if (!account_orphan(supervisor, pid, status, &usage))
+		if (!account_orphan(supervisor, pid, status, &usage) &&
+		    !account_stranger(supervisor, status))
 			log_debug("child %d ended that no generation knows", pid);
 	}
 }

@@ -8,7 +8,7 @@
 #include "base/fd.h"
 #include "echod/command_line/effective.h"
 #include "echod/control/control.h"
-#include "echod/handover/give.h"
+#include "echod/handover/handover.h"
 #include "echod/log/log.h"
 #include "echod/metrics/metrics.h"
 #include "echod/privileges/privileges.h"

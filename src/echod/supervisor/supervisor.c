@@ -7,11 +7,12 @@
 #include <stdlib.h>
 #include <sys/prctl.h>
 #include <systemd/sd-event.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/fd.h"
 #include "echod/control/control.h"
-#include "echod/handover/give.h"
+#include "echod/handover/handover.h"
 #include "echod/log/log.h"
 #include "echod/metrics/metrics.h"
 #include "echod/privileges/privileges.h"
@@ -169,19 +170,22 @@ int supervise(const struct options *options, struct configuration *configuration
 	return r;
 }
 
-int supervise_again(const struct options *options, int state_fd)
+int supervise_again(const struct options *options, int block_fd)
 {
 	struct supervisor supervisor;
+	bool is_rehearsal = false;
 	int r;
 
 	supervisor_init(&supervisor, options);
-	program_find_listener(&supervisor.listener);
 	r = loop_create(&supervisor);
 	if (r == 0)
-		r = handover_restore(&supervisor, state_fd);
+		r = handover_restore(&supervisor, block_fd, &is_rehearsal);
 	if (r == 0)
 		r = control_watch(supervisor.control);
-	fd_close(state_fd);
+	fd_close(block_fd);
+	/* All of it is still our parent's: nothing is released. */
+	if (is_rehearsal)
+		_exit(r < 0 ? EXIT_FAILURE : EXIT_SUCCESS);
 	if (r == 0) {
 		report_configure(&supervisor.report, supervisor.configuration);
 		supervisor.is_ready = true;

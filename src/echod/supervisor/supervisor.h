@@ -16,10 +16,10 @@ int supervise(const struct options *options, struct configuration *configuration
 	      int configuration_fd);
 
 /*
- * The same for a program that takes over: the state is that of handover.h (owned). It goes on
+ * The same for a program that takes over: the block is that of handover.h (owned). It goes on
  * with the settings that were in force and reloads at once.
  */
-int supervise_again(const struct options *options, int state_fd);
+int supervise_again(const struct options *options, int block_fd);
 
 /*
  * --inetd: serves the one connection of these sockets (both owned from now on) through a listener

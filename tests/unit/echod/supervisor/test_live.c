@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "echod/state/totals.h"
+#include "wire/version.h"
 
 #define SLOTS 8u
 #define LOOKS 10000000u
@@ -69,7 +70,7 @@ static void test_room_in_ring(void **state)
 {
 	unsigned events = 0;
 	const struct generation_hooks hooks = { .event = on_event, .context = &events };
-	struct generation generation = { .hooks = &hooks };
+	struct generation generation = { .hooks = &hooks, .wire_version = WIRE_VERSION };
 	struct table *table;
 
 	(void)state;
