@@ -4,7 +4,6 @@ import contextlib
 import fcntl
 import mmap
 import os
-import re
 import resource
 import select
 import signal
@@ -12,37 +11,18 @@ import socket
 import struct
 import time
 
-from harness_tap import BUILDDIR, DEADLINE_S, SRCDIR
+from harness_tap import BUILDDIR, DEADLINE_S
+from harness_wire import ENDS, REFUSALS, WIRE, Struct, numbers
 
 PROGRAM = os.environ.get("ECHOD_LISTENER") or os.path.join(BUILDDIR, "echod-listener")
 
-SETTINGS = struct.Struct("<4I 8I 3Q 6I")
-SOCKET = struct.Struct("<BBHI16s")
-RULE = struct.Struct("<16sBB6x")
-EVENT = struct.Struct("<2I5Q2i3I2H2I24s24s")
-MESSAGE = struct.Struct("<2I56s")
-END_ROOM, REFUSE_ROOM = 24, 12
-ENDS = ["fin", "idle", "stall", "session", "reset", "drain", "killed", "crashed", "error"]
-REFUSALS = ["connections", "connections-per-source", "rate-per-source", "access"]
-TOTALS = ["accepted",
-          *ENDS, *(f"end-{number}" for number in range(len(ENDS), END_ROOM)),
-          *(f"refuse-{name}" for name in REFUSALS),
-          *(f"refuse-{number}" for number in range(len(REFUSALS), REFUSE_ROOM)),
-          "bytes-in", "bytes-out", "empty", "events-dropped", "starved"]
-LIVE, FOREIGN_LIVE, ASLEEP = 16, 20, 24
-RING_EVENTS, TABLE_HEAD, RING_HEAD, RING_TAIL, TOTALS_AT = 4096, 256, 64, 128, 192
-FORK_BUCKETS, DURATION_BUCKETS = 24, 32
-RING_AT = (TOTALS_AT + 8 * (len(TOTALS) + FORK_BUCKETS + 1 + DURATION_BUCKETS + 1) + 63) // 64 * 64
-UNIX_PATHS_BYTES = 64 * 112
-ENTRIES_AT = (RING_AT + RING_EVENTS * 128 + UNIX_PATHS_BYTES + 63) // 64 * 64
-with open(os.path.join(SRCDIR, "src/wire/version.h"), encoding="utf-8") as header:
-    WIRE_VERSION = int(re.search(r"WIRE_VERSION (\d+)u", header.read())[1])
-READY, FAILED, WAKE, STOPPED, PONG, STOP, PING = 1, 2, 3, 4, 5, 32, 33
-OPENED, CLOSED, REFUSED, STARVED, LIMIT = 1, 2, 3, 4, 5
-FIELDS = ("type", "slot", "id", "start_ns", "end_ns", "bytes_in", "bytes_out", "pid", "status",
-          "cpu_us", "rtt_us", "retransmits", "reason", "socket", "detail", "count", "peer", "local")
+SETTINGS, SOCKET, RULE = Struct("settings"), Struct("settings_socket"), Struct("settings_rule")
+TABLE, TOTALS, ENTRY, SLOT = Struct("table"), Struct("totals"), Struct("entry"), Struct("slot")
+EVENT, ENDPOINT, MESSAGE = Struct("event"), Struct("endpoint"), Struct("message")
 UNUSED_UID = 20000 + os.getpid() % 40000     # its processes are counted: nobody else may be it
-FAMILIES = {socket.AF_INET: 4, socket.AF_INET6: 6, socket.AF_UNIX: 1}
+FAMILIES = {socket.AF_INET: WIRE.ENDPOINT_INET, socket.AF_INET6: WIRE.ENDPOINT_INET6,
+            socket.AF_UNIX: WIRE.ENDPOINT_UNIX}
+COMMAND_BYTES = 8
 
 
 def memory_file(name, data, seal=False):
@@ -62,23 +42,27 @@ def describe(listening):
     if listening.family != socket.AF_UNIX:
         host, port = listening.getsockname()[:2]
         address = socket.inet_pton(listening.family, host)
-    return SOCKET.pack(FAMILIES[listening.family], not any(address) and port != 0, port, 0, address)
+    return SOCKET.pack(family=FAMILIES[listening.family], port=port, address=address,
+                       wildcard=not any(address) and port != 0)
 
 
-def settings_block(sockets, version=WIRE_VERSION, magic=0x65636864, rules=(),
-                   filters=(b"", b""), **keys):
-    """The block; keys are those of struct settings, times in seconds."""
-    tables = b"".join(sockets) + b"".join(RULE.pack(*rule) for rule in rules) + b"".join(filters)
-    flags = keys.get("flags", 0)
-    return SETTINGS.pack(
-        magic, version, SETTINGS.size + len(tables), flags, keys.get("mode", 0),
-        keys.get("at_limit", 0), keys.get("connections", 64),
-        keys.get("connections_per_source", 0), keys.get("source_prefix_ipv4", 32),
-        keys.get("source_prefix_ipv6", 64), keys.get("rate_per_source", 0),
-        keys.get("rate_burst", 1),
-        *(int(keys.get(name, 0) * 1e6) for name in ("idle", "stall", "session")),
-        keys.get("access_default_allow", 1), len(sockets), len(rules), len(filters[0]) // 8,
-        len(filters[1]) // 8, 0) + tables
+def settings_block(sockets, rules=(), filters=(b"", b""), **keys):
+    """
+    The block. rules: prefix, bits, allow; filters: the listener's, the workers'; keys: fields of
+    struct settings, idle, stall and session in seconds.
+    """
+    tables = b"".join([*sockets, *(RULE.pack(prefix=prefix, bits=bits, allow=allow)
+                                   for prefix, bits, allow in rules), *filters])
+    fields = {"magic": WIRE.SETTINGS_MAGIC, "version": WIRE.WIRE_VERSION,
+              "size_bytes": SETTINGS.size + len(tables), "connections": 64,
+              "source_prefix_ipv4": 32, "source_prefix_ipv6": 64, "rate_burst": 1,
+              "access_default_allow": 1, "socket_count": len(sockets), "rule_count": len(rules),
+              "filter_count": len(filters[0]) // 8, "worker_filter_count": len(filters[1]) // 8}
+    for name, value in keys.items():
+        if name in ("idle", "stall", "session"):
+            name, value = name + "_us", int(value * 1e6)
+        fields[name] = value
+    return SETTINGS.pack(**fields) + tables
 
 
 def start(descriptors, nproc, denials):
@@ -112,19 +96,17 @@ class Listener:
     """A listener process, its scoreboard and its channel; ended by the with statement."""
 
     def __init__(self, families=(socket.AF_INET,), sockets=None, block=None, nproc=0, denials=None,
-                 **keys):
+                 seal=True, **keys):
         self.sockets = sockets if sockets is not None else [self.listen(f) for f in families]
         block = block or settings_block([describe(s) for s in self.sockets], **keys)
-        self.slots_count = SETTINGS.unpack_from(block)[6]
-        table_bytes = ENTRIES_AT + 128 * self.slots_count
-        head = struct.pack("<7I", 0x65636874, WIRE_VERSION, self.slots_count, 0, 0, 0, 1)
-        files = [memory_file("settings", block, keys.get("seal", True)),
-                 memory_file("table", head + bytes(table_bytes - len(head))),
-                 memory_file("slots", bytes(64 * self.slots_count)),
-                 memory_file("commands", bytes(8 * self.slots_count))]
-        self.table = mmap.mmap(files[1], table_bytes)
-        self.slots = mmap.mmap(files[2], 64 * self.slots_count)
-        self.commands = mmap.mmap(files[3], 8 * self.slots_count)
+        self.slots_count = SETTINGS.get(block, "connections")
+        table = TABLE.pack(magic=WIRE.TABLE_MAGIC, version=WIRE.WIRE_VERSION,
+                           slots=self.slots_count, asleep=1)
+        files = [memory_file("settings", block, seal),
+                 memory_file("table", table + bytes(ENTRY.size * self.slots_count)),
+                 memory_file("slots", bytes(SLOT.size * self.slots_count)),
+                 memory_file("commands", bytes(COMMAND_BYTES * self.slots_count))]
+        self.table, self.slots, self.commands = (mmap.mmap(fd, 0) for fd in files[1:])
         files.append(os.open(f"/proc/self/fd/{files[3]}", os.O_RDONLY))
         self.channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.channel.settimeout(DEADLINE_S)
@@ -164,25 +146,26 @@ class Listener:
         for listening in self.sockets:
             listening.close()
 
-    def message(self, *, skip=(WAKE,)):
+    def message(self, *, skip=(WIRE.MESSAGE_WAKE,)):
         """The next message: type, value, text."""
         while True:
             data = self.channel.recv(256)
             if not data:
                 raise EOFError("the listener has closed the channel")
-            kind, value, text = MESSAGE.unpack(data)
-            if kind not in skip:
-                return kind, value, text.rstrip(b"\0").decode()
+            message = MESSAGE.unpack(data)
+            if message["type"] not in skip:
+                text = message["text"].rstrip(b"\0").decode()
+                return message["type"], message["value"], text
 
     def ready(self):
         """Waits until it accepts; returns itself."""
         message = self.message()
-        assert message[0] == READY, message
+        assert message[0] == WIRE.MESSAGE_READY, message
         return self
 
     def send(self, kind, value=0):
         """Sends a message."""
-        self.channel.send(MESSAGE.pack(kind, value, b""))
+        self.channel.send(MESSAGE.pack(type=kind, value=value))
 
     def wait(self):
         """The exit status of the listener (negative: a signal)."""
@@ -204,61 +187,66 @@ class Listener:
         client.connect(listening.getsockname())
         return client
 
-    def word(self, offset, form="<I"):
-        """A number of the table."""
-        return struct.unpack_from(form, self.table, offset)[0]
-
     @property
     def live(self):
         """table->live"""
-        return self.word(LIVE)
+        return TABLE.get(self.table, "live")
+
+    def set_foreign_live(self, count):
+        """Workers of other generations."""
+        TABLE.put(self.table, "foreign_live", count)
 
     def totals(self):
-        """Counters by name."""
-        return dict(zip(TOTALS, struct.unpack_from(f"<{len(TOTALS)}Q", self.table, TOTALS_AT)))
+        """Counters by name; those of struct totals, with the words of ends and refusals."""
+        totals = TOTALS.unpack(self.table, TABLE.at("totals"))
+        return {**totals, **dict(zip(ENDS, numbers(totals["closed"]))),
+                "refused": dict(zip(REFUSALS, numbers(totals["refused"])))}
 
     def entry(self, slot):
-        """state, pid, id, start_ns of an entry."""
-        return struct.unpack_from("<IiQQ", self.table, ENTRIES_AT + 128 * slot)
+        """An entry by its fields."""
+        return ENTRY.unpack(self.table, TABLE.size + ENTRY.size * slot)
 
     def worker(self):
         """Slot and process id of the only worker."""
-        (slot,) = (i for i in range(self.slots_count) if self.entry(i)[0] == 1)
-        return slot, self.entry(slot)[1]
+        (slot,) = (i for i in range(self.slots_count)
+                   if self.entry(i)["state"] == WIRE.ENTRY_LIVE)
+        return slot, self.entry(slot)["pid"]
 
     def pids(self):
         """Process ids in the table."""
-        return [pid for pid in (self.entry(i)[1] for i in range(self.slots_count)) if pid > 0]
+        return [pid for i in range(self.slots_count) if (pid := self.entry(i)["pid"])]
 
     def command(self, slot, command, pid):
         """Tells pid to end if it is the worker of the slot, as echod does, but only once."""
-        struct.pack_into("<Ii", self.commands, 8 * slot, command, pid)
-        os.kill(self.entry(slot)[1], signal.SIGURG)
+        struct.pack_into("=Q", self.commands, COMMAND_BYTES * slot, pid << 32 | command)
+        os.kill(self.entry(slot)["pid"], signal.SIGURG)
 
     def end(self, slot, command, client):
         """
         Tells the worker of the slot to end until the client sees it: a signal that comes between
         a worker's look at its word and its read says nothing.
         """
-        pid = self.entry(slot)[1]
+        pid = self.entry(slot)["pid"]
         end = time.monotonic() + DEADLINE_S
         while not select.select([client], [], [], 0.1)[0]:
             assert time.monotonic() < end, f"process {pid} does not end"
             self.command(slot, command, pid)
 
     def read_ring(self):
-        """Takes what stands in the ring into self.events."""
-        head, tail = self.word(RING_HEAD, "<Q"), self.word(RING_TAIL, "<Q")
+        """Takes what stands in the ring into self.events; an end's address is a dictionary."""
+        head, tail = TABLE.get(self.table, "ring_head"), TABLE.get(self.table, "ring_tail")
         for number in range(tail, head):
-            values = EVENT.unpack_from(self.table, RING_AT + number % RING_EVENTS * 128)
-            self.events.append(dict(zip(FIELDS, values)))
-        struct.pack_into("<Q", self.table, RING_TAIL, head)
+            at = TABLE.at("ring") + number % WIRE.RING_EVENTS * EVENT.size
+            event = EVENT.unpack(self.table, at)
+            self.events.append({**event, "peer": ENDPOINT.unpack(event["peer"]),
+                                "local": ENDPOINT.unpack(event["local"])})
+        TABLE.put(self.table, "ring_tail", head)
 
     def event(self, kind):
         """Waits for the next event of this kind and removes it."""
         end = time.monotonic() + DEADLINE_S
         while time.monotonic() < end:
-            struct.pack_into("<I", self.table, ASLEEP, 1)
+            TABLE.put(self.table, "asleep", 1)
             self.read_ring()
             for event in self.events:
                 if event["type"] == kind:
@@ -270,17 +258,17 @@ class Listener:
 
     def closed(self):
         """The next end of a worker: its word and the event."""
-        event = self.event(CLOSED)
+        event = self.event(WIRE.EVENT_CLOSED)
         return ENDS[event["reason"]], event
 
     def refused(self):
         """The next refusal's word."""
-        return REFUSALS[self.event(REFUSED)["reason"]]
+        return REFUSALS[self.event(WIRE.EVENT_REFUSED)["reason"]]
 
     def is_balanced(self):
         """accepted = closed + refused + live"""
         totals = self.totals()
-        ended = sum(totals[name] for name in TOTALS[1:TOTALS.index("bytes-in")])
+        ended = sum(totals[word] for word in ENDS) + sum(totals["refused"].values())
         return totals["accepted"] == ended + self.live
 
 

@@ -12,7 +12,8 @@ import time
 from harness import (Echod, case, exchange, main, note, random_bytes, read_exactly, run_echoctl,
                      wait_until)
 from harness_calls import Denials
-from harness_listener import STARVED, Listener, echoed, fill
+from harness_listener import Listener, echoed, fill
+from harness_wire import WIRE
 
 RETRIES = 15
 RETRY_S = 0.1       # between two of them
@@ -38,7 +39,7 @@ def starve(call, error):
         late = [listener.connect() for _ in range(3)]
         for client in late:
             client.sendall(b"late")
-        assert listener.event(STARVED)["detail"] == error
+        assert listener.event(WIRE.EVENT_STARVED)["detail"] == error
         denials.wait_denied(call, RETRIES)
         assert denials.denied[call] <= (time.monotonic() - begin) / RETRY_S + 2, "it spins"
         assert echoed(held), "those that are served go on"
@@ -52,7 +53,7 @@ def starve(call, error):
         assert denials.denied[call] == totals["starved"], (totals, denials.denied)
         assert totals["accepted"] == totals["fin"] == 4 and listener.is_balanced(), totals
         listener.read_ring()
-        reports = [event for event in listener.events if event["type"] == STARVED]
+        reports = [event for event in listener.events if event["type"] == WIRE.EVENT_STARVED]
         assert len(reports) <= time.monotonic() - begin + 1, reports
 
 

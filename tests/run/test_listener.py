@@ -8,11 +8,12 @@ import struct
 
 from harness import (Skip, case, descriptors, exchange, is_defined, is_zombie, main, process_stat,
                      random_bytes, read_to_end, wait_until)
-from harness_listener import (FAILED, FOREIGN_LIVE, LIMIT, OPENED, PING, PONG, STARVED, STOP,
-                              STOPPED, Listener, describe, echoed, settings_block)
+from harness_listener import Listener, describe, echoed, settings_block
+from harness_wire import WIRE
 
 LOOPBACK = bytes(10) + b"\xff\xff\x7f\0\0\1"
 PER_MESSAGE = 64
+REQUIRED = WIRE.SETTINGS_FILTER | WIRE.SETTINGS_FILTER_REQUIRED
 
 
 @case("every byte comes back and the end is accounted")
@@ -37,11 +38,12 @@ def test_families():
             mine = client.getsockname()
             assert exchange(client, b"hello") == b"hello"
             event = listener.closed()[1]
-            assert event["socket"] == index and event["peer"][0] == family, event
+            assert event["socket"] == index and event["peer"]["family"] == family, event
             if family == 1:
-                assert struct.unpack_from("<2i", event["peer"], 8) == (os.getpid(), os.getuid())
+                credentials = struct.unpack_from("=2i", event["peer"]["address"])
+                assert credentials == (os.getpid(), os.getuid()), event
             else:
-                assert struct.unpack_from("<H", event["peer"], 2)[0] == mine[1]
+                assert event["peer"]["port"] == mine[1]
                 assert event["rtt_us"] > 0
 
 
@@ -53,13 +55,15 @@ def test_wildcard():
         assert exchange(client, b"x") == b"x"
         event = listener.closed()[1]
         for end in ("peer", "local"):
-            assert event[end][0] == 4 and event[end][8:12] == b"\x7f\0\0\1", event[end]
+            assert event[end]["family"] == 4, event
+            assert event[end]["address"][:4] == b"\x7f\0\0\1", event
 
 
 @case("commands: drain and killed end a worker in an orderly way")
 def test_commands():
     with Listener().ready() as listener:
-        for command, word in ((1, "drain"), (2, "killed")):
+        for command, word in ((WIRE.SLOT_END_DRAIN, "drain"),
+                              (WIRE.SLOT_END_KILLED, "killed")):
             client = listener.connect()
             assert echoed(client)
             slot, pid = listener.worker()
@@ -79,7 +83,7 @@ def test_killed_in_drain():
             assert echoed(client)
             slot, pid = listener.worker()
             os.kill(pid, signal.SIGSTOP)
-            listener.command(slot, 1, pid + told)
+            listener.command(slot, WIRE.SLOT_END_DRAIN, pid + told)
             os.kill(pid, signal.SIGKILL)
             assert listener.closed()[0] == word
             client.close()
@@ -111,7 +115,7 @@ def test_defer():
         clients = [listener.connect() for _ in range(3)]
         assert echoed(clients[0]) and echoed(clients[1])
         clients[2].sendall(b"late")
-        limit = listener.event(LIMIT)
+        limit = listener.event(WIRE.EVENT_LIMIT)
         assert limit["count"] == 1 and limit["detail"] == 2 and listener.live == 2
         clients[0].close()
         assert listener.closed()[0] == "fin"
@@ -119,23 +123,23 @@ def test_defer():
         for client in clients[1:]:
             client.close()
             listener.closed()
-        assert listener.event(LIMIT)["count"] == 0
+        assert listener.event(WIRE.EVENT_LIMIT)["count"] == 0
 
 
 @case("workers of other generations count for the limit")
 def test_foreign():
     with Listener(connections=2).ready() as listener:
-        struct.pack_into("<I", listener.table, FOREIGN_LIVE, 2)
+        listener.set_foreign_live(2)
         client = listener.connect()
         client.sendall(b"late")
-        assert listener.event(LIMIT)["count"] == 1 and listener.live == 0
-        struct.pack_into("<I", listener.table, FOREIGN_LIVE, 1)
+        assert listener.event(WIRE.EVENT_LIMIT)["count"] == 1 and listener.live == 0
+        listener.set_foreign_live(1)
         assert client.recv(4) == b"late"
 
 
 @case("refusals: connections, connections-per-source, rate-per-source, access")
 def test_refuse():
-    cases = (({"connections": 1, "at_limit": 1}, "connections", True),
+    cases = (({"connections": 1, "at_limit": WIRE.AT_LIMIT_REFUSE}, "connections", True),
              ({"connections_per_source": 1}, "connections-per-source", True),
              ({"rate_per_source": 1, "rate_burst": 1}, "rate-per-source", True),
              ({"rules": [(LOOPBACK, 128, 0), (LOOPBACK[:12] + bytes(4), 96, 1)]}, "access", False),
@@ -159,7 +163,7 @@ def test_source_leaves():
         for _ in range(5):
             assert exchange(listener.connect(), b"x") == b"x"
             assert listener.closed()[0] == "fin"
-        assert listener.totals()["refuse-connections-per-source"] == 0
+        assert listener.totals()["refused"]["connections-per-source"] == 0
 
 
 @case("stop: sockets closed, live workers go on, exit 0 after the last")
@@ -169,8 +173,8 @@ def test_stop():
             client = listener.connect()
             assert echoed(client)
             if how == "message":
-                listener.send(STOP)
-                assert listener.message()[0] == STOPPED
+                listener.send(WIRE.MESSAGE_STOP)
+                assert listener.message()[0] == WIRE.MESSAGE_STOPPED
             else:
                 listener.channel.shutdown(socket.SHUT_WR)
             listener.sockets.pop().close()
@@ -187,8 +191,8 @@ def test_stop():
 def test_ping():
     with Listener(connections=1).ready() as listener:
         for value in (7, 0xffffffff):
-            listener.send(PING, value)
-            assert listener.message()[:2] == (PONG, value)
+            listener.send(WIRE.MESSAGE_PING, value)
+            assert listener.message()[:2] == (WIRE.MESSAGE_PONG, value)
             listener.connect()
 
 
@@ -203,11 +207,11 @@ def test_failed_start():
            (good + b"x" * 8, "size of the block"))
     for block, text in bad:
         with Listener(sockets=[listening], block=block) as listener:
-            assert listener.message() == (FAILED, 22, text)
+            assert listener.message() == (WIRE.MESSAGE_FAILED, 22, text)
             assert listener.wait() == 1
         listening = Listener.listen(socket.AF_INET)
     with Listener(sockets=[listening], seal=False) as listener:
-        assert listener.message() == (FAILED, 1, "settings")
+        assert listener.message() == (WIRE.MESSAGE_FAILED, 1, "settings")
         assert listener.wait() == 1
 
 
@@ -216,9 +220,10 @@ def test_failed_start_timeouts():
     listening = Listener.listen(socket.AF_INET)
     before = listening.getsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, 16)
     # a filter of an instruction that there is not, and it is required: the last step fails
-    block = settings_block([describe(listening)], flags=3, filters=(b"\xff" * 8, b""), idle=40)
+    block = settings_block([describe(listening)], flags=REQUIRED, filters=(b"\xff" * 8, b""),
+                           idle=40)
     with listening, Listener(sockets=[listening.dup()], block=block) as listener:
-        assert listener.message() == (FAILED, 22, "seccomp filter")
+        assert listener.message() == (WIRE.MESSAGE_FAILED, 22, "seccomp filter")
         assert listener.wait() == 1
         for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
             assert listening.getsockopt(socket.SOL_SOCKET, option, 16) == before
@@ -251,8 +256,8 @@ def status_of(pid):
 
 @case("filters: the listener's is inherited, the narrower one is a worker's own")
 def test_filters():
-    allow_all = struct.pack("<HBBI", 6, 0, 0, 0x7fff0000)
-    for flags, count in ((0, 0), (3, 1), (7, 2)):
+    allow_all = struct.pack("=HBBI", 6, 0, 0, 0x7fff0000)
+    for flags, count in ((0, 0), (REQUIRED, 1), (REQUIRED | WIRE.SETTINGS_WORKER_FILTER, 2)):
         with Listener(flags=flags, filters=(allow_all, allow_all)).ready() as listener:
             client = listener.connect()
             assert echoed(client)
@@ -274,7 +279,7 @@ def test_full_ring():
         for _ in range(4200):
             assert exchange(listener.connect(), b"x") == b"x"
         # an event is put, or dropped, after its end has been counted
-        wait_until(lambda: listener.totals()["events-dropped"] == 4200 - 4096, "all accounted")
+        wait_until(lambda: listener.totals()["events_dropped"] == 4200 - 4096, "all accounted")
         assert listener.totals()["fin"] == 4200
 
 
@@ -301,19 +306,19 @@ def test_broken_socket():
     with Listener().ready() as listener:
         assert exchange(listener.connect(), b"x") == b"x"
         listener.sockets[0].shutdown(socket.SHUT_RDWR)
-        assert listener.event(STARVED)["detail"] == 22
-        listener.send(PING, 5)
+        assert listener.event(WIRE.EVENT_STARVED)["detail"] == 22
+        listener.send(WIRE.MESSAGE_PING, 5)
         assert listener.message()[1] == 5
         before = listener.totals()["starved"]
-        listener.event(STARVED)
+        listener.event(WIRE.EVENT_STARVED)
         assert listener.totals()["starved"] - before < 100
 
 
 @case("opened is reported when it was asked for")
 def test_opened():
-    with Listener(flags=8).ready() as listener:
+    with Listener(flags=WIRE.SETTINGS_REPORT_OPEN).ready() as listener:
         assert exchange(listener.connect(), b"x") == b"x"
-        opened, closed = listener.event(OPENED), listener.closed()[1]
+        opened, closed = listener.event(WIRE.EVENT_OPENED), listener.closed()[1]
         assert (opened["id"], opened["pid"]) == (closed["id"], closed["pid"]) == (1, closed["pid"])
 
 
@@ -322,12 +327,12 @@ def test_single():
     with socket.create_server(("127.0.0.1", 0)) as server:
         client = socket.create_connection(server.getsockname())
         accepted = server.accept()[0]
-    block = settings_block([describe(accepted)], mode=1, connections=1, idle=60)
+    block = settings_block([describe(accepted)], mode=WIRE.MODE_SINGLE, connections=1, idle=60)
     with Listener(sockets=[accepted], block=block).ready() as listener:
         accepted.close()
         assert exchange(client, b"hello") == b"hello"
         assert listener.wait() == 0
-        assert listener.closed()[1]["peer"][0] == 4 and listener.totals()["accepted"] == 1
+        assert listener.closed()[1]["peer"]["family"] == 4 and listener.totals()["accepted"] == 1
 
 
 @case("no process for a worker: the connection waits, nothing is lost, nothing spins")
@@ -339,7 +344,7 @@ def test_no_process():
         assert echoed(first)
         second = listener.connect()
         second.sendall(b"late")
-        event = listener.event(STARVED)
+        event = listener.event(WIRE.EVENT_STARVED)
         assert event["detail"] == 11, event
         used = process_stat(listener.pid)
         assert used and listener.totals()["starved"] < 100

@@ -9,7 +9,8 @@ import subprocess
 import time
 
 from harness import DEADLINE_S, Echod, case, exchange, main, program, wait_until
-from harness_listener import STARVED, Listener
+from harness_listener import Listener
+from harness_wire import WIRE
 
 RETRIES = 6
 RETRY_S = 0.1       # between two of them
@@ -35,7 +36,7 @@ def test_descriptors():
         since = time.monotonic()
         before = limit(listener.pid, resource.RLIMIT_NOFILE, 1)
         late = [listener.connect() for _ in range(3)]
-        assert listener.event(STARVED)["detail"] == errno.EMFILE
+        assert listener.event(WIRE.EVENT_STARVED)["detail"] == errno.EMFILE
         begin, count = time.monotonic(), listener.totals()["starved"]
         wait_until(lambda: listener.totals()["starved"] >= count + RETRIES, "retries")
         retries = listener.totals()["starved"] - count
@@ -49,7 +50,7 @@ def test_descriptors():
         held.close()
         wait_until(lambda: listener.totals()["fin"] == 4 and listener.live == 0, "all are reaped")
         listener.read_ring()
-        events = [event for event in listener.events if event["type"] == STARVED]
+        events = [event for event in listener.events if event["type"] == WIRE.EVENT_STARVED]
         assert len(events) <= time.monotonic() - since, events      # after the first
         assert listener.is_balanced()
 
