@@ -2,14 +2,15 @@
 /*
  * The system calls of listener and worker in one thin layer: each returns its result or -errno
  * and touches no memory but its arguments. LEAN: instructions in place, because a lean worker
- * has neither errno nor anything else of libc mapped; else libc's own functions.
+ * has neither errno nor anything else of libc mapped; else syscall(2). Not libc's own functions:
+ * on some architectures they hide a socket's calls behind socketcall(2), whose arguments lie in
+ * memory where no seccomp filter sees them.
  */
 #ifndef ECHOD_BASE_SYS_H
 #define ECHOD_BASE_SYS_H
 
 #include <errno.h>
 #include <poll.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdint.h>
 #include <stdnoreturn.h>
@@ -46,8 +47,7 @@ static inline long sys_call(long number, long a, long b, long c, long d, long e,
 	return result;
 }
 
-#define SYS_DO(call, number, a, b, c, d, e, f) \
-	sys_call((number), (long)(a), (long)(b), (long)(c), (long)(d), (long)(e), (long)(f))
+#define SYS_TIMES(call, ...) SYS(__VA_ARGS__)
 
 #else
 
@@ -56,91 +56,110 @@ static inline long sys_result(long result)
 	return result < 0 ? -errno : result;
 }
 
-#define SYS_DO(call, number, a, b, c, d, e, f) sys_result((long)(call))
+static inline long sys_call(long number, long a, long b, long c, long d, long e, long f)
+{
+	return sys_result(syscall(number, a, b, c, d, e, f));
+}
+
+/* Calls with times or offsets: on 32 bits libc knows which form of them the kernel has. */
+#define SYS_TIMES(call, ...) sys_result((long)(call))
 
 #endif
 
+/* SYS(NUMBER, ARGUMENT, ...): up to six, what is left out is 0. */
+#define SYS(...) SYS_PADDED(__VA_ARGS__, 0, 0, 0, 0, 0, 0)
+#define SYS_PADDED(number, a, b, c, d, e, f, ...) \
+	sys_call((number), (long)(a), (long)(b), (long)(c), (long)(d), (long)(e), (long)(f))
+
 static inline ssize_t sys_read(int fd, void *bytes, size_t size)
 {
-	return SYS_DO(read(fd, bytes, size), SYS_read, fd, bytes, size, 0, 0, 0);
+	return SYS(SYS_read, fd, bytes, size);
 }
 
 static inline ssize_t sys_recv(int fd, void *bytes, size_t size, int flags)
 {
-	return SYS_DO(recv(fd, bytes, size, flags), SYS_recvfrom, fd, bytes, size, flags, 0, 0);
+	return SYS(SYS_recvfrom, fd, bytes, size, flags);
 }
 
 static inline ssize_t sys_send(int fd, const void *bytes, size_t size, int flags)
 {
-	return SYS_DO(send(fd, bytes, size, flags), SYS_sendto, fd, bytes, size, flags, 0, 0);
+	return SYS(SYS_sendto, fd, bytes, size, flags);
 }
 
 static inline int sys_accept(int fd, struct sockaddr *address, socklen_t *length)
 {
-	return (int)SYS_DO(accept4(fd, address, length, SOCK_CLOEXEC), SYS_accept4, fd, address,
-			   length, SOCK_CLOEXEC, 0, 0);
+	return (int)SYS(SYS_accept4, fd, address, length, SOCK_CLOEXEC);
 }
 
 static inline int sys_getsockname(int fd, struct sockaddr *address, socklen_t *length)
 {
-	return (int)SYS_DO(getsockname(fd, address, length), SYS_getsockname, fd, address, length,
-			   0, 0, 0);
+	return (int)SYS(SYS_getsockname, fd, address, length);
+}
+
+static inline int sys_getpeername(int fd, struct sockaddr *address, socklen_t *length)
+{
+	return (int)SYS(SYS_getpeername, fd, address, length);
 }
 
 static inline int sys_getsockopt(int fd, int level, int name, void *value, socklen_t *length)
 {
-	return (int)SYS_DO(getsockopt(fd, level, name, value, length), SYS_getsockopt, fd, level,
-			   name, value, length, 0);
+	return (int)SYS(SYS_getsockopt, fd, level, name, value, length);
 }
 
 static inline int sys_setsockopt(int fd, int level, int name, const void *value, socklen_t length)
 {
-	return (int)SYS_DO(setsockopt(fd, level, name, value, length), SYS_setsockopt, fd, level,
-			   name, value, length, 0);
+	return (int)SYS(SYS_setsockopt, fd, level, name, value, length);
 }
 
 static inline int sys_shutdown(int fd, int how)
 {
-	return (int)SYS_DO(shutdown(fd, how), SYS_shutdown, fd, how, 0, 0, 0, 0);
+	return (int)SYS(SYS_shutdown, fd, how);
 }
 
 static inline int sys_ioctl(int fd, unsigned long request, int *value)
 {
-	return (int)SYS_DO(ioctl(fd, request, value), SYS_ioctl, fd, request, value, 0, 0, 0);
+	return (int)SYS(SYS_ioctl, fd, request, value);
 }
 
 static inline int sys_close(int fd)
 {
-	return (int)SYS_DO(close(fd), SYS_close, fd, 0, 0, 0, 0, 0);
+	return (int)SYS(SYS_close, fd);
 }
 
 static inline int sys_close_range(unsigned int first, unsigned int last)
 {
-	return (int)SYS_DO(close_range(first, last, 0), SYS_close_range, first, last, 0, 0, 0, 0);
+	return (int)SYS(SYS_close_range, first, last);
+}
+
+/* Soft and hard limit of this process. */
+static inline int sys_set_limit(int resource, uint64_t value)
+{
+	const uint64_t limit[2] = { value, value };
+
+	return (int)SYS(SYS_prlimit64, 0, resource, limit);
 }
 
 /* mask is the kernel's set of 8 bytes, NULL: unchanged. */
 static inline int sys_poll(struct pollfd *fds, unsigned int count, struct timespec *timeout)
 {
-	return (int)SYS_DO(ppoll(fds, count, timeout, NULL), SYS_ppoll, fds, count, timeout, 0,
-			   sizeof(uint64_t), 0);
+	return (int)SYS_TIMES(ppoll(fds, count, timeout, NULL), SYS_ppoll, fds, count, timeout,
+			      0, sizeof(uint64_t));
 }
 
 static inline pid_t sys_wait(pid_t pid, int *status, int options, struct rusage *usage)
 {
-	return (pid_t)SYS_DO(wait4(pid, status, options, usage), SYS_wait4, pid, status, options,
-			     usage, 0, 0);
+	return (pid_t)SYS_TIMES(wait4(pid, status, options, usage), SYS_wait4, pid, status, options,
+				usage);
 }
 
 static inline int sys_munmap(void *address, size_t size)
 {
-	return (int)SYS_DO(munmap(address, size), SYS_munmap, address, size, 0, 0, 0, 0);
+	return (int)SYS(SYS_munmap, address, size);
 }
 
 static inline int sys_madvise(void *address, size_t size, int advice)
 {
-	return (int)SYS_DO(madvise(address, size, advice), SYS_madvise, address, size, advice, 0, 0,
-			   0);
+	return (int)SYS(SYS_madvise, address, size, advice);
 }
 
 /* Private anonymous memory, readable and writable; NULL when there is none. */
@@ -148,7 +167,7 @@ static inline void *sys_memory(size_t size)
 {
 	const int protection = PROT_READ | PROT_WRITE, flags = MAP_PRIVATE | MAP_ANONYMOUS;
 #if LEAN
-	long result = sys_call(SYS_mmap, 0, (long)size, protection, flags, -1, 0);
+	long result = SYS(SYS_mmap, 0, size, protection, flags, -1);
 
 	return result < 0 && result > -4096 ? NULL : (void *)result;
 #else
@@ -158,21 +177,25 @@ static inline void *sys_memory(size_t size)
 #endif
 }
 
+static inline ssize_t sys_random(void *bytes, size_t size)
+{
+	return SYS(SYS_getrandom, bytes, size, 0);
+}
+
 static inline pid_t sys_getpid(void)
 {
-	return (pid_t)SYS_DO(getpid(), SYS_getpid, 0, 0, 0, 0, 0, 0);
+	return (pid_t)SYS(SYS_getpid, 0);
 }
 
 static inline int sys_setitimer(const struct itimerval *value)
 {
-	return (int)SYS_DO(setitimer(ITIMER_REAL, value, NULL), SYS_setitimer, ITIMER_REAL, value,
-			   0, 0, 0, 0);
+	return (int)SYS_TIMES(setitimer(ITIMER_REAL, value, NULL), SYS_setitimer,
+			      ITIMER_REAL, value);
 }
 
 static inline int sys_seccomp(unsigned int operation, unsigned int flags, const void *program)
 {
-	return (int)SYS_DO(syscall(SYS_seccomp, operation, flags, program), SYS_seccomp, operation,
-			   flags, program, 0, 0, 0);
+	return (int)SYS(SYS_seccomp, operation, flags, program);
 }
 
 /* CLOCK_MONOTONIC without the vDSO, which a lean worker has not. */
@@ -180,15 +203,15 @@ static inline uint64_t sys_now_ns(void)
 {
 	struct timespec now = { .tv_sec = 0 };
 
-	(void)SYS_DO(clock_gettime(CLOCK_MONOTONIC, &now), SYS_clock_gettime, CLOCK_MONOTONIC, &now,
-		     0, 0, 0, 0);
+	(void)SYS_TIMES(clock_gettime(CLOCK_MONOTONIC, &now), SYS_clock_gettime, CLOCK_MONOTONIC,
+			&now);
 	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
 static inline noreturn void sys_exit(int status)
 {
 #if LEAN
-	sys_call(SYS_exit_group, status, 0, 0, 0, 0, 0);
+	SYS(SYS_exit_group, status);
 	__builtin_unreachable();
 #else
 	_exit(status);

@@ -193,7 +193,7 @@ void accept_single(struct listener *listener)
 	connection.start_ns = clock_now_ns();
 	events_count(&listener->table->totals.accepted, 1);
 	memset(&peer, 0, sizeof(peer));
-	if (getpeername(connection.fd, (struct sockaddr *)&peer, &length) < 0)
+	if (sys_getpeername(connection.fd, (struct sockaddr *)&peer, &length) < 0)
 		peer.ss_family = AF_UNSPEC;
 	accept_describe(listener, &connection, &peer);
 	listener->is_stopping = true;

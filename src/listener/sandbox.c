@@ -18,7 +18,6 @@
 #else
 #define IS_COVERED false
 #endif
-#define FREE_FDS 16u	/* connections while they are accepted, the descriptor of signals */
 
 /*
  * The supervisor has given up what it could. capset(2) is called only when something is left:
@@ -38,13 +37,6 @@ static int drop_capabilities(void)
 	if (syscall(SYS_capget, &header, held) == 0 && memcmp(held, none, sizeof(none)) == 0)
 		return 0;
 	return syscall(SYS_capset, &header, none) < 0 ? -errno : 0;
-}
-
-static int set_limit(__rlimit_resource_t resource, rlim_t value)
-{
-	const struct rlimit limit = { .rlim_cur = value, .rlim_max = value };
-
-	return setrlimit(resource, &limit) < 0 ? -errno : 0;
 }
 
 /* Every right over files that this kernel's version of Landlock knows is handled and none given. */
@@ -95,12 +87,11 @@ int sandbox_enter(const struct settings *settings, const char **ret_what)
 	if (r < 0)
 		return r;
 	*ret_what = "resource limits";
-	r = set_limit(RLIMIT_CORE, 0);
+	r = sys_set_limit(RLIMIT_CORE, 0);
 	if (r == 0 && !IS_COVERED)
-		r = set_limit(RLIMIT_FSIZE, 0);
+		r = sys_set_limit(RLIMIT_FSIZE, 0);
 	if (r == 0)
-		r = set_limit(RLIMIT_NOFILE,
-			      LISTENER_FD_SOCKETS + settings->socket_count + FREE_FDS);
+		r = sys_set_limit(RLIMIT_NOFILE, settings_descriptors(settings));
 	if (r < 0)
 		return r;
 	*ret_what = "Landlock";

@@ -43,6 +43,8 @@ enum settings_flag {
 	SETTINGS_REPORT_OPEN = 1u << 3,		/* send EVENT_OPENED too */
 };
 
+#define SETTINGS_FREE_FDS 16u	/* of a listener, beside those that it is started with */
+
 /* One listening socket as the listener has to know it. */
 struct settings_socket {
 	uint8_t family;		/* enum endpoint_family */
@@ -113,6 +115,12 @@ static inline const uint64_t *settings_filter(const struct settings *settings)
 static inline const uint64_t *settings_worker_filter(const struct settings *settings)
 {
 	return settings_filter(settings) + settings->filter_count;
+}
+
+/* What a listener limits itself to: no descriptor of it or its workers has a higher number. */
+static inline uint32_t settings_descriptors(const struct settings *settings)
+{
+	return LISTENER_FD_SOCKETS + settings->socket_count + SETTINGS_FREE_FDS;
 }
 
 /*

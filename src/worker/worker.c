@@ -20,12 +20,23 @@
 
 #define TCP_STATE_CLOSED 7		/* TCP_CLOSE of the kernel's net/tcp_states.h */
 
+/* first and all above it up to last. */
+static void worker_close_range(const struct settings *settings, unsigned int first,
+			       unsigned int last)
+{
+	if (sys_close_range(first, last) == 0)
+		return;
+	/* a kernel, or a filter around the daemon, that has no close_range(2) */
+	for (unsigned int fd = first; fd <= last && fd < settings_descriptors(settings); fd++)
+		(void)sys_close((int)fd);
+}
+
 /* Every descriptor but the connection's. */
-static void worker_close_others(int fd)
+static void worker_close_others(const struct settings *settings, int fd)
 {
 	if (fd > 0)
-		(void)sys_close_range(0, (unsigned int)fd - 1);
-	(void)sys_close_range((unsigned int)fd + 1, ~0u);
+		worker_close_range(settings, 0, (unsigned int)fd - 1);
+	worker_close_range(settings, (unsigned int)fd + 1, ~0u);
 }
 
 static int worker_install_filter(const struct settings *settings)
@@ -175,7 +186,7 @@ noreturn void worker_run(int fd, struct slot *slot, const struct settings *setti
 		.size = ECHO_SMALL_BYTES,
 	};
 
-	worker_close_others(fd);
+	worker_close_others(settings, fd);
 	if ((flags & WORKER_FILTER) && worker_install_filter(settings) < 0)
 		sys_exit(END_ERROR);
 	if (flags & (WORKER_UNIX | WORKER_NOT_ACCEPTED))

@@ -19,35 +19,36 @@ import threading
 from harness_tap import DEADLINE_S, Skip, wait_until
 
 NUMBERS = {"x86_64": {"accept4": 288, "clone": 56, "mmap": 9, "epoll_wait": 232,
-                      "pidfd_open": 434, "write": 1, "writev": 20,
-                      "sendto": 44, "sendmsg": 46, "splice": 275},
+                      "pidfd_open": 434, "write": 1, "writev": 20, "close_range": 436,
+                      "sendto": 44, "sendmsg": 46, "splice": 275, "seccomp": 317},
            "aarch64": {"accept4": 242, "clone": 220, "mmap": 222, "epoll_wait": 22,
-                       "pidfd_open": 434, "write": 64, "writev": 66,
-                       "sendto": 206, "sendmsg": 211, "splice": 76}}
+                       "pidfd_open": 434, "write": 64, "writev": 66, "close_range": 436,
+                       "sendto": 206, "sendmsg": 211, "splice": 76, "seccomp": 277}}
 FILTER = struct.Struct("<HBBI")
 LOAD, JUMP_EQUAL, RETURN = 0x20, 0x15, 0x06     # of struct sock_filter, see linux/bpf_common.h
 ALLOW, USER_NOTIF = 0x7FFF0000, 0x7FC00000
-DESCRIPTOR_AT, LENGTH_AT = 16, 24   # the first two arguments in struct seccomp_data
+ARGUMENTS_AT = 16   # in struct seccomp_data, of 8 bytes each
 HANDOVER_FD = 200   # where the filter itself is sent from; nothing done there is asked about
 NOTIFICATION = struct.Struct("<QIIiIQ6Q")
 ANSWER = struct.Struct("<QqiI")
 RECEIVE, SEND = 0xC0502100, 0xC0182101      # SECCOMP_IOCTL_NOTIF_...
 CONTINUE = 1
+# Of some calls only these, by argument and value: large buffers; and filters, as the listener
+# installs them, not what libseccomp asks.
+WHERE = {"mmap": ((1, 1 << 20),), "seccomp": ((0, 1), (1, 0))}
 PR_SET_NO_NEW_PRIVS, SECCOMP_SET_MODE_FILTER, NEW_LISTENER = 38, 1, 8
-SYS_SECCOMP = {"x86_64": 317, "aarch64": 277}
 
 
 class Calls:
     """
-    names: of the calls; mmap_length: only mappings of that size are asked about. install() runs
-    in the child that is to execute a program, serve() in the parent afterwards.
+    names: of the calls. install() runs in the child that is to execute a program, serve() in the
+    parent afterwards.
     """
 
-    def __init__(self, *names, mmap_length=1 << 20):
+    def __init__(self, *names):
         if platform.machine() not in NUMBERS:
             raise Skip(f"no system call numbers of {platform.machine()} here")
         self._numbers = {NUMBERS[platform.machine()][name]: name for name in names}
-        self._mmap_length = mmap_length
         self._ours, self._theirs = socket.socketpair()
         self._libc = ctypes.CDLL(None, use_errno=True)
         self._is_over = threading.Event()
@@ -58,16 +59,15 @@ class Calls:
         raise NotImplementedError
 
     def _program(self):
-        code = [FILTER.pack(LOAD, 0, 0, DESCRIPTOR_AT),
+        code = [FILTER.pack(LOAD, 0, 0, ARGUMENTS_AT),
                 FILTER.pack(JUMP_EQUAL, 0, 1, HANDOVER_FD), FILTER.pack(RETURN, 0, 0, ALLOW)]
         for number, name in self._numbers.items():
             code.append(FILTER.pack(LOAD, 0, 0, 0))
-            if name == "mmap":
-                code += [FILTER.pack(JUMP_EQUAL, 0, 3, number),
-                         FILTER.pack(LOAD, 0, 0, LENGTH_AT),
-                         FILTER.pack(JUMP_EQUAL, 0, 1, self._mmap_length)]
-            else:
-                code.append(FILTER.pack(JUMP_EQUAL, 0, 1, number))
+            where = WHERE.get(name, ())
+            code.append(FILTER.pack(JUMP_EQUAL, 0, 1 + 2 * len(where), number))
+            for left, (argument, value) in enumerate(where):
+                code += [FILTER.pack(LOAD, 0, 0, ARGUMENTS_AT + 8 * argument),
+                         FILTER.pack(JUMP_EQUAL, 0, 1 + 2 * (len(where) - 1 - left), value)]
             code.append(FILTER.pack(RETURN, 0, 0, USER_NOTIF))
         return b"".join([*code, FILTER.pack(RETURN, 0, 0, ALLOW)])
 
@@ -78,7 +78,7 @@ class Calls:
         header = struct.pack("HP", len(program) // FILTER.size, ctypes.addressof(buffer))
         os.dup2(self._theirs.fileno(), HANDOVER_FD, inheritable=False)
         self._libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
-        fd = self._libc.syscall(SYS_SECCOMP[platform.machine()], SECCOMP_SET_MODE_FILTER,
+        fd = self._libc.syscall(NUMBERS[platform.machine()]["seccomp"], SECCOMP_SET_MODE_FILTER,
                                 NEW_LISTENER, header)
         with socket.socket(fileno=HANDOVER_FD) as theirs:
             socket.send_fds(theirs, [b"x" if fd >= 0 else b"-"], [fd] if fd >= 0 else [])

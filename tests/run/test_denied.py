@@ -9,8 +9,8 @@ import signal
 import socket
 import time
 
-from harness import (Echod, case, exchange, main, note, random_bytes, read_exactly, run_echoctl,
-                     wait_until)
+from harness import (Echod, case, descriptors, exchange, main, note, random_bytes, read_exactly,
+                     run_echoctl, wait_until)
 from harness_calls import Denials
 from harness_listener import Listener, echoed, fill
 from harness_wire import WIRE
@@ -76,6 +76,18 @@ def test_bulk():
                 assert read_exactly(client, sent) == bytes(sent)
             assert exchange(client, data) == data
             assert listener.closed()[0] == "fin"
+
+
+@case("no close_range(2): a worker holds its connection and nothing else all the same")
+def test_close_range():
+    for error in (errno.ENOSYS, errno.EPERM):
+        with denying("close_range") as denials:
+            denials.deny("close_range", error)
+            with Listener(denials=denials).ready() as listener, listener.connect() as client:
+                assert echoed(client)
+                assert denials.denied["close_range"] > 0
+                held = descriptors(listener.worker()[1])
+                assert list(held) == [0] and "socket" in held[0], held
 
 
 @case("the log says it at once, then with the count of a window; totals are exact")
