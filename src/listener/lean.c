@@ -181,14 +181,14 @@ int lean_trim(const struct lean *lean)
 	return 0;
 }
 
-pid_t lean_fork(const struct lean *lean, const struct worker_call *call, int exit_signal,
+pid_t lean_fork(const struct lean *lean, struct worker_call *call, int exit_signal,
 		_Atomic int32_t *ret_pid)
 {
 	register long child_tid __asm__("r10") = 0;
 	register long tls __asm__("r8") = 0;
 	register struct slot *slot __asm__("r12") = call->slot;
 	register const struct settings *settings __asm__("r13") = call->settings;
-	register long flags __asm__("r14") = call->flags;
+	register uint64_t proof __asm__("r14") = call->proof;
 	register uint8_t *small __asm__("r15") = call->small;
 	register const _Atomic uint64_t *command __asm__("r9") = call->command; /* stays there */
 	long result;
@@ -201,6 +201,7 @@ pid_t lean_fork(const struct lean *lean, const struct worker_call *call, int exi
 			 "mov %%r12, %%rsi\n\t"
 			 "mov %%r13, %%rdx\n\t"
 			 "mov %%r14, %%rcx\n\t"
+			 "xor %%r14d, %%r14d\n\t"
 			 "mov %%r15, %%r8\n\t"
 			 "call worker_run\n\t"
 			 "ud2\n"
@@ -208,8 +209,8 @@ pid_t lean_fork(const struct lean *lean, const struct worker_call *call, int exi
 			 : "=a"(result)
 			 : "0"((long)SYS_clone), "D"((long)(CLONE_PARENT_SETTID | exit_signal)),
 			   "S"(lean->stack_top), "d"(ret_pid), "r"(child_tid), "r"(tls),
-			   "b"((long)call->fd), "r"(slot), "r"(settings), "r"(flags), "r"(small),
-			   "r"(command)
+			   "b"(worker_pack(call->fd, call->flags)), "r"(slot), "r"(settings),
+			   "r"(proof), "r"(small), "r"(command)
 			 : "rcx", "r11", "memory", "cc");
 	return (pid_t)result;
 }
@@ -246,15 +247,19 @@ static long plain_clone(unsigned long flags, _Atomic int32_t *ret_pid)
 #endif
 }
 
-pid_t lean_fork(const struct lean *lean, const struct worker_call *call, int exit_signal,
+pid_t lean_fork(const struct lean *lean, struct worker_call *call, int exit_signal,
 		_Atomic int32_t *ret_pid)
 {
 	long pid = plain_clone(CLONE_PARENT_SETTID | (unsigned long)exit_signal, ret_pid);
 
 	(void)lean;
-	if (pid == 0)
-		worker_run(call->fd, call->slot, call->settings, call->flags, call->small,
-			   call->command);
+	if (pid == 0) {
+		const uint64_t proof = call->proof;
+
+		call->proof = 0;
+		worker_run(worker_pack(call->fd, call->flags), call->slot, call->settings, proof,
+			   call->small, call->command);
+	}
 	return pid < 0 ? -errno : (pid_t)pid;
 }
 

@@ -39,9 +39,10 @@ int lean_trim(const struct lean *lean);
 
 /*
  * Forks a worker that calls worker_run(); exit_signal tells its end. The kernel stores its
- * process id in *ret_pid before it runs. Returns the id or -errno.
+ * process id in *ret_pid before it runs. The worker has no copy of the call. Returns the id or
+ * -errno.
  */
-pid_t lean_fork(const struct lean *lean, const struct worker_call *call, int exit_signal,
+pid_t lean_fork(const struct lean *lean, struct worker_call *call, int exit_signal,
 		_Atomic int32_t *ret_pid);
 
 #endif

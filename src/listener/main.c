@@ -50,7 +50,7 @@ int main(void)
 	}
 	/* the connection is descriptor 0: a worker then closes the others with one call */
 	(void)close(STDIN_FILENO);
-	(void)channel_send(&listener, MESSAGE_READY, 0);
+	(void)channel_send(&listener, MESSAGE_READY, (uint32_t)listener.missing_filter);
 	if (listener.settings->mode == MODE_SINGLE)
 		accept_single(&listener);
 	loop_run(&listener);

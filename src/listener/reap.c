@@ -2,7 +2,6 @@
 /* The ends of workers, each in constant time. */
 #include "listener/reap.h"
 
-#include <string.h>
 #include <sys/signalfd.h>
 
 #include "base/clock.h"
@@ -43,7 +42,7 @@ static void reap_account(struct listener *listener, const struct event *event)
 	events_count(&totals->closed[event->reason], 1);
 	events_count(&totals->bytes_in, event->bytes_in);
 	events_count(&totals->bytes_out, event->bytes_out);
-	if (event->bytes_in == 0)
+	if (event->count == 0)
 		events_count(&totals->empty, 1);
 }
 
@@ -58,39 +57,53 @@ static void reap_free(struct listener *listener, uint32_t slot)
 	slots_give(&listener->slots, slot);
 }
 
+/*
+ * How the worker of slot ended. The numbers are what it wrote, and are only printed; whether it
+ * got a byte at all, on which the level of the line depends, it has to prove.
+ */
+static struct event reap_event(const struct listener *listener, uint32_t slot, pid_t pid,
+			       int status, const struct rusage *usage)
+{
+	const struct entry *entry = &listener->table->entries[slot];
+	const struct slot *shared = &listener->shared[slot];
+	const uint64_t proof = listener->holders[slot].proof;
+	const bool is_empty = proof != 0 && proof == atomic_load_explicit(&shared->proof,
+									  memory_order_relaxed);
+	const bool is_draining = command_for(&listener->commands[slot], pid) == SLOT_END_DRAIN;
+
+	return (struct event){
+		.type = EVENT_CLOSED,
+		.slot = slot,
+		.id = atomic_load_explicit(&entry->id, memory_order_relaxed),
+		.start_ns = atomic_load_explicit(&entry->start_ns, memory_order_relaxed),
+		.end_ns = clock_now_ns(),
+		.bytes_in = is_empty ? 0 : slot_bytes(&shared->bytes_in),
+		.bytes_out = is_empty ? 0 : slot_bytes(&shared->bytes_out),
+		.pid = pid,
+		.status = status,
+		.cpu_us = cpu_time_us(usage),
+		.rtt_us = atomic_load_explicit(&shared->rtt_us, memory_order_relaxed),
+		.retransmits = atomic_load_explicit(&shared->retransmits, memory_order_relaxed),
+		.reason = (uint16_t)end_of_status(status, is_draining),
+		.socket = (uint16_t)entry->socket,
+		.detail = atomic_load_explicit(&shared->detail, memory_order_relaxed),
+		.count = !is_empty,
+		.peer = entry->peer,
+		.local = entry->local,
+	};
+}
+
 static void reap_worker(struct listener *listener, pid_t pid, int status,
 			const struct rusage *usage)
 {
 	uint32_t slot = slots_unbind(&listener->slots, pid);
-	const struct entry *entry;
-	const struct slot *shared;
-	struct event event = { .type = EVENT_CLOSED };
-	enum slot_command command;
+	struct event event;
 
 	if (slot == SLOTS_NONE)
 		return;
-	entry = &listener->table->entries[slot];
-	shared = &listener->shared[slot];
-	command = command_for(&listener->commands[slot], pid);
-	event.slot = slot;
-	event.id = atomic_load_explicit(&entry->id, memory_order_relaxed);
-	event.start_ns = atomic_load_explicit(&entry->start_ns, memory_order_relaxed);
-	event.end_ns = clock_now_ns();
-	event.bytes_in = slot_bytes(&shared->bytes_in);
-	event.bytes_out = slot_bytes(&shared->bytes_out);
-	event.pid = pid;
-	event.status = status;
-	event.cpu_us = cpu_time_us(usage);
-	event.rtt_us = atomic_load_explicit(&shared->rtt_us, memory_order_relaxed);
-	event.retransmits = atomic_load_explicit(&shared->retransmits, memory_order_relaxed);
-	event.reason = (uint16_t)end_of_status(status, command == SLOT_END_DRAIN);
-	event.socket = (uint16_t)entry->socket;
-	event.detail = atomic_load_explicit(&shared->detail, memory_order_relaxed);
-	event.peer = entry->peer;
-	event.local = entry->local;
-
+	event = reap_event(listener, slot, pid, status, usage);
 	reap_account(listener, &event);
-	sources_leave(&listener->sources, listener->source_of[slot]);
+	sources_leave(&listener->sources, listener->holders[slot].source);
 	spawn_set_live(listener, listener->live - 1);
 	reap_free(listener, slot);
 	listener->starvation.retry_ns = 0;

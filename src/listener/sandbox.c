@@ -61,21 +61,25 @@ static int deny_files(void)
 	return syscall(SYS_landlock_restrict_self, fd, 0) < 0 ? -errno : 0;
 }
 
-static int install_filter(const struct settings *settings)
+/* *ret_missing is set if there is none although there should be one. */
+static int install_filter(const struct settings *settings, int *ret_missing)
 {
 	const struct sock_fprog program = {
 		.len = (unsigned short)settings->filter_count,
 		.filter = (struct sock_filter *)(uintptr_t)settings_filter(settings),
 	};
+	int r;
 
-	int r = 0;
-
-	if (settings->flags & SETTINGS_FILTER)
-		r = sys_seccomp(SECCOMP_SET_MODE_FILTER, 0, &program);
-	return (settings->flags & SETTINGS_FILTER_REQUIRED) != 0 ? r : 0;
+	if ((settings->flags & SETTINGS_FILTER) == 0)
+		return 0;
+	r = sys_seccomp(SECCOMP_SET_MODE_FILTER, 0, &program);
+	if (r == 0 || (settings->flags & SETTINGS_FILTER_REQUIRED))
+		return r;
+	*ret_missing = -r;
+	return 0;
 }
 
-int sandbox_enter(const struct settings *settings, const char **ret_what)
+int sandbox_enter(const struct settings *settings, int *ret_missing, const char **ret_what)
 {
 	int r;
 
@@ -99,5 +103,5 @@ int sandbox_enter(const struct settings *settings, const char **ret_what)
 	if (r < 0)
 		return r;
 	*ret_what = "seccomp filter";
-	return install_filter(settings);
+	return install_filter(settings, ret_missing);
 }

@@ -41,17 +41,31 @@ static void spawn_count_time(struct listener *listener, uint64_t elapsed_ns)
 	events_count(&totals->fork_sum_us, us);
 }
 
+/* Returns 0 when there is none. */
+static uint64_t spawn_random(struct listener *listener)
+{
+	if (listener->random_left == 0) {
+		const size_t size = RANDOM_WORDS * sizeof(*listener->random);
+
+		if (sys_random(listener->random, size) != (ssize_t)size)
+			return 0;
+		listener->random_left = RANDOM_WORDS;
+	}
+	return listener->random[--listener->random_left];
+}
+
 /* The entry of slot is filled. On failure it is free again. */
 static int spawn_fork(struct listener *listener, uint32_t slot, int fd, uint32_t flags)
 {
 	struct entry *entry = &listener->table->entries[slot];
-	const struct worker_call call = {
+	struct worker_call call = {
 		.fd = fd,
-		.flags = flags | worker_common_flags(listener->settings),
+		.flags = flags | listener->worker_flags,
 		.slot = &listener->shared[slot],
 		.command = &listener->commands[slot],
 		.settings = listener->settings,
 		.small = listener->lean.small,
+		.proof = spawn_random(listener),
 	};
 	uint64_t before_ns = clock_now_ns();
 	pid_t pid;
@@ -64,6 +78,7 @@ static int spawn_fork(struct listener *listener, uint32_t slot, int fd, uint32_t
 		slots_give(&listener->slots, slot);
 		return pid;
 	}
+	listener->holders[slot].proof = call.proof;
 	slots_bind(&listener->slots, pid, slot);
 	spawn_count_time(listener, clock_now_ns() - before_ns);
 	return 0;
@@ -92,7 +107,7 @@ static void spawn_report_open(struct listener *listener, uint32_t slot,
 static void spawn_settle(struct listener *listener, uint32_t slot, struct connection *connection)
 {
 	connection->fd = fd_close(connection->fd);
-	listener->source_of[slot] = connection->source;
+	listener->holders[slot].source = connection->source;
 	if (listener->settings->flags & SETTINGS_REPORT_OPEN)
 		spawn_report_open(listener, slot, connection);
 	listener->next_id++;

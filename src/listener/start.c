@@ -4,7 +4,6 @@
 
 #include <fcntl.h>
 #include <string.h>
-#include <sys/random.h>
 #include <sys/stat.h>
 
 #include "base/fd.h"
@@ -141,14 +140,17 @@ static int make_tables(struct listener *listener)
 {
 	uint64_t seed[2];
 	int r = slots_init(&listener->slots, listener->settings->connections);
+	ssize_t n;
 
 	if (r < 0)
 		return r;
-	listener->source_of = memory_get(listener->settings->connections * sizeof(uint32_t));
-	if (listener->source_of == NULL)
+	listener->holders = memory_get(listener->settings->connections * sizeof(struct holder));
+	listener->random = memory_get(RANDOM_WORDS * sizeof(*listener->random));
+	if (!listener->holders || !listener->random)
 		return -ENOMEM;
-	if (getrandom(seed, sizeof(seed), 0) != (ssize_t)sizeof(seed))
-		return -errno;
+	n = sys_random(seed, sizeof(seed));
+	if (n != (ssize_t)sizeof(seed))
+		return n < 0 ? (int)n : -EIO;
 	return sources_init(&listener->sources, listener->settings, seed);
 }
 
@@ -230,6 +232,11 @@ int start_listener(struct listener *listener, const char **ret_what)
 	listener->next_id = 1;
 	/* not fatal: without it each fork costs more */
 	(void)lean_trim(&listener->lean);
-	r = sandbox_enter(listener->settings, ret_what);
-	return r < 0 ? r : set_ticks(listener, ret_what);
+	r = sandbox_enter(listener->settings, &listener->missing_filter, ret_what);
+	if (r < 0)
+		return r;
+	listener->worker_flags = worker_common_flags(listener->settings);
+	if (listener->missing_filter != 0)
+		listener->worker_flags &= ~(uint32_t)WORKER_FILTER;
+	return set_ticks(listener, ret_what);
 }

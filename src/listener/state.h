@@ -32,12 +32,22 @@ struct starvation {
 	int error;
 };
 
+/* What is known of the worker of a slot beside the table. No worker inherits it. */
+struct holder {
+	uint64_t proof;		/* as in struct worker_call */
+	uint32_t source;	/* node in sources, SOURCES_NONE */
+};
+
+#define RANDOM_WORDS 32u	/* as much as getrandom(2) always gives at once */
+
 struct listener {
 	const struct settings *settings;
 	struct table *table;
 	struct slot *shared;		/* the workers' slots; untrusted */
 	const _Atomic uint64_t *commands;	/* one for each slot, the supervisor writes them */
 	struct lean lean;		/* where workers live */
+	uint32_t worker_flags;		/* enum worker_flag, of every worker */
+	int missing_filter;		/* errno of the seccomp filter that it goes without, or 0 */
 	int channel_fd;			/* -1: the supervisor is gone */
 	int signal_fd;			/* the ends of workers, one record each */
 	int sockets[SETTINGS_MAX_SOCKETS];
@@ -51,7 +61,9 @@ struct listener {
 	uint64_t sweep_ns;		/* next look for ends that no signal has told */
 
 	struct slots slots;
-	uint32_t *source_of;		/* of each slot */
+	struct holder *holders;		/* of each slot */
+	uint64_t *random;		/* RANDOM_WORDS, for the proofs of workers */
+	uint32_t random_left;
 	struct sources sources;
 };
 

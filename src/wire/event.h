@@ -10,7 +10,7 @@
 
 enum event_type {
 	EVENT_OPENED = 1, /* a worker took a connection (only with SETTINGS_REPORT_OPEN) */
-	EVENT_CLOSED,	  /* a worker was reaped */
+	EVENT_CLOSED,	  /* a worker was reaped; count 0: it has proved that no byte came */
 	EVENT_REFUSED,	  /* accepted and closed; reason is enum refuse_reason */
 	EVENT_STARVED,	  /* accept, fork or memory failed: detail is the errno, count how often */
 	EVENT_LIMIT,	  /* count 1: the limit, detail, of connections was reached, 0: left */
@@ -51,7 +51,7 @@ static inline uint64_t event_duration_us(const struct event *event)
  * says that there are some. None that is here changes in a later version.
  */
 enum message_type {
-	MESSAGE_READY = 1,	/* listener: accepting, in its sandbox */
+	MESSAGE_READY = 1,	/* listener: accepting; value: errno of the filter that is missing */
 	MESSAGE_FAILED,		/* listener: cannot start; value = errno, text says at what */
 	MESSAGE_WAKE,		/* listener: the ring holds events and the supervisor sleeps */
 	MESSAGE_STOPPED,	/* listener: accepts no more, its sockets are closed */

@@ -149,7 +149,8 @@ struct slot {
 	_Atomic uint32_t retransmits;
 	_Atomic uint32_t phase;		/* enum slot_phase */
 	_Atomic uint32_t detail;	/* errno of END_ERROR and END_RESET */
-	uint32_t reserved[8];
+	_Atomic uint64_t proof;		/* at the end: that no byte came, see struct worker_call */
+	uint32_t reserved[6];
 };
 
 static_assert(sizeof(struct slot) == 64, "crosses a process border");

@@ -217,6 +217,7 @@ int echo_run(struct echo *echo)
 			reason = echo_wait(echo, (int)n, true);
 			continue;
 		}
+		echo->proof = 0;
 		echo_wake(echo);
 		echo->bytes_in += (uint64_t)n;
 		atomic_store_explicit(&echo->slot->bytes_in, echo->bytes_in, memory_order_relaxed);

@@ -18,6 +18,7 @@
 struct echo {
 	int fd;				/* blocking; SO_RCVTIMEO and SO_SNDTIMEO are one tick */
 	bool is_tcp;			/* else a Unix stream */
+	uint64_t proof;			/* of struct worker_call; 0 once a byte came */
 	struct slot *slot;
 	const _Atomic uint64_t *command;	/* from the supervisor; its page is touched late */
 	const struct settings *settings;

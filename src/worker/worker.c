@@ -168,15 +168,19 @@ static noreturn void worker_serve(struct echo *echo)
 	worker_enter(echo, SLOT_ENDING);
 	if (reason != END_FIN && reason != END_RESET && reason != END_ERROR)
 		worker_linger(echo);
+	atomic_store_explicit(&echo->slot->proof, echo->proof, memory_order_relaxed);
 	(void)sys_close(echo->fd);
 	sys_exit(reason);
 }
 
-noreturn void worker_run(int fd, struct slot *slot, const struct settings *settings,
-			 uint32_t flags, uint8_t *small, const _Atomic uint64_t *command)
+noreturn void worker_run(uint64_t fd_and_flags, struct slot *slot, const struct settings *settings,
+			 uint64_t proof, uint8_t *small, const _Atomic uint64_t *command)
 {
+	const int fd = (int)(uint32_t)fd_and_flags;
+	const uint32_t flags = (uint32_t)(fd_and_flags >> 32);
 	struct echo echo = {
 		.fd = fd,
+		.proof = proof,
 		.is_tcp = (flags & WORKER_UNIX) == 0,
 		.slot = slot,
 		.command = command,
@@ -187,6 +191,9 @@ noreturn void worker_run(int fd, struct slot *slot, const struct settings *setti
 	};
 
 	worker_close_others(settings, fd);
+	/* from here on it makes no process, not even one of those that the filter allows */
+	if (sys_set_limit(RLIMIT_NPROC, 0) < 0)
+		sys_exit(END_ERROR);
 	if ((flags & WORKER_FILTER) && worker_install_filter(settings) < 0)
 		sys_exit(END_ERROR);
 	if (flags & (WORKER_UNIX | WORKER_NOT_ACCEPTED))

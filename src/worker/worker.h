@@ -26,7 +26,7 @@ static inline uint32_t worker_common_flags(const struct settings *settings)
 	       (settings->session_us > 0 ? WORKER_SESSION : 0);
 }
 
-/* All that a worker is given: six values, few enough to travel in registers. */
+/* All that a worker is given: six values (two in one), few enough to travel in registers. */
 struct worker_call {
 	int fd;			/* its connection */
 	uint32_t flags;		/* enum worker_flag */
@@ -34,14 +34,26 @@ struct worker_call {
 	const struct settings *settings;
 	uint8_t *small;		/* ECHO_SMALL_BYTES, and on to the end of the last page */
 	const _Atomic uint64_t *command;	/* its word of the commands */
+	/*
+	 * A random number that the worker forgets with the first byte that it gets, and leaves in
+	 * its slot at the end. So a worker that a peer has taken over cannot pass for one that got
+	 * nothing, whatever it writes. 0: none.
+	 */
+	uint64_t proof;
 };
 
+/* fd and flags as one value. */
+static inline uint64_t worker_pack(int fd, uint32_t flags)
+{
+	return (uint64_t)flags << 32 | (uint32_t)fd;
+}
+
 /*
- * Serves the connection fd and exits with an enum end_reason. A lean worker runs on a small
+ * Serves the connection and exits with an enum end_reason. A lean worker runs on a small
  * stack without the data of the program: nothing called from here may use a global variable,
  * libc, or thread-local storage (tests/run/test_lean.py looks).
  */
-noreturn void worker_run(int fd, struct slot *slot, const struct settings *settings,
-			 uint32_t flags, uint8_t *small, const _Atomic uint64_t *command);
+noreturn void worker_run(uint64_t fd_and_flags, struct slot *slot, const struct settings *settings,
+			 uint64_t proof, uint8_t *small, const _Atomic uint64_t *command);
 
 #endif

@@ -116,8 +116,8 @@ class Calls:
 class Denials(Calls):
     """Calls that fail while a test says so."""
 
-    def __init__(self, *names, **options):
-        super().__init__(*names, **options)
+    def __init__(self, *names):
+        super().__init__(*names)
         self._errors = {}
         self.denied = dict.fromkeys(names, 0)
 

@@ -81,6 +81,7 @@ static const struct {
 	WHOLE(slot),
 	FIELD(slot, bytes_in),
 	FIELD(slot, bytes_out),
+	FIELD(slot, proof),
 	WHOLE(event),
 	FIELD(event, type),
 	FIELD(event, slot),

@@ -90,6 +90,24 @@ def test_close_range():
                 assert list(held) == [0] and "socket" in held[0], held
 
 
+@case("no system call filter for the listener: auto goes on with one warning, require does not start")
+def test_seccomp():
+    for mode in ("auto", "require", "strict"):
+        with denying("seccomp") as denials:
+            denials.deny("seccomp", errno.EINVAL)
+            echod = Echod({"sandbox": mode}, preexec_fn=denials.install, wait=False)
+            denials.serve()
+            if mode != "auto":
+                assert echod.wait() == 1
+                echod.wait_log("cannot start: seccomp filter: Invalid argument")
+                continue
+            with echod:
+                echod.wait_listening()
+                echod.wait_log("no system call filter, going on without: Invalid argument")
+                assert exchange(echod.connect(), b"served") == b"served"
+                assert sum("no system call filter" in line for line in echod.log()) == 1
+
+
 @case("the log says it at once, then with the count of a window; totals are exact")
 def test_log():
     with denying("accept4") as denials, Echod(preexec_fn=denials.install, wait=False) as echod:

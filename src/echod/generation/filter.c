@@ -1,21 +1,42 @@
 /* SPDX-License-Identifier: MIT */
-/* What the side that faces the network may ask of the kernel; anything else kills it. */
+/*
+ * What the side that faces the network may ask of the kernel; anything else kills it.
+ *
+ * The worker is what a peer can take over, so the question at each entry is what a hostile worker
+ * would do with it. It holds one socket, runs as the service user and sees its process ids. So no
+ * call is here that takes a path or an address to connect to, and every word that selects a
+ * command, an option, a clock or a resource is part of the rule: ioctl() with FIOSETOWN directs
+ * signals at any process, clock_gettime() with a clock of another process tells whether it lives
+ * (and for how long it has run), clone() and prlimit64() do what their flags say. What takes
+ * neither is allowed as it is: the kernel then decides by the number of the call alone, which
+ * costs nothing (seccomp caches such numbers), and those are the calls of each message.
+ *
+ * tests/run/test_hostile_worker.py makes every call of this table from inside a worker.
+ */
 #include "config.h"
 
 #include "echod/generation/filter.h"
 
 #include <errno.h>
+#include <linux/seccomp.h>
+#include <linux/sockios.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sched.h>
 #include <seccomp.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/time.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/fd.h"
 #include "base/io.h"
-#include "wire/syscalls.h"
 
 #ifdef INSTRUMENTED
 #define DEFAULT_ACTION SCMP_ACT_ALLOW
@@ -23,74 +44,110 @@
 /* Sanitizers make calls of their own: no more is forbidden than what nobody needs. */
 static int add_rules(scmp_filter_ctx context, enum filter_kind kind)
 {
-	int result = seccomp_rule_add(context, SCMP_ACT_KILL_PROCESS, SCMP_SYS(socket), 0);
+	int r = seccomp_rule_add(context, SCMP_ACT_KILL_PROCESS, SCMP_SYS(socket), 0);
 
 	(void)kind;
-	if (result == 0)
-		result = seccomp_rule_add(context, SCMP_ACT_KILL_PROCESS, SCMP_SYS(execve), 0);
-	return result;
+	if (r == 0)
+		r = seccomp_rule_add(context, SCMP_ACT_KILL_PROCESS, SCMP_SYS(execve), 0);
+	return r;
 }
 #else
 #define DEFAULT_ACTION SCMP_ACT_KILL_PROCESS
 
-static const char *const worker_calls[] = { SYSCALLS_WORKER };
-static const char *const listener_calls[] = { SYSCALLS_LISTENER };
-static const char *const narrow_calls[] = { SYSCALLS_NARROW };
+#define LISTENER (FILTER_LISTENER | FILTER_LISTENER_STRICT)
+#define WORKER (FILTER_WORKER | LISTENER)	/* what a worker inherits has to allow it too */
 
-/* Memory is never made executable, and no process starts in namespaces of its own. */
-static int allow_call(scmp_filter_ctx context, int call)
-{
-	const uint64_t namespaces = CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC |
-				    CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNET;
+/* An argument, by its number. Of what is an int the kernel takes 32 bits and leaves the others. */
+#define MASKED(number, mask, value) \
+	{ .arg = (number), .op = SCMP_CMP_MASKED_EQ, .datum_a = (mask), .datum_b = (value) }
+#define INT(number, value) MASKED(number, UINT32_MAX, (uint32_t)(value))
+#define LONG(number, value) MASKED(number, UINT64_MAX, value)
 
-	/* The old one has its arguments in memory, where no filter sees them; nobody calls it. */
-	if (call == SCMP_SYS(mmap) && SCMP_SYS(mmap2) >= 0)
-		return 0;
-	if (call == SCMP_SYS(mmap) || call == SCMP_SYS(mmap2))
-		return seccomp_rule_add(context, SCMP_ACT_ALLOW, call, 1,
-					SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
-	if (call == SCMP_SYS(clone))
-		return seccomp_rule_add(context, SCMP_ACT_ALLOW, call, 1,
-					SCMP_A0(SCMP_CMP_MASKED_EQ, namespaces, 0));
-	return seccomp_rule_add(context, SCMP_ACT_ALLOW, call, 0);
-}
+#define CALL(name, who) { .number = SCMP_SYS(name), .kinds = (who) }
+#define CALL_WITH(name, who, ...) \
+	{ SCMP_SYS(name), (who), sizeof((struct scmp_arg_cmp[]){ __VA_ARGS__ }) / \
+	  sizeof(struct scmp_arg_cmp), { __VA_ARGS__ } }
 
-static int allow(scmp_filter_ctx context, const char *const *calls, size_t count)
-{
-	for (size_t i = 0; i < count; i++) {
-		int call = seccomp_syscall_resolve_name(calls[i]);
-		int result = call == __NR_SCMP_ERROR ? -ENOSYS : allow_call(context, call);
+/*
+ * Private memory that is not executable. The old mmap() has its arguments in memory, where no
+ * filter sees them, and s390 has no other. There clone() has its flags in another place, too.
+ */
+#define MAP_ONLY LONG(2, PROT_READ | PROT_WRITE), LONG(3, MAP_PRIVATE | MAP_ANONYMOUS)
+#ifdef __s390__
+#define CALL_MMAP CALL(mmap, WORKER)
+#define CLONE_FLAGS 1
+#else
+#ifdef __NR_mmap2
+#define CALL_MMAP CALL_WITH(mmap2, WORKER, MAP_ONLY)
+#else
+#define CALL_MMAP CALL_WITH(mmap, WORKER, MAP_ONLY)
+#endif
+#define CLONE_FLAGS 0
+#endif
 
-		/* A rule that the list before had already is no error. */
-		if (result < 0 && result != -EEXIST)
-			return result;
-	}
-	return 0;
-}
-
-/* Numbers below zero stand for calls that this architecture does not have. */
-static int allow_narrow(scmp_filter_ctx context)
-{
-	int result = 0;
-
-	for (size_t i = 0; i < sizeof(narrow_calls) / sizeof(*narrow_calls) && result == 0; i++) {
-		int call = seccomp_syscall_resolve_name(narrow_calls[i]);
-
-		if (call >= 0)
-			result = allow_call(context, call);
-	}
-	return result;
-}
+/*
+ * Names that an architecture does not have stand for numbers below zero, for which libseccomp
+ * adds nothing. What is there for 32 bits only (times of 64 bits, the older rt_sigreturn()) needs
+ * no condition, therefore.
+ */
+static const struct call {
+	int number;
+	unsigned int kinds;	/* enum filter_kind, one bit for each filter that allows it */
+	unsigned int count;	/* of arguments that are looked at: all have to match */
+	struct scmp_arg_cmp arguments[2];
+} calls[] = {
+	/* the copy loop, and the end */
+	CALL(recvfrom, WORKER),
+	CALL(sendto, WORKER),
+	CALL(ppoll, WORKER),
+	CALL(ppoll_time64, WORKER),
+	CALL(shutdown, WORKER),
+	CALL(close, WORKER),
+	CALL(exit_group, WORKER),
+	/* timers, and what the supervisor says: interrupted by SIGALRM and SIGURG */
+	CALL_WITH(clock_gettime, WORKER, INT(0, CLOCK_MONOTONIC)),
+	CALL_WITH(clock_gettime64, WORKER, INT(0, CLOCK_MONOTONIC)),
+	CALL_WITH(setitimer, WORKER, INT(0, ITIMER_REAL)),
+	CALL(restart_syscall, WORKER),
+	CALL(rt_sigreturn, WORKER),
+	CALL(sigreturn, WORKER),
+	CALL(getpid, WORKER),
+	CALL_WITH(ioctl, WORKER, INT(1, SIOCOUTQ)),
+	CALL_WITH(setsockopt, WORKER, INT(1, SOL_SOCKET), INT(2, SO_RCVTIMEO)),
+	CALL_WITH(setsockopt, WORKER, INT(1, SOL_SOCKET), INT(2, SO_SNDTIMEO)),
+	CALL_WITH(setsockopt, WORKER, INT(1, SOL_SOCKET), INT(2, SO_OOBINLINE)),
+	CALL_WITH(getsockopt, WORKER, INT(1, SOL_SOCKET), INT(2, SO_ERROR)),
+	CALL_WITH(getsockopt, WORKER, INT(1, IPPROTO_TCP), INT(2, TCP_INFO)),
+	/* the large buffer, and memory given back */
+	CALL_MMAP,
+	CALL(munmap, WORKER),
+	CALL_WITH(madvise, WORKER, INT(2, MADV_DONTNEED)),
+	/* before the first byte: the worker lets go of the rest */
+	CALL_WITH(close_range, LISTENER, INT(2, 0)),
+	CALL_WITH(prlimit64, LISTENER, INT(0, 0), INT(1, RLIMIT_NPROC)),
+	CALL_WITH(seccomp, FILTER_LISTENER_STRICT, INT(0, SECCOMP_SET_MODE_FILTER), INT(1, 0)),
+	/* the listener: accept and judge, fork (its workers cannot, see worker_run()) and reap */
+	CALL(accept4, LISTENER),
+	CALL(getpeername, LISTENER),
+	CALL(getsockname, LISTENER),
+	CALL_WITH(getsockopt, LISTENER, INT(1, SOL_SOCKET), INT(2, SO_PEERCRED)),
+	CALL(getrandom, LISTENER),
+	CALL_WITH(clone, LISTENER, MASKED(CLONE_FLAGS, ~(uint64_t)CSIGNAL, CLONE_PARENT_SETTID)),
+	CALL(wait4, LISTENER),
+	CALL(read, LISTENER),
+};
 
 static int add_rules(scmp_filter_ctx context, enum filter_kind kind)
 {
-	int result = allow(context, worker_calls, sizeof(worker_calls) / sizeof(*worker_calls));
+	int r = 0;
 
-	if (result == 0)
-		result = allow_narrow(context);
-	if (result < 0 || kind == FILTER_WORKER)
-		return result;
-	return allow(context, listener_calls, sizeof(listener_calls) / sizeof(*listener_calls));
+	for (size_t i = 0; i < sizeof(calls) / sizeof(*calls) && r == 0; i++) {
+		if ((calls[i].kinds & kind) == 0)
+			continue;
+		r = seccomp_rule_add_array(context, SCMP_ACT_ALLOW, calls[i].number,
+					   calls[i].count, calls[i].arguments);
+	}
+	return r;
 }
 #endif
 
@@ -101,13 +158,13 @@ static int export(scmp_filter_ctx context, struct filter *ret_filter)
 	struct sock_filter *instructions;
 	struct stat status;
 	ssize_t size;
-	int result;
+	int r;
 
 	if (fd < 0)
 		return -errno;
-	result = seccomp_export_bpf(context, fd);
-	if (result < 0)
-		return result;
+	r = seccomp_export_bpf(context, fd);
+	if (r < 0)
+		return r;
 	if (fstat(fd, &status) < 0 || lseek(fd, 0, SEEK_SET) < 0)
 		return -errno;
 	instructions = malloc((size_t)status.st_size);
@@ -125,19 +182,19 @@ static int export(scmp_filter_ctx context, struct filter *ret_filter)
 int filter_compile(enum filter_kind kind, struct filter *ret_filter)
 {
 	scmp_filter_ctx context = seccomp_init(DEFAULT_ACTION);
-	int result;
+	int r;
 
-	if (!context)
-		return -ENOMEM;
-	result = add_rules(context, kind);
-	if (result == 0)
-		result = export(context, ret_filter);
+	if (!context)	/* it asks the kernel, which may have no seccomp(2), or forbid it */
+		return -EOPNOTSUPP;
+	r = add_rules(context, kind);
+	if (r == 0)
+		r = export(context, ret_filter);
 	seccomp_release(context);
-	return result;
+	return r;
 }
 
 void filter_release(struct filter *filter)
 {
 	free(filter->instructions);
-	*filter = (struct filter){ };
+	*filter = (struct filter){0};
 }

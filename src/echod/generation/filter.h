@@ -7,14 +7,17 @@
 #include <stddef.h>
 
 enum filter_kind {
-	FILTER_LISTENER,	/* the listener and what its workers inherit */
-	FILTER_WORKER,		/* sandbox = "strict": what a worker narrows itself to */
+	FILTER_WORKER = 1,		/* what a worker narrows itself to */
+	FILTER_LISTENER = 2,		/* the listener and workers that inherit its filter */
+	FILTER_LISTENER_STRICT = 4,	/* the listener of workers that narrow themselves */
 };
 
 struct filter {
 	struct sock_filter *instructions;	/* owned */
 	size_t count;
 };
+
+#define FILTER_MISSING "no system call filter, going on without"	/* in the log */
 
 /* Compiles one; what it does not list kills the process. Returns 0 or -errno. */
 int filter_compile(enum filter_kind kind, struct filter *ret_filter);

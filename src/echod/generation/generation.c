@@ -13,6 +13,7 @@
 
 #include "base/clock.h"
 #include "base/fd.h"
+#include "echod/generation/filter.h"
 #include "echod/log/log.h"
 #include "wire/version.h"
 
@@ -30,6 +31,8 @@ static void on_message(struct generation *generation, struct message *message)
 			break;
 		generation->state = GENERATION_SERVING;
 		generation->ready_ns = clock_now_ns();
+		if (message->value != 0)
+			log_errno(LOG_WARNING, (int)message->value, FILTER_MISSING);
 		hooks->ready(hooks->context, generation);
 		break;
 	case MESSAGE_FAILED:

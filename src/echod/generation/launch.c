@@ -16,21 +16,22 @@
 static int filters_compile(const struct configuration *configuration,
 			   struct filter *ret_listener, struct filter *ret_worker)
 {
-	int result;
+	bool is_strict = configuration->sandbox == SANDBOX_STRICT;
+	int r;
 
 	if (configuration->sandbox == SANDBOX_OFF)
 		return 0;
-	result = filter_compile(FILTER_LISTENER, ret_listener);
-	if (result == 0 && configuration->sandbox == SANDBOX_STRICT)
-		result = filter_compile(FILTER_WORKER, ret_worker);
-	if (result == 0)
+	r = filter_compile(is_strict ? FILTER_LISTENER_STRICT : FILTER_LISTENER, ret_listener);
+	if (r == 0 && is_strict)
+		r = filter_compile(FILTER_WORKER, ret_worker);
+	if (r == 0)
 		return 0;
 	if (configuration->sandbox == SANDBOX_AUTO) {
-		log_errno(LOG_WARNING, result, "no system call filter, going on without");
+		log_errno(LOG_WARNING, r, FILTER_MISSING);
 		return 0;
 	}
-	log_errno(LOG_ERR, result, "sandbox: cannot compile the system call filter");
-	return result;
+	log_errno(LOG_ERR, r, "sandbox: cannot compile the system call filter");
+	return r;
 }
 
 /* Returns the sealed block or -errno. */

@@ -101,6 +101,7 @@ void orphan_event(const struct scoreboard *scoreboard, const struct orphan *orph
 			end_of_phase(atomic_load(&slot->phase))),
 		.socket = (uint16_t)entry->socket,
 		.detail = atomic_load(&slot->detail),
+		.count = 1,	/* what could prove the contrary died with the listener */
 		.peer = entry->peer,
 		.local = entry->local,
 	};

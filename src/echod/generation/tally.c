@@ -45,7 +45,7 @@ void tally_add_closed(struct tally *tally, const struct event *event)
 	tally->closed[event->reason < END_COUNT ? event->reason : END_ERROR]++;
 	tally->bytes_in += event->bytes_in;
 	tally->bytes_out += event->bytes_out;
-	tally->empty += !event->bytes_in;
+	tally->empty += !event->bytes_in && !event->count;
 }
 
 uint64_t tally_closed(const struct tally *tally)

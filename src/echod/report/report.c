@@ -59,7 +59,7 @@ static void add_signal(struct log_record *record, int status)
  */
 static int priority_of(const struct event *event)
 {
-	bool is_empty = event->bytes_in == 0 && event->bytes_out == 0;
+	bool is_empty = event->bytes_in == 0 && event->bytes_out == 0 && event->count == 0;
 
 	if (event->type != EVENT_CLOSED)
 		return LOG_INFO;
