@@ -10,6 +10,7 @@
 
 #include "echoctl/command_line/command.h"
 #include "echoctl/commands.h"
+#include "echoctl/probe/interrupt.h"
 
 #define CONNECT_TIMEOUT_DEFAULT_US (10u * 1000000u)
 #define CONTROL_PATH_DEFAULT "/run/echod/control"
@@ -73,6 +74,7 @@ int main(int argc, char **argv)
 	status = command_parse(&invocation, NULL, NULL);
 	if (status == COMMAND_PROCEED)
 		status = run_command(&invocation);
+	interrupt_close();
 	if (report_finish(&invocation.globals.report))
 		return status;
 	if (invocation.command && invocation.command->status_unwritten != 0)

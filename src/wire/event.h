@@ -51,7 +51,7 @@ static inline uint64_t event_duration_us(const struct event *event)
  * says that there are some. None that is here changes in a later version.
  */
 enum message_type {
-	MESSAGE_READY = 1,	/* listener: accepting; value: errno of the filter that is missing */
+	MESSAGE_READY = 1,	/* listener: accepting; value: errno of a filter that is missing */
 	MESSAGE_FAILED,		/* listener: cannot start; value = errno, text says at what */
 	MESSAGE_WAKE,		/* listener: the ring holds events and the supervisor sleeps */
 	MESSAGE_STOPPED,	/* listener: accepts no more, its sockets are closed */

@@ -90,7 +90,7 @@ def test_close_range():
                 assert list(held) == [0] and "socket" in held[0], held
 
 
-@case("no system call filter for the listener: auto goes on with one warning, require does not start")
+@case("no system call filter for the listener: auto warns once and goes on, require does not start")
 def test_seccomp():
     for mode in ("auto", "require", "strict"):
         with denying("seccomp") as denials:

@@ -36,6 +36,16 @@ def base_tree():
     return tree
 
 
+def remove_left_groups():
+    """Control groups that a machine which was killed has left: the next one could not boot."""
+    for hierarchy in ("unified", "systemd", "."):
+        for name in ("payload", "supervisor"):
+            top = os.path.join("/sys/fs/cgroup", hierarchy, name)
+            for folder, _, _ in os.walk(top, topdown=False):
+                with contextlib.suppress(OSError):      # somebody is in it
+                    os.rmdir(folder)
+
+
 class Machine:
     """The booted system. Nothing that is done in it is kept.
 
@@ -43,6 +53,7 @@ class Machine:
     """
 
     def __init__(self, stage, binds=None):
+        remove_left_groups()
         self._console = open(stage + "-console.log", "wb")
         # the tree itself is only read: several machines can stand on it
         environment = {**os.environ, "SYSTEMD_NSPAWN_LOCK": "0"}

@@ -26,8 +26,11 @@ static json_t *ascii_string(const char *value)
 
 json_t *report_string(const char *text)
 {
-	json_t *string = text ? json_string(text) : json_null();
+	json_t *string;
 
+	if (!text)
+		return json_null();
+	string = json_string(text);
 	return string ? string : ascii_string(text);
 }
 

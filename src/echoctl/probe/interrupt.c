@@ -8,6 +8,8 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+#include "base/fd.h"
+
 static struct {
 	int fd;
 	bool quit_asks;
@@ -32,6 +34,11 @@ int interrupt_open(const struct report *report, bool quit_asks)
 		return 0;
 	report_error(report, "signals: %s", strerror(errno));
 	return -errno;
+}
+
+void interrupt_close(void)
+{
+	interrupts.fd = fd_close(interrupts.fd);
 }
 
 int interrupt_fd(void)

@@ -23,6 +23,9 @@ int interrupt_fd(void);
 /* Takes what has come. 0, or from the first signal that ends the command on -EINTR. */
 int interrupt_ended(void);
 
+/* Lets go of the descriptor; the signals stay blocked. */
+void interrupt_close(void);
+
 /* Whether interrupt_ended() has met a signal that asks how it stands since the last call. */
 bool interrupt_asked(void);
 

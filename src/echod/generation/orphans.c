@@ -58,7 +58,7 @@ struct orphan *orphans_find(const struct orphans *orphans, pid_t pid)
 	struct orphan key = { .pid = pid };
 	struct orphan *found;
 
-	if (!orphans->live)
+	if (orphans->count == 0)
 		return NULL;
 	found = bsearch(&key, orphans->items, orphans->count, sizeof(key), orphan_compare);
 	return found && !found->ended ? found : NULL;

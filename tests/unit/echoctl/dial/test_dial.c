@@ -176,6 +176,7 @@ static void test_interrupted(void **state)
 	assert_int_equal(dial_resolve(&target, &options, &dial), 0);
 	assert_int_equal(dial_connect(&options, &dial), -EINTR);
 	assert_int_equal(dial.fd, -1);
+	interrupt_close();
 	close(fd);
 }
 

@@ -104,7 +104,7 @@ static void test_live_bytes(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < COUNT; i++) {
-		struct generation *generation;
+		struct generation *generation = NULL;
 		struct slot *slot;
 
 		assert_int_equal(scene_new((void **)&generation), 0);
