@@ -62,6 +62,15 @@ def test_enable():
     machine.systemctl("disable", "echod.socket")
 
 
+@case("the socket unit keeps its port however often it is restarted")
+def test_restarts():
+    fresh()
+    for _ in range(8):
+        machine.systemctl("restart", "echod.socket")
+    assert state("echod.socket") == "active"
+    echoes()
+
+
 @case("the status line counts connections")
 def test_status():
     fresh()
