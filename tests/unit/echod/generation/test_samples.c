@@ -104,10 +104,14 @@ static void test_live_bytes(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < COUNT; i++) {
-		struct generation *generation = NULL;
+		struct generation *generation;
+		void *scene = NULL;
 		struct slot *slot;
 
-		assert_int_equal(scene_new((void **)&generation), 0);
+		assert_int_equal(scene_new(&scene), 0);
+		generation = scene;
+		if (!generation)	/* the assertion ends the test, which gcc does not know */
+			break;
 		slot = open_connection(generation, i % SLOTS, 1);
 		atomic_store(&slot->bytes_in, 1);
 		atomic_store(&slot->bytes_out, UINT64_MAX);
