@@ -93,7 +93,7 @@ def test_dependencies():
     depends = subprocess.run(["dpkg-deb", "-f", package("echoctl"), "Depends"], check=True,
                              capture_output=True, text=True).stdout
     names = {entry.split()[0] for entry in depends.split(",")}
-    assert names == {"libc6", "libjansson4"}, depends
+    assert names == {"libc6", "libjansson4", "libsmartcols1"}, depends
 
 
 @case("the installation opens the loopback port and nothing else")
