@@ -1,5 +1,23 @@
 /* SPDX-License-Identifier: MIT */
-/* One turn: wait, reap, obey, accept a little from each socket. Nothing in it blocks. */
+/*
+ * The listener's loop. One turn: wait, reap, obey, accept a little from each socket.
+ *
+ * The wait (ppoll) is the only call that may block, and its set is chosen anew each turn. The
+ * listening sockets are in it only while a connection could be served: not at the limit (unless
+ * at-limit is "refuse"), not while a resource is short, not while one that was accepted still
+ * waits for its worker. What is not accepted waits in the kernel's backlog, at no cost to us.
+ *
+ * The order within a turn matters. Ends of workers come first: they make room, and a connection
+ * that is accepted later in the turn is judged by counts that are right. Then the supervisor's
+ * word, so that a stop is obeyed before more is accepted. Each socket then gives a few connections
+ * only, so that a flood on one neither starves the others nor puts off the reaping.
+ *
+ * When something is short (descriptors, memory, processes) nothing spins: no accept until a worker
+ * has ended, or for 100 ms. The loop also turns by the clock, every ten seconds while workers
+ * live, to find an end whose signal found no room in the queue of signals.
+ *
+ * It ends when it was told to stop, or the supervisor is gone, and the last worker is reaped.
+ */
 #include "listener/loop.h"
 
 #include "base/clock.h"

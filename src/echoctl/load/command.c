@@ -1,5 +1,21 @@
 /* SPDX-License-Identifier: MIT */
-/* echoctl load: many connections at a fixed rate or as fast as they go, every byte verified. */
+/*
+ * echoctl load: many connections at a fixed rate or as fast as they go, every byte verified.
+ *
+ * The process that was started reads the options, forks --processes workers, shows how it goes and
+ * reports at the end. It measures nothing itself. Each worker has its share of the connections and
+ * an epoll loop over them (work.c, connection.c); its results stand in shared memory, one tally a
+ * worker, so that no lock and no message is needed and a worker that dies loses nothing.
+ *
+ * Without --rate a connection begins the next message when the echo of the last one is whole. With
+ * it, messages fall due on one common schedule that is dealt out in turn: worker i of n has every
+ * n-th. A message that is due begins on the connection that has been idle longest; if none is, it
+ * waits, and its latency counts from when it was due, not from when it could begin. A server that
+ * stands still for a second so shows up in every message of that second (no coordinated omission).
+ *
+ * The sum is kept exact: each message that was due is echoed, failed or not begun, and each of
+ * them is counted once. What fails as a connection costs the message that was to begin on it.
+ */
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>

@@ -1,5 +1,26 @@
 /* SPDX-License-Identifier: MIT */
-/* Starts the sender, receives, ends the sender, judges. */
+/*
+ * Starts the sender, receives, ends the sender, judges.
+ *
+ *     input -> sender -send, shutdown(SHUT_WR)-> connection -recv-> receiver -> output
+ *                 |                                                    |
+ *                 +---- bytes in flight, counters (shared memory) -----+
+ *                 +---- socket pair: each sees the other's end --------+
+ *
+ * Why two processes: one that sends and receives has to choose which of them waits, and a server
+ * that takes in everything before it answers, or one that answers at once and reads no more, finds
+ * the wrong choice. Here a full connection stops the sender alone and a slow output the receiver
+ * alone. The FIN goes out when the input ends, while the echo is still coming in: that is what
+ * many a path on the way does not survive, and what halfclose looks for.
+ *
+ * The sender records what it sends before it sends it (inflight.h), so that the receiver always
+ * knows what has to come back. It is only ever told to stop by the end of the socket pair, in the
+ * same poll(2) in which it waits for its input or the connection. The receiver ends for one reason
+ * of enum session_end; the first that is met counts, and its time is kept with it.
+ *
+ * The peer's time runs while it has to take, return or end something, and from its last progress;
+ * it never runs while our own input or output is what we wait for.
+ */
 #include "echoctl/session/session.h"
 
 #include <errno.h>

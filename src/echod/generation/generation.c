@@ -1,5 +1,27 @@
 /* SPDX-License-Identifier: MIT */
-/* The life of a generation, and the channel to its listener. */
+/*
+ * The life of a generation, and the channel to its listener.
+ *
+ * A generation goes through four states and never back:
+ *
+ *     STARTING --MESSAGE_READY--> SERVING --generation_stop()--> DRAINING
+ *         |                          |                              |
+ *         +------------- the listener was reaped -------------------+--> ORPHANED
+ *
+ * While the listener lives it is the one that reaps its workers and counts their ends, and this
+ * file only reads: the totals in the table, and one event for each end in the ring. The kernel
+ * makes the workers our children when the listener dies, for we are a subreaper. From then on
+ * three sources tell of each of them: its exit status, the entry that the listener wrote before
+ * the fork, and the slot that the worker wrote. The ring is read to its end first, so that a
+ * worker whose end the listener has told already is no orphan. A listener that was killed between
+ * two stores has counted one too many or one too few; account_reaped() finds which from its own
+ * entries and puts the sum right.
+ *
+ * So this holds at every look, whoever dies when: accepted = closed + refused + live.
+ *
+ * A generation is gone when it has neither listener nor orphans. Nothing here frees it: its owner
+ * adds its counters to those of the daemon first (supervisor/loop.c).
+ */
 #include "echod/generation/generation.h"
 
 #include <errno.h>

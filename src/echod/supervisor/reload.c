@@ -1,5 +1,23 @@
 /* SPDX-License-Identifier: MIT */
-/* SIGHUP: new settings are a new generation; the old one accepts no more when that is ready. */
+/*
+ * SIGHUP: new settings are a new generation; the old one accepts no more when that is ready.
+ *
+ *     reload_begin()   another program at our path? then handover/ re-executes it, and that one
+ *                      reloads. Eight generations alive? then the reload waits.
+ *         |            Read the file, bind what is new in listen, start a listener.
+ *         |-- an error -------------> reload_abandon(): what was made is released, the settings
+ *         |                           in force stay, READY=1 again
+ *     turnover_ready() the listener has said READY: it accepts from the same sockets
+ *         |            reload_commit(): the new settings, sockets and log are in force
+ *         v            the old listener is told to stop; its connections go on to their end
+ *
+ * Nothing that is in force changes before the new listener accepts, so a reload that fails at any
+ * step has changed nothing. For a moment both listeners accept from one socket; each connection
+ * goes to exactly one of them. The order of these steps is modelled in tests/model.
+ *
+ * Two things do not follow a reload and are named in the log when they differ: the user, which was
+ * changed to before the privileges went, and the control socket.
+ */
 #include <string.h>
 #include <systemd/sd-event.h>
 #include <unistd.h>
