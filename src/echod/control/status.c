@@ -65,7 +65,7 @@ static json_t *connections_status(const struct supervisor *supervisor, const str
 
 	totals_live_bytes(supervisor, &in, &out);
 	return json_pack("{s:I, s:I, s:I, s:o, s:o, s:I, s:o, s:o, s:o, s:o}",
-			 "live", (json_int_t)totals_live(supervisor),
+			 "live", (json_int_t)tally_live(tally),
 			 "max", (json_int_t)supervisor->configuration->limits.connections,
 			 "accepted", (json_int_t)tally->accepted,
 			 "closed", counters(end_names, tally->closed, END_COUNT),

@@ -11,7 +11,7 @@ const size_t tally_field_count = sizeof(tally_fields) / sizeof(*tally_fields);
 
 static uint64_t load(const _Atomic uint64_t *counter)
 {
-	return atomic_load_explicit(counter, memory_order_relaxed);
+	return atomic_load_explicit(counter, memory_order_acquire);
 }
 
 void tally_add_totals(struct tally *tally, const struct totals *totals)
@@ -64,4 +64,11 @@ uint64_t tally_refused(const struct tally *tally)
 	for (size_t i = 0; i < REFUSE_COUNT; i++)
 		sum += tally->refused[i];
 	return sum;
+}
+
+uint64_t tally_live(const struct tally *tally)
+{
+	uint64_t ended = tally_closed(tally) + tally_refused(tally);
+
+	return tally->accepted > ended ? tally->accepted - ended : 0;
 }

@@ -8,11 +8,15 @@
 
 #include "wire/scoreboard.h"
 
-/* The fields, each named once: the counters that a listener keeps in struct totals. */
+/*
+ * The fields, each named once: the counters that a listener keeps in struct totals. They are read
+ * in this order while it counts on. So accepted comes after those whose connections were accepted
+ * before.
+ */
 #define TALLY_FIELDS(ONE, MANY) \
-	ONE(accepted)			/* = closed + refused + live */ \
 	MANY(closed, END_COUNT) \
 	MANY(refused, REFUSE_COUNT) \
+	ONE(accepted)			/* = closed + refused + live */ \
 	ONE(bytes_in)			/* of closed connections */ \
 	ONE(bytes_out) \
 	ONE(empty) \
@@ -57,5 +61,8 @@ void tally_add_closed(struct tally *tally, const struct event *event);
 
 uint64_t tally_closed(const struct tally *tally);
 uint64_t tally_refused(const struct tally *tally);
+
+/* Connections that were accepted and have not ended. */
+uint64_t tally_live(const struct tally *tally);
 
 #endif

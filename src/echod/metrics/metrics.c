@@ -89,7 +89,7 @@ static void write_numbers(const struct page *page, const struct supervisor *supe
 		 "Connections taken, refused ones included."},
 		{"connections_empty", "counter", tally->empty,
 		 "Connections that ended without a byte (health checks)."},
-		{"connections_live", "gauge", totals_live(supervisor), "Connections now."},
+		{"connections_live", "gauge", tally_live(tally), "Connections now."},
 		{"connections_max", "gauge", supervisor->configuration->limits.connections,
 		 "The configured limit."},
 		{"received_bytes", "counter", tally->bytes_in,

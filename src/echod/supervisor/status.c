@@ -36,8 +36,8 @@ void status_format(const struct supervisor *supervisor, char *text, size_t size)
 		note = "no listener, trying again: ";
 	else if (supervisor->reload_delay_said)
 		note = "reload waits for an old generation: ";
-	snprintf(text, size, "%s%" PRIu32 " active (max %" PRIu32 "), %" PRIu64 " served, %" PRIu64
-		 " refused", note, totals_live(supervisor),
+	snprintf(text, size, "%s%" PRIu64 " active (max %" PRIu32 "), %" PRIu64 " served, %" PRIu64
+		 " refused", note, tally_live(&tally),
 		 supervisor->configuration->limits.connections, tally_closed(&tally),
 		 tally_refused(&tally));
 }
@@ -77,7 +77,7 @@ void status_log_totals(const struct supervisor *supervisor)
 		const char *name;
 		uint64_t value;
 	} fields[] = {
-		{"active", totals_live(supervisor)},
+		{"active", tally_live(&tally)},
 		{"accepted", tally.accepted},
 		{"closed", tally_closed(&tally)},
 		{"refused", tally_refused(&tally)},
