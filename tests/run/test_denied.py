@@ -9,8 +9,8 @@ import signal
 import socket
 import time
 
-from harness import (Echod, case, descriptors, exchange, main, note, random_bytes, read_exactly,
-                     run_echoctl, wait_until)
+from harness import (Echod, Process, case, descriptors, exchange, main, note, program, random_bytes,
+                     read_exactly, run_echoctl, wait_until)
 from harness_calls import Denials
 from harness_listener import Listener, echoed, fill
 from harness_wire import WIRE
@@ -154,6 +154,16 @@ def test_no_pidfd():
             assert echod.wait() == 0
             ends = [line["end"] for line in echod.closed_connections(2)]
             assert sorted(ends) == ["drain", "killed"], ends
+
+
+@case("no descriptors for processes: echoctl load measures all the same")
+def test_no_pidfd_load():
+    with denying("pidfd_open") as denials, Echod() as echod:
+        denials.deny("pidfd_open", errno.ENOSYS)
+        load = Process("echoctl", [program("echoctl"), "load", "-c", "2", "--processes", "2", "-n",
+                                   "50", echod.address], preexec_fn=denials.install)
+        denials.serve()
+        assert load.wait() == 0, load.log()
 
 
 @case("the timer of rate limits is there from the start, before descriptors can be missing")
