@@ -2,8 +2,6 @@
 /* echod(8): from the command line to the supervisor. */
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
-#include <linux/close_range.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sysexits.h>
@@ -78,7 +76,7 @@ static void tidy_inheritance(void)
 	while (fd >= 0 && fd <= STDERR_FILENO);
 	fd_close(fd);
 	/* Nothing reaches a listener but what is meant for it. */
-	close_range(STDERR_FILENO + 1, UINT_MAX, CLOSE_RANGE_CLOEXEC);
+	fd_set_cloexec_from(STDERR_FILENO + 1);
 	signal(SIGCHLD, SIG_DFL);
 	signal(SIGXFSZ, SIG_IGN);
 }

@@ -24,6 +24,7 @@
  */
 #include "echod/generation/generation.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -317,6 +318,7 @@ bool generation_is_gone(const struct generation *generation)
 const char *generation_unix_path(const struct generation *generation, uint32_t socket,
 				 char path[UNIX_PATH_BYTES])
 {
+	assert(!generation_is_stranger(generation));
 	*path = '\0';
 	if (socket < SETTINGS_MAX_SOCKETS)
 		strncat(path, generation->scoreboard.table->unix_paths[socket],
@@ -389,6 +391,7 @@ void generation_end_workers(struct generation *generation, enum slot_command com
 		end_worker(generation, slot, 0, command, signal);
 	if (!generation_is_stranger(generation))
 		return;
+	assert(generation->group > 1);
 	for (uint32_t word = 0; word < scoreboard->words; word++)
 		atomic_store(&scoreboard->command[word], command_make(0, command));
 	kill(-generation->group, signal);
