@@ -79,6 +79,8 @@ static void tidy_inheritance(void)
 	fd_set_cloexec_from(STDERR_FILENO + 1);
 	signal(SIGCHLD, SIG_DFL);
 	signal(SIGXFSZ, SIG_IGN);
+	/* in the background of a terminal that is set to tostop, a line of the log would stop us */
+	signal(SIGTTOU, SIG_IGN);
 }
 
 int main(int argc, char **argv)
