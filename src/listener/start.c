@@ -13,6 +13,7 @@
 #include "listener/sandbox.h"
 #include "wire/version.h"
 #include "worker/echo.h"
+#include "worker/worker.h"
 
 #define SEALS_REQUIRED (F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE)
 
@@ -154,19 +155,13 @@ static int make_tables(struct listener *listener)
 	return sources_init(&listener->sources, listener->settings, seed);
 }
 
-/* Does nothing: that a blocked read or write ends with EINTR is all that is asked of it. */
-static void ignore_signal(int number)
-{
-	(void)number;
-}
-
 /*
  * SIGURG says look at your slot, SIGALRM look at your clock; workers inherit that. The supervisor
  * ignores SIGPIPE: that ends here, all that is sent has MSG_NOSIGNAL.
  */
 static int set_signals(struct listener *listener)
 {
-	struct sigaction action = { .sa_handler = ignore_signal };
+	struct sigaction action = { .sa_handler = worker_interrupt };
 	const struct sigaction usual = { .sa_handler = SIG_DFL };
 	sigset_t set;
 

@@ -173,6 +173,11 @@ static noreturn void worker_serve(struct echo *echo)
 	sys_exit(reason);
 }
 
+void worker_interrupt(int number)
+{
+	(void)number;
+}
+
 noreturn void worker_run(uint64_t fd_and_flags, struct slot *slot, const struct settings *settings,
 			 uint64_t proof, uint8_t *small, const _Atomic uint64_t *command)
 {

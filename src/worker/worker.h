@@ -49,6 +49,12 @@ static inline uint64_t worker_pack(int fd, uint32_t flags)
 }
 
 /*
+ * The handler of SIGURG and SIGALRM, which workers inherit. It does nothing: that a blocked read
+ * or write ends with EINTR is all that is asked of it. It is here because it runs in a lean worker.
+ */
+void worker_interrupt(int number);
+
+/*
  * Serves the connection and exits with an enum end_reason. A lean worker runs on a small
  * stack without the data of the program: nothing called from here may use a global variable,
  * libc, or thread-local storage (tests/run/test_lean.py looks).
