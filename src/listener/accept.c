@@ -72,6 +72,12 @@ static void accept_refuse(struct listener *listener, struct connection *connecti
 	connection->fd = fd_close(connection->fd);
 }
 
+void accept_give_up(struct listener *listener)
+{
+	if (listener->pending.fd >= 0)
+		accept_refuse(listener, &listener->pending, REFUSE_CONNECTIONS);
+}
+
 /* Returns true when the connection may have a worker and is counted for its source. */
 static bool accept_judge(struct listener *listener, struct connection *connection)
 {

@@ -22,6 +22,9 @@ void accept_turn(struct listener *listener, uint32_t socket);
 /* Tries again to give the connection that waits for one a worker, unless still starved. */
 void accept_pending(struct listener *listener);
 
+/* Refuses the connection that waits for a worker, if there is one. */
+void accept_give_up(struct listener *listener);
+
 /* The one connection of MODE_SINGLE, which was accepted by somebody else. */
 void accept_single(struct listener *listener);
 

@@ -34,9 +34,9 @@ void channel_send_failed(int channel_fd, const char *what, int error)
 	(void)send_message(channel_fd, &message);
 }
 
-bool channel_receive(struct listener *listener)
+enum channel_order channel_receive(struct listener *listener)
 {
-	bool is_stop = false;
+	enum channel_order order = CHANNEL_NOTHING;
 
 	for (int i = 0; i < RECEIVE_BATCH; i++) {
 		struct message message;
@@ -46,14 +46,16 @@ bool channel_receive(struct listener *listener)
 			break;
 		if (n <= 0) {
 			listener->channel_fd = fd_close(listener->channel_fd);
-			return true;
+			return order == CHANNEL_END ? order : CHANNEL_STOP;
 		}
 		if ((size_t)n < sizeof(message))
 			continue;
 		if (message.type == MESSAGE_PING)
 			(void)channel_send(listener, MESSAGE_PONG, message.value);
-		else if (message.type == MESSAGE_STOP)
-			is_stop = true;
+		else if (message.type == MESSAGE_STOP && message.value == STOP_END)
+			order = CHANNEL_END;
+		else if (message.type == MESSAGE_STOP && order == CHANNEL_NOTHING)
+			order = CHANNEL_STOP;
 	}
-	return is_stop;
+	return order;
 }

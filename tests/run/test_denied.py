@@ -134,6 +134,39 @@ def test_log():
         assert sum("starved " in line for line in echod.log()) <= 3
 
 
+@case("a drain does not wait for a connection that gets no process: it is refused")
+def test_drain_without_processes():
+    with denying("clone") as denials:
+        echod = Echod({"timeouts": {"drain": "10min"}}, preexec_fn=denials.install, wait=False)
+        denials.serve()
+        echod.wait_listening()
+        denials.deny("clone", errno.EAGAIN)
+        with echod.connect() as late:
+            echod.wait_log("starved errno=EAGAIN")
+            echod.signal(signal.SIGUSR1)
+            echod.wait_log("totals active=1 accepted=1 closed=0 refused=0 ")
+            echod.signal(signal.SIGTERM)
+            echod.wait_log("stopping: 1 active")
+            assert late.recv(1) == b""
+        assert echod.wait() == 0
+        echod.wait_log(r"refused peer=\S+ .*reason=connections$")
+
+
+@case("a listener that is replaced serves the connection that waits for its process")
+def test_replaced_without_processes():
+    with denying("clone") as denials, Listener(denials=denials).ready() as listener:
+        denials.deny("clone", errno.EAGAIN)
+        with listener.connect() as late:
+            late.sendall(b"late")
+            listener.event(WIRE.EVENT_STARVED)
+            listener.send(WIRE.MESSAGE_STOP, WIRE.STOP_REPLACED)
+            assert listener.message()[0] == WIRE.MESSAGE_STOPPED
+            denials.wait_denied("clone", denials.denied["clone"] + 2)
+            denials.allow()
+            assert read_exactly(late, 4) == b"late"
+        assert listener.wait() == 0
+
+
 @case("no descriptors for processes: connections are ended by plain signals")
 def test_no_pidfd():
     for error in (errno.ENOSYS, errno.EPERM):

@@ -168,13 +168,13 @@ static void channel_send(struct generation *generation, enum message_type type, 
 		shutdown(generation->channel_fd, SHUT_WR);
 }
 
-void generation_stop(struct generation *generation)
+void generation_stop(struct generation *generation, enum stop_reason reason)
 {
 	if (generation->state == GENERATION_ORPHANED)
 		return;
 	generation->stopped = true;
 	generation->state = GENERATION_DRAINING;
-	channel_send(generation, MESSAGE_STOP, 0);
+	channel_send(generation, MESSAGE_STOP, reason);
 }
 
 void generation_ping(struct generation *generation, uint32_t value)

@@ -91,7 +91,7 @@ int generation_watch(struct generation *generation, struct sd_event *loop,
 void generation_free(struct generation *generation);
 
 /* Tells the listener to accept no more. */
-void generation_stop(struct generation *generation);
+void generation_stop(struct generation *generation, enum stop_reason reason);
 
 /* Asks for MESSAGE_PONG with this value. */
 void generation_ping(struct generation *generation, uint32_t value);

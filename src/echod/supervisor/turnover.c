@@ -29,7 +29,7 @@ void turnover_ready(struct supervisor *supervisor)
 	timer_disarm(supervisor->timers[TIMER_START]);
 	for (struct generation *i = generation->next; i; i = i->next)
 		if (i->state != GENERATION_DRAINING)
-			generation_stop(i);
+			generation_stop(i, STOP_REPLACED);
 	if (supervisor->next_configuration)
 		reload_commit(supervisor);
 	if (!supervisor->is_ready)
