@@ -21,7 +21,7 @@ static int serve(const struct options *options, int connection_fd)
 {
 	struct configuration *configuration;
 	int fd = -1;
-	int result = effective_load(options, -1, true, log_report, NULL, &configuration, &fd);
+	int result = effective_load(options, -1, NULL, log_report, NULL, &configuration, &fd);
 
 	if (result < 0)
 		return result == -EBADMSG ? EX_CONFIG : EXIT_FAILURE;

@@ -190,7 +190,7 @@ static void explain_listen(const struct configuration *configuration)
 int options_check(const struct options *options)
 {
 	__attribute__((cleanup(configuration_freep))) struct configuration *configuration = NULL;
-	int r = effective_load(options, -1, true, report_to_stderr, NULL, &configuration, NULL);
+	int r = effective_load(options, -1, NULL, report_to_stderr, NULL, &configuration, NULL);
 
 	if (r == -ENOMEM) {
 		fputs("out of memory\n", stderr);

@@ -70,8 +70,9 @@ static int reload_start(struct supervisor *supervisor)
 	bool is_passed = supervisor->sockets.passed;
 	const struct sockets *sockets = is_passed ? &supervisor->sockets :
 						    &supervisor->next_sockets;
-	int result = effective_load(supervisor->options, supervisor->configuration_fd, false,
-				    log_report, NULL, &supervisor->next_configuration,
+	int result = effective_load(supervisor->options, supervisor->configuration_fd,
+				    supervisor->configuration, log_report, NULL,
+				    &supervisor->next_configuration,
 				    &supervisor->next_configuration_fd);
 
 	if (result == 0 && !is_passed)
