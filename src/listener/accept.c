@@ -2,6 +2,7 @@
 /* The only judge of limits: accept, look, then fork or refuse. */
 #include "listener/accept.h"
 
+#include <netinet/in.h>
 #include <string.h>
 
 #include "base/clock.h"
@@ -14,6 +15,15 @@
 #include "worker/worker.h"
 
 #define ACCEPT_BATCH 16		/* a turn of the loop and socket: reaping comes in between */
+
+bool accept_is_multipath(int fd)
+{
+	int protocol = 0;
+	socklen_t length = sizeof(protocol);
+
+	return sys_getsockopt(fd, SOL_SOCKET, SO_PROTOCOL, &protocol, &length) == 0 &&
+	       protocol == IPPROTO_MPTCP;
+}
 
 static uint64_t accept_all_live(const struct listener *listener)
 {
@@ -128,7 +138,7 @@ static void accept_set_credentials(struct connection *connection)
 	struct ucred credentials;
 	socklen_t length = sizeof(credentials);
 
-	connection->flags |= WORKER_UNIX;
+	connection->flags |= WORKER_NOT_TCP | WORKER_OPTIONS;
 	if (sys_getsockopt(connection->fd, SOL_SOCKET, SO_PEERCRED, &credentials, &length) < 0)
 		return;
 	memcpy(connection->peer.address, &credentials.pid, sizeof(credentials.pid));
@@ -141,6 +151,9 @@ static void accept_describe(struct listener *listener, struct connection *connec
 	endpoint_set(&connection->peer, peer);
 	if (connection->peer.family == ENDPOINT_UNIX)
 		accept_set_credentials(connection);
+	if (listener->is_multipath[connection->socket])
+		connection->flags |= WORKER_OPTIONS |
+				     (accept_is_multipath(connection->fd) ? WORKER_NOT_TCP : 0);
 	accept_set_local(&settings_sockets(listener->settings)[connection->socket], connection);
 }
 
@@ -192,7 +205,7 @@ void accept_turn(struct listener *listener, uint32_t socket)
 void accept_single(struct listener *listener)
 {
 	struct connection connection = { .fd = fd_steal(&listener->sockets[0]),
-					 .flags = WORKER_NOT_ACCEPTED };
+					 .flags = WORKER_OPTIONS };
 	struct sockaddr_storage peer;
 	socklen_t length = sizeof(peer);
 

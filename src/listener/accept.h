@@ -7,6 +7,12 @@
 
 #include "listener/state.h"
 
+/*
+ * True if fd is an MPTCP socket. A listening one knows fewer options than TCP, and the plain TCP
+ * connections that it accepts as well inherit fewer still: their workers set them.
+ */
+bool accept_is_multipath(int fd);
+
 /* True when no more connections may be taken: connections live here and in older generations. */
 bool accept_at_limit(const struct listener *listener);
 

@@ -8,6 +8,7 @@
 
 #include "base/fd.h"
 #include "base/sys.h"
+#include "listener/accept.h"
 #include "listener/memory.h"
 #include "listener/reap.h"
 #include "listener/sandbox.h"
@@ -95,23 +96,25 @@ static int take_commands(struct listener *listener)
 	return listener->commands == NULL ? -errno : 0;
 }
 
-static int take_socket(const struct listener *listener, int fd)
+static int take_socket(struct listener *listener, uint32_t index, int fd)
 {
 	bool is_connection = listener->settings->mode == MODE_SINGLE;
 	int r = fd_set_nonblocking(fd, !is_connection);
 
-	return r < 0 || is_connection ? r : echo_keep_urgent(fd);
+	if (r < 0)
+		return r;
+	listener->sockets[index] = fd;
+	listener->is_multipath[index] = accept_is_multipath(fd);
+	return is_connection || listener->is_multipath[index] ? 0 : echo_keep_urgent(fd);
 }
 
 static int take_sockets(struct listener *listener)
 {
 	for (uint32_t i = 0; i < listener->settings->socket_count; i++) {
-		int fd = LISTENER_FD_SOCKETS + (int)i;
-		int r = take_socket(listener, fd);
+		int r = take_socket(listener, i, LISTENER_FD_SOCKETS + (int)i);
 
 		if (r < 0)
 			return r;
-		listener->sockets[i] = fd;
 	}
 	return 0;
 }

@@ -10,8 +10,8 @@
 #include "wire/settings.h"
 
 enum worker_flag {
-	WORKER_UNIX = 1u << 0,		/* no TCP_INFO; the options were not inherited */
-	WORKER_NOT_ACCEPTED = 1u << 1,	/* a TCP connection that inherited no options */
+	WORKER_NOT_TCP = 1u << 0,	/* a Unix stream, or MPTCP */
+	WORKER_OPTIONS = 1u << 1,	/* has to set the options, it inherited none */
 	WORKER_FILTER = 1u << 2,	/* has to install the narrower filter */
 	WORKER_SESSION = 1u << 3,	/* the session has an end */
 };
