@@ -160,16 +160,17 @@ static int store_path(const struct key *key, const char *text, void *field, char
 	return store_text(text, field);
 }
 
-static bool has_scope(const struct address_spec *spec)
+/* "%eth0" of [fe80::1%eth0]:7, else "". */
+static const char *find_scope(const struct address_spec *spec)
 {
-	return strchr(spec->host, '%') != NULL;
+	return strchrnul(spec->host, '%');
 }
 
 /* Why echod cannot listen there, as a phrase; NULL if it can. */
 static const char *find_address_fault(const struct address_spec *spec)
 {
 	struct address addresses[ADDRESS_EXPAND_MAX];
-	bool is_link_local;
+	bool is_link_local, has_scope = *find_scope(spec) != '\0';
 
 	if (address_expand(spec, addresses) < 0)
 		return "host names are not looked up, write the address";
@@ -179,9 +180,9 @@ static const char *find_address_fault(const struct address_spec *spec)
 	if (IN6_IS_ADDR_V4MAPPED(&addresses[0].in6.sin6_addr))
 		return "write an IPv4 address as such";
 	is_link_local = IN6_IS_ADDR_LINKLOCAL(&addresses[0].in6.sin6_addr);
-	if (is_link_local && !has_scope(spec))
+	if (is_link_local && !has_scope)
 		return "a link-local address needs its interface, as in [fe80::1%eth0]:7";
-	if (!is_link_local && has_scope(spec))
+	if (!is_link_local && has_scope)
 		return "only a link-local address has an interface";
 	return NULL;
 }
@@ -214,11 +215,15 @@ static bool specs_overlap(const struct address_spec *a, const struct address_spe
 	return false;
 }
 
-/* Port 0 stands for another port each time. */
+/* However it is written. Port 0 stands for another port each time. */
 static bool is_twice(const struct address_spec *a, const struct address_spec *b)
 {
-	return a->is_unix == b->is_unix && a->port == b->port && strcmp(a->host, b->host) == 0 &&
-	       (a->is_unix || a->port != 0);
+	struct address ours[ADDRESS_EXPAND_MAX], theirs[ADDRESS_EXPAND_MAX];
+
+	return address_expand(a, ours) == address_expand(b, theirs) &&
+	       ours[0].length == theirs[0].length &&
+	       memcmp(&ours[0].any, &theirs[0].any, ours[0].length) == 0 &&
+	       (a->is_unix || (a->port != 0 && strcmp(find_scope(a), find_scope(b)) == 0));
 }
 
 /* How many sockets there are for it: one of * takes both families. */

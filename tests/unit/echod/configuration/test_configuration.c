@@ -296,10 +296,15 @@ static void test_bad_lists(void **state)
 		"listen = {\"*:7\", \"localhost:7\", \"0.0.0.0:7\", \"[::]:7\",\n"
 		"\"[::1]:8\", \"*:8\", \"localhost:8\",\n"
 		"\"0.0.0.0:9\", \"[::1]:9\", \"localhost:9\",\n"
-		"\"*:0\", \"localhost:0\", \"unix:/x\"}",
+		"\"*:0\", \"localhost:0\", \"unix:/x\", \"127.0.0.1:7\",\n"
+		"\"[0:0::1]:8\", \"unix:/x\", \"*:0\", \"[::1]:7\"}",
 		"t:1: listen: \"localhost:7\" overlaps with \"*:7\"\n"
 		"t:2: listen: \"*:8\" overlaps with \"[::1]:8\"\n"
-		"t:3: listen: \"localhost:9\" overlaps with \"0.0.0.0:9\"\n");
+		"t:3: listen: \"localhost:9\" overlaps with \"0.0.0.0:9\"\n"
+		"t:4: listen: \"127.0.0.1:7\" overlaps with \"*:7\"\n"
+		"t:5: listen: \"[0:0::1]:8\" stands twice\n"
+		"t:5: listen: \"unix:/x\" stands twice\n"
+		"t:5: listen: \"[::1]:7\" overlaps with \"*:7\"\n");
 	settings_expect_text(
 		"listen = {\"[fe80::1]:7\", \"[fe80::1%lo]:7\", \"[fe80::1%none]:7\",\n"
 		"\"[::1%lo]:7\"}",
