@@ -183,7 +183,7 @@ static void explain_listen(const struct configuration *configuration)
 	char *text = NULL;
 
 	fprintf(stderr, "under systemd a changed listen counts after \"%s\"\n", DROP_IN_COMMANDS);
-	drop_in_make(configuration, true, report_to_stderr, prefix, &text);
+	drop_in_make(configuration, report_to_stderr, prefix, &text);
 	free(text);
 }
 
@@ -202,7 +202,7 @@ int options_check(const struct options *options)
 		configuration_print(configuration, stdout);
 	} else {
 		printf("%s: OK\n", options->configuration_path);
-		if (configuration->listen_is_set && options->listen_count == 0)
+		if (options->listen_count == 0 && !drop_in_is_read(configuration))
 			explain_listen(configuration);
 	}
 	return options_finish();
