@@ -1,14 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* Binding what listen says, and taking over what is bound already. */
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
-#include <unistd.h>
 
 #include "base/fd.h"
 #include "echod/log/log.h"
@@ -167,60 +164,62 @@ static int add_address(const struct element *element, const struct address *addr
 }
 
 /*
- * A wildcard is one socket for both families, [::], or 0.0.0.0 where IPv6 is absent; both where
+ * A wildcard is one socket for both families, [::], or 0.0.0.0 if IPv6 is absent; it is both if
  * one of them is bound for its family alone. Of localhost each address gets its socket; one that
- * is absent does not matter when the other is there.
+ * is absent does not matter if the other one is there.
  */
 static int add_element(const struct element *element)
 {
 	const struct address_spec *spec = &element->wanted->spec;
 	struct address addresses[ADDRESS_EXPAND_MAX];
 	int count = address_expand(spec, addresses);
-	bool is_dual = spec->is_wildcard && !is_bound(element->sockets, &addresses[1]) &&
-		       !is_bound(element->previous, &addresses[1]);
-	int r, result = -EADDRNOTAVAIL;
+	bool is_apart = spec->is_wildcard && spec->port != 0 &&
+			(is_bound(element->sockets, &addresses[1]) ||
+			 is_bound(element->previous, &addresses[1]));
+	bool is_dual = spec->is_wildcard && !is_apart;
+	bool is_there = false;
+	int r = addresses[0].any.sa_family == AF_INET6 ?
+			address_scope(spec, &addresses[0].in6.sin6_scope_id) : 0;
 
-	r = addresses[0].any.sa_family == AF_INET6 ?
-		address_scope(spec, &addresses[0].in6.sin6_scope_id) : 0;
-	if (r < 0)
+	if (r < 0) {
 		log_errno(LOG_ERR, r, "%s", element->wanted->text);
-	if (r < 0)
 		return r;
+	}
 	for (int i = 0; i < count; i++) {
 		r = add_address(element, &addresses[i], is_dual && i == 0,
-				result == 0 || i + 1 < count);
+				is_there || i + 1 < count);
 		if (r < 0 && !is_absent(r))
 			return r;
-		if (r == 0)
-			result = 0;
+		is_there |= r == 0;
 		/* the other family has this port too */
 		if (r == 0 && is_dual && spec->port == 0)
 			break;
 	}
-	return result;
+	return is_there ? 0 : r;
 }
 
 int sockets_bind(const struct configuration *configuration, const struct sockets *previous,
 		 struct sockets *ret_sockets)
 {
 	struct sockets sockets = {0};
-	int r, result = 0;
+	int r = 0;
 
+	assert(configuration->listen_count > 0 && ret_sockets);
 	for (size_t i = 0; i < configuration->listen_count; i++) {
 		const struct element element = {&sockets, previous, &configuration->listen[i]};
+		int one = add_element(&element);
 
-		r = add_element(&element);
-		if (result == 0)
-			result = r;
-		if (r == -E2BIG) {
+		if (r == 0)
+			r = one;
+		if (one == -E2BIG) {
 			log_error("%s: more than %u addresses in all",
 				  configuration->listen[i].text, SETTINGS_MAX_SOCKETS);
 			break;
 		}
 	}
-	if (result < 0) {
+	if (r < 0) {
 		sockets_release(&sockets, previous);
-		return result;
+		return r;
 	}
 	*ret_sockets = sockets;
 	return 0;

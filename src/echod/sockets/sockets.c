@@ -2,6 +2,7 @@
 /* The set of listening sockets: filled, given its options, released. */
 #include "echod/sockets/sockets.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -65,6 +66,7 @@ int sockets_add(struct sockets *sockets, int fd, bool is_any_port)
 	struct listening_socket item = {.fd = fd, .is_any_port = is_any_port};
 	struct listening_socket *items;
 
+	assert(fd >= 0);
 	if (sockets->count == SETTINGS_MAX_SOCKETS)
 		return -E2BIG;
 	if (getsockname(fd, &address.any, &length) < 0)

@@ -215,6 +215,24 @@ static void test_wildcard_again(void **state)
 	}
 }
 
+/* Ports that were chosen for a wildcard and for IPv4 alone are not mixed up. */
+static void test_wildcard_any_port(void **state)
+{
+	struct fixture *fixture = *state;
+	uint16_t ports[2];
+
+	listening_add(fixture, "0.0.0.0:0");
+	listening_add(fixture, "*:0");
+	assert_int_equal(listening_bind(fixture), 0);
+	assert_int_equal(fixture->sockets.count, 2);
+	for (int i = 0; i < 2; i++)
+		ports[i] = fixture->sockets.items[i].wire.port;
+	rebind(fixture);
+	assert_int_equal(fixture->sockets.count, 2);
+	for (int i = 0; i < 2; i++)
+		assert_int_equal(fixture->sockets.items[i].wire.port, ports[i]);
+}
+
 /* IPv4 comes with the IPv6 socket of the wildcard, in whatever order the two stand. */
 static void test_wildcard_with_ipv4(void **state)
 {
@@ -423,6 +441,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_ipv6_alone, listening_set_up,
 						listening_tear_down),
 		cmocka_unit_test_setup_teardown(test_wildcard_again, listening_set_up,
+						listening_tear_down),
+		cmocka_unit_test_setup_teardown(test_wildcard_any_port, listening_set_up,
 						listening_tear_down),
 		cmocka_unit_test_setup_teardown(test_wildcard_with_ipv4, listening_set_up,
 						listening_tear_down),
