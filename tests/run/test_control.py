@@ -132,7 +132,7 @@ def test_list_widths():
             result = run_echoctl(*arguments[1:], "--sort", "id", env=dict(os.environ, LC_ALL="C"))
             head, *shown, _ = result.stdout.decode().splitlines()
             assert len({len(line) for line in (head, *shown)}) == 1 and len(head) > 80, shown
-            assert all(f" unix:{folder}/a-path-that-is-longer-than-?[31m" in line
+            assert all(f" unix:{folder}/a-path-that-is-longer-than-\\x1b[31m" in line
                        for line in shown), shown
             result = run_echoctl("--json", *arguments[1:], "--sort", "in")
             assert [json.loads(line)["id"] for line in result.stdout.splitlines()[:2]] == \

@@ -33,6 +33,7 @@
 #include "base/fd.h"
 #include "echoctl/command_line/command.h"
 #include "echoctl/load/load.h"
+#include "echoctl/output/terminal.h"
 #include "echoctl/probe/interrupt.h"
 #include "echoctl/probe/payload.h"
 
@@ -216,8 +217,7 @@ static void heed_user(struct run *run)
 		__atomic_store_n(&run->shared->stop, true, __ATOMIC_RELAXED);
 	if (run->shared->start_ns > 0 && interrupt_asked()) {
 		report_interval(run, clock_now_ns());
-		if (run->report.terminal && !run->report.report->json)
-			fputc('\n', stderr);
+		terminal_keep();
 	}
 }
 
@@ -322,7 +322,7 @@ static int run_load(struct invocation *invocation, struct settings *settings,
 	run->report = (struct load_report){
 		.report = report,
 		.plan = plan,
-		.terminal = isatty(STDERR_FILENO),
+		.terminal = terminal_obeys(STDERR_FILENO),
 	};
 	run->report.progress = settings->progress ||
 		(run->report.terminal && !report->quiet && !report->json);
