@@ -53,7 +53,6 @@ static void on_message(struct generation *generation, struct message *message)
 		if (generation->state != GENERATION_STARTING)
 			break;
 		generation->state = GENERATION_SERVING;
-		generation->ready_ns = clock_now_ns();
 		if (message->value != 0)
 			log_errno(LOG_WARNING, (int)message->value, FILTER_MISSING);
 		hooks->ready(hooks->context, generation);
@@ -117,8 +116,9 @@ static int on_channel(sd_event_source *source, int fd, uint32_t events, void *co
 int generation_watch(struct generation *generation, struct sd_event *loop,
 		     const struct generation_hooks *hooks)
 {
+	assert(loop && hooks && !generation->channel_source);
 	generation->hooks = hooks;
-	if (!loop || generation->channel_fd < 0)
+	if (generation->channel_fd < 0)
 		return 0;
 	return sd_event_add_io(loop, &generation->channel_source, generation->channel_fd, EPOLLIN,
 			       on_channel, generation);
@@ -217,7 +217,7 @@ static void orphan_end(struct generation *generation, struct orphan *orphan, str
  */
 static int64_t count_surplus(const struct generation *generation)
 {
-	struct tally tally = { 0 };
+	struct tally tally = {0};
 
 	tally_add_totals(&tally, &generation->scoreboard.table->totals);
 	return (int64_t)(tally_closed(&tally) + tally_refused(&tally) +
@@ -408,6 +408,7 @@ int generation_kill_slot(struct generation *generation, uint32_t slot, uint64_t 
 {
 	struct scoreboard *scoreboard = &generation->scoreboard;
 
+	assert(id);
 	/* The first order counts: repeating it must not keep a worker alive. */
 	if (!is_told_to_end(scoreboard, slot))
 		scoreboard->told_ns[slot] = clock_now_ns();

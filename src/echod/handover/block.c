@@ -75,7 +75,6 @@ static const struct field generation_fields[] = {
 	FD(generation, scoreboard.commands_fd),
 	FIELD(generation, orphans.live),
 	FIELD(generation, started_ns),
-	FIELD(generation, ready_ns),
 	{ 0 }
 };
 

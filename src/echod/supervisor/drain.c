@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Ending connections: all of them at SIGTERM, one when an operator says so. */
+#include <assert.h>
 #include <inttypes.h>
 
 #include "echod/control/control.h"
@@ -44,6 +45,7 @@ void drain_go_on(struct supervisor *supervisor)
 
 void drain_step(struct supervisor *supervisor)
 {
+	assert(supervisor->ending.phase != ENDING_NONE);
 	ending_step(&supervisor->ending, supervisor->generations);
 	timer_arm(supervisor->timers[TIMER_DRAIN], ENDING_STEP_US);
 }

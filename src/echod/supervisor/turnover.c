@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* A generation that was started takes over, or did not start: what follows from either. */
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <systemd/sd-event.h>
@@ -24,6 +25,7 @@ void turnover_ready(struct supervisor *supervisor)
 {
 	struct generation *generation = supervisor->starting;
 
+	assert(generation);
 	supervisor->starting = NULL;
 	supervisor->current = generation;
 	timer_disarm(supervisor->timers[TIMER_START]);
