@@ -172,6 +172,8 @@ static const char *find_address_fault(const struct address_spec *spec)
 	struct address addresses[ADDRESS_EXPAND_MAX];
 	bool is_link_local, has_scope = *find_scope(spec) != '\0';
 
+	if (spec->is_unix && spec->is_multipath)
+		return "a Unix socket has no MPTCP";
 	if (address_expand(spec, addresses) < 0)
 		return "host names are not looked up, write the address";
 	if (addresses[0].any.sa_family != AF_INET6)
@@ -261,6 +263,8 @@ static int check_beside(const struct key *key, const struct configuration *confi
 static int store_address(const struct key *key, const char *text,
 			 struct configuration *configuration, char *why)
 {
+	static const char multipath[] = "mptcp:";
+	bool is_multipath = strncmp(text, multipath, strlen(multipath)) == 0;
 	char quoted[KEY_QUOTE_MAX];
 	struct configured_address *listen = configuration->listen;
 	size_t count = configuration->listen_count;
@@ -269,7 +273,9 @@ static int store_address(const struct key *key, const char *text,
 	char *copy;
 	int r;
 
-	if (address_parse(text, -1, &spec, &reason) == 0)
+	r = address_parse(text + (is_multipath ? strlen(multipath) : 0), -1, &spec, &reason);
+	spec.is_multipath = is_multipath;
+	if (r == 0)
 		reason = find_address_fault(&spec);
 	if (reason)
 		return refuse(why, "%s: %s", key_quote(text, quoted), reason);

@@ -26,8 +26,12 @@ static int bind_tcp(int fd, const struct address *address, bool is_dual)
 	return bind(fd, &address->any, address->length) < 0 ? -errno : 0;
 }
 
-/* A listening socket of the caller's or -errno, then *ret_call is the call that failed. */
-static int bind_address(const struct address *address, bool is_dual, const char **ret_call)
+/*
+ * A listening socket of the caller's or -errno, then *ret_call is the call that failed. protocol is
+ * that of socket(2), if it is no Unix socket.
+ */
+static int bind_address(const struct address *address, int protocol, bool is_dual,
+			const char **ret_call)
 {
 	FD_CLEANUP int fd = -1;
 	int r;
@@ -35,7 +39,7 @@ static int bind_address(const struct address *address, bool is_dual, const char 
 	if (address->any.sa_family == AF_UNIX)
 		return unix_listen(address->un.sun_path, UNIX_MODE, (gid_t)-1, ret_call);
 	*ret_call = "socket";
-	fd = socket(address->any.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	fd = socket(address->any.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, protocol);
 	if (fd < 0)
 		return -errno;
 	*ret_call = "bind";
@@ -53,6 +57,7 @@ struct element {
 	struct sockets *sockets;
 	const struct sockets *previous;		/* may be NULL */
 	const struct configured_address *wanted;
+	int protocol;
 };
 
 static bool is_any_port(const struct address *address)
@@ -122,6 +127,15 @@ static bool is_absent(int error)
 	return error == -EAFNOSUPPORT || error == -EADDRNOTAVAIL;
 }
 
+static bool is_multipath(int fd)
+{
+	int protocol = 0;
+	socklen_t length = sizeof(protocol);
+
+	return getsockopt(fd, SOL_SOCKET, SO_PROTOCOL, &protocol, &length) == 0 &&
+	       protocol == IPPROTO_MPTCP;
+}
+
 /* A socket of the caller's for the address or -errno, then *ret_call is the call that failed. */
 static int get_socket(const struct element *element, const struct address *address, bool is_dual,
 		      const char **ret_call)
@@ -130,7 +144,10 @@ static int get_socket(const struct element *element, const struct address *addre
 	int fd;
 
 	if (!item)
-		return bind_address(address, is_dual, ret_call);
+		return bind_address(address, element->protocol, is_dual, ret_call);
+	if (!item->unix_path && is_multipath(item->fd) != (element->protocol == IPPROTO_MPTCP))
+		log_warning("%s: with or without MPTCP counts from the next start",
+			    element->wanted->text);
 	*ret_call = "dup";
 	fd = fcntl(item->fd, F_DUPFD_CLOEXEC, 0);
 	return fd < 0 ? -errno : fd;
@@ -198,22 +215,43 @@ static int add_element(const struct element *element)
 	return is_there ? 0 : r;
 }
 
+/* The protocol of sockets for MPTCP: plain TCP if the kernel has none, which is logged. */
+static int find_multipath_protocol(const struct configuration *configuration)
+{
+	FD_CLEANUP int fd = -1;
+	const char *wanted = NULL;
+
+	for (size_t i = 0; i < configuration->listen_count; i++)
+		if (configuration->listen[i].spec.is_multipath)
+			wanted = configuration->listen[i].text;
+	if (!wanted)
+		return 0;
+	fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, IPPROTO_MPTCP);
+	if (fd >= 0)
+		return IPPROTO_MPTCP;
+	log_errno(LOG_NOTICE, errno, "%s: plain TCP, for want of MPTCP", wanted);
+	return 0;
+}
+
 int sockets_bind(const struct configuration *configuration, const struct sockets *previous,
 		 struct sockets *ret_sockets)
 {
+	int multipath = find_multipath_protocol(configuration);
 	struct sockets sockets = {0};
 	int r = 0;
 
 	assert(configuration->listen_count > 0 && ret_sockets);
 	for (size_t i = 0; i < configuration->listen_count; i++) {
-		const struct element element = {&sockets, previous, &configuration->listen[i]};
+		const struct configured_address *wanted = &configuration->listen[i];
+		const struct element element = {&sockets, previous, wanted,
+						wanted->spec.is_multipath ? multipath : 0};
 		int one = add_element(&element);
 
 		if (r == 0)
 			r = one;
 		if (one == -E2BIG) {
 			log_error("%s: more than %u addresses in all",
-				  configuration->listen[i].text, SETTINGS_MAX_SOCKETS);
+				  wanted->text, SETTINGS_MAX_SOCKETS);
 			break;
 		}
 	}
