@@ -2,6 +2,7 @@
 /* The only judge of limits: accept, look, then fork or refuse. */
 #include "listener/accept.h"
 
+#include <assert.h>
 #include <netinet/in.h>
 #include <string.h>
 
@@ -186,6 +187,7 @@ static bool is_transient(int error)
 
 void accept_turn(struct listener *listener, uint32_t socket)
 {
+	assert(socket < listener->settings->socket_count);
 	for (int i = 0; i < ACCEPT_BATCH; i++) {
 		int r;
 
@@ -206,12 +208,12 @@ void accept_single(struct listener *listener)
 {
 	struct connection connection = { .fd = fd_steal(&listener->sockets[0]),
 					 .flags = WORKER_OPTIONS };
-	struct sockaddr_storage peer;
+	struct sockaddr_storage peer = {0};
 	socklen_t length = sizeof(peer);
 
+	assert(listener->settings->mode == MODE_SINGLE);
 	connection.start_ns = clock_now_ns();
 	events_count(&listener->table->totals.accepted, 1);
-	memset(&peer, 0, sizeof(peer));
 	if (sys_getpeername(connection.fd, (struct sockaddr *)&peer, &length) < 0)
 		peer.ss_family = AF_UNSPEC;
 	accept_describe(listener, &connection, &peer);

@@ -2,6 +2,7 @@
 /* Messages of enum message_type, one datagram each. */
 #include "listener/channel.h"
 
+#include <assert.h>
 #include <string.h>
 
 #include "base/fd.h"
@@ -30,6 +31,7 @@ void channel_send_failed(int channel_fd, const char *what, int error)
 	struct message message = { .type = MESSAGE_FAILED, .value = (uint32_t)-error };
 	size_t length = strnlen(what, sizeof(message.text) - 1);
 
+	assert(error < 0);
 	memcpy(message.text, what, length);
 	(void)send_message(channel_fd, &message);
 }

@@ -33,9 +33,7 @@
 static int drop_capabilities(void)
 {
 	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
-	struct __user_cap_data_struct held[2], none[2];
-
-	memset(none, 0, sizeof(none));
+	struct __user_cap_data_struct held[2], none[2] = {0};
 	unsigned long capability = 0;
 
 	(void)prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);

@@ -31,7 +31,7 @@ static void *map_file(struct lean *lean, int fd, uint64_t size, int protection, 
 		return NULL;
 	}
 	memory = lean_map_shared(lean, fd, (size_t)status.st_size, protection);
-	if (memory == NULL)
+	if (!memory)
 		return NULL;
 	(void)fd_close(fd);
 	*ret_size = (size_t)status.st_size;
@@ -51,7 +51,7 @@ static int take_settings(struct listener *listener, const char **ret_what)
 		return -EPERM;
 	memory = map_file(&listener->lean, LISTENER_FD_SETTINGS, sizeof(struct settings), PROT_READ,
 			  &size);
-	if (memory == NULL)
+	if (!memory)
 		return -errno;
 	r = settings_check(memory, size, ret_what);
 	if (r < 0)
@@ -68,7 +68,7 @@ static int take_table(struct listener *listener)
 		map_file(&listener->lean, LISTENER_FD_TABLE, scoreboard_table_bytes(slots),
 			 PROT_READ | PROT_WRITE, &size);
 
-	if (table == NULL || madvise(table, size, MADV_DONTFORK) < 0)
+	if (!table || madvise(table, size, MADV_DONTFORK) < 0)
 		return -errno;
 	if (table->magic != TABLE_MAGIC || table->version != wire_version || table->slots != slots)
 		return -EINVAL;
@@ -83,7 +83,7 @@ static int take_slots(struct listener *listener)
 	listener->shared = map_file(&listener->lean, LISTENER_FD_SLOTS,
 				    scoreboard_slots_bytes(listener->settings->connections),
 				    PROT_READ | PROT_WRITE, &size);
-	return listener->shared == NULL ? -errno : 0;
+	return listener->shared ? 0 : -errno;
 }
 
 static int take_commands(struct listener *listener)
@@ -93,7 +93,7 @@ static int take_commands(struct listener *listener)
 	listener->commands = map_file(&listener->lean, LISTENER_FD_COMMANDS,
 				      scoreboard_commands_bytes(listener->settings->connections),
 				      PROT_READ, &size);
-	return listener->commands == NULL ? -errno : 0;
+	return listener->commands ? 0 : -errno;
 }
 
 static int take_socket(struct listener *listener, uint32_t index, int fd)

@@ -17,6 +17,7 @@
 
 #include "echod/generation/filter.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <linux/seccomp.h>
 #include <linux/sockios.h>
@@ -187,6 +188,7 @@ int filter_compile(enum filter_kind kind, struct filter *ret_filter)
 	scmp_filter_ctx context = seccomp_init(DEFAULT_ACTION);
 	int r;
 
+	assert(kind == FILTER_WORKER || kind == FILTER_LISTENER || kind == FILTER_LISTENER_STRICT);
 	if (!context)	/* it asks the kernel, which may have no seccomp(2), or forbid it */
 		return -EOPNOTSUPP;
 	r = add_rules(context, kind);
