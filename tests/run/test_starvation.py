@@ -9,7 +9,8 @@ import signal
 import subprocess
 import time
 
-from harness import DEADLINE_S, Echod, case, exchange, main, note, program, wait_until
+from harness import (DEADLINE_S, Echod, case, exchange, is_defined, main, note, program,
+                     wait_until)
 from harness_listener import Listener, echoed
 from harness_wire import WIRE
 
@@ -106,6 +107,9 @@ def test_memory():
         expected = min(1000, oom_score(echod.pid) + 300)
         for pid in (echod.listener_pid, *echod.wait_workers(1)):
             assert oom_score(pid) == expected, pid
+    if is_defined("INSTRUMENTED"):
+        note("the memory of this build is no measure")
+        return
     with memory_group(20 << 20) as folder:
         if not folder:
             note("no control group for memory can be made here")
@@ -119,12 +123,12 @@ def test_memory():
             end = time.monotonic() + DEADLINE_S
             while not any("signal=KILL" in line for line in echod.log()):
                 assert time.monotonic() < end, "nothing was killed"
-                client = stack.enter_context(echod.connect())
-                client.settimeout(0.2)
                 with contextlib.suppress(TimeoutError, ConnectionError):
+                    client = stack.enter_context(echod.connect())
+                    client.settimeout(0.2)
                     for _ in range(64):         # its window is full before
                         client.sendall(bytes(1 << 16))
-            assert echod.popen.poll() is None
+            assert echod.popen.poll() is None, "the supervisor was killed"
 
 
 @case("files that may not grow: a start or a reload fails and says so, what runs goes on")
