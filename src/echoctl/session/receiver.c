@@ -62,20 +62,25 @@ static bool fin_acknowledged(const struct receiver *receiver)
 }
 
 /*
- * A held reader stays away from the connection until hold_us after the peer has our FIN. Where
- * the buffers of the path are too small for that it takes one buffer at a time, no more than
- * lets the sender get on. Sets *ret_again_ns to when to look again.
+ * A held reader stays away from the connection until hold_us after the peer has our FIN. If the
+ * buffers of the path are too small for that, it takes one buffer at a time, no more than lets the
+ * sender get on. If more is still to come than the path can hold behind a relay, that may not have
+ * met the FIN yet: it is read down to hold_bytes first. Sets *ret_again_ns to when to look again.
  */
 static bool may_read(struct receiver *receiver, uint64_t now_ns, uint64_t *ret_again_ns)
 {
 	const struct sender_counters *counters = receiver->sender->counters;
+	const struct session_result *result = receiver->result;
 	uint64_t hold_ns = receiver->options->hold_us * 1000;
 
 	if (hold_ns == 0 || receiver->released)
 		return true;
 	if (receiver->fin_acknowledged_ns == 0 && sender_state(receiver) == SENDER_FINISHED &&
-	    fin_acknowledged(receiver))
+	    fin_acknowledged(receiver)) {
+		if (counters->sent > result->bytes_received + receiver->options->hold_bytes)
+			return true;
 		receiver->fin_acknowledged_ns = now_ns;
+	}
 	if (receiver->fin_acknowledged_ns != 0) {
 		receiver->released = now_ns >= receiver->fin_acknowledged_ns + hold_ns;
 		*ret_again_ns = receiver->fin_acknowledged_ns + hold_ns;
@@ -83,7 +88,7 @@ static bool may_read(struct receiver *receiver, uint64_t now_ns, uint64_t *ret_a
 	}
 	*ret_again_ns = now_ns + HELD_LOOK_NS;
 	return now_ns >= counters->progress_ns + HELD_LOOK_NS &&
-	       now_ns >= receiver->result->last_received_ns + HELD_LOOK_NS;
+	       now_ns >= result->last_received_ns + HELD_LOOK_NS;
 }
 
 /*
