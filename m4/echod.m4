@@ -18,6 +18,13 @@ AC_DEFUN([ECHOD_ADD_FLAG],
 	AS_VAR_IF([cache], [yes], [$1="$$1 $2"])
 	AS_VAR_POPDEF([cache])])
 
+dnl ECHOD_REQUIRE_FLAG(VARIABLE, FLAG): the same; a compiler that does not take it is an error.
+AC_DEFUN([ECHOD_REQUIRE_FLAG],
+	[echod_before=$$1
+	ECHOD_ADD_FLAG([$1], [$2])
+	AS_IF([test "x$$1" = "x$echod_before"],
+		[AC_MSG_ERROR([$CC does not take $2 (see config.log), or --disable-static-listener])])])
+
 AC_DEFUN([ECHOD_WARNINGS],
 	[WARN_CFLAGS=
 	m4_foreach_w([flag], [-Wall -Wextra -Wformat=2 -Wshadow -Wstrict-prototypes
@@ -92,13 +99,22 @@ AC_DEFUN([ECHOD_LISTENER_LINKAGE],
 			LDFLAGS=$echod_saved_ldflags])
 		AS_IF([test $echod_cv_noseparate_code = yes],
 			[LISTENER_LDFLAGS="$LISTENER_LDFLAGS -Wl,-z,noseparate-code"])])
-	dnl a lean worker has neither libc nor TLS; without vector registers its initializers are
-	dnl not read from a page of constants
+	dnl a lean worker has neither libc nor TLS, so that no compiler may put calls of memset() into
+	dnl it, as some do without optimization or to initialize all variables; without vector
+	dnl registers its initializers are not read from a page of constants
 	WORKER_CFLAGS=
+	is_lean=no
 	AS_CASE([$listener_linkage:$host_cpu],
 		[static*:x86_64],
-			[m4_foreach_w([flag], [-ffreestanding -fno-stack-protector -mgeneral-regs-only],
+			[is_lean=yes
+			m4_foreach_w([flag], [-O2 -ffreestanding -fno-lto -fno-stack-protector
+				-mgeneral-regs-only],
+				[ECHOD_REQUIRE_FLAG([WORKER_CFLAGS], flag)
+				])
+			m4_foreach_w([flag], [-ftrivial-auto-var-init=uninitialized
+				-fno-tree-loop-distribute-patterns],
 				[ECHOD_ADD_FLAG([WORKER_CFLAGS], flag)])])
+	AM_CONDITIONAL([LEAN], [test $is_lean = yes])
 	AM_CONDITIONAL([STATIC_LISTENER], [test "$listener_linkage" != dynamic])
 	AC_SUBST([WORKER_CFLAGS])
 	AC_SUBST([LISTENER_LDFLAGS])])

@@ -267,7 +267,7 @@ const char *address_format(const struct sockaddr *address, socklen_t length,
 		struct sockaddr_in in;
 		struct sockaddr_in6 in6;
 		struct sockaddr_un un;
-	} any = { 0 };
+	} any = {0};
 
 	memcpy(&any, address, length < sizeof(any) ? length : sizeof(any));
 	if (any.storage.ss_family == AF_INET && length >= sizeof(any.in))

@@ -4,6 +4,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <linux/close_range.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/time.h>
@@ -44,6 +46,15 @@ int fd_set_nonblocking(int fd, bool on)
 int fd_set_cloexec(int fd, bool on)
 {
 	return change_flag(fd, F_GETFD, F_SETFD, FD_CLOEXEC, on);
+}
+
+void fd_set_cloexec_from(int first)
+{
+	/* Linux 5.11, or a filter around us. */
+	if (close_range((unsigned int)first, UINT_MAX, CLOSE_RANGE_CLOEXEC) == 0)
+		return;
+	for (int fd = first; fd < sysconf(_SC_OPEN_MAX); fd++)
+		fd_set_cloexec(fd, true);
 }
 
 int fd_set_send_timeout(int fd, uint64_t timeout_us)

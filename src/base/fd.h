@@ -31,6 +31,9 @@ static inline int fd_steal(int *fd)
 int fd_set_nonblocking(int fd, bool on);
 int fd_set_cloexec(int fd, bool on);
 
+/* Close-on-exec for all from first on. */
+void fd_set_cloexec_from(int first);
+
 /*
  * How long a call that sends may wait, in microseconds; 0 = for ever. A connect(2) to a Unix
  * socket with a full backlog heeds it too (unix(7)). Returns 0 or -errno of setsockopt(2).

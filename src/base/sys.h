@@ -38,22 +38,22 @@ static inline long sys_call(long number, long a, long b, long c, long d, long e,
 	register long r10 __asm__("r10") = d;
 	register long r8 __asm__("r8") = e;
 	register long r9 __asm__("r9") = f;
-	long result;
+	long r;
 
 	__asm__ volatile("syscall"
-			 : "=a"(result)
+			 : "=a"(r)
 			 : "0"(number), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9)
 			 : "rcx", "r11", "memory");
-	return result;
+	return r;
 }
 
 #define SYS_TIMES(call, ...) SYS(__VA_ARGS__)
 
 #else
 
-static inline long sys_result(long result)
+static inline long sys_result(long r)
 {
-	return result < 0 ? -errno : result;
+	return r < 0 ? -errno : r;
 }
 
 static inline long sys_call(long number, long a, long b, long c, long d, long e, long f)
@@ -167,13 +167,13 @@ static inline void *sys_memory(size_t size)
 {
 	const int protection = PROT_READ | PROT_WRITE, flags = MAP_PRIVATE | MAP_ANONYMOUS;
 #if LEAN
-	long result = SYS(SYS_mmap, 0, size, protection, flags, -1);
+	long r = SYS(SYS_mmap, 0, size, protection, flags, -1);
 
-	return result < 0 && result > -4096 ? NULL : (void *)result;
+	return r < 0 && r > -4096 ? NULL : (void *)r;
 #else
-	void *result = mmap(NULL, size, protection, flags, -1, 0);
+	void *memory = mmap(NULL, size, protection, flags, -1, 0);
 
-	return result == MAP_FAILED ? NULL : result;
+	return memory == MAP_FAILED ? NULL : memory;
 #endif
 }
 

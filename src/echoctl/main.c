@@ -69,6 +69,7 @@ int main(int argc, char **argv)
 
 	setlocale(LC_CTYPE, "");
 	occupy_standard_descriptors();
+	report_open();
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGXFSZ, SIG_IGN);
 	status = command_parse(&invocation, NULL, NULL);

@@ -2,8 +2,6 @@
 /* echod(8): from the command line to the supervisor. */
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
-#include <linux/close_range.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sysexits.h>
@@ -23,22 +21,22 @@ static int serve(const struct options *options, int connection_fd)
 {
 	struct configuration *configuration;
 	int fd = -1;
-	int result = effective_load(options, -1, true, log_report, NULL, &configuration, &fd);
+	int r = effective_load(options, -1, NULL, log_report, NULL, &configuration, &fd);
 
-	if (result < 0)
-		return result == -EBADMSG ? EX_CONFIG : EXIT_FAILURE;
+	if (r < 0)
+		return r == -EBADMSG ? EX_CONFIG : EXIT_FAILURE;
 	log_set_level(configuration->log.level);
-	result = log_open(configuration->log.target, configuration->log.facility);
-	if (result < 0)
-		log_errno(LOG_WARNING, result, "log: the target cannot be opened");
+	r = log_open(configuration->log.target, configuration->log.facility);
+	if (r < 0)
+		log_errno(LOG_WARNING, r, "log: the target cannot be opened");
 	if (!options->inetd) {
 		log_set_starting(true);
-		result = supervise(options, configuration, fd);
+		r = supervise(options, configuration, fd);
 	} else {
 		fd_close(fd);
-		result = inetd_serve(configuration, connection_fd);
+		r = inetd_serve(configuration, connection_fd);
 	}
-	return result < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+	return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 
 /* A program that takes over has its settings from the one before. */
@@ -78,9 +76,11 @@ static void tidy_inheritance(void)
 	while (fd >= 0 && fd <= STDERR_FILENO);
 	fd_close(fd);
 	/* Nothing reaches a listener but what is meant for it. */
-	close_range(STDERR_FILENO + 1, UINT_MAX, CLOSE_RANGE_CLOEXEC);
+	fd_set_cloexec_from(STDERR_FILENO + 1);
 	signal(SIGCHLD, SIG_DFL);
 	signal(SIGXFSZ, SIG_IGN);
+	/* in the background of a terminal that is set to tostop, a line of the log would stop us */
+	signal(SIGTTOU, SIG_IGN);
 }
 
 int main(int argc, char **argv)

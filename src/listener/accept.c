@@ -2,6 +2,8 @@
 /* The only judge of limits: accept, look, then fork or refuse. */
 #include "listener/accept.h"
 
+#include <assert.h>
+#include <netinet/in.h>
 #include <string.h>
 
 #include "base/clock.h"
@@ -14,6 +16,15 @@
 #include "worker/worker.h"
 
 #define ACCEPT_BATCH 16		/* a turn of the loop and socket: reaping comes in between */
+
+bool accept_is_multipath(int fd)
+{
+	int protocol = 0;
+	socklen_t length = sizeof(protocol);
+
+	return sys_getsockopt(fd, SOL_SOCKET, SO_PROTOCOL, &protocol, &length) == 0 &&
+	       protocol == IPPROTO_MPTCP;
+}
 
 static uint64_t accept_all_live(const struct listener *listener)
 {
@@ -72,6 +83,12 @@ static void accept_refuse(struct listener *listener, struct connection *connecti
 	connection->fd = fd_close(connection->fd);
 }
 
+void accept_give_up(struct listener *listener)
+{
+	if (listener->pending.fd >= 0)
+		accept_refuse(listener, &listener->pending, REFUSE_CONNECTIONS);
+}
+
 /* Returns true when the connection may have a worker and is counted for its source. */
 static bool accept_judge(struct listener *listener, struct connection *connection)
 {
@@ -122,7 +139,7 @@ static void accept_set_credentials(struct connection *connection)
 	struct ucred credentials;
 	socklen_t length = sizeof(credentials);
 
-	connection->flags |= WORKER_UNIX;
+	connection->flags |= WORKER_NOT_TCP | WORKER_OPTIONS;
 	if (sys_getsockopt(connection->fd, SOL_SOCKET, SO_PEERCRED, &credentials, &length) < 0)
 		return;
 	memcpy(connection->peer.address, &credentials.pid, sizeof(credentials.pid));
@@ -135,6 +152,9 @@ static void accept_describe(struct listener *listener, struct connection *connec
 	endpoint_set(&connection->peer, peer);
 	if (connection->peer.family == ENDPOINT_UNIX)
 		accept_set_credentials(connection);
+	if (listener->is_multipath[connection->socket])
+		connection->flags |= WORKER_OPTIONS |
+				     (accept_is_multipath(connection->fd) ? WORKER_NOT_TCP : 0);
 	accept_set_local(&settings_sockets(listener->settings)[connection->socket], connection);
 }
 
@@ -167,6 +187,7 @@ static bool is_transient(int error)
 
 void accept_turn(struct listener *listener, uint32_t socket)
 {
+	assert(socket < listener->settings->socket_count);
 	for (int i = 0; i < ACCEPT_BATCH; i++) {
 		int r;
 
@@ -186,13 +207,13 @@ void accept_turn(struct listener *listener, uint32_t socket)
 void accept_single(struct listener *listener)
 {
 	struct connection connection = { .fd = fd_steal(&listener->sockets[0]),
-					 .flags = WORKER_NOT_ACCEPTED };
-	struct sockaddr_storage peer;
+					 .flags = WORKER_OPTIONS };
+	struct sockaddr_storage peer = {0};
 	socklen_t length = sizeof(peer);
 
+	assert(listener->settings->mode == MODE_SINGLE);
 	connection.start_ns = clock_now_ns();
 	events_count(&listener->table->totals.accepted, 1);
-	memset(&peer, 0, sizeof(peer));
 	if (sys_getpeername(connection.fd, (struct sockaddr *)&peer, &length) < 0)
 		peer.ss_family = AF_UNSPEC;
 	accept_describe(listener, &connection, &peer);

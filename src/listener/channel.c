@@ -2,6 +2,7 @@
 /* Messages of enum message_type, one datagram each. */
 #include "listener/channel.h"
 
+#include <assert.h>
 #include <string.h>
 
 #include "base/fd.h"
@@ -30,13 +31,14 @@ void channel_send_failed(int channel_fd, const char *what, int error)
 	struct message message = { .type = MESSAGE_FAILED, .value = (uint32_t)-error };
 	size_t length = strnlen(what, sizeof(message.text) - 1);
 
+	assert(error < 0);
 	memcpy(message.text, what, length);
 	(void)send_message(channel_fd, &message);
 }
 
-bool channel_receive(struct listener *listener)
+enum channel_order channel_receive(struct listener *listener)
 {
-	bool is_stop = false;
+	enum channel_order order = CHANNEL_NOTHING;
 
 	for (int i = 0; i < RECEIVE_BATCH; i++) {
 		struct message message;
@@ -46,14 +48,16 @@ bool channel_receive(struct listener *listener)
 			break;
 		if (n <= 0) {
 			listener->channel_fd = fd_close(listener->channel_fd);
-			return true;
+			return order == CHANNEL_END ? order : CHANNEL_STOP;
 		}
 		if ((size_t)n < sizeof(message))
 			continue;
 		if (message.type == MESSAGE_PING)
 			(void)channel_send(listener, MESSAGE_PONG, message.value);
-		else if (message.type == MESSAGE_STOP)
-			is_stop = true;
+		else if (message.type == MESSAGE_STOP && message.value == STOP_END)
+			order = CHANNEL_END;
+		else if (message.type == MESSAGE_STOP && order == CHANNEL_NOTHING)
+			order = CHANNEL_STOP;
 	}
-	return is_stop;
+	return order;
 }

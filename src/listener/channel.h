@@ -6,6 +6,13 @@
 #include "listener/state.h"
 #include "wire/event.h"
 
+/* What the supervisor wants, the lesser first. */
+enum channel_order {
+	CHANNEL_NOTHING,
+	CHANNEL_STOP,		/* accept no more */
+	CHANNEL_END,		/* the same, and refuse what has no worker yet */
+};
+
 /* Returns 0 or -errno (-EAGAIN: the supervisor does not read; -EPIPE: it is gone). */
 int channel_send(struct listener *listener, enum message_type type, uint32_t value);
 
@@ -14,9 +21,9 @@ void channel_send_failed(int channel_fd, const char *what, int error);
 
 /*
  * Reads what the supervisor sent, a bounded number of messages. Answers MESSAGE_PING and ignores
- * unknown messages. Returns true if the listener has to stop accepting: the supervisor said so
- * (MESSAGE_STOP) or is gone, and then the channel is closed.
+ * unknown messages. Returns what the listener has to do: CHANNEL_STOP also if the supervisor is
+ * gone, and then the channel is closed.
  */
-bool channel_receive(struct listener *listener);
+enum channel_order channel_receive(struct listener *listener);
 
 #endif

@@ -2,6 +2,8 @@
 /* The producer's side of the ring, and the events that are not the end of a worker. */
 #include "listener/events.h"
 
+#include <assert.h>
+
 #include "base/clock.h"
 #include "listener/channel.h"
 
@@ -38,6 +40,7 @@ void events_put_refused(struct listener *listener, const struct connection *conn
 		.local = connection->local,
 	};
 
+	assert(reason < REFUSE_COUNT);
 	events_count(&listener->table->totals.refused[reason], 1);
 	events_put(listener, &event);
 }
@@ -46,6 +49,7 @@ void events_starve(struct listener *listener, int error, uint64_t now_ns)
 {
 	struct starvation *starvation = &listener->starvation;
 
+	assert(error < 0);
 	starvation->retry_ns = now_ns + STARVED_RETRY_NS;
 	starvation->error = -error;
 	starvation->count++;

@@ -24,6 +24,7 @@
  */
 #include "listener/lean.h"
 
+#include <assert.h>
 #include <fcntl.h>
 #include <sched.h>
 #include <string.h>
@@ -50,6 +51,7 @@ static void *window_map(struct lean *lean, int fd, size_t size, int protection, 
 {
 	uintptr_t end = lean->window + WINDOW_BYTES;
 
+	assert(size > 0);
 	for (uintptr_t at = lean->next; at + size <= end; at += STEP_BYTES) {
 		void *memory = mmap((void *)at, size, protection, flags | MAP_FIXED_NOREPLACE, fd,
 				    0);
@@ -173,7 +175,7 @@ int lean_trim(const struct lean *lean)
 	r = lean_unregister_rseq();
 	if (r < 0)
 		return r;
-	while ((end = strchr(line, '\n')) != NULL) {
+	while ((end = strchr(line, '\n'))) {
 		*end = '\0';
 		lean_trim_mapping(lean, line);
 		line = end + 1;
@@ -191,7 +193,7 @@ pid_t lean_fork(const struct lean *lean, struct worker_call *call, int exit_sign
 	register uint64_t proof __asm__("r14") = call->proof;
 	register uint8_t *small __asm__("r15") = call->small;
 	register const _Atomic uint64_t *command __asm__("r9") = call->command; /* stays there */
-	long result;
+	long r;
 
 	__asm__ volatile("syscall\n\t"
 			 "test %%rax, %%rax\n\t"
@@ -206,13 +208,13 @@ pid_t lean_fork(const struct lean *lean, struct worker_call *call, int exit_sign
 			 "call worker_run\n\t"
 			 "ud2\n"
 			 "1:"
-			 : "=a"(result)
+			 : "=a"(r)
 			 : "0"((long)SYS_clone), "D"((long)(CLONE_PARENT_SETTID | exit_signal)),
 			   "S"(lean->stack_top), "d"(ret_pid), "r"(child_tid), "r"(tls),
 			   "b"(worker_pack(call->fd, call->flags)), "r"(slot), "r"(settings),
 			   "r"(proof), "r"(small), "r"(command)
 			 : "rcx", "r11", "memory", "cc");
-	return (pid_t)result;
+	return (pid_t)r;
 }
 
 #else
@@ -220,7 +222,7 @@ pid_t lean_fork(const struct lean *lean, struct worker_call *call, int exit_sign
 int lean_open(struct lean *ret_lean)
 {
 	ret_lean->small = sys_memory(ECHO_SMALL_BYTES);
-	return ret_lean->small == NULL ? -ENOMEM : 0;
+	return ret_lean->small ? 0 : -ENOMEM;
 }
 
 void *lean_map_shared(struct lean *lean, int fd, size_t size, int protection)

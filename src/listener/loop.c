@@ -103,8 +103,12 @@ static void loop_stop(struct listener *listener)
 
 static void loop_obey(struct listener *listener)
 {
-	if (channel_receive(listener))
+	enum channel_order order = channel_receive(listener);
+
+	if (order != CHANNEL_NOTHING)
 		loop_stop(listener);
+	if (order == CHANNEL_END)
+		accept_give_up(listener);
 }
 
 /*

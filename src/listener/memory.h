@@ -21,7 +21,7 @@ static inline void *memory_get(size_t size)
 /* memory may be NULL. */
 static inline void memory_put(void *memory, size_t size)
 {
-	if (memory != NULL)
+	if (memory)
 		(void)munmap(memory, size);
 }
 

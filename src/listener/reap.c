@@ -2,6 +2,7 @@
 /* The ends of workers, each in constant time. */
 #include "listener/reap.h"
 
+#include <assert.h>
 #include <sys/signalfd.h>
 
 #include "base/clock.h"
@@ -101,6 +102,7 @@ static void reap_worker(struct listener *listener, pid_t pid, int status,
 
 	if (slot == SLOTS_NONE)
 		return;
+	assert(listener->live > 0);
 	event = reap_event(listener, slot, pid, status, usage);
 	reap_account(listener, &event);
 	sources_leave(&listener->sources, listener->holders[slot].source);

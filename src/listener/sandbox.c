@@ -2,15 +2,22 @@
 /* The sandbox that every worker inherits. */
 #include "listener/sandbox.h"
 
+#include <fcntl.h>
 #include <linux/capability.h>
 #include <linux/filter.h>
 #include <linux/landlock.h>
+#include <linux/oom.h>
 #include <linux/seccomp.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 
 #include "base/fd.h"
 #include "base/sys.h"
+
+/* What systemd/echod.service lowers that of the supervisor by: workers are then like anybody. */
+#define OOM_SCORE_STEP 300
 
 /* The counters of a coverage build go to files at the end. */
 #ifdef COVERAGE
@@ -26,9 +33,7 @@
 static int drop_capabilities(void)
 {
 	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
-	struct __user_cap_data_struct held[2], none[2];
-
-	memset(none, 0, sizeof(none));
+	struct __user_cap_data_struct held[2], none[2] = {0};
 	unsigned long capability = 0;
 
 	(void)prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
@@ -87,10 +92,31 @@ static int limit_descriptors(rlim_t count)
 	return setrlimit(RLIMIT_NOFILE, &limit) < 0 ? -errno : 0;
 }
 
+/*
+ * When memory is short the kernel ends the process with the highest score. That has to be a worker,
+ * whose end gives back one connection, and not the supervisor, with whom all would end. Raising the
+ * score is allowed to anybody; where it cannot be written nothing is lost but that.
+ */
+static void raise_oom_score(void)
+{
+	FD_CLEANUP int fd = open("/proc/self/oom_score_adj", O_RDWR | O_CLOEXEC);
+	char text[16] = "";
+	long score;
+	int length;
+
+	if (fd < 0 || read(fd, text, sizeof(text) - 1) <= 0)
+		return;
+	score = strtol(text, NULL, 10) + OOM_SCORE_STEP;
+	length = snprintf(text, sizeof(text), "%ld",
+			  score < OOM_SCORE_ADJ_MAX ? score : OOM_SCORE_ADJ_MAX);
+	(void)!pwrite(fd, text, (size_t)length, 0);
+}
+
 int sandbox_enter(const struct settings *settings, int *ret_missing, const char **ret_what)
 {
 	int r;
 
+	raise_oom_score();
 	*ret_what = "no_new_privs";
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
 		return -errno;

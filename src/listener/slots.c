@@ -2,6 +2,7 @@
 /* Free slots as a stack, process ids as an open hash that deletes by shifting back. */
 #include "listener/slots.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stddef.h>
 
@@ -16,13 +17,14 @@ int slots_init(struct slots *slots, uint32_t count)
 {
 	uint32_t cells = 16;
 
+	assert(count > 0);
 	while (cells < 2 * count)
 		cells *= 2;
 	slots->count = slots->free_count = count;
 	slots->mask = cells - 1;
 	slots->free = memory_get(count * sizeof(*slots->free));
 	slots->pids = memory_get(cells * sizeof(*slots->pids));
-	if (slots->free == NULL || slots->pids == NULL) {
+	if (!slots->free || !slots->pids) {
 		slots_release(slots);
 		return -ENOMEM;
 	}
@@ -46,6 +48,7 @@ uint32_t slots_take(struct slots *slots)
 
 void slots_give(struct slots *slots, uint32_t slot)
 {
+	assert(slot < slots->count && slots->free_count < slots->count);
 	slots->free[slots->free_count++] = slot;
 }
 
@@ -53,6 +56,7 @@ void slots_bind(struct slots *slots, int32_t pid, uint32_t slot)
 {
 	uint32_t cell = slots_home(slots, pid);
 
+	assert(pid > 0 && slot < slots->count);
 	while (slots->pids[cell].pid != 0)
 		cell = (cell + 1) & slots->mask;
 	slots->pids[cell].pid = pid;

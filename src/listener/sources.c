@@ -2,6 +2,7 @@
 /* Sources: a chained hash over a fixed pool of nodes, the idle ones in order of their last use. */
 #include "listener/sources.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <string.h>
 
@@ -23,7 +24,7 @@ int sources_init(struct sources *sources, const struct settings *settings,
 	sources->mask = chains - 1;
 	sources->chains = memory_get(chains * sizeof(*sources->chains));
 	sources->nodes = memory_get(sources->count * sizeof(*sources->nodes));
-	if (sources->chains == NULL || sources->nodes == NULL) {
+	if (!sources->chains || !sources->nodes) {
 		sources_release(sources);
 		return -ENOMEM;
 	}
@@ -165,6 +166,9 @@ int sources_enter(struct sources *sources, const uint8_t address[16], uint64_t n
 
 void sources_leave(struct sources *sources, uint32_t source)
 {
-	if (source != SOURCES_NONE && --sources->nodes[source].live == 0)
+	if (source == SOURCES_NONE)
+		return;
+	assert(sources->nodes[source].live > 0);
+	if (--sources->nodes[source].live == 0)
 		sources_rest(sources, source);
 }

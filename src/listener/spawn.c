@@ -2,6 +2,7 @@
 /* Forking workers. */
 #include "listener/spawn.h"
 
+#include <assert.h>
 #include <string.h>
 
 #include "base/clock.h"
@@ -118,6 +119,7 @@ int spawn_worker(struct listener *listener, struct connection *connection)
 	uint32_t slot = slots_take(&listener->slots);
 	int r;
 
+	assert(connection->fd >= 0);
 	if (slot == SLOTS_NONE)
 		return -EAGAIN;
 	spawn_fill_entry(listener, slot, connection);

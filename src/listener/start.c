@@ -8,11 +8,13 @@
 
 #include "base/fd.h"
 #include "base/sys.h"
+#include "listener/accept.h"
 #include "listener/memory.h"
 #include "listener/reap.h"
 #include "listener/sandbox.h"
 #include "wire/version.h"
 #include "worker/echo.h"
+#include "worker/worker.h"
 
 #define SEALS_REQUIRED (F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE)
 
@@ -29,7 +31,7 @@ static void *map_file(struct lean *lean, int fd, uint64_t size, int protection, 
 		return NULL;
 	}
 	memory = lean_map_shared(lean, fd, (size_t)status.st_size, protection);
-	if (memory == NULL)
+	if (!memory)
 		return NULL;
 	(void)fd_close(fd);
 	*ret_size = (size_t)status.st_size;
@@ -49,7 +51,7 @@ static int take_settings(struct listener *listener, const char **ret_what)
 		return -EPERM;
 	memory = map_file(&listener->lean, LISTENER_FD_SETTINGS, sizeof(struct settings), PROT_READ,
 			  &size);
-	if (memory == NULL)
+	if (!memory)
 		return -errno;
 	r = settings_check(memory, size, ret_what);
 	if (r < 0)
@@ -66,7 +68,7 @@ static int take_table(struct listener *listener)
 		map_file(&listener->lean, LISTENER_FD_TABLE, scoreboard_table_bytes(slots),
 			 PROT_READ | PROT_WRITE, &size);
 
-	if (table == NULL || madvise(table, size, MADV_DONTFORK) < 0)
+	if (!table || madvise(table, size, MADV_DONTFORK) < 0)
 		return -errno;
 	if (table->magic != TABLE_MAGIC || table->version != wire_version || table->slots != slots)
 		return -EINVAL;
@@ -81,7 +83,7 @@ static int take_slots(struct listener *listener)
 	listener->shared = map_file(&listener->lean, LISTENER_FD_SLOTS,
 				    scoreboard_slots_bytes(listener->settings->connections),
 				    PROT_READ | PROT_WRITE, &size);
-	return listener->shared == NULL ? -errno : 0;
+	return listener->shared ? 0 : -errno;
 }
 
 static int take_commands(struct listener *listener)
@@ -91,26 +93,28 @@ static int take_commands(struct listener *listener)
 	listener->commands = map_file(&listener->lean, LISTENER_FD_COMMANDS,
 				      scoreboard_commands_bytes(listener->settings->connections),
 				      PROT_READ, &size);
-	return listener->commands == NULL ? -errno : 0;
+	return listener->commands ? 0 : -errno;
 }
 
-static int take_socket(const struct listener *listener, int fd)
+static int take_socket(struct listener *listener, uint32_t index, int fd)
 {
 	bool is_connection = listener->settings->mode == MODE_SINGLE;
 	int r = fd_set_nonblocking(fd, !is_connection);
 
-	return r < 0 || is_connection ? r : echo_keep_urgent(fd);
+	if (r < 0)
+		return r;
+	listener->sockets[index] = fd;
+	listener->is_multipath[index] = accept_is_multipath(fd);
+	return is_connection || listener->is_multipath[index] ? 0 : echo_keep_urgent(fd);
 }
 
 static int take_sockets(struct listener *listener)
 {
 	for (uint32_t i = 0; i < listener->settings->socket_count; i++) {
-		int fd = LISTENER_FD_SOCKETS + (int)i;
-		int r = take_socket(listener, fd);
+		int r = take_socket(listener, i, LISTENER_FD_SOCKETS + (int)i);
 
 		if (r < 0)
 			return r;
-		listener->sockets[i] = fd;
 	}
 	return 0;
 }
@@ -154,19 +158,13 @@ static int make_tables(struct listener *listener)
 	return sources_init(&listener->sources, listener->settings, seed);
 }
 
-/* Does nothing: that a blocked read or write ends with EINTR is all that is asked of it. */
-static void ignore_signal(int number)
-{
-	(void)number;
-}
-
 /*
  * SIGURG says look at your slot, SIGALRM look at your clock; workers inherit that. The supervisor
  * ignores SIGPIPE: that ends here, all that is sent has MSG_NOSIGNAL.
  */
 static int set_signals(struct listener *listener)
 {
-	struct sigaction action = { .sa_handler = ignore_signal };
+	struct sigaction action = { .sa_handler = worker_interrupt };
 	const struct sigaction usual = { .sa_handler = SIG_DFL };
 	sigset_t set;
 

@@ -51,6 +51,7 @@ struct listener {
 	int channel_fd;			/* -1: the supervisor is gone */
 	int signal_fd;			/* the ends of workers, one record each */
 	int sockets[SETTINGS_MAX_SOCKETS];
+	bool is_multipath[SETTINGS_MAX_SOCKETS];	/* of each, see accept_is_multipath() */
 
 	uint64_t next_id;
 	uint32_t live;			/* as table->live */

@@ -56,8 +56,14 @@ enum message_type {
 	MESSAGE_WAKE,		/* listener: the ring holds events and the supervisor sleeps */
 	MESSAGE_STOPPED,	/* listener: accepts no more, its sockets are closed */
 	MESSAGE_PONG,		/* listener: answer to MESSAGE_PING with the same value */
-	MESSAGE_STOP = 32,	/* supervisor: stop accepting; exit when the last worker is gone */
+	/* supervisor: stop accepting, exit when the last worker is gone; value: enum stop_reason */
+	MESSAGE_STOP = 32,
 	MESSAGE_PING,		/* supervisor: show that the loop turns */
+};
+
+enum stop_reason {
+	STOP_REPLACED = 0,	/* another listener accepts: what waits for a worker gets one */
+	STOP_END,		/* the daemon ends: what waits for a worker is refused */
 };
 
 struct message {

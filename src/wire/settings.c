@@ -93,17 +93,17 @@ int settings_check(const void *block, size_t size, const char **ret_why)
 
 	if (size < sizeof(struct settings))
 		why = "settings block too short";
-	if (why == NULL)
+	if (!why)
 		why = check_header(block, size);
-	if (why == NULL)
+	if (!why)
 		why = check_limits(block);
-	if (why == NULL)
+	if (!why)
 		why = check_counts(block);
-	if (why == NULL)
+	if (!why)
 		why = check_tables(block);
-	if (why == NULL)
+	if (!why)
 		return 0;
-	if (ret_why != NULL)
+	if (ret_why)
 		*ret_why = why;
 	return -EINVAL;
 }

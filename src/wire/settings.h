@@ -43,6 +43,7 @@ enum settings_flag {
 	SETTINGS_REPORT_OPEN = 1u << 3,		/* send EVENT_OPENED too */
 };
 
+#define SETTINGS_USER_TIMEOUT_GRACE_MS 30000u
 #define SETTINGS_FREE_FDS 16u	/* of a listener, beside those that it is started with */
 
 /* One listening socket as the listener has to know it. */
@@ -121,6 +122,20 @@ static inline const uint64_t *settings_worker_filter(const struct settings *sett
 static inline uint32_t settings_descriptors(const struct settings *settings)
 {
 	return LISTENER_FD_SOCKETS + settings->socket_count + SETTINGS_FREE_FDS;
+}
+
+/*
+ * TCP_USER_TIMEOUT (tcp(7)): the kernel gives up a peer that takes nothing so much later than the
+ * stall timer, which ends a connection in order. stall = 0 is endless patience with a closed
+ * window, so the kernel has it too.
+ */
+static inline uint32_t settings_user_timeout_ms(uint64_t stall_us)
+{
+	uint64_t ms = stall_us / 1000 + SETTINGS_USER_TIMEOUT_GRACE_MS;
+
+	if (stall_us == 0)
+		return 0;
+	return ms > INT32_MAX ? INT32_MAX : (uint32_t)ms;
 }
 
 /*

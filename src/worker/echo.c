@@ -94,7 +94,7 @@ static void echo_grow(struct echo *echo)
 	if (echo->size == ECHO_BIG_BYTES || ++echo->full_reads < FULL_READS)
 		return;
 	big = sys_memory(ECHO_BIG_BYTES);
-	if (big == NULL)
+	if (!big)
 		return;
 	echo->buffer = big;
 	echo->size = ECHO_BIG_BYTES;

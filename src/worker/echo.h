@@ -17,7 +17,7 @@
 /* One connection. All of it lies on the worker's stack. */
 struct echo {
 	int fd;				/* blocking; SO_RCVTIMEO and SO_SNDTIMEO are one tick */
-	bool is_tcp;			/* else a Unix stream */
+	bool is_tcp;			/* else a Unix stream, or MPTCP */
 	uint64_t proof;			/* of struct worker_call; 0 once a byte came */
 	struct slot *slot;
 	const _Atomic uint64_t *command;	/* from the supervisor; its page is touched late */

@@ -61,6 +61,7 @@ static void worker_start_session(struct echo *echo)
 	(void)sys_setitimer(&timer);
 }
 
+/* What fails is an option that this kind of connection has not: MPTCP carries no urgent data. */
 static void worker_set_options(const struct echo *echo)
 {
 	uint64_t tick_us = echo_tick_us(echo->settings);
@@ -68,6 +69,11 @@ static void worker_set_options(const struct echo *echo)
 	(void)echo_set_timeout(echo->fd, SO_RCVTIMEO, tick_us);
 	(void)echo_set_timeout(echo->fd, SO_SNDTIMEO, tick_us);
 	(void)echo_keep_urgent(echo->fd);
+	if (echo->is_tcp) {
+		const uint32_t ms = settings_user_timeout_ms(echo->settings->stall_us);
+
+		(void)sys_setsockopt(echo->fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &ms, sizeof(ms));
+	}
 }
 
 /* Round-trip time and retransmits into the slot. Returns false when the kernel does not say. */
@@ -83,6 +89,16 @@ static bool worker_measure(const struct echo *echo, struct tcp_info *ret_info)
 	atomic_store_explicit(&echo->slot->retransmits, ret_info->tcpi_total_retrans,
 			      memory_order_relaxed);
 	return true;
+}
+
+/* TCP_INFO of an MPTCP connection is that of its first subflow, and a Unix stream has neither. */
+static bool worker_has_delivered(const struct echo *echo, struct tcp_info *ret_info)
+{
+	int unsent = 0;
+
+	if (echo->is_tcp)
+		return !worker_measure(echo, ret_info) || ret_info->tcpi_notsent_bytes == 0;
+	return sys_ioctl(echo->fd, SIOCOUTQNSD, &unsent) < 0 || unsent == 0;
 }
 
 /* The connection is gone although bytes were unsent. */
@@ -112,9 +128,9 @@ static int worker_deliver(struct echo *echo)
 		uint64_t tick_us;
 		int before = echo->unsent;
 
-		if (!worker_measure(echo, &info) || info.tcpi_notsent_bytes == 0)
+		if (worker_has_delivered(echo, &info))
 			return END_FIN;
-		if (info.tcpi_state == TCP_STATE_CLOSED)
+		if (echo->is_tcp && info.tcpi_state == TCP_STATE_CLOSED)
 			return worker_lost(echo);
 		timeout.tv_sec = (time_t)(wait_us / US_PER_S);
 		timeout.tv_nsec = (long)(wait_us % US_PER_S * NS_PER_US);
@@ -173,6 +189,11 @@ static noreturn void worker_serve(struct echo *echo)
 	sys_exit(reason);
 }
 
+void worker_interrupt(int number)
+{
+	(void)number;
+}
+
 noreturn void worker_run(uint64_t fd_and_flags, struct slot *slot, const struct settings *settings,
 			 uint64_t proof, uint8_t *small, const _Atomic uint64_t *command)
 {
@@ -181,7 +202,7 @@ noreturn void worker_run(uint64_t fd_and_flags, struct slot *slot, const struct 
 	struct echo echo = {
 		.fd = fd,
 		.proof = proof,
-		.is_tcp = (flags & WORKER_UNIX) == 0,
+		.is_tcp = (flags & WORKER_NOT_TCP) == 0,
 		.slot = slot,
 		.command = command,
 		.settings = settings,
@@ -196,7 +217,7 @@ noreturn void worker_run(uint64_t fd_and_flags, struct slot *slot, const struct 
 		sys_exit(END_ERROR);
 	if ((flags & WORKER_FILTER) && worker_install_filter(settings) < 0)
 		sys_exit(END_ERROR);
-	if (flags & (WORKER_UNIX | WORKER_NOT_ACCEPTED))
+	if (flags & WORKER_OPTIONS)
 		worker_set_options(&echo);
 	if (flags & WORKER_SESSION)
 		worker_start_session(&echo);

@@ -10,8 +10,8 @@
 #include "wire/settings.h"
 
 enum worker_flag {
-	WORKER_UNIX = 1u << 0,		/* no TCP_INFO; the options were not inherited */
-	WORKER_NOT_ACCEPTED = 1u << 1,	/* a TCP connection that inherited no options */
+	WORKER_NOT_TCP = 1u << 0,	/* a Unix stream, or MPTCP */
+	WORKER_OPTIONS = 1u << 1,	/* has to set the options, it inherited none */
 	WORKER_FILTER = 1u << 2,	/* has to install the narrower filter */
 	WORKER_SESSION = 1u << 3,	/* the session has an end */
 };
@@ -47,6 +47,12 @@ static inline uint64_t worker_pack(int fd, uint32_t flags)
 {
 	return (uint64_t)flags << 32 | (uint32_t)fd;
 }
+
+/*
+ * The handler of SIGURG and SIGALRM, which workers inherit. It does nothing: that a blocked read
+ * or write ends with EINTR is all that is asked of it. It is here because it runs in a lean worker.
+ */
+void worker_interrupt(int number);
 
 /*
  * Serves the connection and exits with an enum end_reason. A lean worker runs on a small

@@ -26,28 +26,28 @@ listener             base wire worker
 echod/configuration  base wire
 echod/log            base configuration
 echod/report         base wire configuration log
-echod/privileges     base wire configuration log
+echod/privileges     wire configuration log
 echod/sockets        base wire configuration log privileges
 echod/systemd        base configuration log
 echod/command_line   base configuration systemd
 echod/generation     base wire configuration log sockets
 echod/state          base command_line configuration generation report sockets
 echod/metrics        base wire log state
-echod/control        base wire log metrics privileges report sockets state
-echod/handover       base wire control log sockets state
+echod/control        base wire log metrics report sockets state
+echod/handover       base control log state
 echod/supervisor     base command_line configuration control handover log metrics privileges
                      sockets state systemd
 echod                *
 
-echoctl/output       base
+echoctl/output
 echoctl/command_line base output
 echoctl/probe        base output
-echoctl/dial         base command_line output probe
+echoctl/dial         base command_line probe
 echoctl/session      base command_line dial output probe
 echoctl/ping         base command_line dial output probe
 echoctl/load         base command_line dial output probe
 echoctl/idle         base command_line dial output probe
-echoctl/check        base command_line dial output probe
+echoctl/check        base command_line dial probe
 echoctl/daemon       base command_line output probe
 echoctl              *
 """
@@ -136,8 +136,8 @@ def circles(arrows):
 
 
 def check_rooms():
-    """Every include stays in its room or goes down to one that ROOMS names."""
-    allowed = rooms()
+    """Every include stays in its room or goes down to one that ROOMS names, and to each of those."""
+    allowed, used = rooms(), set()
     for name in tracked("src/*.c", "src/*.h"):
         room = room_of(name)
         if room not in allowed:
@@ -146,11 +146,16 @@ def check_rooms():
         for number, other in includes(name):
             if room_of(other) != room and room_of(other) not in allowed[room]:
                 yield f"{name}:{number}: {room} includes {room_of(other) or other}"
+            used.add((room, room_of(other)))
         for number, line in enumerate(read(name).splitlines(), 1):
             for header, halls in LIBRARIES.items():
                 pattern = r"\s*#\s*include\s+<" + re.escape(header)
                 if re.match(pattern, line) and room.split("/")[0] not in halls:
                     yield f"{name}:{number}: {room} includes <{header}>"
+    for room, others in allowed.items():
+        for other in sorted(others) if room not in HALLS else ():
+            if (room, other) not in used:
+                yield f"ROOMS: {room} does not include {other}, take it out"
 
 
 def check_header_circles():

@@ -65,7 +65,7 @@ def settings_block(sockets, rules=(), filters=(b"", b""), **keys):
     return SETTINGS.pack(**fields) + tables
 
 
-def start(descriptors, nproc, denials):
+def start(path, descriptors, nproc, denials):
     """
     Forks and executes the listener with exactly these descriptors from 3 on; nproc > 0: as a
     user of its own that may have so many processes; denials: calls that may fail, or None.
@@ -81,7 +81,7 @@ def start(descriptors, nproc, denials):
             os.dup2(fd, 3 + number)
         os.closerange(3 + len(high), 1024)
         # opened before the user changes, who need not be let into this folder
-        listener = os.open(PROGRAM, os.O_RDONLY)
+        listener = os.open(path, os.O_RDONLY)
         if nproc > 0:
             resource.setrlimit(resource.RLIMIT_NPROC, (nproc, nproc))
             os.setresuid(UNUSED_UID, UNUSED_UID, UNUSED_UID)
@@ -96,7 +96,7 @@ class Listener:
     """A listener process, its scoreboard and its channel; ended by the with statement."""
 
     def __init__(self, families=(socket.AF_INET,), sockets=None, block=None, nproc=0, denials=None,
-                 seal=True, **keys):
+                 seal=True, program=PROGRAM, **keys):
         self.sockets = sockets if sockets is not None else [self.listen(f) for f in families]
         block = block or settings_block([describe(s) for s in self.sockets], **keys)
         self.slots_count = SETTINGS.get(block, "connections")
@@ -112,7 +112,7 @@ class Listener:
         self.channel.settimeout(DEADLINE_S)
         self.status = None
         self.events = []
-        self.pid = start([*files[:3], files[4], theirs.fileno(),
+        self.pid = start(program, [*files[:3], files[4], theirs.fileno(),
                           *(s.fileno() for s in self.sockets)], nproc, denials)
         if denials:
             denials.serve()

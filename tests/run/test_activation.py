@@ -1,15 +1,18 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
 """Sockets passed by systemd, one connection passed by inetd."""
+import ctypes
 import os
 import re
 import signal
 import socket
 import subprocess
 
-from harness import (DEADLINE_S, RANDOM, Echod, Process, case, child_pids, connect_to, exchange,
-                     foreign, free_port, main, program, random_bytes, read_exactly, read_to_end,
-                     render_settings, send_and_close, temporary_directory, wait_until)
+from harness import (DEADLINE_S, RANDOM, Echod, Process, Skip, case, child_pids, connect_to,
+                     exchange, foreign, free_port, main, program, random_bytes, read_exactly,
+                     read_to_end, render_settings, send_and_close, temporary_directory, wait_until)
+
+SYS_PIDFD_GETFD = 438
 
 
 def activate(folder, addresses, settings=None, options=(), names=(), arguments=()):
@@ -47,6 +50,52 @@ def test_passed():
         echod.wait_log(r"listening on \S+.*", 3)
         stop(echod)
         assert os.path.exists(path), "a passed Unix socket is not ours to unlink"
+
+
+def passing(listening, settings=None):
+    """echod with a listening socket passed as systemd does (sd_listen_fds(3))."""
+    shell = 'LISTEN_FDS=1 LISTEN_PID=$$ exec "$@" 3<&"$PASSED"'
+    return Echod(settings, listen=(), command=("/bin/sh", "-c", shell, "sh"),
+                 env={"PASSED": str(listening.fileno())}, pass_fds=[listening.fileno()], wait=False)
+
+
+def option_of(pid, level, option):
+    """A number among the socket options of descriptor 0 of another process."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    pidfd = os.pidfd_open(pid)
+    fd = libc.syscall(SYS_PIDFD_GETFD, pidfd, 0, 0)
+    error = ctypes.get_errno()
+    os.close(pidfd)
+    if fd < 0:
+        raise Skip(f"pidfd_getfd: {os.strerror(error)}")
+    with socket.socket(fileno=fd) as sock:
+        return sock.getsockopt(level, option)
+
+
+@case("an MPTCP socket is served, to plain TCP clients with the options that they do not inherit")
+def test_mptcp():
+    try:
+        listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_MPTCP)
+    except OSError as error:
+        raise Skip(f"no MPTCP: {error}") from error
+    listening.bind(("127.0.0.1", 0))
+    listening.listen()
+    with listening, passing(listening, {"timeouts": {"stall": "5s"}}) as echod:
+        echod.wait_log("listening on")
+        data = random_bytes(3 << 20)
+        for protocol in (socket.IPPROTO_TCP, socket.IPPROTO_MPTCP):
+            with socket.socket(socket.AF_INET, socket.SOCK_STREAM, protocol) as client:
+                client.settimeout(DEADLINE_S)
+                client.connect(listening.getsockname())
+                client.sendall(b"x")
+                assert read_exactly(client, 1) == b"x"
+                if protocol == socket.IPPROTO_TCP:
+                    pid = echod.wait_workers(1)[0]
+                    assert option_of(pid, socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 35000
+                    assert option_of(pid, socket.SOL_SOCKET, socket.SO_OOBINLINE) == 1
+                assert exchange(client, data) == data
+        ends = echod.closed_connections(2)
+        assert [end["end"] for end in ends] == ["fin", "fin"], ends
 
 
 @case("passed sockets win over listen, and the warning names the difference")

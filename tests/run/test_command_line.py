@@ -3,10 +3,11 @@
 """Options, exit status and what is printed where."""
 import os
 import re
+import shutil
 import socket
 import subprocess
 
-from harness import (DEADLINE_S, SRCDIR, Echod, case, child_pids, connect_to, exchange, main,
+from harness import (DEADLINE_S, SRCDIR, Echod, Skip, case, child_pids, connect_to, exchange, main,
                      program, temporary_directory, wait_until)
 
 
@@ -101,6 +102,40 @@ def test_names():
         # where nobody becomes another user and nothing is controlled neither is asked for
         config_file(folder, "control {\n\tgroup = no-such-group\n}\n")
         assert run_echod("-c", path, "-t", "-i")[0] == 0
+
+
+def as_nobody(folder, *arguments):
+    """echod of a user who is in no group but his own: (status, standard error)."""
+    copy = shutil.copy(program("echod"), folder)    # others may not be let into the build's folder
+    result = subprocess.run(["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups", copy,
+                             *arguments], capture_output=True, text=True, timeout=DEADLINE_S,
+                            check=False, env=Echod.environment())
+    return result.returncode, result.stderr
+
+
+@case("a group that the socket cannot be given to is found by -t, as by the start")
+def test_giving():
+    if os.geteuid() != 0:
+        raise Skip("only root can become somebody else")
+    with temporary_directory() as folder:
+        path = config_file(folder, "control {\n\tgroup = daemon\n"
+                                   f"\tpath = '{folder}/control'\n}}\n"
+                                   "listen = {'127.0.0.1:0'}\n")
+        os.chmod(folder, 0o777)
+        assert run_echod("-c", path, "-t")[0] == 0, "root gives files to anybody"
+        wanted = (f'{path}:2: control.group: "daemon": the socket cannot be given to this group '
+                  "(Operation not permitted), see echod.conf(5)\n")
+        assert as_nobody(folder, "-c", path, "-t") == (78, wanted)
+        assert as_nobody(folder, "-c", path) == (78, "echod: " + wanted)
+
+
+@case("addresses of which one is among the others are found by -t, as by the start")
+def test_overlap():
+    with temporary_directory() as folder:
+        path = config_file(folder, "listen = {'*:7',\n'localhost:7'}\n")
+        wanted = f'{path}:2: listen: "localhost:7" overlaps with "*:7"\n'
+        assert run_echod("-c", path, "-t") == (78, "", wanted)
+        assert run_echod("-c", path) == (78, "", "echod: " + wanted)
 
 
 @case("-t names file, line and key of every error, status 78")

@@ -132,7 +132,7 @@ def test_list_widths():
             result = run_echoctl(*arguments[1:], "--sort", "id", env=dict(os.environ, LC_ALL="C"))
             head, *shown, _ = result.stdout.decode().splitlines()
             assert len({len(line) for line in (head, *shown)}) == 1 and len(head) > 80, shown
-            assert all(f" unix:{folder}/a-path-that-is-longer-than-?[31m" in line
+            assert all(f" unix:{folder}/a-path-that-is-longer-than-\\x1b[31m" in line
                        for line in shown), shown
             result = run_echoctl("--json", *arguments[1:], "--sort", "in")
             assert [json.loads(line)["id"] for line in result.stdout.splitlines()[:2]] == \
@@ -191,8 +191,9 @@ def test_kill():
         assert ask(echod, "kill")[0] == 3 == ask(echod, "kill", "--source", "192.0.2.1/8")[0]
 
 
-@case("a worker that does not end is killed; those who told it are answered then")
-def test_kill_repeated():
+@contextlib.contextmanager
+def stopped_worker(requests):
+    """A daemon, and the answers to kills of its connection, whose worker stands still."""
     with Echod() as echod, hold(echod) as held, \
             socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as control:
         [worker] = echod.worker_pids()
@@ -200,27 +201,23 @@ def test_kill_repeated():
         os.kill(worker, signal.SIGSTOP)
         control.connect(echod.folder + "/control")
         control.settimeout(DEADLINE_S)
-        answers = control.makefile("rb")
+        control.sendall(requests * request)
+        yield echod, map(json.loads, control.makefile("rb"))
 
-        control.sendall(3 * request)
-        told = [json.loads(answers.readline()) for _ in range(3)]
-        assert [answer["ok"] for answer in told] == [True, False, False], told
+
+@case("a worker that does not end is killed; those who told it are answered then")
+def test_kill_repeated():
+    with stopped_worker(3) as (echod, answers):
+        assert [next(answers)["ok"] for _ in range(3)] == [True, False, False]
         assert echod.closed_connections(1)[0]["end"] == "killed"
 
 
 @case("kill is answered when the daemon ends too")
 def test_kill_and_drain():
-    with Echod() as echod, hold(echod) as held, \
-            socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as control:
-        [worker] = echod.worker_pids()
-        request = json.dumps({"command": "kill", "id": id_of(echod, held)}).encode() + b"\n"
-        os.kill(worker, signal.SIGSTOP)
-        control.connect(echod.folder + "/control")
-        control.settimeout(DEADLINE_S)
-        control.sendall(request)
+    with stopped_worker(1) as (echod, answers):
         echod.wait_log("control: ends connection")
         echod.signal(signal.SIGTERM)
-        assert json.loads(control.makefile("rb").readline())["count"] == 1
+        assert next(answers)["count"] == 1
         assert echod.wait() == 0
 
 

@@ -9,8 +9,8 @@ import signal
 import socket
 import time
 
-from harness import (Echod, case, descriptors, exchange, main, note, random_bytes, read_exactly,
-                     run_echoctl, wait_until)
+from harness import (Echod, Process, case, descriptors, exchange, main, note, program, random_bytes,
+                     read_exactly, run_echoctl, wait_until)
 from harness_calls import Denials
 from harness_listener import Listener, echoed, fill
 from harness_wire import WIRE
@@ -134,6 +134,42 @@ def test_log():
         assert sum("starved " in line for line in echod.log()) <= 3
 
 
+@case("a drain does not wait for a connection that gets no process: it is refused")
+def test_drain_without_processes():
+    # a leak checker would need a process at the end
+    options = {"ASAN_OPTIONS": os.environ.get("ASAN_OPTIONS", "") + ":detect_leaks=0"}
+    with denying("clone") as denials:
+        echod = Echod({"timeouts": {"drain": "10min"}}, preexec_fn=denials.install, wait=False,
+                      env=options)
+        denials.serve()
+        echod.wait_listening()
+        denials.deny("clone", errno.EAGAIN)
+        with echod.connect() as late:
+            echod.wait_log("starved errno=EAGAIN")
+            echod.signal(signal.SIGUSR1)
+            echod.wait_log("totals active=1 accepted=1 closed=0 refused=0 ")
+            echod.signal(signal.SIGTERM)
+            echod.wait_log("stopping: 1 active")
+            assert late.recv(1) == b""
+        assert echod.wait() == 0
+        echod.wait_log(r"refused peer=\S+ .*reason=connections$")
+
+
+@case("a listener that is replaced serves the connection that waits for its process")
+def test_replaced_without_processes():
+    with denying("clone") as denials, Listener(denials=denials).ready() as listener:
+        denials.deny("clone", errno.EAGAIN)
+        with listener.connect() as late:
+            late.sendall(b"late")
+            listener.event(WIRE.EVENT_STARVED)
+            listener.send(WIRE.MESSAGE_STOP, WIRE.STOP_REPLACED)
+            assert listener.message()[0] == WIRE.MESSAGE_STOPPED
+            denials.wait_denied("clone", denials.denied["clone"] + 2)
+            denials.allow()
+            assert read_exactly(late, 4) == b"late"
+        assert listener.wait() == 0
+
+
 @case("no descriptors for processes: connections are ended by plain signals")
 def test_no_pidfd():
     for error in (errno.ENOSYS, errno.EPERM):
@@ -154,6 +190,16 @@ def test_no_pidfd():
             assert echod.wait() == 0
             ends = [line["end"] for line in echod.closed_connections(2)]
             assert sorted(ends) == ["drain", "killed"], ends
+
+
+@case("no descriptors for processes: echoctl load measures all the same")
+def test_no_pidfd_load():
+    with denying("pidfd_open") as denials, Echod() as echod:
+        denials.deny("pidfd_open", errno.ENOSYS)
+        load = Process("echoctl", [program("echoctl"), "load", "-c", "2", "--processes", "2", "-n",
+                                   "50", echod.address], preexec_fn=denials.install)
+        denials.serve()
+        assert load.wait() == 0, load.log()
 
 
 @case("the timer of rate limits is there from the start, before descriptors can be missing")

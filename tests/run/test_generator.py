@@ -4,7 +4,7 @@
 import os
 import subprocess
 
-from harness import DEADLINE_S, case, foreign, main, program, temporary_directory
+from harness import DEADLINE_S, Skip, case, foreign, main, program, temporary_directory
 
 DROP_IN = "normal/echod.socket.d/50-echod-conf.conf"
 
@@ -77,7 +77,7 @@ def test_both_families():
 def test_shared_address():
     with temporary_directory() as folder:
         _, err, drop_in = generate(folder, 'listen = {"127.0.0.1:7", "LocalHost:7", "*:70",'
-                                   ' "0.0.0.0:70", "unix:/run/%", "[::1]:7"}\n')
+                                   ' "0.0.0.0:70", "unix:/run/%", "[0:0::1]:7"}\n')
         have_ipv6 = os.path.exists("/proc/net/if_inet6")
         both = ["[::1]:7", "0.0.0.0:70", "[::]:70", "/run/%%"]
         rest = both if have_ipv6 else ["0.0.0.0:70", "/run/%%", "[::1]:7"]
@@ -107,6 +107,30 @@ def test_left_out():
         assert status == 0 and streams(drop_in) == ["", "192.0.2.1:7"]
         assert err == (f"echod-generator: {folder}/echod.conf: listen: 192.0.2.1:0: "
                        "port 0 has no place in a socket unit\n")
+
+
+@case("what counts already is not advised again by -t, what does not count yet is")
+def test_advice():
+    if os.geteuid() != 0:
+        raise Skip("needs root")
+    advice = "systemctl daemon-reload && systemctl restart echod.socket"
+    steps = ("mount -t tmpfs none /run && mkdir -p /run/systemd/generator &&"
+             ' test() { "$echod" -t -c "$ECHOD_CONF" 2>&1; } &&'
+             ' generate() { "$generator" /run/systemd/generator /run /run; } &&'
+             ' put() { echo "$1" >"$ECHOD_CONF"; } &&'
+             " put 'listen = {\"*:7\"}' && test && generate && test &&"
+             " put 'listen = {\"*:8\"}' && test && put '' && test &&"
+             " rm -r /run/systemd/generator/* && test")
+    with temporary_directory() as folder:
+        result = subprocess.run(
+            [foreign("unshare"), "-m", "sh", "-ec", steps], capture_output=True, text=True,
+            timeout=DEADLINE_S, check=False,
+            env={"ECHOD_CONF": folder + "/echod.conf", "PATH": os.environ["PATH"],
+                 "echod": program("echod"), "generator": program("echod-generator")})
+    assert result.returncode == 0, result
+    told = [advice in part for part in result.stdout.split(": OK\n")]
+    # standard error comes first: it is not buffered
+    assert told == [True, False, True, True, False, False], result
 
 
 @case("called by hand, or where nothing can be written, it says so")

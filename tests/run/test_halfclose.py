@@ -3,12 +3,13 @@
 """echoctl halfclose: the verdict on servers, and on the real relays that people use."""
 import contextlib
 import os
+import re
 import socket
 
 from harness import (DEADLINE_S, Echod, Process, Skip, case, connect_to, foreign, free_port,
                      main, read_exactly, read_to_end, run_echoctl, temporary_directory,
                      unused_address, wait_until)
-from harness_peers import Peer, echo, events, flip, reset
+from harness_peers import Peer, echo, events, flip, reset, swallow
 
 PROXYD = "/lib/systemd/systemd-socket-proxyd"
 
@@ -111,6 +112,34 @@ def test_socat():
         # With patience it is no hindrance.
         with patient("30") as address:
             check(address, "ok")
+
+
+@case("a relay that cuts off is found however much is sent")
+def test_socat_large():
+    socat = foreign("socat")
+    port = free_port()
+    with Echod() as echod, \
+            relay("socat", [socat, "-t", "2", f"TCP-LISTEN:{port},fork,reuseaddr,bind=127.0.0.1",
+                            f"TCP:{echod.address}"], port) as address:
+        check(address, "truncated", "socat", options=("--hold", "5s", "-s", "48M"))
+
+
+@case("what fails without a FIN as well is not blamed on the FIN")
+def test_no_echo():
+    def limited(connection):
+        connection.sendall(read_exactly(connection, 1000))
+
+    patience = ("--drain-timeout", "1s")
+    for handle, verdict, phrase in (
+            (lambda _: None, r"early-eof|reset", "closed at once as well (an access list, a limit"),
+            (swallow, "early-eof", "nothing is echoed at all, without one either"),
+            (lambda connection: peer.hold(connection), "stall", "nothing is echoed at all"),
+            (limited, r"early-eof|reset", "no more than 1000 of 1024 bytes come back")):
+        with Peer(handle) as peer:
+            status, event, line = halfclose(peer.address, *patience)
+            assert status == 1 and re.fullmatch(verdict, event["verdict"]), event
+            assert "not the FIN: " in event["culprit"] and phrase in event["culprit"], event
+            assert phrase in line, line
 
 
 @case("a server that returns less than it got: early EOF")

@@ -2,26 +2,33 @@
 # SPDX-License-Identifier: MIT
 """Whoever reads what echod writes may stop: no terminal, pipe or socket holds the supervisor up."""
 import contextlib
+import fcntl
 import os
 import shutil
 import signal
 import socket
 import subprocess
+import termios
 
-from harness import (Echod, Skip, case, connect_to, exchange, main, program,
+from harness import (Echod, Skip, case, connect_to, descendant_pids, exchange, main, program,
                      read_exactly, render_settings, run_echoctl, temporary_directory, wait_accepts,
                      wait_until)
 from harness_calls import Writes
 
 FLOOD = 400         # connections, of two lines each: more than a terminal or a pipe takes
 TRICKLE = 64        # bytes: room for a part of a line
+BACKGROUND = """
+stty tostop <&2
+"$@" &
+while kill -0 $! 2>/dev/null; do sleep 0.1; done
+"""
 STRANGER = 65534    # who has no right to open what root has made
 
 
 class Daemon:
     """echod from a copy that can be upgraded, with a standard error that the test holds."""
 
-    def __init__(self, folder, stderr, settings=None, env=None, **options):
+    def __init__(self, folder, stderr, settings=None, env=None, command=(), **options):
         self.folder, self.path = folder, folder + "/echod"
         os.chmod(folder, 0o777)
         self.install()
@@ -30,7 +37,7 @@ class Daemon:
             file.write(render_settings({"control": {"path": folder + "/control"}, "log": log,
                                         **(settings or {})}))
         self.address = f"unix:{folder}/echo"
-        self.popen = subprocess.Popen([self.path, "-c", folder + "/echod.conf", "-l",
+        self.popen = subprocess.Popen([*command, self.path, "-c", folder + "/echod.conf", "-l",
                                        self.address], stderr=stderr,
                                       env=Echod.environment(env), **options)
 
@@ -38,7 +45,9 @@ class Daemon:
         return self
 
     def __exit__(self, *_):
-        self.popen.kill()
+        for pid in [*descendant_pids(self.popen.pid), self.popen.pid]:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         self.popen.wait()
 
     def install(self):
@@ -192,6 +201,19 @@ for kind in (terminal, pipe, stream):
             daemon.control("status")
             wait_until(lambda: "new settings are in force" in read(), "the log goes on")
             daemon.stop(read)
+
+
+@case("in the background of a terminal with tostop it is not stopped by a line of its own")
+def test_background():
+    with temporary_directory() as folder, terminal() as (stderr, read), \
+            Daemon(folder, stderr, command=["sh", "-mc", BACKGROUND, "sh"],
+                   start_new_session=True,
+                   preexec_fn=lambda: fcntl.ioctl(2, termios.TIOCSCTTY, 0)) as daemon:
+        wait_until(lambda: os.path.exists(folder + "/control"), "it has started")
+        daemon.echo(10)
+        daemon.control("status")
+        wait_until(lambda: "closed peer=" in read(), "its lines are there")
+        daemon.control("drain")
 
 
 @case("a pipe that another writer keeps full does not hold it up")

@@ -2,12 +2,17 @@
 # SPDX-License-Identifier: MIT
 """A lean worker: its code refers to nothing that it has not, and it inherits little."""
 import glob
+import itertools
 import os
 import platform
+import re
+import shutil
 import subprocess
 
-from harness import BUILDDIR, case, exchange, main, note, wait_until
-from harness_listener import Listener
+from harness import (BUILDDIR, SRCDIR, case, exchange, main, note, temporary_directory,
+                     wait_until)
+from harness_listener import Listener, echoed
+from harness_wire import WIRE
 
 ALLOWED = {"echo_", "worker_"}
 
@@ -39,6 +44,71 @@ def test_objects():
             if len(fields) > 2 and fields[1].startswith((".data", ".bss", ".tdata", ".tbss")):
                 assert int(fields[2], 16) == 0, f"{path}: {line}"
         assert not any("%fs:" in line for line in tool("objdump", "-d", path)), path
+
+
+def build_variable(name):
+    """The words of a variable of the Makefile."""
+    with open(os.path.join(BUILDDIR, "Makefile"), encoding="utf-8") as file:
+        return re.search(rf"^{name} =(.*)$", file.read(), re.MULTILINE)[1].split()
+
+
+def compile_with(compiler, *arguments):
+    """True unless the compiler does not take these."""
+    return subprocess.run([*compiler, "-std=gnu11", "-I", SRCDIR + "/src", "-include",
+                           BUILDDIR + "/config.h", *arguments], capture_output=True,
+                          check=False).returncode == 0
+
+
+HOSTILE = ("-O0", "-O3", "-ftrivial-auto-var-init=zero", "-ftrivial-auto-var-init=pattern",
+           "-fstack-protector-all", "-fhardened", "-flto", "-D_FORTIFY_SOURCE=2")
+
+
+@case("whatever flags whoever builds has chosen: the worker's objects call nothing outside")
+def test_flags():
+    if not is_lean():
+        note("a plain build: workers have all of the program")
+        return
+    compilers = [build_variable("CC"), *([name] for name in ("gcc", "clang") if shutil.which(name))]
+    with temporary_directory() as folder:
+        path = os.path.join(folder, "worker.o")
+        for compiler, source in itertools.product(compilers, ("echo", "worker")):
+            file = f"{SRCDIR}/src/worker/{source}.c"
+            # as configure would have chosen
+            ours = [flag for flag in build_variable("WORKER_CFLAGS")
+                    if compile_with(compiler, "-Werror", flag, "-c", "-o", path, file)]
+            for flag in HOSTILE:
+                if not compile_with(compiler, flag, *ours, "-c", "-o", path, file):
+                    note(f"{compiler} does not take {flag}")
+                    continue
+                called = {line.split()[-1] for line in tool("nm", "--undefined-only", path)}
+                foreign = [name for name in called if not name.startswith(tuple(ALLOWED))]
+                assert not foreign, (compiler, flag, foreign)
+
+
+@case("a listener whose own code is compiled with hostile flags serves and is obeyed")
+def test_hostile_flags():
+    if not is_lean():
+        note("a plain build: workers have all of the program")
+        return
+    compiler, hostile = build_variable("CC"), ("-O0", "-fstack-protector-all")
+    sources = [path for room in ("base", "wire", "listener")
+               for path in glob.glob(f"{SRCDIR}/src/{room}/*.c")
+               if not path.endswith("coverage.c")]
+    with temporary_directory() as folder:
+        os.chmod(folder, 0o755)
+        path = os.path.join(folder, "echod-listener")
+        workers = [os.path.join(folder, name) for name in ("echo.o", "worker.o")]
+        for worker in workers:
+            assert compile_with(compiler, *hostile, *build_variable("WORKER_CFLAGS"), "-c", "-o",
+                                worker, f"{SRCDIR}/src/worker/{os.path.basename(worker)[:-1]}c")
+        assert compile_with(compiler, *hostile, "-static", "-o", path, *workers, *sources)
+        with Listener(program=path).ready() as listener, listener.connect() as client:
+            assert echoed(client)
+            slot, pid = listener.worker()
+            listener.command(slot, WIRE.SLOT_END_DRAIN, pid + 1)
+            assert echoed(client), "what another process was told"
+            listener.end(slot, WIRE.SLOT_END_DRAIN, client)
+            assert listener.closed()[0] == "drain"
 
 
 def windows(mappings):

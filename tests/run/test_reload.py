@@ -149,6 +149,14 @@ def test_names():
         assert exchange(echod.connect(), b"x") == b"x"
 
 
+@case("a user that does not exist is an error at a reload, before a restart finds it")
+def test_user():
+    with Echod({"listen": ["127.0.0.1:0"]}, listen=()) as echod:
+        mark = echod.reload({"listen": ["127.0.0.1:0"], "user": "no-such-user"})
+        echod.wait_log(f'{echod.config}:\\d+: user: "no-such-user": no such user$', since=mark)
+        echod.wait_log("the old settings stay in force", since=mark)
+
+
 @case("a changed listen opens the new address and closes the old one")
 def test_listen_changed():
     with Echod({"listen": ["127.0.0.1:0"]}, listen=()) as echod:

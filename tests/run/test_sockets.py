@@ -137,4 +137,30 @@ def test_interface():
         wait_until(lambda: echo_over_d0(echod) == b"x", "the new interface is served")
 
 
+@case("MPTCP is served beside plain TCP; without it in the kernel it is plain TCP, with one line")
+def test_multipath():
+    with Echod(listen=("mptcp:127.0.0.1:0",)) as echod:
+        for protocol in (socket.IPPROTO_TCP, socket.IPPROTO_MPTCP):
+            try:
+                client = socket.socket(socket.AF_INET, socket.SOCK_STREAM, protocol)
+            except OSError as error:
+                raise Skip(f"no MPTCP: {error}") from error
+            client.settimeout(DEADLINE_S)
+            client.connect(("127.0.0.1", echod.port))
+            assert exchange(client, b"x") == b"x"
+        assert not any("plain TCP" in line for line in echod.log())
+    if os.geteuid() != 0:
+        raise Skip("needs root")
+    network = (foreign("unshare"), "-n", "sh", "-c", "ip link set lo up &&"
+               ' echo 0 >/proc/sys/net/mptcp/enabled && exec "$@"', "sh")
+    with Echod(listen=("mptcp:localhost:0",), command=network) as echod:
+        lines = [line for line in echod.log() if "plain TCP" in line]
+        assert lines == ["echod: mptcp:localhost:0: plain TCP, for want of MPTCP: "
+                         "Protocol not available"], lines
+        result = subprocess.run(
+            [foreign("nsenter"), "-n", "-t", str(echod.pid), program("echoctl"), "-q",
+             echod.address], input=b"x", capture_output=True, timeout=DEADLINE_S, check=False)
+        assert result.stdout == b"x", result
+
+
 main()

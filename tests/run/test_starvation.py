@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
 """Want of descriptors and of room in files: the echo waits or goes on with less, nothing spins."""
+import contextlib
 import errno
 import os
 import resource
@@ -8,8 +9,9 @@ import signal
 import subprocess
 import time
 
-from harness import DEADLINE_S, Echod, case, exchange, main, program, wait_until
-from harness_listener import Listener
+from harness import (DEADLINE_S, Echod, case, exchange, is_defined, main, note, program,
+                     wait_until)
+from harness_listener import Listener, echoed
 from harness_wire import WIRE
 
 RETRIES = 6
@@ -21,11 +23,6 @@ def limit(pid, what, soft):
     before, hard = resource.prlimit(pid, what)
     resource.prlimit(pid, what, (soft, hard))
     return before
-
-
-def echoed(client, data=b"echo"):
-    client.sendall(data)
-    return client.recv(len(data)) == data
 
 
 @case("no descriptor for a connection: it waits, is served later; one event, and nothing spins")
@@ -72,6 +69,66 @@ def test_soft_limit():
     with Echod(most, listen=(), command=("prlimit", "--nofile=192:4096")) as echod:
         mark = echod.reload(most)
         echod.wait_log("new settings are in force", since=mark)
+
+
+@contextlib.contextmanager
+def memory_group(limit):
+    """Folder of a control group with so much memory; None where this machine lets us make none."""
+    for top, name in (("/sys/fs/cgroup/memory", "memory.limit_in_bytes"),
+                      ("/sys/fs/cgroup", "memory.max")):
+        folder = f"{top}/echod-test-{os.getpid()}"
+        with contextlib.suppress(OSError):
+            os.mkdir(folder)
+            try:
+                with open(f"{folder}/{name}", "w", encoding="ascii") as file:
+                    file.write(str(limit))
+            except OSError:
+                os.rmdir(folder)
+                raise
+            break
+    else:
+        yield None
+        return
+    yield folder
+    with open(f"{folder}/cgroup.procs", encoding="ascii") as file:
+        wait_until(lambda: not (file.seek(0), file.read())[1], "the group is empty")
+    os.rmdir(folder)
+
+
+def oom_score(pid):
+    with open(f"/proc/{pid}/oom_score_adj", encoding="ascii") as file:
+        return int(file.read())
+
+
+@case("when memory is short a worker ends, not the supervisor")
+def test_memory():
+    with Echod() as echod, echod.connect() as client:
+        assert echoed(client)
+        expected = min(1000, oom_score(echod.pid) + 300)
+        for pid in (echod.listener_pid, *echod.wait_workers(1)):
+            assert oom_score(pid) == expected, pid
+    if is_defined("INSTRUMENTED"):
+        note("the memory of this build is no measure")
+        return
+    with memory_group(20 << 20) as folder:
+        if not folder:
+            note("no control group for memory can be made here")
+            return
+
+        def enter():
+            with open(f"{folder}/cgroup.procs", "w", encoding="ascii") as file:
+                file.write(str(os.getpid()))
+
+        with Echod(preexec_fn=enter) as echod, contextlib.ExitStack() as stack:
+            end = time.monotonic() + DEADLINE_S
+            while not any("signal=KILL" in line for line in echod.log()):
+                assert time.monotonic() < end, "nothing was killed"
+                with contextlib.suppress(TimeoutError, ConnectionError):
+                    client = stack.enter_context(echod.connect())
+                    client.settimeout(0.2)
+                    for _ in range(64):         # its window is full before
+                        client.sendall(bytes(1 << 16))
+            assert echod.popen.poll() is None, "the supervisor was killed"
 
 
 @case("files that may not grow: a start or a reload fails and says so, what runs goes on")

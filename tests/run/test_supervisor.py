@@ -5,9 +5,8 @@ import contextlib
 import os
 import shutil
 import signal
-import socket
 
-from harness import (Echod, Skip, case, exchange, main, process_stat, program, read_exactly,
+from harness import (Echod, case, exchange, main, process_stat, program, read_exactly,
                      run_echoctl, temporary_directory, wait_until)
 
 IN_FORCE = "new settings are in force"
@@ -125,25 +124,6 @@ def test_strangers():
     with Echod(command=("/bin/sh", "-c", "sleep 0.1 & exec \"$@\"", "sh")) as echod:
         wait_until(lambda: not echod.zombies(), "the child from before is reaped")
         assert exchange(echod.connect(), b"x") == b"x"
-
-
-@case("names that stand for more addresses than there may be are one error that says so")
-def test_too_many_addresses():
-    listen = {"listen": ["localhost:0"] * 64}
-    with socket.socket(socket.AF_INET6) as sock:
-        try:
-            sock.bind(("::1", 0))
-        except OSError as error:
-            raise Skip("localhost is one address here") from error
-    echod = Echod({"listen": ["127.0.0.1:0"]}, listen=())
-    mark = echod.reload(listen)
-    echod.wait_log("the old settings stay in force", since=mark)
-    assert echod.stop() == 0
-    start = Echod(listen, listen=(), wait=False)
-    assert start.wait() == 1
-    for log in echod.log()[mark:], start.log():
-        errors = [line for line in log if "localhost" in line]
-        assert errors == ["echod: localhost:0: more than 64 addresses in all"], log
 
 
 SLOW_LISTENER = """#!/bin/sh

@@ -401,7 +401,7 @@ def test_few_descriptors():
 
 
 SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
-SUPERVISOR, REST, SOCKET, GENERATION, COUNTER = range(5)
+SUPERVISOR, REST, SOCKET, GENERATION, TALLY = range(5)
 
 
 def memory(data, seals=SEALS):
@@ -416,7 +416,7 @@ def block(records, lines=b"", magic=0x65636862, count=None, line_bytes=None):
     """Values (kind, index, name, value) as src/echod/handover/block.h has them."""
     def pack(kind, index, name, value):
         data = value if isinstance(value, bytes) else struct.pack("=i", value)
-        return struct.pack("=3I28s8s", kind, index, len(data), name.encode(), data)
+        return struct.pack("=4I28s8s", kind, index, 0, len(data), name.encode(), data)
     return struct.pack("=4I", magic, 0, len(records) if count is None else count,
                        len(lines) if line_bytes is None else line_bytes) + \
         b"".join(pack(*record) for record in records) + lines
@@ -448,9 +448,9 @@ def test_unknown_values():
     def make(server, settings):
         return block([(SUPERVISOR, 0, "unheard_of", 1), (99, 0, "socket_count", 7),
                       (SOCKET, 0, "fd", b"12345678"), (SUPERVISOR, 1, "listener.fd", 0),
-                      (COUNTER, 99, "closed", bytes(8)), *values(server, settings),
-                      (COUNTER, 0, "accepted", struct.pack("=Q", 1000)),
-                      (COUNTER, 0, "closed", struct.pack("=Q", 1000))],
+                      (TALLY, 99, "closed", bytes(8)), *values(server, settings),
+                      (TALLY, 0, "accepted", struct.pack("=Q", 1000)),
+                      (TALLY, 0, "closed", struct.pack("=Q", 1000))],
                      lines=b"echod: said before\n\0")
 
     with handed(make) as echod, echod:

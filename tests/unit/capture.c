@@ -64,11 +64,11 @@ const char *capture_line(struct capture *capture, int *ret_priority)
 	const char *line = capture_raw(capture);
 	const char *text;
 
-	if (line == NULL)
+	if (!line)
 		return NULL;
 	text = strstr(line, "]: ");
 	assert_non_null(text);
-	if (ret_priority != NULL)
+	if (ret_priority)
 		*ret_priority = LOG_PRI(atoi(line + 1));
 	return text + strlen("]: ");
 }

@@ -179,36 +179,7 @@ static ssize_t receive(struct control_client *client, uint64_t deadline_ns)
 	return n;
 }
 
-/* Nothing that the daemon says may steer the terminal. */
-static void disarm_text(json_t *value)
-{
-	char *text = json_is_string(value) ? strdup(json_string_value(value)) : NULL;
-
-	for (char *c = text; c && *c; c++) {
-		if ((unsigned char)*c < ' ' || *c == 0x7f)
-			*c = '?';
-	}
-	if (text)
-		json_string_set(value, text);
-	free(text);
-}
-
-static void disarm(json_t *value)
-{
-	const char *key;
-	json_t *inner;
-	size_t index;
-
-	disarm_text(value);
-	json_array_foreach(value, index, inner) {
-		disarm(inner);
-	}
-	json_object_foreach(value, key, inner) {
-		disarm(inner);
-	}
-}
-
-int control_parse(const char *line, bool shown, json_t **ret_reply)
+int control_parse(const char *line, json_t **ret_reply)
 {
 	json_t *object = json_loads(line, 0, NULL);
 
@@ -216,9 +187,6 @@ int control_parse(const char *line, bool shown, json_t **ret_reply)
 		json_decref(object);
 		return -EBADMSG;
 	}
-	/* A metrics page is a text of many lines. */
-	if (shown && !json_is_string(json_object_get(object, "text")))
-		disarm(object);
 	*ret_reply = object;
 	return 0;
 }
@@ -248,7 +216,7 @@ int control_read(struct control_client *client, uint64_t timeout_us, json_t **re
 	}
 	*end = '\0';
 	client->taken = (size_t)(end - client->bytes) + 1;
-	return control_parse(client->bytes, !client->globals->report.json, ret_reply);
+	return control_parse(client->bytes, ret_reply);
 }
 
 int control_ask(struct control_client *client, json_t *request, uint64_t timeout_us,

@@ -70,9 +70,9 @@ json_t *control_request(const char *name);
 
 /*
  * Reads a line of the daemon: 0 (the caller frees the reply), or -EBADMSG for what is no object
- * with an "event". If it is to be shown, a control character in a text becomes '?'.
+ * with an "event".
  */
-int control_parse(const char *line, bool shown, json_t **ret_reply);
+int control_parse(const char *line, json_t **ret_reply);
 
 /* The text of that key, "" if there is none; it lives as long as the object. */
 const char *control_text(const json_t *object, const char *key);

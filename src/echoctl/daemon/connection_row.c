@@ -8,7 +8,7 @@
 #include "base/address.h"
 #include "echoctl/daemon/client.h"
 #include "echoctl/daemon/status_screen.h"
-#include "echoctl/output/progress.h"
+#include "echoctl/output/units.h"
 
 const struct row_column row_columns[] = {
 	{"id", "ID", "id", ROW_TEXT},
@@ -103,11 +103,11 @@ const char *row_cell(const json_t *row, const struct row_column *column, char te
 	case ROW_STATE:
 		return value ? "half-closed" : "";
 	case ROW_AGE:
-		status_age((uint64_t)value, text);
+		units_age((uint64_t)value, text);
 		return squeeze(text);
 	case ROW_BYTES:
 	case ROW_RATE:
-		progress_format_bytes((double)value, text);
+		units_bytes((double)value, text);
 		if (column->kind == ROW_RATE)
 			strcat(text, "/s");
 		return squeeze(text);

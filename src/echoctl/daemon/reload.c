@@ -2,6 +2,7 @@
 /* echoctl reload: new settings come into force, and what came of it is said. */
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "base/clock.h"
 #include "echoctl/daemon/client.h"
@@ -32,8 +33,11 @@ static int conclude(struct control_client *client, json_t *reply, bool taken_ove
 	if (status != COMMAND_PROCEED)
 		return status;
 	json_array_foreach(problems, i, problem) {
-		if (json_is_string(problem))
-			fprintf(stderr, "%s\n", json_string_value(problem));
+		char *text = report_escape(json_is_string(problem) ?
+					   json_string_value(problem) : "", false);
+
+		fprintf(stderr, "%s\n", text ? text : "");
+		free(text);
 	}
 	if (!json_is_true(json_object_get(reply, "ok"))) {
 		report_error(report, "the reload failed, the old settings stay in force%s",

@@ -1,19 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /* echoctl status: what the daemon does, once or each second. */
 #include <errno.h>
-#include <langinfo.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "echoctl/daemon/client.h"
 #include "echoctl/daemon/status_screen.h"
+#include "echoctl/output/terminal.h"
 #include "echoctl/probe/interrupt.h"
 
 #define INTERVAL_MS 1000
-#define ROWS_DEFAULT 24
 
 /* xterm: another screen with no cursor and no wrapping, and back again. */
 #define SCREEN_ENTER "\033[?1049h\033[?25l\033[?7l"
@@ -41,7 +39,6 @@ struct view {
 	bool watch;
 	bool terminal;		/* each screen in the place of the one before */
 	bool entered;		/* the other screen of the terminal */
-	bool utf8;
 	struct status_history history;
 };
 
@@ -55,39 +52,30 @@ static const char *take(void *data, int option, const char *value)
 	return NULL;
 }
 
-static unsigned terminal_rows(void)
-{
-	struct winsize size;
-
-	if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) < 0 || size.ws_row == 0)
-		return ROWS_DEFAULT;
-	return size.ws_row;
-}
-
 /* Before anything is said to be read afterwards. */
 static void leave_screen(struct view *view)
 {
 	if (view->entered)
-		report_text(view->report, SCREEN_LEAVE);
+		report_raw(view->report, SCREEN_LEAVE);
 	view->entered = false;
 }
 
 /* Over the screen before, line by line, so that nothing flickers; what does not fit is left out. */
 static void repaint(struct view *view, char *text)
 {
-	unsigned rows = terminal_rows();
+	unsigned rows = terminal_rows(STDOUT_FILENO);
 	char *rest = text;
 
-	report_text(view->report, view->entered ? "\033[H" : SCREEN_ENTER "\033[H");
+	report_raw(view->report, view->entered ? "\033[H" : SCREEN_ENTER "\033[H");
 	view->entered = true;
 	for (unsigned row = 0; row < rows && *rest; row++) {
 		char *end = strchrnul(rest, '\n');
 		const char *next = row + 1 < rows ? "\r\n" : "";
 
-		report_text(view->report, "%.*s\033[K%s", (int)(end - rest), rest, next);
+		report_raw(view->report, "%.*s\033[K%s", (int)(end - rest), rest, next);
 		rest = *end ? end + 1 : end;
 	}
-	report_text(view->report, "\033[J");
+	report_raw(view->report, "\033[J");
 }
 
 static int show(struct view *view, json_t *reply)
@@ -101,7 +89,7 @@ static int show(struct view *view, json_t *reply)
 		return STATUS_LOCAL;
 	}
 	status_history_add(&view->history, reply);
-	status_screen_draw(stream, reply, &view->history, view->utf8);
+	status_screen_draw(stream, reply, &view->history, terminal_has_blocks());
 	fclose(stream);
 	if (text && view->terminal)
 		repaint(view, text);
@@ -169,8 +157,7 @@ static int run(struct invocation *invocation)
 
 	if (result != COMMAND_PROCEED)
 		return result;
-	view.utf8 = !strcmp(nl_langinfo(CODESET), "UTF-8");
-	view.terminal = view.watch && isatty(STDOUT_FILENO) && !view.report->json;
+	view.terminal = view.watch && terminal_obeys(STDOUT_FILENO) && !view.report->json;
 	result = control_connect(&view.client);
 	if (result == COMMAND_PROCEED)
 		result = view.watch ? watch(&view) : show_once(&view);

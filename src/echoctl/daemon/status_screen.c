@@ -7,32 +7,13 @@
 #include <time.h>
 
 #include "echoctl/daemon/client.h"
-#include "echoctl/output/progress.h"
+#include "echoctl/output/units.h"
 
 #define BAR_COLUMNS 30
 
 static const char *const levels[] = {
 	"emerg", "alert", "crit", "err", "warning", "notice", "info", "debug",
 };
-
-const char *status_age(uint64_t age_ns, char text[STATUS_AGE_MAX])
-{
-	uint64_t s = age_ns / 1000000000;
-
-	if (s == 0)
-		snprintf(text, STATUS_AGE_MAX, "%" PRIu64 " ms", age_ns / 1000000);
-	else if (s < 60)
-		snprintf(text, STATUS_AGE_MAX, "%" PRIu64 " s", s);
-	else if (s < 3600)
-		snprintf(text, STATUS_AGE_MAX, "%" PRIu64 " min %" PRIu64 " s", s / 60, s % 60);
-	else if (s < 86400)
-		snprintf(text, STATUS_AGE_MAX, "%" PRIu64 " h %" PRIu64 " min", s / 3600,
-			 s / 60 % 60);
-	else
-		snprintf(text, STATUS_AGE_MAX, "%" PRIu64 " d %" PRIu64 " h", s / 86400,
-			 s / 3600 % 24);
-	return text;
-}
 
 void status_bar(FILE *stream, uint64_t value, uint64_t max, unsigned columns, bool utf8)
 {
@@ -75,9 +56,9 @@ void status_curve(FILE *stream, const uint64_t *values, unsigned count, bool utf
 	}
 }
 
-static const char *bytes_text(int64_t bytes, char text[PROGRESS_BYTES_MAX])
+static const char *bytes_text(int64_t bytes, char text[UNITS_TEXT_MAX])
 {
-	return progress_format_bytes((double)bytes, text);
+	return units_bytes((double)bytes, text);
 }
 
 static json_int_t integer(const json_t *object, const char *key)
@@ -103,13 +84,13 @@ static void draw_head(FILE *stream, const json_t *status)
 	const json_t *settings = json_object_get(status, "settings");
 	const char *path = control_text(settings, "path");
 	time_t loaded = (time_t)(integer(settings, "loaded_us") / 1000000);
-	char age[STATUS_AGE_MAX];
+	char age[UNITS_TEXT_MAX];
 	char when[32] = "";
 	struct tm local;
 
 	fprintf(stream, "echod %s, process %" JSON_INTEGER_FORMAT ", up %s%s\n",
 		control_text(status, "program_version"), integer(status, "pid"),
-		status_age((uint64_t)integer(status, "uptime_ns"), age),
+		units_age((uint64_t)integer(status, "uptime_ns"), age),
 		json_is_true(json_object_get(status, "draining")) ? ", DRAINING" :
 		json_is_true(json_object_get(status, "reloading")) ? ", reloading" : "");
 	if (localtime_r(&loaded, &local))
@@ -152,7 +133,7 @@ static void draw_connections(FILE *stream, const json_t *connections, bool utf8)
 	json_t *refused = json_object_get(connections, "refused");
 	uint64_t live = (uint64_t)integer(connections, "live");
 	uint64_t max = (uint64_t)integer(connections, "max");
-	char in[PROGRESS_BYTES_MAX], out[PROGRESS_BYTES_MAX];
+	char in[UNITS_TEXT_MAX], out[UNITS_TEXT_MAX];
 
 	fprintf(stream, "connections  %" PRIu64 " of %" PRIu64 " ", live, max);
 	status_bar(stream, live, max, BAR_COLUMNS, utf8);
@@ -190,7 +171,7 @@ static void draw_health(FILE *stream, const json_t *status)
 
 static void draw_generations(FILE *stream, const json_t *generations)
 {
-	char age[STATUS_AGE_MAX];
+	char age[UNITS_TEXT_MAX];
 	json_t *item;
 	size_t i;
 
@@ -199,7 +180,7 @@ static void draw_generations(FILE *stream, const json_t *generations)
 		fprintf(stream, "%10" JSON_INTEGER_FORMAT "  %-9s %-12s %9" JSON_INTEGER_FORMAT
 			" %8" JSON_INTEGER_FORMAT " %8" JSON_INTEGER_FORMAT "\n",
 			integer(item, "number"), control_text(item, "state"),
-			status_age((uint64_t)integer(item, "age_ns"), age),
+			units_age((uint64_t)integer(item, "age_ns"), age),
 			integer(item, "listener_pid"), integer(item, "live"),
 			integer(item, "connections_max"));
 	}
@@ -245,7 +226,7 @@ void status_history_add(struct status_history *history, const json_t *status)
 static void draw_history(FILE *stream, const struct status_history *history, bool utf8)
 {
 	unsigned count = history->count;
-	char now[PROGRESS_BYTES_MAX], peak[PROGRESS_BYTES_MAX];
+	char now[UNITS_TEXT_MAX], peak[UNITS_TEXT_MAX];
 
 	if (count == 0)
 		return;

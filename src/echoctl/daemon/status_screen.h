@@ -9,8 +9,6 @@
 
 #include <jansson.h>
 
-#define STATUS_AGE_MAX 24
-
 #define STATUS_HISTORY_MAX 60
 
 /* Rates between the states of the daemon that were seen, oldest first. Starts as {0}. */
@@ -32,9 +30,6 @@ void status_history_add(struct status_history *history, const json_t *status);
  */
 void status_screen_draw(FILE *stream, const json_t *status, const struct status_history *history,
 			bool utf8);
-
-/* "950 ms", "12 s", "3 min 4 s", "2 h 5 min", "9 d 3 h"; returns text. */
-const char *status_age(uint64_t age_ns, char text[STATUS_AGE_MAX]);
 
 /* value of max as a bar of so many columns between brackets. */
 void status_bar(FILE *stream, uint64_t value, uint64_t max, unsigned columns, bool utf8);

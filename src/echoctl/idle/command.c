@@ -9,6 +9,7 @@
 #include "base/fd.h"
 #include "echoctl/command_line/command.h"
 #include "echoctl/idle/idle.h"
+#include "echoctl/output/terminal.h"
 #include "echoctl/probe/interrupt.h"
 
 #define MIN_DEFAULT_US CLOCK_US_PER_S
@@ -153,10 +154,8 @@ static int run(struct invocation *invocation)
 	idle.target = dial.attempts[dial.winner].target;
 	dial_peer(&dial, idle.peer);
 	idle.report = report;
-	idle.progress = isatty(STDERR_FILENO) && !report->quiet && !report->json;
+	idle.progress = terminal_obeys(STDERR_FILENO) && !report->quiet && !report->json;
 	status = search(&idle);
-	if (idle.progress)
-		fputs("\r\033[K", stderr);
 	/* A round that could not begin takes nothing from what those before it have found. */
 	if (status != COMMAND_PROCEED && idle.survives_ns == 0 && idle.dies_ns == 0)
 		return status;

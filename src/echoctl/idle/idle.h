@@ -33,6 +33,7 @@ struct idle {
 	uint64_t dies_ns;		/* shortest that was not; 0: none */
 	const char *how;		/* it died: "fin", "reset", "black hole", words; static */
 	bool seen;			/* the end was seen while silent: dies_ns is exact */
+	uint64_t said_ns;		/* longest silence that people were told of as survived */
 	uint64_t contradicted_ns;	/* longest silence above dies_ns that lived; 0: none */
 };
 

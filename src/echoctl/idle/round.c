@@ -11,11 +11,13 @@
 #include "base/fd.h"
 #include "echoctl/command_line/command.h"
 #include "echoctl/idle/idle.h"
+#include "echoctl/output/terminal.h"
 #include "echoctl/probe/exchange.h"
 #include "echoctl/probe/interrupt.h"
 #include "echoctl/probe/payload.h"
 
 #define PROGRESS_NS UINT64_C(1000000000)
+#define SAID_STEP 1.9		/* people are told of each doubling, and not of all between */
 
 enum state { SILENT, ASKING, ALIVE, DEAD };
 
@@ -44,16 +46,17 @@ static void say_result(struct idle *idle, const struct probe *probe, const char 
 				  "silence_ns", (json_int_t)probe->silence_ns,
 				  "result", how ? "dead" : "alive", "how", how);
 
-	if (idle->progress)
-		fputs("\r\033[K", stderr);
 	if (!how)
 		json_object_set_new(event, "rtt_ns", json_integer((json_int_t)rtt_ns));
 	report_json(idle->report, event);
-	if (how)
+	if (how) {
 		report_text(idle->report, "%.3f s silent: dead (%s)\n", silence_s, how);
-	else
+	} else if ((double)probe->silence_ns >= (double)idle->said_ns * SAID_STEP ||
+		   probe->silence_ns >= idle->settings.max_us * 1000) {
+		idle->said_ns = probe->silence_ns;
 		report_text(idle->report, "%.3f s silent: alive, echo in %.3f ms\n", silence_s,
 			    (double)rtt_ns / 1e6);
+	}
 }
 
 static void bury(struct idle *idle, struct probe *probe, const char *how)
@@ -227,10 +230,10 @@ static void show_progress(const struct round *round, bool asked)
 	snprintf(text, sizeof(text), "%.0f s: %zu connection%s silent, longest survived %.3f s",
 		 (double)(clock_now_ns() - round->started_ns) / 1e9, open, open == 1 ? "" : "s",
 		 (double)idle->survives_ns / 1e9);
-	if (idle->progress)
-		fprintf(stderr, "\r%s\033[K", asked ? "" : text);
 	if (asked)
 		report_error(idle->report, "%s", text);
+	else
+		terminal_show("%s", text);
 }
 
 static int wait_for_events(struct round *round, uint64_t wake_ns)

@@ -17,13 +17,13 @@
  * them is counted once. What fails as a connection costs the message that was to begin on it.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/pidfd.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
@@ -33,6 +33,7 @@
 #include "base/fd.h"
 #include "echoctl/command_line/command.h"
 #include "echoctl/load/load.h"
+#include "echoctl/output/terminal.h"
 #include "echoctl/probe/interrupt.h"
 #include "echoctl/probe/payload.h"
 
@@ -63,7 +64,7 @@ struct run {
 	const struct load_plan *plan;
 	struct load_shared *shared;
 	struct load_report report;
-	struct pollfd polls[LOAD_PROCESSES_MAX + 1];	/* a pidfd each, then the signals */
+	struct pollfd polls[LOAD_PROCESSES_MAX + 1];	/* pipes, a process has the other end */
 	pid_t pids[LOAD_PROCESSES_MAX];
 	struct load_tally now;
 	struct load_tally before;
@@ -163,21 +164,27 @@ static int start_processes(struct run *run)
 	pid_t parent = getpid();
 
 	for (uint64_t i = 0; i < run->plan->processes; i++) {
-		pid_t pid = fork();
+		int ends[2];
+		pid_t pid;
 
-		if (pid < 0)
+		if (pipe2(ends, O_CLOEXEC) < 0)
 			return -errno;
+		run->polls[i] = (struct pollfd){ .fd = ends[0], .events = POLLIN };
+		pid = fork();
+		if (pid < 0) {
+			int error = -errno;
+
+			fd_close(ends[1]);
+			return error;
+		}
 		if (pid == 0) {
 			prctl(PR_SET_PDEATHSIG, SIGKILL);
 			if (getppid() != parent)
 				_exit(0);
 			_exit(-load_work(run->plan, run->shared, i));
 		}
+		fd_close(ends[1]);
 		run->pids[i] = pid;
-		run->polls[i].events = POLLIN;
-		run->polls[i].fd = pidfd_open(pid, 0);
-		if (run->polls[i].fd < 0)
-			return -errno;
 	}
 	return 0;
 }
@@ -210,8 +217,7 @@ static void heed_user(struct run *run)
 		__atomic_store_n(&run->shared->stop, true, __ATOMIC_RELAXED);
 	if (run->shared->start_ns > 0 && interrupt_asked()) {
 		report_interval(run, clock_now_ns());
-		if (run->report.terminal && !run->report.report->json)
-			fputc('\n', stderr);
+		terminal_keep();
 	}
 }
 
@@ -316,7 +322,7 @@ static int run_load(struct invocation *invocation, struct settings *settings,
 	run->report = (struct load_report){
 		.report = report,
 		.plan = plan,
-		.terminal = isatty(STDERR_FILENO),
+		.terminal = terminal_obeys(STDERR_FILENO),
 	};
 	run->report.progress = settings->progress ||
 		(run->report.terminal && !report->quiet && !report->json);

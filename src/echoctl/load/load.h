@@ -73,7 +73,7 @@ struct load_report {
 	const struct load_plan *plan;
 	char peer[ADDRESS_TEXT_MAX];
 	bool progress;			/* the live line is wanted */
-	bool terminal;			/* and it is rewritten in place */
+	bool terminal;			/* and may be rewritten in place */
 	double client_cpu_s;		/* of all processes */
 };
 

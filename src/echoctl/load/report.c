@@ -1,17 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /* What load says: a live line, and the account at the end. */
 #include <inttypes.h>
-#include <langinfo.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "echoctl/load/load.h"
 #include "echoctl/output/chart.h"
+#include "echoctl/output/terminal.h"
+#include "echoctl/output/units.h"
 #include "echoctl/probe/exchange.h"
 
-#define WIDTH_DEFAULT 80
 #define WIDTH_MAX 160
 
 static const char *const phase_names[LOAD_PHASES] = {
@@ -77,10 +76,10 @@ static json_t *percentile_json(const struct histogram *interval, double percent)
 }
 
 static const char *percentile_text(const struct histogram *interval, double percent,
-				   char text[CHART_TIME_MAX])
+				   char text[UNITS_TEXT_MAX])
 {
 	return interval->count == 0 ? "-" :
-	       chart_time(histogram_percentile(interval, percent), text);
+	       units_time(histogram_percentile(interval, percent), text);
 }
 
 void load_report_progress(struct load_report *report, const struct load_tally *now,
@@ -88,8 +87,9 @@ void load_report_progress(struct load_report *report, const struct load_tally *n
 			  uint64_t interval_ns)
 {
 	static struct histogram interval;
-	char p50[CHART_TIME_MAX];
-	char p99[CHART_TIME_MAX];
+	char p50[UNITS_TEXT_MAX];
+	char p99[UNITS_TEXT_MAX];
+	char text[160];
 	double rate = per_second(now->raw.count - before->raw.count, interval_ns);
 
 	histogram_difference(latency_of(report->plan, now), latency_of(report->plan, before),
@@ -106,12 +106,15 @@ void load_report_progress(struct load_report *report, const struct load_tally *n
 		"p99_ns", percentile_json(&interval, 99)));
 	if (report->report->json)
 		return;
-	fprintf(stderr, "%s%4.0f s  %" PRIu64 " open  %.0f echoes/s  %.1f MiB/s  p50 %s  p99 %s  "
-		"%" PRIu64 " errors%s", report->terminal ? "\r" : "", (double)elapsed_ns / 1e9,
-		now->open, rate, per_second(now->bytes - before->bytes, interval_ns) / 1048576,
-		percentile_text(&interval, 50, p50), percentile_text(&interval, 99, p99),
-		load_errors(now),
-		report->terminal ? "\033[K" : "\n");
+	snprintf(text, sizeof(text), "%4.0f s  %" PRIu64 " open  %.0f echoes/s  %.1f MiB/s  p50 %s"
+		 "  p99 %s  %" PRIu64 " errors", (double)elapsed_ns / 1e9, now->open, rate,
+		 per_second(now->bytes - before->bytes, interval_ns) / 1048576,
+		 percentile_text(&interval, 50, p50), percentile_text(&interval, 99, p99),
+		 load_errors(now));
+	if (report->terminal)
+		terminal_show("%s", text);
+	else
+		fprintf(stderr, "%s\n", text);
 }
 
 static json_t *errors_json(const struct load_tally *tally)
@@ -176,48 +179,38 @@ static void print_latency(struct load_report *report, const char *name,
 			  const struct histogram *histogram)
 {
 	static const double percentiles[] = { 50, 90, 99, 99.9, 99.99 };
-	char text[CHART_TIME_MAX];
+	char text[UNITS_TEXT_MAX];
 
 	if (histogram->count == 0)
 		return;
-	report_text(report->report, "%s:\n  min %s", name, chart_time(histogram->min_ns, text));
-	report_text(report->report, "  avg %s", chart_time((uint64_t)histogram->mean_ns, text));
-	report_text(report->report, "  max %s", chart_time(histogram->max_ns, text));
+	report_text(report->report, "%s:\n  min %s", name, units_time(histogram->min_ns, text));
+	report_text(report->report, "  avg %s", units_time((uint64_t)histogram->mean_ns, text));
+	report_text(report->report, "  max %s", units_time(histogram->max_ns, text));
 	report_text(report->report, "  mdev %s\n ",
-		    chart_time((uint64_t)histogram_deviation(histogram), text));
+		    units_time((uint64_t)histogram_deviation(histogram), text));
 	for (unsigned i = 0; i < sizeof(percentiles) / sizeof(percentiles[0]); i++)
 		report_text(report->report, " p%g %s ", percentiles[i],
-			    chart_time(histogram_percentile(histogram, percentiles[i]), text));
+			    units_time(histogram_percentile(histogram, percentiles[i]), text));
 	report_text(report->report, "\n");
-}
-
-static unsigned output_width(void)
-{
-	struct winsize size;
-
-	if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) < 0 || size.ws_col == 0)
-		return WIDTH_DEFAULT;
-	return size.ws_col < WIDTH_MAX ? size.ws_col : WIDTH_MAX;
 }
 
 void load_report_summary(struct load_report *report, const struct load_tally *tally,
 			 uint64_t elapsed_ns)
 {
 	const struct load_plan *plan = report->plan;
+	unsigned width = terminal_columns(STDOUT_FILENO);
 
-	if (report->progress && report->terminal && !report->report->json)
-		fputc('\n', stderr);
+	terminal_keep();
 	emit_summary(report, tally, elapsed_ns);
 	if (report->report->json)
 		return;
 	report_text(report->report, "--- %s load statistics ---\n", report->peer);
-	report_text(report->report, "%" PRIu64 " connection%s%s, %" PRIu64 " bytes a message, ",
+	report_text(report->report, "%" PRIu64 " connection%s%s, %" PRIu64 " bytes a message%s\n",
 		    plan->connections, plan->connections == 1 ? "" : "s",
-		    plan->reconnect ? " at a time, one for each message" : "", plan->size_bytes);
+		    plan->reconnect ? " at a time, one for each message" : "", plan->size_bytes,
+		    plan->rate > 0 ? "" : ", closed loop");
 	if (plan->rate > 0)
 		report_text(report->report, "%" PRIu64 " messages a second wanted\n", plan->rate);
-	else
-		report_text(report->report, "closed loop\n");
 	report_text(report->report, "%" PRIu64 " echoes verified in %.3f s: %.0f/s, %.2f MiB/s\n",
 		    tally->raw.count, (double)elapsed_ns / 1e9,
 		    per_second(tally->raw.count, elapsed_ns),
@@ -235,6 +228,10 @@ void load_report_summary(struct load_report *report, const struct load_tally *ta
 		print_latency(report, "of it connecting", &tally->connect);
 	report_text(report->report, "client: %" PRIu64 " process%s, %.2f s CPU\n", plan->processes,
 		    plan->processes == 1 ? "" : "es", report->client_cpu_s);
-	chart_draw(stdout, latency_of(plan, tally), output_width(),
-		   strcmp(nl_langinfo(CODESET), "UTF-8") == 0);
+	if (tally->raw.count > 0)
+		report_text(report->report, "%s:\n", plan->rate > 0 ?
+			    "distribution of the latency from the time when the message was due" :
+			    "distribution of the latency");
+	chart_draw(stdout, latency_of(plan, tally), width < WIDTH_MAX ? width : WIDTH_MAX,
+		   terminal_has_blocks());
 }

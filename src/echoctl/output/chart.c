@@ -4,7 +4,12 @@
 
 #include <inttypes.h>
 
-#define BAR_COLUMN 43		/* what the rest of a row takes, and one to spare */
+#include "echoctl/output/units.h"
+
+#define BAR_COLUMN 34		/* what the rest of a row takes, and one to spare */
+#define SHARE_COLUMNS 9
+#define WIDTH_MIN 40
+#define WIDTH_WITH_SHARE 60
 
 /* Steps in a decade, in hundredths; the coarsest that gives enough rows is taken. */
 static const unsigned coarse[] = { 100, 200, 500 };
@@ -20,27 +25,6 @@ static const struct density {
 	{ medium, sizeof(medium) / sizeof(medium[0]) },
 	{ fine, sizeof(fine) / sizeof(fine[0]) },
 };
-
-const char *chart_time(uint64_t time_ns, char text[CHART_TIME_MAX])
-{
-	static const struct {
-		uint64_t ns;
-		const char *name;
-	} units[] = { { 1000000000, "s" }, { 1000000, "ms" }, { 1000, "us" }, { 1, "ns" } };
-	unsigned i = 0;
-	unsigned decimals = 2;
-	double value;
-
-	while (units[i].ns > 1 && time_ns < units[i].ns)
-		i++;
-	value = (double)time_ns / (double)units[i].ns;
-	if (units[i].ns == 1 || value >= 99.95)
-		decimals = 0;
-	else if (value >= 9.995)
-		decimals = 1;
-	snprintf(text, CHART_TIME_MAX, "%.*f %s", (int)decimals, value, units[i].name);
-	return text;
-}
 
 /* Start of the index-th row of a density, counted from 100 ns. */
 static uint64_t row_start_ns(const struct density *density, unsigned row)
@@ -81,7 +65,8 @@ void chart_draw(FILE *stream, const struct histogram *histogram, unsigned width,
 {
 	const struct density *density = densities;
 	uint64_t counts[CHART_ROWS_MAX * 3];
-	unsigned columns = (width < 60 ? 60 : width) - BAR_COLUMN;
+	bool share = width >= WIDTH_WITH_SHARE;
+	unsigned columns = (width < WIDTH_MIN ? WIDTH_MIN : width) - BAR_COLUMN;
 	uint64_t most = 0;
 	unsigned first = 0;
 	unsigned last = 0;
@@ -106,14 +91,16 @@ void chart_draw(FILE *stream, const struct histogram *histogram, unsigned width,
 			most = counts[row - first];
 	}
 	for (unsigned row = first; row <= last; row++) {
-		char from[CHART_TIME_MAX];
-		char to[CHART_TIME_MAX];
+		char from[UNITS_TEXT_MAX];
+		char to[UNITS_TEXT_MAX];
 		uint64_t count = counts[row - first];
 
-		fprintf(stream, "%9s - %-9s %10" PRIu64 " %6.2f%%  ",
-			chart_time(row_start_ns(density, row), from),
-			chart_time(row_start_ns(density, row + 1), to), count,
-			100 * (double)count / (double)histogram->count);
-		draw_bar(stream, count, most, columns, utf8);
+		fprintf(stream, "%9s - %-9s %10" PRIu64 " ",
+			units_time(row_start_ns(density, row), from),
+			units_time(row_start_ns(density, row + 1), to), count);
+		if (share)
+			fprintf(stream, "%6.2f%%  ",
+				100 * (double)count / (double)histogram->count);
+		draw_bar(stream, count, most, columns - (share ? SHARE_COLUMNS : 0), utf8);
 	}
 }

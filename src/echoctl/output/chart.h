@@ -10,15 +10,12 @@
 #include "echoctl/output/histogram.h"
 
 #define CHART_ROWS_MAX 20
-#define CHART_TIME_MAX 16
-
-/* Writes a time in the unit that suits it, to three digits: "950 ns", "1.23 ms"; returns text. */
-const char *chart_time(uint64_t time_ns, char text[CHART_TIME_MAX]);
 
 /*
  * One row for each step between smallest and largest value, the steps finer where the values lie
- * close together: range, count, share, bar. Lines are at most width columns (at least 60). Bars
- * are of eighth blocks with utf8, else of '#'. Nothing is written for an empty histogram.
+ * close together: range, count, share (from 60 columns on), bar. Lines are at most width columns
+ * (at least 40). Bars are of eighth blocks with utf8, else of '#'. Nothing is written for an empty
+ * histogram.
  */
 void chart_draw(FILE *stream, const struct histogram *histogram, unsigned width, bool utf8);
 

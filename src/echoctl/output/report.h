@@ -14,6 +14,9 @@ struct report {
 	int error;	/* first failed write of a result: -errno, else 0 */
 };
 
+/* Before anything is written: from now on stdout and stderr wait if they are non-blocking. */
+void report_open(void);
+
 /* For json_pack(): text that is not UTF-8 has its bytes above 127 replaced. NULL: null. */
 json_t *report_string(const char *text);
 
@@ -30,9 +33,19 @@ void report_failure(struct report *report, const char *host, const char *address
 /* The same for a line (without newline) that is JSON already. */
 void report_line(struct report *report, const char *line);
 
-/* A result for people: to stdout as it stands, nothing in JSON mode. */
+/*
+ * A result for people to stdout, nothing in JSON mode. Whoever the text came from does not steer
+ * the terminal: control characters are written as \x1b, but for line feeds.
+ */
 void report_text(struct report *report, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
+
+/* The same as it stands, escape codes of our own included. */
+void report_raw(struct report *report, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
+
+/* What report_text() writes for the text; the caller frees it; NULL: no memory. */
+char *report_escape(const char *text, bool keep_lines);
 
 /* A remark for people: "echoctl: ..." and a newline on stderr, nothing with -q. */
 void report_note(const struct report *report, const char *format, ...)
@@ -45,7 +58,10 @@ void report_error(const struct report *report, const char *format, ...)
 /* Whether results can still be written: a command that goes on for long ends when not. */
 bool report_heard(const struct report *report);
 
-/* Says why results could not be written, if so. Returns false then. Call it before exiting. */
+/*
+ * Says why results could not be written, if so; of a reader that is gone nothing. Returns false
+ * then. Call it before exiting.
+ */
 bool report_finish(struct report *report);
 
 #endif

@@ -1,9 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /* halfclose: does a FIN pass through the path while the echo is still in flight? */
+#include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <stdlib.h>
 
+#include "base/clock.h"
 #include "base/fd.h"
+#include "echoctl/probe/exchange.h"
 #include "echoctl/session/session_command.h"
 #include "echoctl/session/verdict.h"
 
@@ -11,6 +15,7 @@
 #define HOLD_DEFAULT_US 1500000u
 #define SEGMENT_BYTES 1024u		/* goes in one segment, the FIN on it */
 #define BURST_BYTES (256u * 1024u)
+#define CONTROL_TIMEOUT_US 3000000u
 #define RECEIVE_BUFFER_BYTES 4096	/* so that the echo has to wait inside the path */
 
 enum { OPTION_HOLD = OPTION_SESSION_OWN };
@@ -54,14 +59,15 @@ static int probe(struct report *report, const struct settings *settings,
 	const struct session_command *session = &settings->session;
 	struct session_options options =
 		session_command_probe(session, PATTERN_RANDOM, shape->size_bytes);
-	json_t *object;
-	struct dial dial;
 	char address[ADDRESS_TEXT_MAX];
+	struct dial dial;
+	json_t *object;
 	int status = dial_target(report, &session->target, &session->dialling, &dial);
 
 	if (status != COMMAND_PROCEED)
 		return status;
 	options.hold_us = shape->held ? settings->hold_us : 0;
+	options.hold_bytes = SIZE_DEFAULT_BYTES;
 	cork(dial.fd);
 	session_run(dial.fd, &options, ret_result);
 	fd_close(dial.fd);
@@ -73,16 +79,63 @@ static int probe(struct report *report, const struct settings *settings,
 	return COMMAND_PROCEED;
 }
 
-static int status_of(enum verdict verdict)
-{
-	if (verdict == VERDICT_LOCAL)
-		return STATUS_LOCAL;
-	return verdict == VERDICT_OK ? STATUS_OK : STATUS_FAILED;
-}
-
 static uint64_t smaller(uint64_t a, uint64_t b)
 {
 	return a < b ? a : b;
+}
+
+/* The same bytes without a FIN. Returns whether that could be tried. */
+static bool try_without_fin(const struct session_command *session, uint64_t size_bytes,
+			    struct verdict_control *ret_control)
+{
+	uint64_t patience_us = smaller(session->drain_timeout_us, CONTROL_TIMEOUT_US);
+	uint64_t bytes = smaller(size_bytes, SIZE_DEFAULT_BYTES);
+	uint8_t *message = malloc(bytes);
+	struct exchange exchange;
+	struct dial dial;
+	int r = message ? dial_resolve(&session->target, &session->dialling, &dial) : -ENOMEM;
+
+	if (r == 0)
+		r = dial_connect(&session->dialling, &dial);
+	*ret_control = (struct verdict_control){.error = r, .bytes = bytes};
+	if (r == 0) {
+		pattern_fill(PATTERN_RANDOM, 0, message, bytes);
+		ret_control->error = exchange_run(dial.fd, message, bytes, false,
+						  clock_now_ns() + patience_us * 1000, &exchange);
+		ret_control->bytes_received = exchange.received_bytes;
+		fd_close(dial.fd);
+	}
+	free(message);
+	/* What ends a connection at once may be that quick. */
+	return r == 0 || r == -ECONNRESET;
+}
+
+/* The line for people and the event for programs; takes probes over. */
+static void conclude(struct report *report, const struct session_command *session,
+		     const struct shape *last, const struct session_result *result,
+		     json_t *probes)
+{
+	struct verdict_control control;
+	bool needed = verdict_needs_control(result);
+	const char *culprit = NULL;
+	char text[SESSION_TEXT_MAX];
+	char other[SESSION_TEXT_MAX];
+
+	verdict_describe(result, last->held, text);
+	if (!needed || try_without_fin(session, last->size_bytes, &control))
+		culprit = verdict_culprit(result, last->held, needed ? &control : NULL, other);
+	report_text(report, "%s: %s%s%s\n", session->operand,
+		    session_passed(result) ? "ok, the half-close passes" : text,
+		    culprit ? "; likely " : "", culprit ? culprit : "");
+	report_json(report, json_pack("{s:s, s:o, s:s, s:o, s:s?, s:I, s:I, s:o}",
+				      "event", "halfclose",
+				      "host", report_string(session->target.host),
+				      "verdict", verdict_name(result, last->held),
+				      "message", report_string(text),
+				      "culprit", culprit,
+				      "bytes_sent", (json_int_t)result->bytes_sent,
+				      "bytes_received", (json_int_t)result->bytes_received,
+				      "probes", probes));
 }
 
 static int run_probes(struct report *report, const struct settings *settings)
@@ -94,40 +147,19 @@ static int run_probes(struct report *report, const struct settings *settings)
 		{size_bytes, true},
 	};
 	size_t n_shapes = settings->hold_us > 0 ? 3 : 2;
+	struct session_result result = {.end = SESSION_OK};
 	json_t *probes = json_array();
-	struct session_result result = {0};
-	enum verdict verdict = VERDICT_OK;
 	int status = COMMAND_PROCEED;
-	const char *culprit;
-	char text[SESSION_TEXT_MAX];
-	bool held = false;
+	size_t n = 0;
 
-	for (size_t i = 0; i < n_shapes && status == COMMAND_PROCEED && verdict == VERDICT_OK;
-	     i++) {
-		held = shapes[i].held;
-		status = probe(report, settings, &shapes[i], probes, &result);
-		if (status == COMMAND_PROCEED)
-			verdict = verdict_judge(&result, held);
-	}
+	while (n < n_shapes && status == COMMAND_PROCEED && session_passed(&result))
+		status = probe(report, settings, &shapes[n++], probes, &result);
 	if (status != COMMAND_PROCEED) {
 		json_decref(probes);
 		return status;
 	}
-	verdict_describe(verdict, &result, text);
-	culprit = verdict_culprit(verdict, held, &result);
-	report_text(report, "%s: %s%s%s\n", settings->session.operand,
-		    verdict == VERDICT_OK ? "ok, the half-close passes" : text,
-		    culprit != NULL ? "; likely " : "", culprit != NULL ? culprit : "");
-	report_json(report, json_pack("{s:s, s:o, s:s, s:o, s:s?, s:I, s:I, s:o}",
-				      "event", "halfclose",
-				      "host", report_string(settings->session.target.host),
-				      "verdict", verdict_name(verdict),
-				      "message", report_string(text),
-				      "culprit", culprit,
-				      "bytes_sent", (json_int_t)result.bytes_sent,
-				      "bytes_received", (json_int_t)result.bytes_received,
-				      "probes", probes));
-	return status_of(verdict);
+	conclude(report, &settings->session, &shapes[n - 1], &result, probes);
+	return session_status(&result);
 }
 
 static int run(struct invocation *invocation)

@@ -7,11 +7,14 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
+#include <stdio.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "echoctl/output/output.h"
+#include "echoctl/output/terminal.h"
+#include "echoctl/output/units.h"
 #include "echoctl/probe/interrupt.h"
 
 #define BUFFER_BYTES (128u * 1024u)
@@ -59,20 +62,25 @@ static bool fin_acknowledged(const struct receiver *receiver)
 }
 
 /*
- * A held reader stays away from the connection until hold_us after the peer has our FIN. Where
- * the buffers of the path are too small for that it takes one buffer at a time, no more than
- * lets the sender get on. Sets *ret_again_ns to when to look again.
+ * A held reader stays away from the connection until hold_us after the peer has our FIN. If the
+ * buffers of the path are too small for that, it takes one buffer at a time, no more than lets the
+ * sender get on. If more is still to come than the path can hold behind a relay, that may not have
+ * met the FIN yet: it is read down to hold_bytes first. Sets *ret_again_ns to when to look again.
  */
 static bool may_read(struct receiver *receiver, uint64_t now_ns, uint64_t *ret_again_ns)
 {
 	const struct sender_counters *counters = receiver->sender->counters;
+	const struct session_result *result = receiver->result;
 	uint64_t hold_ns = receiver->options->hold_us * 1000;
 
 	if (hold_ns == 0 || receiver->released)
 		return true;
 	if (receiver->fin_acknowledged_ns == 0 && sender_state(receiver) == SENDER_FINISHED &&
-	    fin_acknowledged(receiver))
+	    fin_acknowledged(receiver)) {
+		if (counters->sent > result->bytes_received + receiver->options->hold_bytes)
+			return true;
 		receiver->fin_acknowledged_ns = now_ns;
+	}
 	if (receiver->fin_acknowledged_ns != 0) {
 		receiver->released = now_ns >= receiver->fin_acknowledged_ns + hold_ns;
 		*ret_again_ns = receiver->fin_acknowledged_ns + hold_ns;
@@ -80,7 +88,7 @@ static bool may_read(struct receiver *receiver, uint64_t now_ns, uint64_t *ret_a
 	}
 	*ret_again_ns = now_ns + HELD_LOOK_NS;
 	return now_ns >= counters->progress_ns + HELD_LOOK_NS &&
-	       now_ns >= receiver->result->last_received_ns + HELD_LOOK_NS;
+	       now_ns >= result->last_received_ns + HELD_LOOK_NS;
 }
 
 /*
@@ -101,16 +109,24 @@ static uint64_t deadline_ns(const struct receiver *receiver)
 
 static void show_progress(struct receiver *receiver, uint64_t now_ns)
 {
-	const struct progress_counts progress = {
-		.elapsed_ns = now_ns - receiver->result->started_ns,
-		.bytes_sent = receiver->sender->counters->sent,
-		.bytes_received = receiver->result->bytes_received,
-	};
+	uint64_t received = receiver->result->bytes_received;
+	uint64_t sent = receiver->sender->counters->sent;
+	uint64_t total = receiver->options->total_bytes;
+	double rate = (double)received * CLOCK_NS_PER_S /
+		      (double)(now_ns - receiver->result->started_ns + 1);
+	char left[48] = "";
+	char texts[3][UNITS_TEXT_MAX];
 
-	if (receiver->options->progress == NULL || now_ns < receiver->next_progress_ns)
+	if (!receiver->options->progress || now_ns < receiver->next_progress_ns)
 		return;
 	receiver->next_progress_ns = now_ns + PROGRESS_NS;
-	receiver->options->progress(receiver->options->progress_context, &progress);
+	if (total > received && rate > 0)
+		snprintf(left, sizeof(left), ", %.0f%%, %.0f s left",
+			 100.0 * (double)received / (double)total,
+			 (double)(total - received) / rate);
+	terminal_show("%s back, %s/s, %s in flight%s", units_bytes((double)received, texts[0]),
+		      units_bytes(rate, texts[1]),
+		      units_bytes(sent > received ? (double)(sent - received) : 0, texts[2]), left);
 }
 
 static void compare(struct receiver *receiver, const char *bytes, size_t size)
@@ -227,7 +243,7 @@ static int wait_ms(const struct receiver *receiver, uint64_t now_ns, uint64_t ag
 		until_ns = deadline;
 	if (again_ns != 0 && again_ns < until_ns)
 		until_ns = again_ns;
-	if (receiver->options->progress != NULL && receiver->next_progress_ns < until_ns)
+	if (receiver->options->progress && receiver->next_progress_ns < until_ns)
 		until_ns = receiver->next_progress_ns;
 	return until_ms(now_ns, until_ns);
 }

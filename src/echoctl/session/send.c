@@ -13,7 +13,8 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/io.h"
-#include "echoctl/output/progress.h"
+#include "echoctl/output/terminal.h"
+#include "echoctl/output/units.h"
 #include "echoctl/probe/exchange.h"
 #include "echoctl/probe/interrupt.h"
 #include "echoctl/session/session_command.h"
@@ -117,7 +118,7 @@ static int open_output(const struct settings *settings, bool json)
 /* A line of progress would be in the way of lines that are typed, and of an echo on a terminal. */
 static bool shows_progress(const struct report *report, int output_fd)
 {
-	return !report->quiet && isatty(STDERR_FILENO) && !isatty(STDIN_FILENO) &&
+	return !report->quiet && terminal_obeys(STDERR_FILENO) && !isatty(STDIN_FILENO) &&
 	       !(output_fd >= 0 && isatty(output_fd));
 }
 
@@ -129,7 +130,7 @@ static void describe(struct report *report, const struct address_spec *target,
 	char buffer[ADDRESS_TEXT_MAX];
 	const char *address = dial != NULL ? dial_peer(dial, buffer) : NULL;
 	char text[SESSION_TEXT_MAX];
-	char rate[PROGRESS_BYTES_MAX];
+	char rate[UNITS_TEXT_MAX];
 	double seconds = (double)(result->ended_ns - result->started_ns) / CLOCK_NS_PER_S;
 
 	session_describe(result, text);
@@ -143,7 +144,7 @@ static void describe(struct report *report, const struct address_spec *target,
 		    address != NULL ? address : target->host, result->bytes_sent,
 		    result->bytes_received,
 		    result->verified ? "verified" : "not verified", seconds,
-		    progress_format_bytes(
+		    units_bytes(
 			    seconds > 0 ? (double)result->bytes_received / seconds : 0, rate));
 	event = json_pack("{s:s, s:o, s:o, s:I}", "event", "send",
 			  "host", report_string(target->host),
@@ -167,7 +168,6 @@ static uint64_t input_size(int fd)
 static int send_once(struct report *report, const struct session_command *session,
 		     const struct session_options *same, uint64_t run)
 {
-	struct progress progress = {.total_bytes = input_size(same->input_fd)};
 	struct session_options options = *same;
 	struct session_result result;
 	struct dial dial;
@@ -176,13 +176,9 @@ static int send_once(struct report *report, const struct session_command *sessio
 	status = dial_target(report, &session->target, &session->dialling, &dial);
 	if (status != COMMAND_PROCEED)
 		return status;
-	if (shows_progress(report, options.output_fd)) {
-		options.progress = progress_show;
-		options.progress_context = &progress;
-	}
+	options.total_bytes = input_size(options.input_fd);
 	session_run(dial.fd, &options, &result);
 	fd_close(dial.fd);
-	progress_clear(&progress);
 	describe(report, &session->target, &dial, run, &result);
 	return session_status(&result);
 }
@@ -233,6 +229,7 @@ static int send_all(struct report *report, struct settings *settings)
 		.verify = settings->verify,
 		.fin = settings->fin,
 		.drain_timeout_us = settings->session.drain_timeout_us,
+		.progress = shows_progress(report, output_fd),
 	};
 	status = STATUS_OK;
 	for (uint64_t run = 1; run <= settings->repeat && status == STATUS_OK &&

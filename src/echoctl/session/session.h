@@ -18,7 +18,6 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "echoctl/output/progress.h"
 #include "echoctl/output/report.h"
 #include "echoctl/session/inflight.h"
 #include "echoctl/session/pattern.h"
@@ -51,9 +50,10 @@ struct session_options {
 	bool verify;			/* compare; without, what is missing at a FIN is well too */
 	bool fin;			/* shutdown(SHUT_WR) at the end of input */
 	uint64_t drain_timeout_us;	/* longest time without progress, once input is at hand */
-	uint64_t hold_us; /* read nothing until so long after the FIN; 0: read at once */
-	void (*progress)(void *context, const struct progress_counts *progress);
-	void *progress_context;
+	uint64_t hold_us;	/* read nothing until so long after the FIN; 0: read at once */
+	uint64_t hold_bytes;	/* with no more than so many still to come, which a path can hold */
+	bool progress;			/* a line on the terminal tells how far it is */
+	uint64_t total_bytes;		/* of the input, for that line; 0: not known */
 };
 
 struct session_result {

@@ -31,6 +31,8 @@ struct sweep {
 	uint64_t n_failed;
 	bool interrupted;
 	bool stopped;			/* that, or this side failed */
+	bool headed;			/* the heading of the table is printed */
+	bool in_row;			/* and a row begun */
 	uint64_t first_size;		/* the first cell that failed */
 	enum pattern first_pattern;
 	struct session_result first;
@@ -93,6 +95,35 @@ static void note_cell(struct sweep *sweep, uint64_t size, enum pattern pattern,
 	sweep->stopped |= result->end >= SESSION_INTERRUPTED;
 }
 
+static void print_heading(const struct sweep *sweep)
+{
+	report_text(sweep->report, "%-9s", "size");
+	for (int i = 0; i < PATTERN_COUNT; i++) {
+		if (sweep->settings->patterns[i])
+			report_text(sweep->report, " %7s", pattern_name((enum pattern)i));
+	}
+	report_text(sweep->report, "\n");
+}
+
+/* The heading if it is still missing, and so the size at the beginning of a row. */
+static void print_before_cell(struct sweep *sweep, uint64_t size)
+{
+	char text[SIZE_TEXT_MAX];
+
+	if (!sweep->headed)
+		print_heading(sweep);
+	if (!sweep->in_row)
+		report_text(sweep->report, "%-9s", size_format(size, text));
+	sweep->headed = sweep->in_row = true;
+}
+
+static void end_row(struct sweep *sweep)
+{
+	if (sweep->in_row)
+		report_text(sweep->report, "\n");
+	sweep->in_row = false;
+}
+
 /* One size of one pattern over a connection of its own. Returns as dial_target(). */
 static int run_cell(struct sweep *sweep, uint64_t size, enum pattern pattern)
 {
@@ -104,10 +135,13 @@ static int run_cell(struct sweep *sweep, uint64_t size, enum pattern pattern)
 	if (dial_resolve(&session->target, &session->dialling, &dial) < 0 ||
 	    dial_connect(&session->dialling, &dial) < 0) {
 		/* The row ends before the diagnostic: on a terminal both are in one place. */
-		report_text(sweep->report, " %7s\n", dial.error == EINTR ? "-" : "lost");
+		if (sweep->in_row)
+			report_text(sweep->report, " %7s", dial.error == EINTR ? "-" : "lost");
+		end_row(sweep);
 		dial_report_failure(sweep->report, &session->target, &dial);
 		return dial_status(&dial);
 	}
+	print_before_cell(sweep, size);
 	session_run(dial.fd, &options, &result);
 	fd_close(dial.fd);
 	sweep->stopped = !report_heard(sweep->report);
@@ -120,27 +154,14 @@ static int run_cell(struct sweep *sweep, uint64_t size, enum pattern pattern)
 
 static int run_row(struct sweep *sweep, uint64_t size)
 {
-	char text[SIZE_TEXT_MAX];
 	int status = COMMAND_PROCEED;
 
-	report_text(sweep->report, "%-9s", size_format(size, text));
 	for (int i = 0; i < PATTERN_COUNT && status == COMMAND_PROCEED && !sweep->stopped; i++) {
 		if (sweep->settings->patterns[i])
 			status = run_cell(sweep, size, (enum pattern)i);
 	}
-	if (status == COMMAND_PROCEED)
-		report_text(sweep->report, "\n");
+	end_row(sweep);
 	return status;
-}
-
-static void print_heading(const struct sweep *sweep)
-{
-	report_text(sweep->report, "%-9s", "size");
-	for (int i = 0; i < PATTERN_COUNT; i++) {
-		if (sweep->settings->patterns[i])
-			report_text(sweep->report, " %7s", pattern_name((enum pattern)i));
-	}
-	report_text(sweep->report, "\n");
 }
 
 static void conclude(const struct sweep *sweep, bool complete)
@@ -180,7 +201,6 @@ static int run_sweep(struct sweep *sweep)
 {
 	int status = COMMAND_PROCEED;
 
-	print_heading(sweep);
 	for (size_t i = 0; i < sweep->settings->n_sizes; i++) {
 		if (status == COMMAND_PROCEED && !sweep->stopped)
 			status = run_row(sweep, sweep->settings->sizes[i]);

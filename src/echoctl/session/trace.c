@@ -148,10 +148,11 @@ static json_t *tell_path(struct trace *trace, int fd)
 
 	if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &length) < 0)
 		return json_null();
-	report_text(trace->report, "%-12s rtt %.3f ms (deviation %.3f ms), %u retransmits, "
-		    "path MTU %u bytes, MSS %u bytes there, %u back\n", "tcp-info",
-		    info.tcpi_rtt / 1e3, info.tcpi_rttvar / 1e3, info.tcpi_total_retrans,
-		    info.tcpi_pmtu, info.tcpi_snd_mss, info.tcpi_rcv_mss);
+	report_text(trace->report, "%-12s rtt %.3f ms (deviation %.3f ms), %u retransmits\n",
+		    "tcp-info", info.tcpi_rtt / 1e3, info.tcpi_rttvar / 1e3,
+		    info.tcpi_total_retrans);
+	report_text(trace->report, "%-12s path MTU %u bytes, MSS %u bytes there, %u back\n",
+		    "tcp-info", info.tcpi_pmtu, info.tcpi_snd_mss, info.tcpi_rcv_mss);
 	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I}",
 			 "rtt_ns", (json_int_t)info.tcpi_rtt * NS_PER_US,
 			 "rtt_deviation_ns", (json_int_t)info.tcpi_rttvar * NS_PER_US,

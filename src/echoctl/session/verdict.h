@@ -6,6 +6,9 @@
  * nothing until some time after the path has our FIN, so that the echo waits inside the path
  * meanwhile. A server or relay that ends both directions at the FIN fails the first, one that
  * merely grows impatient with a half-closed connection passes it and fails the second.
+ *
+ * A FIN is only to blame if the same bytes come back without one: what has failed is therefore
+ * tried again without, as a control.
  */
 #ifndef ECHOCTL_SESSION_VERDICT_H
 #define ECHOCTL_SESSION_VERDICT_H
@@ -14,30 +17,28 @@
 
 #include "echoctl/session/session.h"
 
-enum verdict {
-	VERDICT_OK,
-	VERDICT_EARLY_EOF,	/* short even to a reader that takes it at once */
-	VERDICT_TRUNCATED,	/* short to a reader that takes its time */
-	VERDICT_CORRUPT,
-	VERDICT_EXCESS,
-	VERDICT_RESET,
-	VERDICT_FIN_SWALLOWED,	/* all came back, but no FIN of the other side */
-	VERDICT_STALL,		/* bytes neither came back nor were given up in time */
-	VERDICT_INTERRUPTED,
-	VERDICT_LOCAL,		/* this side failed */
+/* The exchange without a FIN. */
+struct verdict_control {
+	int error;		/* 0: all came back; -errno, as exchange_run() says it */
+	uint64_t bytes;
+	uint64_t bytes_received;
 };
 
-/* The verdict of one exchange. */
-enum verdict verdict_judge(const struct session_result *result, bool held);
-
 /* The word for programs: "ok", "early-eof", "truncated", "fin-swallowed", ... */
-const char *verdict_name(enum verdict verdict);
+const char *verdict_name(const struct session_result *result, bool held);
 
-/* Which kind of thing in the path does so; NULL when there is nothing to say. */
-const char *verdict_culprit(enum verdict verdict, bool held, const struct session_result *result);
+/* Whether the FIN may be to blame, so that a control has to tell. */
+bool verdict_needs_control(const struct session_result *result);
+
+/*
+ * Which kind of thing in the path does so; NULL if there is nothing to say. control is NULL if
+ * none was needed. Returns a static text or text.
+ */
+const char *verdict_culprit(const struct session_result *result, bool held,
+			    const struct verdict_control *control, char text[SESSION_TEXT_MAX]);
 
 /* The sentence for people: "truncated at offset 65536 of 524288"; returns text. */
-const char *verdict_describe(enum verdict verdict, const struct session_result *result,
+const char *verdict_describe(const struct session_result *result, bool held,
 			     char text[SESSION_TEXT_MAX]);
 
 #endif

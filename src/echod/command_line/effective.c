@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <pwd.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -74,30 +75,38 @@ static int file_open(const char *path, int held_fd)
 }
 
 /*
- * Only root changes user, so the user must exist only then; but a test may be made for root. A
- * single connection has no control socket.
+ * Only root changes user, so the user must exist only then; but a test may be made for root, and a
+ * reload does not know who will start echod the next time: only a user in force that does not exist
+ * shows that it was not root. A single connection has no control socket.
  */
-static unsigned needs(const struct options *options)
+static unsigned needs(const struct options *options, const struct configuration *in_force)
 {
 	bool user = geteuid() == 0 || options->mode == OPTIONS_TEST;
+	unsigned group = 0;
 
-	return (user ? CONFIGURATION_NEEDS_USER : 0) |
-	       (options->inetd ? 0 : CONFIGURATION_NEEDS_GROUP);
+	if (in_force)
+		user = !in_force->user_is_set || getpwnam(in_force->user);
+	if (!options->inetd)
+		group = CONFIGURATION_NEEDS_GROUP;
+	/* root may give a file to any group, and a reload gives nothing away */
+	if (group && !in_force && geteuid() != 0)
+		group |= CONFIGURATION_NEEDS_GIVING;
+	return group | (user ? CONFIGURATION_NEEDS_USER : 0);
 }
 
-int effective_load(const struct options *options, int held_fd, bool may_wait,
-		   configuration_report_fn report, void *context,
-		   struct configuration **ret_configuration, int *ret_fd)
+int effective_load(const struct options *options, int held_fd,
+		   const struct configuration *in_force, configuration_report_fn report,
+		   void *context, struct configuration **ret_configuration, int *ret_fd)
 {
 	__attribute__((cleanup(configuration_freep))) struct configuration *configuration = NULL;
 	FD_CLEANUP int fd = file_open(options->configuration_path, held_fd);
 	int r;
 
 	assert(report && ret_configuration);
-	if (fd >= 0 && may_wait)
+	if (fd >= 0 && !in_force)
 		fd_set_nonblocking(fd, false);
-	r = configuration_load(options->configuration_path, fd, needs(options), report, context,
-			       &configuration);
+	r = configuration_load(options->configuration_path, fd, needs(options, in_force), report,
+			       context, &configuration);
 	if (r == 0 && options->listen_count > 0)
 		r = configuration_override_listen(configuration, options->listen,
 						  options->listen_count, report, context);

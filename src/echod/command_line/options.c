@@ -35,7 +35,8 @@ static void print_usage(void)
 	     "Options:\n"
 	     " -c, --config <file>        settings (default: " DEFAULT_PATH ")\n"
 	     " -l, --listen <address>     listen here instead of where the settings say:\n"
-	     "                              address:port, [v6]:port, *:port or unix:/path;\n"
+	     "                              address:port, [v6]:port, *:port, each with mptcp:\n"
+	     "                              before it for MPTCP, or unix:/path;\n"
 	     "                              may stand several times\n"
 	     " -L, --log-level <level>    emerg, alert, crit, err, warning, notice, info, debug\n"
 	     " -t, --test                 test the settings and exit\n"
@@ -183,14 +184,14 @@ static void explain_listen(const struct configuration *configuration)
 	char *text = NULL;
 
 	fprintf(stderr, "under systemd a changed listen counts after \"%s\"\n", DROP_IN_COMMANDS);
-	drop_in_make(configuration, true, report_to_stderr, prefix, &text);
+	drop_in_make(configuration, report_to_stderr, prefix, &text);
 	free(text);
 }
 
 int options_check(const struct options *options)
 {
 	__attribute__((cleanup(configuration_freep))) struct configuration *configuration = NULL;
-	int r = effective_load(options, -1, true, report_to_stderr, NULL, &configuration, NULL);
+	int r = effective_load(options, -1, NULL, report_to_stderr, NULL, &configuration, NULL);
 
 	if (r == -ENOMEM) {
 		fputs("out of memory\n", stderr);
@@ -202,7 +203,7 @@ int options_check(const struct options *options)
 		configuration_print(configuration, stdout);
 	} else {
 		printf("%s: OK\n", options->configuration_path);
-		if (configuration->listen_is_set && options->listen_count == 0)
+		if (options->listen_count == 0 && !drop_in_is_read(configuration))
 			explain_listen(configuration);
 	}
 	return options_finish();

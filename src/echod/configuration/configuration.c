@@ -64,7 +64,7 @@ int configuration_override_listen(struct configuration *configuration, char *con
 	for (size_t i = 0; i < count; i++) {
 		int r = key_store(key, addresses[i], configuration, why);
 
-		if (r < 0 && r != -EINVAL)
+		if (r == -ENOMEM)
 			return r;
 		if (r < 0) {
 			snprintf(line, sizeof(line), "-l: %s", why);

@@ -110,6 +110,7 @@ int configuration_default(struct configuration **ret_configuration);
 enum configuration_needs {
 	CONFIGURATION_NEEDS_USER = 1u << 0,	/* user exists and is not root */
 	CONFIGURATION_NEEDS_GROUP = 1u << 1,	/* control { group } exists */
+	CONFIGURATION_NEEDS_GIVING = 1u << 2,	/* this process can give it the control socket */
 };
 
 /*

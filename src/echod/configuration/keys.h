@@ -56,8 +56,8 @@ const char *key_explain_missing(const char *section, const char *name);
 #define KEY_WHY_MAX 512
 
 /*
- * Checks text and stores it in its field; one element is appended to a list. Returns 0, -EINVAL
- * with the reason in why, -ENOMEM. The field is untouched on failure.
+ * Checks text and stores it in its field; one element is appended to a list. Returns 0, -ENOMEM,
+ * or with the reason in why -EINVAL, -E2BIG (the list is full). The field is untouched on failure.
  */
 int key_store(const struct key *key, const char *text, struct configuration *configuration,
 	      char why[KEY_WHY_MAX]);

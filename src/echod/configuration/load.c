@@ -17,6 +17,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "base/fd.h"
 #include "echod/configuration/keys.h"
@@ -52,6 +54,7 @@ struct load {
 	const struct source *current;
 	struct unknown unknown[UNKNOWN_MAX];
 	size_t unknown_count;
+	const struct key *full_list;	/* of which that is said */
 	bool is_over;		/* this run, by something that was noted */
 	bool is_again;		/* and another one is to follow */
 	cfg_t *parser;
@@ -91,13 +94,17 @@ static void store(struct load *load, const struct key *key, const char *text, un
 	char why[KEY_WHY_MAX];
 	int r;
 
-	if (count == 1)
+	if (count == 1) {
 		key_clear(key, load->configuration);
+		load->full_list = NULL;
+	}
 	r = key_store(key, text, load->configuration, why);
-	if (r == -EINVAL && !(key_is_list(key) && count > key->max + 1))
-		complain(load, key, place, why);
-	else if (r == -ENOMEM)
+	if (r == -ENOMEM)
 		load->problems.out_of_memory = true;
+	else if (r == -EINVAL || (r == -E2BIG && load->full_list != key))
+		complain(load, key, place, why);
+	if (r == -E2BIG)
+		load->full_list = key;
 	place->is_refused = r < 0;
 }
 
@@ -470,17 +477,35 @@ static void check_user(struct load *load)
 	}
 }
 
-static void check_group(struct load *load)
+/* A file in memory shows it: our groups, the user namespace and system call filters decide. */
+static int try_giving(gid_t group)
+{
+	FD_CLEANUP int fd = memfd_create("echod-group", MFD_CLOEXEC);
+
+	return fd < 0 || fchown(fd, (uid_t)-1, group) == 0 ? 0 : -errno;
+}
+
+static void check_group(struct load *load, bool is_to_give)
 {
 	const char *name = load->configuration->control.group;
 	const struct key *key = key_find("control", "group");
 	const struct place *place = find_place(load, key);
+	char quoted[KEY_QUOTE_MAX], why[KEY_WHY_MAX];
+	const struct group *group;
+	int r;
 
 	if (!place || !name)
 		return;
 	errno = 0;
-	if (!getgrnam(name))
+	group = getgrnam(name);
+	if (!group)
 		complain_missing(load, key, place, name, "no such group");
+	r = group && is_to_give ? try_giving(group->gr_gid) : 0;
+	if (r == 0)
+		return;
+	snprintf(why, sizeof(why), "%s: the socket cannot be given to this group (%s), see "
+		 "echod.conf(5)", key_quote(name, quoted), strerror(-r));
+	complain(load, key, place, why);
 }
 
 /* libConfuse tells nobody of an empty list, so its place has to be found: the last "listen". */
@@ -533,7 +558,7 @@ static void check_together(struct load *load, unsigned needs)
 	if (needs & CONFIGURATION_NEEDS_USER)
 		check_user(load);
 	if (needs & CONFIGURATION_NEEDS_GROUP)
-		check_group(load);
+		check_group(load, needs & CONFIGURATION_NEEDS_GIVING);
 }
 
 static void release(struct load *load)

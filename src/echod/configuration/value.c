@@ -160,44 +160,128 @@ static int store_path(const struct key *key, const char *text, void *field, char
 	return store_text(text, field);
 }
 
+/* "%eth0" of [fe80::1%eth0]:7, else "". */
+static const char *find_scope(const struct address_spec *spec)
+{
+	return strchrnul(spec->host, '%');
+}
+
 /* Why echod cannot listen there, as a phrase; NULL if it can. */
 static const char *find_address_fault(const struct address_spec *spec)
 {
 	struct address addresses[ADDRESS_EXPAND_MAX];
+	bool is_link_local, has_scope = *find_scope(spec) != '\0';
 
+	if (spec->is_unix && spec->is_multipath)
+		return "a Unix socket has no MPTCP";
 	if (address_expand(spec, addresses) < 0)
 		return "host names are not looked up, write the address";
+	if (addresses[0].any.sa_family != AF_INET6)
+		return NULL;
 	/* our IPv6 sockets take IPv6 alone: such a one cannot be bound */
-	if (addresses[0].any.sa_family == AF_INET6 &&
-	    IN6_IS_ADDR_V4MAPPED(&addresses[0].in6.sin6_addr))
+	if (IN6_IS_ADDR_V4MAPPED(&addresses[0].in6.sin6_addr))
 		return "write an IPv4 address as such";
+	is_link_local = IN6_IS_ADDR_LINKLOCAL(&addresses[0].in6.sin6_addr);
+	if (is_link_local && !has_scope)
+		return "a link-local address needs its interface, as in [fe80::1%eth0]:7";
+	if (!is_link_local && has_scope)
+		return "only a link-local address has an interface";
 	return NULL;
+}
+
+static bool is_any(const struct address *address)
+{
+	return address->any.sa_family == AF_INET6 ?
+		IN6_IS_ADDR_UNSPECIFIED(&address->in6.sin6_addr) :
+		address->in.sin_addr.s_addr == htonl(INADDR_ANY);
+}
+
+/* Whether one is every address, the other one of them: the kernel binds only the first. */
+static bool is_overlap(const struct address *a, const struct address *b)
+{
+	return a->any.sa_family == b->any.sa_family && a->any.sa_family != AF_UNIX &&
+	       a->in.sin_port == b->in.sin_port && a->in.sin_port != 0 && is_any(a) != is_any(b);
+}
+
+static bool specs_overlap(const struct address_spec *a, const struct address_spec *b)
+{
+	struct address ours[ADDRESS_EXPAND_MAX], theirs[ADDRESS_EXPAND_MAX];
+	int count = address_expand(a, ours), others = address_expand(b, theirs);
+
+	for (int i = 0; i < count; i++) {
+		for (int j = 0; j < others; j++) {
+			if (is_overlap(&ours[i], &theirs[j]))
+				return true;
+		}
+	}
+	return false;
+}
+
+/* However it is written. Port 0 stands for another port each time. */
+static bool is_twice(const struct address_spec *a, const struct address_spec *b)
+{
+	struct address ours[ADDRESS_EXPAND_MAX], theirs[ADDRESS_EXPAND_MAX];
+
+	return address_expand(a, ours) == address_expand(b, theirs) &&
+	       ours[0].length == theirs[0].length &&
+	       memcmp(&ours[0].any, &theirs[0].any, ours[0].length) == 0 &&
+	       (a->is_unix || (a->port != 0 && strcmp(find_scope(a), find_scope(b)) == 0));
+}
+
+/* How many sockets there are for it: one of * takes both families. */
+static size_t count_sockets(const struct address_spec *spec)
+{
+	struct address addresses[ADDRESS_EXPAND_MAX];
+
+	return spec->is_wildcard ? 1 : (size_t)address_expand(spec, addresses);
+}
+
+/* What an address may not be beside the others. */
+static int check_beside(const struct key *key, const struct configuration *configuration,
+			const struct address_spec *spec, const char *text, char *why)
+{
+	char quoted[KEY_QUOTE_MAX], other[KEY_QUOTE_MAX];
+	size_t sockets = count_sockets(spec);
+
+	key_quote(text, quoted);
+	for (size_t i = 0; i < configuration->listen_count; i++) {
+		const struct configured_address *listen = &configuration->listen[i];
+
+		if (is_twice(spec, &listen->spec))
+			return refuse(why, "%s stands twice", quoted);
+		if (specs_overlap(spec, &listen->spec))
+			return refuse(why, "%s overlaps with %s", quoted,
+				      key_quote(listen->text, other));
+		sockets += count_sockets(&listen->spec);
+	}
+	if (sockets <= key->max)
+		return 0;
+	refuse(why, "more than %llu addresses", (unsigned long long)key->max);
+	return -E2BIG;
 }
 
 static int store_address(const struct key *key, const char *text,
 			 struct configuration *configuration, char *why)
 {
+	static const char multipath[] = "mptcp:";
+	bool is_multipath = strncmp(text, multipath, strlen(multipath)) == 0;
 	char quoted[KEY_QUOTE_MAX];
 	struct configured_address *listen = configuration->listen;
 	size_t count = configuration->listen_count;
 	struct address_spec spec;
 	const char *reason;
 	char *copy;
+	int r;
 
-	if (address_parse(text, -1, &spec, &reason) == 0)
+	r = address_parse(text + (is_multipath ? strlen(multipath) : 0), -1, &spec, &reason);
+	spec.is_multipath = is_multipath;
+	if (r == 0)
 		reason = find_address_fault(&spec);
 	if (reason)
 		return refuse(why, "%s: %s", key_quote(text, quoted), reason);
-	for (size_t i = 0; i < count; i++) {
-		const struct address_spec *other = &listen[i].spec;
-
-		/* Port 0 stands for another port each time. */
-		if (spec.is_unix == other->is_unix && spec.port == other->port &&
-		    strcmp(spec.host, other->host) == 0 && (spec.is_unix || spec.port != 0))
-			return refuse(why, "%s stands twice", key_quote(text, quoted));
-	}
-	if (count >= key->max)
-		return refuse(why, "more than %llu addresses", (unsigned long long)key->max);
+	r = check_beside(key, configuration, &spec, text, why);
+	if (r < 0)
+		return r;
 
 	listen = reallocarray(listen, count + 1, sizeof(*listen));
 	if (!listen)
@@ -222,8 +306,10 @@ static int store_prefix(const struct key *key, const char *text, void *field, si
 
 	if (cidr_parse(text, &prefix, &reason) < 0)
 		return refuse(why, "%s: %s", key_quote(text, quoted), reason);
-	if (*count >= key->max)
-		return refuse(why, "more than %llu prefixes", (unsigned long long)key->max);
+	if (*count >= key->max) {
+		refuse(why, "more than %llu prefixes", (unsigned long long)key->max);
+		return -E2BIG;
+	}
 	grown = reallocarray(*list, *count + 1, sizeof(prefix));
 	if (!grown)
 		return -ENOMEM;

@@ -7,7 +7,7 @@
 
 #define GROUPS_MAX 1024
 
-/* Who is not mapped into our user namespace shows as this (user_namespaces(7)): it is nobody. */
+/* An id that our user namespace does not have reads as this (user_namespaces(7)): no operator. */
 #define UNMAPPED_ID 65534
 
 static bool has_group(int fd, const struct ucred *peer, gid_t group)

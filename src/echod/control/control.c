@@ -2,6 +2,7 @@
 /* The control socket and its clients: accepting, reading lines, sending replies, deadlines. */
 #include "echod/control/control.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -111,7 +112,7 @@ static bool client_turn(struct control_client *client)
 
 static bool client_has_line(const struct control_client *client)
 {
-	return memchr(client->request, '\n', client->request_size) != NULL;
+	return memchr(client->request, '\n', client->request_size);
 }
 
 /* What has to happen for the next turn. */
@@ -159,7 +160,7 @@ static int client_new(struct control *control, struct control_peer peer, int fd)
 {
 	struct sd_event *loop = control->supervisor->loop;
 	struct control_client *client = calloc(1, sizeof(*client));
-	int result;
+	int r;
 
 	if (!client)
 		return -ENOMEM;
@@ -168,21 +169,21 @@ static int client_new(struct control *control, struct control_peer peer, int fd)
 	client->fd = -1;
 	client->next = control->clients;
 	control->clients = client;
-	result = sd_event_add_io(loop, &client->io, fd, EPOLLIN, on_client, client);
-	if (result >= 0)
-		result = sd_event_add_time_relative(loop, &client->timer, CLOCK_MONOTONIC,
-						    CONTROL_DEADLINE_US, 0, on_deadline, client);
+	r = sd_event_add_io(loop, &client->io, fd, EPOLLIN, on_client, client);
+	if (r >= 0)
+		r = sd_event_add_time_relative(loop, &client->timer, CLOCK_MONOTONIC,
+					       CONTROL_DEADLINE_US, 0, on_deadline, client);
 	/* Whatever is asked, events and timers of the listeners go first. */
-	if (result >= 0)
-		result = sd_event_source_set_priority(client->io, SD_EVENT_PRIORITY_NORMAL + 1);
-	if (result >= 0 && peer.role == CONTROL_READER)
-		result = sd_event_source_set_ratelimit(client->io, CONTROL_PACE_US,
-						       CONTROL_PACE_READER);
-	if (result < 0)
+	if (r >= 0)
+		r = sd_event_source_set_priority(client->io, SD_EVENT_PRIORITY_NORMAL + 1);
+	if (r >= 0 && peer.role == CONTROL_READER)
+		r = sd_event_source_set_ratelimit(client->io, CONTROL_PACE_US,
+						  CONTROL_PACE_READER);
+	if (r < 0)
 		client_free(client);
 	else
 		client->fd = fd;
-	return result;
+	return r;
 }
 
 static bool has_room(const struct control *control, enum control_role role)
@@ -221,16 +222,16 @@ static int on_connection(sd_event_source *source, int listening_fd, uint32_t eve
 
 int control_watch(struct control *control)
 {
-	int result;
+	int r;
 
 	if (!control)
 		return 0;
-	result = sd_event_add_io(control->supervisor->loop, &control->io, control->fd, EPOLLIN,
-				 on_connection, control);
-	if (result >= 0)
-		result = sd_event_source_set_ratelimit(control->io, CONTROL_PACE_US,
-						       CONTROL_PACE_CLIENTS);
-	return result;
+	r = sd_event_add_io(control->supervisor->loop, &control->io, control->fd, EPOLLIN,
+			    on_connection, control);
+	if (r >= 0)
+		r = sd_event_source_set_ratelimit(control->io, CONTROL_PACE_US,
+						  CONTROL_PACE_CLIENTS);
+	return r;
 }
 
 int control_fd(const struct control *control)
@@ -251,6 +252,7 @@ struct unix_file control_file(const struct control *control)
 /* A client that waited is served again. */
 static void client_answer(struct control_client *client, json_t *reply)
 {
+	assert(client->wait != WAIT_NONE);
 	client->wait = WAIT_NONE;
 	control_reply(client, reply);
 	timer_arm(client->timer, CONTROL_DEADLINE_US);

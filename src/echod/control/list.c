@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* A line for each live connection, a few at a time, so that ten thousand hold nobody up. */
+#include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
 
@@ -77,6 +78,7 @@ void control_list_more(struct control_client *client)
 	const struct supervisor *supervisor = client->control->supervisor;
 	struct generation *generation = find_generation(supervisor, client->list_generation);
 
+	assert(client->is_listing);
 	while (generation) {
 		if (generation->number != client->list_generation)
 			client->list_slot = 0;

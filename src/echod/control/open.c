@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Where the control socket is, and whose. */
+#include <assert.h>
 #include <errno.h>
 #include <grp.h>
 #include <stdlib.h>
@@ -15,7 +16,7 @@
 #include "echod/log/log.h"
 #include "echod/sockets/unix.h"
 
-/* Where the socket is bound: a reload may have brought another path for the next start. */
+/* The path that it is bound to; a reload may have brought another one for the next start. */
 static char *path_of(int fd)
 {
 	struct sockaddr_un address = { .sun_family = AF_UNSPEC };
@@ -32,6 +33,7 @@ int control_adopt(struct supervisor *supervisor, int fd, gid_t group, struct uni
 {
 	struct control *made = calloc(1, sizeof(*made));
 
+	assert(fd >= 0);
 	if (!made)
 		return -ENOMEM;
 	made->supervisor = supervisor;

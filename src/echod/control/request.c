@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* What a request asks for, and whether this client may ask for it. */
+#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -120,6 +121,7 @@ void control_handle(struct control_client *client, const char *line, size_t size
 	json_error_t error;
 	json_t *request = json_loadb(line, size, JSON_REJECT_DUPLICATES, &error);
 
+	assert(client->wait == WAIT_NONE && !client->is_listing);
 	if (request)
 		handle_request(client, request);
 	else

@@ -2,6 +2,7 @@
 /* The phases of an end, for all generations of a daemon or the one of --inetd. */
 #include "echod/generation/ending.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -36,6 +37,7 @@ static void end_workers(struct generation *generations, int signal)
 
 void ending_begin(struct ending *ending, uint64_t drain_us)
 {
+	assert(ending->phase == ENDING_NONE);
 	enter(ending, ENDING_WAIT, drain_us * 1000);
 }
 
@@ -43,6 +45,7 @@ void ending_hurry(struct ending *ending, const struct generation *generations)
 {
 	bool is_soon = ending->deadline_ns <= clock_now_ns() + HURRY_GRACE_NS;
 
+	assert(ending->phase != ENDING_NONE);
 	/* Signals that keep coming must not put it off. */
 	if (ending->phase == ENDING_KILL || (ending->phase == ENDING_ORDER && is_soon))
 		return;

@@ -17,6 +17,7 @@
 
 #include "echod/generation/filter.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <linux/seccomp.h>
 #include <linux/sockios.h>
@@ -113,9 +114,11 @@ static const struct call {
 	CALL(sigreturn, WORKER),
 	CALL(getpid, WORKER),
 	CALL_WITH(ioctl, WORKER, INT(1, SIOCOUTQ)),
+	CALL_WITH(ioctl, WORKER, INT(1, SIOCOUTQNSD)),
 	CALL_WITH(setsockopt, WORKER, INT(1, SOL_SOCKET), INT(2, SO_RCVTIMEO)),
 	CALL_WITH(setsockopt, WORKER, INT(1, SOL_SOCKET), INT(2, SO_SNDTIMEO)),
 	CALL_WITH(setsockopt, WORKER, INT(1, SOL_SOCKET), INT(2, SO_OOBINLINE)),
+	CALL_WITH(setsockopt, WORKER, INT(1, IPPROTO_TCP), INT(2, TCP_USER_TIMEOUT)),
 	CALL_WITH(getsockopt, WORKER, INT(1, SOL_SOCKET), INT(2, SO_ERROR)),
 	CALL_WITH(getsockopt, WORKER, INT(1, IPPROTO_TCP), INT(2, TCP_INFO)),
 	/* the large buffer, and memory given back */
@@ -131,6 +134,7 @@ static const struct call {
 	CALL(getpeername, LISTENER),
 	CALL(getsockname, LISTENER),
 	CALL_WITH(getsockopt, LISTENER, INT(1, SOL_SOCKET), INT(2, SO_PEERCRED)),
+	CALL_WITH(getsockopt, LISTENER, INT(1, SOL_SOCKET), INT(2, SO_PROTOCOL)),
 	CALL(getrandom, LISTENER),
 	CALL_WITH(clone, LISTENER, MASKED(CLONE_FLAGS, ~(uint64_t)CSIGNAL, CLONE_PARENT_SETTID)),
 	CALL(wait4, LISTENER),
@@ -184,6 +188,7 @@ int filter_compile(enum filter_kind kind, struct filter *ret_filter)
 	scmp_filter_ctx context = seccomp_init(DEFAULT_ACTION);
 	int r;
 
+	assert(kind == FILTER_WORKER || kind == FILTER_LISTENER || kind == FILTER_LISTENER_STRICT);
 	if (!context)	/* it asks the kernel, which may have no seccomp(2), or forbid it */
 		return -EOPNOTSUPP;
 	r = add_rules(context, kind);

@@ -24,6 +24,7 @@
  */
 #include "echod/generation/generation.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -52,7 +53,6 @@ static void on_message(struct generation *generation, struct message *message)
 		if (generation->state != GENERATION_STARTING)
 			break;
 		generation->state = GENERATION_SERVING;
-		generation->ready_ns = clock_now_ns();
 		if (message->value != 0)
 			log_errno(LOG_WARNING, (int)message->value, FILTER_MISSING);
 		hooks->ready(hooks->context, generation);
@@ -116,8 +116,9 @@ static int on_channel(sd_event_source *source, int fd, uint32_t events, void *co
 int generation_watch(struct generation *generation, struct sd_event *loop,
 		     const struct generation_hooks *hooks)
 {
+	assert(loop && hooks && !generation->channel_source);
 	generation->hooks = hooks;
-	if (!loop || generation->channel_fd < 0)
+	if (generation->channel_fd < 0)
 		return 0;
 	return sd_event_add_io(loop, &generation->channel_source, generation->channel_fd, EPOLLIN,
 			       on_channel, generation);
@@ -167,13 +168,13 @@ static void channel_send(struct generation *generation, enum message_type type, 
 		shutdown(generation->channel_fd, SHUT_WR);
 }
 
-void generation_stop(struct generation *generation)
+void generation_stop(struct generation *generation, enum stop_reason reason)
 {
 	if (generation->state == GENERATION_ORPHANED)
 		return;
 	generation->stopped = true;
 	generation->state = GENERATION_DRAINING;
-	channel_send(generation, MESSAGE_STOP, 0);
+	channel_send(generation, MESSAGE_STOP, reason);
 }
 
 void generation_ping(struct generation *generation, uint32_t value)
@@ -216,7 +217,7 @@ static void orphan_end(struct generation *generation, struct orphan *orphan, str
  */
 static int64_t count_surplus(const struct generation *generation)
 {
-	struct tally tally = { 0 };
+	struct tally tally = {0};
 
 	tally_add_totals(&tally, &generation->scoreboard.table->totals);
 	return (int64_t)(tally_closed(&tally) + tally_refused(&tally) +
@@ -317,6 +318,7 @@ bool generation_is_gone(const struct generation *generation)
 const char *generation_unix_path(const struct generation *generation, uint32_t socket,
 				 char path[UNIX_PATH_BYTES])
 {
+	assert(!generation_is_stranger(generation));
 	*path = '\0';
 	if (socket < SETTINGS_MAX_SOCKETS)
 		strncat(path, generation->scoreboard.table->unix_paths[socket],
@@ -389,6 +391,7 @@ void generation_end_workers(struct generation *generation, enum slot_command com
 		end_worker(generation, slot, 0, command, signal);
 	if (!generation_is_stranger(generation))
 		return;
+	assert(generation->group > 1);
 	for (uint32_t word = 0; word < scoreboard->words; word++)
 		atomic_store(&scoreboard->command[word], command_make(0, command));
 	kill(-generation->group, signal);
@@ -405,6 +408,7 @@ int generation_kill_slot(struct generation *generation, uint32_t slot, uint64_t 
 {
 	struct scoreboard *scoreboard = &generation->scoreboard;
 
+	assert(id);
 	/* The first order counts: repeating it must not keep a worker alive. */
 	if (!is_told_to_end(scoreboard, slot))
 		scoreboard->told_ns[slot] = clock_now_ns();

@@ -39,7 +39,7 @@ struct generation_hooks {
 struct generation {
 	struct generation *next;	/* older */
 	const struct generation_hooks *hooks;
-	struct sd_event_source *channel_source;	/* NULL without an event loop */
+	struct sd_event_source *channel_source;	/* NULL: the channel is closed */
 	uint32_t wire_version;		/* what it speaks; 0: what nobody else does */
 	uint64_t number;		/* counts from 1 over the daemon's life */
 	enum generation_state state;
@@ -49,7 +49,6 @@ struct generation {
 	int channel_fd;			/* owned; -1: closed */
 	unsigned unanswered;		/* pings since its last pong */
 	uint64_t started_ns;		/* CLOCK_MONOTONIC */
-	uint64_t ready_ns;		/* 0: not yet */
 	struct scoreboard scoreboard;
 	struct orphans orphans;		/* GENERATION_ORPHANED */
 	struct tally adopted;		/* what the listener has not counted: orphans */
@@ -75,8 +74,8 @@ bool generation_is_stranger(const struct generation *generation);
 struct generation *generation_new(void);
 
 /*
- * Starts a listener and watches its channel in loop (NULL: the caller waits for the process
- * itself). Logs what fails. Returns 0 or -errno; the caller owns the generation.
+ * Starts a listener and watches its channel in loop. Logs what fails. Returns 0 or -errno; the
+ * caller owns the generation.
  */
 int generation_start(struct sd_event *loop, const struct generation_plan *plan,
 		     const struct generation_hooks *hooks, struct generation **ret_generation);
@@ -85,17 +84,16 @@ int generation_start(struct sd_event *loop, const struct generation_plan *plan,
 int generation_watch(struct generation *generation, struct sd_event *loop,
 		     const struct generation_hooks *hooks);
 
-/*
- * Kills nothing: whoever frees a generation that still has processes leaves them to themselves.
- */
+/* Kills nothing: processes that it still has go on by themselves. NULL is allowed. */
 void generation_free(struct generation *generation);
 
-/* Tells the listener to accept no more. */
-void generation_stop(struct generation *generation);
+/* Tells the listener to accept no more. One that is gone is left alone. */
+void generation_stop(struct generation *generation, enum stop_reason reason);
 
 /* Asks for MESSAGE_PONG with this value. */
 void generation_ping(struct generation *generation, uint32_t value);
 
+/* By SIGKILL; its workers go on. */
 void generation_kill_listener(struct generation *generation);
 
 /* Hands waiting events to hooks->event; returns how many. */

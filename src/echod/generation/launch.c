@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* How a generation comes to life: scoreboard, settings, channel, process. */
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -37,19 +38,19 @@ static int filters_compile(const struct configuration *configuration,
 /* Returns the sealed block or -errno. */
 static int settings_make(const struct generation_plan *plan)
 {
-	struct filter listener = { };
-	struct filter worker = { };
-	int result = filters_compile(plan->configuration, &listener, &worker);
+	struct filter listener = {0};
+	struct filter worker = {0};
+	int r = filters_compile(plan->configuration, &listener, &worker);
 
-	if (result == 0) {
-		result = settings_block_write(plan->configuration, plan->sockets, plan->mode,
-					      &listener, &worker);
-		if (result < 0)
-			log_errno(LOG_ERR, result, "settings for the listener");
+	if (r == 0) {
+		r = settings_block_write(plan->configuration, plan->sockets, plan->mode, &listener,
+					 &worker);
+		if (r < 0)
+			log_errno(LOG_ERR, r, "settings for the listener");
 	}
 	filter_release(&listener);
 	filter_release(&worker);
-	return result;
+	return r;
 }
 
 static int listener_spawn(struct generation *generation, const struct generation_plan *plan,
@@ -62,7 +63,7 @@ static int listener_spawn(struct generation *generation, const struct generation
 	};
 	size_t count = LISTENER_FD_SOCKETS - LISTENER_FD_SETTINGS;
 	struct program_start start = { .fds = fds, .is_connection = plan->mode == MODE_SINGLE };
-	int result;
+	int r;
 
 	if (commands_fd < 0) {
 		log_errno(LOG_ERR, commands_fd, "commands for the listener");
@@ -71,11 +72,11 @@ static int listener_spawn(struct generation *generation, const struct generation
 	for (size_t i = 0; i < plan->sockets->count; i++)
 		fds[count++] = plan->sockets->items[i].fd;
 	start.count = count;
-	result = program_spawn(plan->listener, &start, &generation->listener_pid);
-	if (result < 0)
-		log_errno(LOG_ERR, result, "%s", plan->listener->path);
+	r = program_spawn(plan->listener, &start, &generation->listener_pid);
+	if (r < 0)
+		log_errno(LOG_ERR, r, "%s", plan->listener->path);
 	generation->group = generation->listener_pid;
-	return result;
+	return r;
 }
 
 /* The log wants the paths of Unix sockets as long as the generation lives. */
@@ -92,13 +93,13 @@ static int launch(struct generation *generation, const struct generation_plan *p
 	FD_CLEANUP int settings_fd = -1;
 	FD_CLEANUP int listener_end = -1;
 	int ends[2];
-	int result;
+	int r;
 
-	result = scoreboard_create(settings_block_slots(plan->configuration, plan->mode),
-				   &generation->scoreboard);
-	if (result < 0) {
-		log_errno(LOG_ERR, result, "scoreboard");
-		return result;
+	r = scoreboard_create(settings_block_slots(plan->configuration, plan->mode),
+			      &generation->scoreboard);
+	if (r < 0) {
+		log_errno(LOG_ERR, r, "scoreboard");
+		return r;
 	}
 	paths_copy(generation->scoreboard.table, plan->sockets);
 	atomic_store(&generation->scoreboard.table->foreign_live, plan->foreign_live);
@@ -107,49 +108,35 @@ static int launch(struct generation *generation, const struct generation_plan *p
 	if (settings_fd < 0)
 		return settings_fd;
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends) < 0) {
-		result = -errno;
-		log_errno(LOG_ERR, result, "socketpair");
-		return result;
+		r = -errno;
+		log_errno(LOG_ERR, r, "socketpair");
+		return r;
 	}
 	generation->channel_fd = ends[0];
 	listener_end = ends[1];
 	return listener_spawn(generation, plan, settings_fd, listener_end);
 }
 
-/* One without hooks or event source. */
-static int generation_launch(const struct generation_plan *plan, struct generation **ret_generation)
+int generation_start(struct sd_event *loop, const struct generation_plan *plan,
+		     const struct generation_hooks *hooks, struct generation **ret_generation)
 {
 	struct generation *generation = generation_new();
-	int result;
+	int r;
 
+	assert(plan->sockets->count > 0);
 	if (!generation)
 		return -ENOMEM;
 	generation->number = plan->number;
 	generation->state = GENERATION_STARTING;
 	generation->started_ns = clock_now_ns();
 	generation->stopped = plan->mode == MODE_SINGLE;	/* it accepts nothing */
-	result = launch(generation, plan);
-	if (result < 0) {
-		generation_free(generation);
-		return result;
-	}
-	*ret_generation = generation;
-	return 0;
-}
-
-int generation_start(struct sd_event *loop, const struct generation_plan *plan,
-		     const struct generation_hooks *hooks, struct generation **ret_generation)
-{
-	struct generation *generation;
-	int result = generation_launch(plan, &generation);
-
-	if (result < 0)
-		return result;
-	result = generation_watch(generation, loop, hooks);
-	if (result < 0) {
+	r = launch(generation, plan);
+	if (r == 0)
+		r = generation_watch(generation, loop, hooks);
+	if (r < 0) {
 		generation_kill_listener(generation);
 		generation_free(generation);
-		return result;
+		return r;
 	}
 	*ret_generation = generation;
 	return 0;

@@ -148,19 +148,19 @@ int program_spawn(const struct program *program, const struct program_start *sta
 	FD_CLEANUP int held_fd = -1;
 	int lifted[PROGRAM_FD_MAX];
 	size_t count = 0;
-	int result = 0;
+	int r = 0;
 
 	if (start->count > PROGRAM_FD_MAX)
 		return -E2BIG;
 	held_fd = lift(program->fd, start);
-	for (; count < start->count && result == 0; count++) {
+	for (; count < start->count && r == 0; count++) {
 		lifted[count] = lift(start->fds[count], start);
 		if (lifted[count] < 0)
-			result = lifted[count];
+			r = lifted[count];
 	}
-	if (result == 0)
-		result = spawn_lifted(program, held_fd, lifted, start, ret_pid);
+	if (r == 0)
+		r = spawn_lifted(program, held_fd, lifted, start, ret_pid);
 	while (count-- > 0)
 		fd_close(lifted[count]);
-	return result;
+	return r;
 }

@@ -25,7 +25,7 @@ static bool is_orphan(const struct scoreboard *scoreboard, uint32_t slot)
 
 int orphans_list(const struct scoreboard *scoreboard, struct orphans *ret_orphans)
 {
-	struct orphans made = { };
+	struct orphans made = {0};
 	uint32_t count = 0;
 
 	for (uint32_t slot = 0; slot < scoreboard->slots; slot++)
@@ -110,5 +110,5 @@ void orphan_event(const struct scoreboard *scoreboard, const struct orphan *orph
 void orphans_release(struct orphans *orphans)
 {
 	free(orphans->items);
-	*orphans = (struct orphans){ };
+	*orphans = (struct orphans){0};
 }

@@ -43,6 +43,7 @@ static void take(struct sample *sample, const struct entry *entry, const struct 
 void samples_take(struct samples *samples, const struct scoreboard *scoreboard, uint32_t live,
 		  uint64_t now_ns)
 {
+	assert(now_ns >= samples->taken_ns);
 	if (!samples->items)
 		samples->items = calloc(scoreboard->slots, sizeof(*samples->items));
 	if (!samples->items)

@@ -2,6 +2,7 @@
 /* Three memory files shared with a listener and its workers. */
 #include "echod/generation/scoreboard.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -32,7 +33,7 @@ int scoreboard_create(uint32_t slots, struct scoreboard *ret_scoreboard)
 	FD_CLEANUP int slots_fd = region_create("echod-slots", scoreboard_slots_bytes(slots));
 	FD_CLEANUP int commands_fd =
 		region_create("echod-commands", scoreboard_commands_bytes(slots));
-	int result;
+	int r;
 
 	if (table_fd < 0)
 		return table_fd;
@@ -40,9 +41,9 @@ int scoreboard_create(uint32_t slots, struct scoreboard *ret_scoreboard)
 		return slots_fd;
 	if (commands_fd < 0)
 		return commands_fd;
-	result = scoreboard_adopt(table_fd, slots_fd, commands_fd, false, ret_scoreboard);
-	if (result < 0)
-		return result;
+	r = scoreboard_adopt(table_fd, slots_fd, commands_fd, false, ret_scoreboard);
+	if (r < 0)
+		return r;
 	fd_steal(&table_fd);
 	fd_steal(&slots_fd);
 	fd_steal(&commands_fd);
@@ -213,6 +214,7 @@ uint64_t scoreboard_peer(const struct scoreboard *scoreboard, uint32_t slot,
 	const struct entry *entry = &scoreboard->table->entries[slot];
 	uint64_t id = atomic_load(&entry->id);
 
+	assert(slot < scoreboard->slots);
 	if (atomic_load(&entry->state) != ENTRY_LIVE ||
 	    !endpoint_address(&entry->peer, ret_address))
 		return 0;

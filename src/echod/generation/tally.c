@@ -2,13 +2,6 @@
 /* Sums of counters. */
 #include "echod/generation/tally.h"
 
-#define ONE(name) { #name, offsetof(struct tally, name), 1 },
-#define MANY(name, count) { #name, offsetof(struct tally, name), count },
-const struct tally_field tally_fields[] = { TALLY_FIELDS(ONE, MANY) };
-#undef ONE
-#undef MANY
-const size_t tally_field_count = sizeof(tally_fields) / sizeof(*tally_fields);
-
 static uint64_t load(const _Atomic uint64_t *counter)
 {
 	return atomic_load_explicit(counter, memory_order_acquire);

@@ -35,22 +35,6 @@ struct tally {
 #undef TALLY_MANY
 };
 
-/* The same as a table, for those who store counters by name. */
-struct tally_field {
-	const char *name;
-	size_t offset;		/* in struct tally, bytes */
-	size_t count;		/* of counters */
-};
-
-extern const struct tally_field tally_fields[];
-extern const size_t tally_field_count;
-
-/* The first counter of a field of tally. */
-static inline uint64_t *tally_counters(struct tally *tally, const struct tally_field *field)
-{
-	return (uint64_t *)(void *)((char *)tally + field->offset);
-}
-
 /* Adds the counters of a listener. */
 void tally_add_totals(struct tally *tally, const struct totals *totals);
 

@@ -4,7 +4,6 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <stddef.h>
 #include <string.h>
 #include <unistd.h>
@@ -15,12 +14,16 @@ struct field {
 	const char *name;
 	size_t offset;
 	size_t bytes;
+	uint32_t count;		/* of an array */
 	bool is_fd;
 };
 
 #define FIELD(type, member) \
-	{ #member, offsetof(struct type, member), sizeof(((struct type *)0)->member), false }
-#define FD(type, member) { #member, offsetof(struct type, member), sizeof(int), true }
+	{ #member, offsetof(struct type, member), sizeof(((struct type *)0)->member), 1, false }
+#define FD(type, member) { #member, offsetof(struct type, member), sizeof(int), 1, true }
+#define COUNTER(member) FIELD(tally, member),
+#define COUNTERS(member, count) \
+	{ #member, offsetof(struct tally, member), sizeof(uint64_t), count, false },
 
 static const struct field supervisor_fields[] = {
 	FD(supervisor, configuration_fd),
@@ -72,7 +75,11 @@ static const struct field generation_fields[] = {
 	FD(generation, scoreboard.commands_fd),
 	FIELD(generation, orphans.live),
 	FIELD(generation, started_ns),
-	FIELD(generation, ready_ns),
+	{ 0 }
+};
+
+static const struct field tally_fields[] = {
+	TALLY_FIELDS(COUNTER, COUNTERS)
 	{ 0 }
 };
 
@@ -81,36 +88,32 @@ static const struct field *const fields_of[] = {
 	[BLOCK_REST] = rest_fields,
 	[BLOCK_SOCKET] = socket_fields,
 	[BLOCK_GENERATION] = generation_fields,
+	[BLOCK_TALLY] = tally_fields,
 };
 
-static void put(FILE *stream, enum block_kind kind, uint32_t index, const char *name,
-		const void *value, size_t bytes)
+static struct block_record record_of(enum block_kind kind, uint32_t index,
+				     const struct field *field)
 {
-	struct block_record record = { .kind = kind, .index = index, .bytes = (uint32_t)bytes };
+	struct block_record record = { kind, index, 0, (uint32_t)field->bytes, "", "" };
 
-	assert(strlen(name) < sizeof(record.name) && bytes <= sizeof(record.value));
-	strcpy(record.name, name);
-	memcpy(record.value, value, bytes);
-	fwrite(&record, sizeof(record), 1, stream);
+	assert(strlen(field->name) < sizeof(record.name) && field->bytes <= sizeof(record.value));
+	strcpy(record.name, field->name);
+	return record;
 }
 
 void block_put(FILE *stream, enum block_kind kind, uint32_t index, const void *object)
 {
 	for (const struct field *i = fields_of[kind]; i->name; i++) {
-		const void *value = (const char *)object + i->offset;
+		const char *value = (const char *)object + i->offset;
+		struct block_record record = record_of(kind, index, i);
 
-		put(stream, kind, index, i->name, value, i->bytes);
+		for (; record.part < i->count; record.part++) {
+			memcpy(record.value, value + record.part * i->bytes, i->bytes);
+			fwrite(&record, sizeof(record), 1, stream);
+		}
 		if (i->is_fd && *(const int *)value >= 0)
 			fd_set_cloexec(*(const int *)value, false);
 	}
-}
-
-void block_put_tally(FILE *stream, struct tally *tally)
-{
-	for (size_t i = 0; i < tally_field_count; i++)
-		for (uint32_t k = 0; k < tally_fields[i].count; k++)
-			put(stream, BLOCK_COUNTER, k, tally_fields[i].name,
-			    &tally_counters(tally, &tally_fields[i])[k], sizeof(uint64_t));
 }
 
 int block_view(const void *bytes, size_t size, struct block_view *ret_view)
@@ -132,47 +135,25 @@ int block_view(const void *bytes, size_t size, struct block_view *ret_view)
 	return 0;
 }
 
-/* The value that was put under this name, NULL if there is none of this size. */
-static const void *find(const struct block_view *view, enum block_kind kind, uint32_t index,
-			const char *name, size_t bytes)
+/* Copies the value of the record that is wanted, if there is one of this size. */
+static void copy_value(const struct block_view *view, const struct block_record *wanted,
+		       char *value)
 {
-	for (uint32_t i = 0; i < view->head->record_count; i++) {
-		const struct block_record *record = &view->records[i];
-
-		if (record->kind == kind && record->index == index && record->bytes == bytes &&
-		    !strncmp(record->name, name, sizeof(record->name)))
-			return record->value;
-	}
-	return NULL;
-}
-
-static bool is_open(int fd)
-{
-	return fd > STDERR_FILENO && fcntl(fd, F_GETFD) >= 0;
+	for (uint32_t i = 0; i < view->head->record_count; i++)
+		if (!memcmp(&view->records[i], wanted, offsetof(struct block_record, value)))
+			memcpy(value, view->records[i].value, wanted->bytes);
 }
 
 void block_get(const struct block_view *view, enum block_kind kind, uint32_t index, void *object)
 {
 	for (const struct field *i = fields_of[kind]; i->name; i++) {
-		const void *value = find(view, kind, index, i->name, i->bytes);
-		char *field = (char *)object + i->offset;
+		char *value = (char *)object + i->offset;
+		struct block_record wanted = record_of(kind, index, i);
 
-		if (value)
-			memcpy(field, value, i->bytes);
-		if (i->is_fd && !is_open(*(int *)field))
-			*(int *)field = -1;
+		for (; wanted.part < i->count; wanted.part++)
+			copy_value(view, &wanted, value + wanted.part * i->bytes);
+		if (i->is_fd && (*(int *)value <= STDERR_FILENO ||
+				 fd_set_cloexec(*(int *)value, true) < 0))
+			*(int *)value = -1;
 	}
-}
-
-void block_get_tally(const struct block_view *view, struct tally *tally)
-{
-	for (size_t i = 0; i < tally_field_count; i++)
-		for (uint32_t k = 0; k < tally_fields[i].count; k++) {
-			const void *value = find(view, BLOCK_COUNTER, k, tally_fields[i].name,
-						 sizeof(uint64_t));
-
-			if (value)
-				memcpy(&tally_counters(tally, &tally_fields[i])[k], value,
-				       sizeof(uint64_t));
-		}
 }

@@ -28,7 +28,7 @@ enum block_kind {
 	BLOCK_REST,
 	BLOCK_SOCKET,
 	BLOCK_GENERATION,	/* 0 is the newest */
-	BLOCK_COUNTER,		/* of a tally */
+	BLOCK_TALLY,		/* the retired one */
 };
 
 /*
@@ -37,9 +37,10 @@ enum block_kind {
  */
 struct block_record {
 	uint32_t kind;
-	uint32_t index;		/* which one of its kind; of a counter which one of its name */
+	uint32_t index;		/* which one of its kind */
+	uint32_t part;		/* of an array */
 	uint32_t bytes;
-	char name[28];
+	char name[28];		/* filled up with NUL */
 	char value[8];
 };
 
@@ -66,7 +67,6 @@ struct block_view {
 
 /* Writes all fields of an object. Its descriptors are kept open over exec(3) from now on. */
 void block_put(FILE *stream, enum block_kind kind, uint32_t index, const void *object);
-void block_put_tally(FILE *stream, struct tally *tally);
 
 /* Checks every count and size of a block. Returns 0 or -EBADMSG. */
 int block_view(const void *bytes, size_t size, struct block_view *ret_view);
@@ -76,6 +76,5 @@ int block_view(const void *bytes, size_t size, struct block_view *ret_view);
  * object's, or -1.
  */
 void block_get(const struct block_view *view, enum block_kind kind, uint32_t index, void *object);
-void block_get_tally(const struct block_view *view, struct tally *tally);
 
 #endif

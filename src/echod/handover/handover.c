@@ -6,8 +6,8 @@
  *
  * 1. A reload finds another program at our path (handover_is_due) and waits until the event loop
  *    is idle. sd-event reads signals ahead, and one that it has read would be lost.
- * 2. give.c writes the settings in force as the text of a configuration file, and the block, which
- *    names that file and all descriptors that matter. From then on these are kept open.
+ * 2. The old program writes the settings in force as the text of a configuration file, and the
+ *    block, which names that file and all descriptors that matter. These are kept open then.
  * 3. Rehearsal: the new program runs as a child with the same arguments and the same descriptors.
  *    take.c fills a supervisor from the block, then the child ends by _exit(2), for what it took
  *    is still ours: it must not unlink a socket or stop a listener. Whatever it would stumble over
@@ -28,23 +28,24 @@
  */
 #include "echod/handover/handover.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <linux/close_range.h>
 #include <poll.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/fd.h"
+#include "echod/control/control.h"
 #include "echod/handover/block.h"
-#include "echod/handover/give.h"
 #include "echod/log/log.h"
 
 #define REHEARSAL_DEADLINE_NS (5 * (uint64_t)CLOCK_NS_PER_S)
@@ -60,6 +61,7 @@ void handover_remember_program(char **argv)
 {
 	ssize_t length = readlink("/proc/self/exe", program.path, sizeof(program.path) - 1);
 
+	assert(argv);
 	program.argv = argv;
 	if (length < 0 || stat("/proc/self/exe", &program.status) < 0)
 		length = 0;
@@ -75,6 +77,81 @@ bool handover_is_due(void)
 	return now.st_dev != program.status.st_dev || now.st_ino != program.status.st_ino ||
 	       now.st_mtim.tv_sec != program.status.st_mtim.tv_sec ||
 	       now.st_mtim.tv_nsec != program.status.st_mtim.tv_nsec;
+}
+
+/* A memory file with what was written to a stream, which is closed. bytes is freed. */
+static int seal(const char *name, FILE *stream, char **bytes, size_t *size)
+{
+	int fd = fclose(stream) == 0 ? fd_sealed_memory(name, *bytes, *size) : -errno;
+
+	free(*bytes);
+	if (fd >= 0)
+		fd_set_cloexec(fd, false);
+	return fd;
+}
+
+/* The settings in force as the text of a configuration file, or -errno. */
+static int give_settings(const struct configuration *configuration)
+{
+	char *text = NULL;
+	size_t size = 0;
+	FILE *stream = open_memstream(&text, &size);
+
+	if (!stream)
+		return -errno;
+	configuration_print(configuration, stream);
+	return seal("echod-settings", stream, &text, &size);
+}
+
+static void put_all(FILE *stream, const struct supervisor *supervisor, struct block_rest *rest)
+{
+	struct tally retired = supervisor->retired;
+
+	for (size_t i = 0; i < supervisor->sockets.count; i++)
+		block_put(stream, BLOCK_SOCKET, rest->socket_count++,
+			  &supervisor->sockets.items[i]);
+	for (const struct generation *i = supervisor->generations; i; i = i->next) {
+		block_put(stream, BLOCK_GENERATION, rest->generation_count++, i);
+		/* Only their sum is asked for. */
+		tally_add(&retired, &i->adopted);
+	}
+	block_put(stream, BLOCK_TALLY, 0, &retired);
+	block_put(stream, BLOCK_SUPERVISOR, 0, supervisor);
+	block_put(stream, BLOCK_REST, 0, rest);
+}
+
+/* Returns the block or -errno. All that it names is kept open over exec(3) from now on. */
+static int give_block(const struct supervisor *supervisor, int settings_fd, bool is_rehearsal)
+{
+	struct block head = { .magic = BLOCK_MAGIC, .is_rehearsal = is_rehearsal };
+	struct log_state log;
+	struct block_rest rest;
+	char *bytes = NULL;
+	size_t size = 0;
+	FILE *stream = open_memstream(&bytes, &size);
+
+	if (!stream)
+		return -errno;
+	log_save(&log);
+	rest = (struct block_rest){
+		.settings_fd = settings_fd,
+		.control_fd = control_fd(supervisor->control),
+		.control_group = control_group(supervisor->control),
+		.control_file = control_file(supervisor->control),
+		.log_target = log.target,
+		.log_lost = log.lost,
+		.log_lost_unsaid = log.lost_unsaid,
+		.log_is_torn = log.is_torn,
+	};
+	fwrite(&head, sizeof(head), 1, stream);
+	put_all(stream, supervisor, &rest);
+	head.record_count = (uint32_t)(((size_t)ftell(stream) - sizeof(head)) /
+				       sizeof(struct block_record));
+	head.line_bytes = (uint32_t)log.size;
+	fwrite(log.lines, 1, log.size, stream);
+	if (fflush(stream) == 0)
+		memcpy(bytes, &head, sizeof(head));
+	return seal("echod-handover", stream, &bytes, &size);
 }
 
 /* Returns the wait status of child, which is killed if it does not end in time, or -errno. */
@@ -141,13 +218,14 @@ int handover_execute(struct supervisor *supervisor)
 	FD_CLEANUP int settings_fd = give_settings(supervisor->configuration);
 	int r = settings_fd < 0 ? settings_fd : hand_over(supervisor, settings_fd, true);
 
+	assert(*program.path);
 	if (r == 0) {
 		/* A window that is still open: what it left out is said, here for the last time. */
 		report_flush(&supervisor->report, clock_now_ns() + CLOCK_NS_PER_S);
 		log_notice("%s has changed on disk and takes over", program.path);
 		r = hand_over(supervisor, settings_fd, false);
 	}
-	close_range(STDERR_FILENO + 1, UINT_MAX, CLOSE_RANGE_CLOEXEC);
+	fd_set_cloexec_from(STDERR_FILENO + 1);
 	log_errno(LOG_ERR, r, "%s cannot take over, going on with the old program", program.path);
 	return r;
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The side that takes over: what the block says is checked, then it is ours. */
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -157,7 +158,7 @@ static int take_all(struct supervisor *supervisor, const struct block_view *view
 
 	block_get(view, BLOCK_SUPERVISOR, 0, supervisor);
 	block_get(view, BLOCK_REST, 0, &rest);
-	block_get_tally(view, &supervisor->retired);
+	block_get(view, BLOCK_TALLY, 0, &supervisor->retired);
 	r = take_sockets(supervisor, view, rest.socket_count);
 	if (r == 0)
 		r = take_settings(supervisor, &rest);
@@ -181,6 +182,7 @@ int handover_restore(struct supervisor *supervisor, int block_fd, bool *ret_is_r
 	void *bytes = MAP_FAILED;
 	int r = -EBADMSG;
 
+	assert(supervisor->loop && block_fd >= 0);
 	if (fstat(block_fd, &status) == 0)
 		bytes = mmap(NULL, (size_t)status.st_size, PROT_READ, MAP_PRIVATE, block_fd, 0);
 	if (bytes != MAP_FAILED)

@@ -262,6 +262,7 @@ void log_close(void)
 
 void log_set_level(int level)
 {
+	assert(level >= LOG_EMERG && level <= LOG_DEBUG);
 	state.level = level;
 }
 

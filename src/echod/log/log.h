@@ -30,8 +30,8 @@ bool log_flush(void);
 void log_close(void);
 
 /*
- * Between these, errors that go to syslog are written to standard error as well: somebody who
- * starts a daemon that fails looks there. Not for --inetd, where standard error is the peer.
+ * While the daemon starts, errors that go to syslog are written to standard error as well: a user
+ * whose daemon fails looks there. Not for --inetd, where standard error may be the peer.
  */
 void log_set_starting(bool is_starting);
 

@@ -118,6 +118,7 @@ static void put_field(struct log_text *fields, const char *name, const char *val
 
 void log_record_begin(struct log_record *record, int priority, const char *word)
 {
+	assert(priority >= LOG_EMERG && priority <= LOG_DEBUG);
 	record->priority = priority;
 	record->text.size = record->fields.size = 0;
 	record->text.is_full = record->fields.is_full = false;
@@ -153,6 +154,7 @@ void log_record_add(struct log_record *record, const char *name, const char *for
 	va_list arguments;
 	const char *quote;
 
+	assert(*name);
 	va_start(arguments, format);
 	vsnprintf(value, sizeof(value), format, arguments);
 	va_end(arguments);

@@ -133,6 +133,7 @@ int log_sink_open(enum log_target target, const char *path, struct log_sink *ret
 	int r;
 
 	assert(target != LOG_TARGET_AUTO);
+	assert(target == LOG_TARGET_STDERR || path);
 	if (target != LOG_TARGET_STDERR) {
 		sink.target = target;
 		sink.path = path;
@@ -229,8 +230,10 @@ static bool is_reader_gone(int error)
 
 int log_sink_write(struct log_sink *sink, const char *line)
 {
-	int r = write_rest(sink, line);
+	int r;
 
+	assert(*line && sink->sent <= strlen(line));
+	r = write_rest(sink, line);
 	if (is_reader_gone(r) && sink->target != LOG_TARGET_STDERR) {
 		fd_close(sink->fd);
 		r = connect_sink(sink) < 0 ? -EAGAIN : write_rest(sink, line);

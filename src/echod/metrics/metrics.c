@@ -6,6 +6,7 @@
  */
 #include "echod/metrics/metrics.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -19,19 +20,26 @@
 #include "echod/state/totals.h"
 #include "wire/end.h"
 
+#define TOTAL "_total"
+
 struct page {
 	FILE *stream;
 	enum metrics_format format;
 };
 
+/* name: of the family's samples; that of a counter ends in TOTAL. */
 static void write_family(const struct page *page, const char *name, const char *type,
 			 const char *help)
 {
-	bool is_counter = strcmp(type, "counter") == 0;
-	const char *suffix = is_counter && page->format == METRICS_PROMETHEUS ? "_total" : "";
+	size_t length = strlen(name);
 
-	fprintf(page->stream, "# HELP echod_%s%s %s\n# TYPE echod_%s%s %s\n", name, suffix, help,
-		name, suffix, type);
+	if (strcmp(type, "counter") == 0) {
+		assert(strcmp(name + length - strlen(TOTAL), TOTAL) == 0);
+		if (page->format == METRICS_OPENMETRICS)
+			length -= strlen(TOTAL);
+	}
+	fprintf(page->stream, "# HELP echod_%.*s %s\n# TYPE echod_%.*s %s\n", (int)length, name,
+		help, (int)length, name, type);
 }
 
 /* One counter for each of these reasons. */
@@ -41,7 +49,7 @@ static void write_reasons(const struct page *page, const char *name, const char 
 {
 	write_family(page, name, "counter", help);
 	for (size_t i = 0; i < count; i++)
-		fprintf(page->stream, "echod_%s_total{%s=\"%s\"} %" PRIu64 "\n", name, label,
+		fprintf(page->stream, "echod_%s{%s=\"%s\"} %" PRIu64 "\n", name, label,
 			reasons[i], values[i]);
 }
 
@@ -85,27 +93,27 @@ static void write_numbers(const struct page *page, const struct supervisor *supe
 		uint64_t value;
 		const char *help;
 	} numbers[] = {
-		{"connections_accepted", "counter", tally->accepted,
+		{"connections_accepted" TOTAL, "counter", tally->accepted,
 		 "Connections taken, refused ones included."},
-		{"connections_empty", "counter", tally->empty,
+		{"connections_empty" TOTAL, "counter", tally->empty,
 		 "Connections that ended without a byte (health checks)."},
 		{"connections_live", "gauge", tally_live(tally), "Connections now."},
 		{"connections_max", "gauge", supervisor->configuration->limits.connections,
 		 "The configured limit."},
-		{"received_bytes", "counter", tally->bytes_in,
+		{"received_bytes" TOTAL, "counter", tally->bytes_in,
 		 "Bytes received on connections that ended."},
-		{"sent_bytes", "counter", tally->bytes_out,
+		{"sent_bytes" TOTAL, "counter", tally->bytes_out,
 		 "Bytes sent on connections that ended."},
 		{"live_received_bytes", "gauge", live_in, "Bytes received on connections of now."},
 		{"live_sent_bytes", "gauge", live_out, "Bytes sent on connections of now."},
-		{"starved", "counter", tally->starved,
+		{"starved" TOTAL, "counter", tally->starved,
 		 "Times that accept or fork failed for want of a resource."},
-		{"events_dropped", "counter", tally->events_dropped,
+		{"events_dropped" TOTAL, "counter", tally->events_dropped,
 		 "Events that found the ring full."},
-		{"log_lines_suppressed", "counter", supervisor->report.suppressed,
+		{"log_lines_suppressed" TOTAL, "counter", supervisor->report.suppressed,
 		 "Log lines left out by the rate limit."},
-		{"log_lines_lost", "counter", log_lost(), "Log lines that no sink took."},
-		{"listener_restarts", "counter", supervisor->listener_restarts,
+		{"log_lines_lost" TOTAL, "counter", log_lost(), "Log lines that no sink took."},
+		{"listener_restarts" TOTAL, "counter", supervisor->listener_restarts,
 		 "Listeners that died and were replaced."},
 		{"generations", "gauge", totals_generations(supervisor),
 		 "Listeners with their workers, the draining ones included."},
@@ -114,11 +122,8 @@ static void write_numbers(const struct page *page, const struct supervisor *supe
 	};
 
 	for (size_t i = 0; i < sizeof(numbers) / sizeof(*numbers); i++) {
-		const char *suffix = strcmp(numbers[i].type, "counter") == 0 ? "_total" : "";
-
 		write_family(page, numbers[i].name, numbers[i].type, numbers[i].help);
-		fprintf(page->stream, "echod_%s%s %" PRIu64 "\n", numbers[i].name, suffix,
-			numbers[i].value);
+		fprintf(page->stream, "echod_%s %" PRIu64 "\n", numbers[i].name, numbers[i].value);
 	}
 }
 
@@ -130,9 +135,9 @@ static void write_page(const struct page *page, const struct supervisor *supervi
 
 	totals_sum(supervisor, &tally);
 	write_numbers(page, supervisor, &tally);
-	write_reasons(page, "connections_closed", "end", end_names, tally.closed, END_COUNT,
+	write_reasons(page, "connections_closed" TOTAL, "end", end_names, tally.closed, END_COUNT,
 		      "Connections that ended, by reason.");
-	write_reasons(page, "connections_refused", "reason", refuse_names, tally.refused,
+	write_reasons(page, "connections_refused" TOTAL, "reason", refuse_names, tally.refused,
 		      REFUSE_COUNT, "Connections accepted and closed at once, by reason.");
 	write_histogram(page, "connection_duration_seconds", tally.duration_histogram,
 			DURATION_BUCKETS, 1e-3, tally.duration_sum_us,

@@ -20,8 +20,8 @@ char *metrics_text(const struct supervisor *supervisor, enum metrics_format form
 int metrics_write_file(const struct supervisor *supervisor, const char *path);
 
 /*
- * Removes the file at path unless it is next, where they are written from now on: what nobody
- * writes any more would be read as the state of today. Either may be NULL: nowhere.
+ * Removes the file at path unless it is next, where they are written from now on: a file that is
+ * written no more would be read as the state of today. Either may be NULL: nowhere.
  */
 void metrics_leave_file(const char *path, const char *next);
 

@@ -6,6 +6,7 @@
  * rights that the service user has over files (setfsuid(2)): wherever a link leads, no more is done
  * than that user could have done. Everywhere else that user cannot interfere.
  */
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
@@ -43,7 +44,7 @@ struct privileges_owner privileges_owner(void)
 	return service;
 }
 
-/* Whether whoever has our file system ids may put something else in the place of entry. */
+/* Whether the user whose file system ids are ours may put something else in the place of entry. */
 static bool may_replace(const char *folder, const char *entry)
 {
 	struct stat status;
@@ -77,6 +78,7 @@ static bool may_replace_part(const char *path)
 
 void privileges_lend(const char *path, gid_t group)
 {
+	assert(path[0] == '/');
 	if (geteuid() != 0 || service.uid == (uid_t)-1)
 		return;
 	setfsgid(service.gid);

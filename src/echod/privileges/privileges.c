@@ -24,6 +24,11 @@
 /* The supervisor and the listeners of a few generations. */
 #define OTHER_PROCESSES 8
 
+static bool is_missing(int error)
+{
+	return error == 0 || error == ENOENT || error == ESRCH;	/* getpwnam(3) */
+}
+
 const struct passwd *privileges_find_user(const struct configuration *configuration,
 					  int *ret_error)
 {
@@ -32,10 +37,12 @@ const struct passwd *privileges_find_user(const struct configuration *configurat
 	errno = 0;
 	user = getpwnam(configuration->user);
 	/* the default user may be missing */
-	if (!user && errno == 0 && !configuration->user_is_set)
+	if (!user && is_missing(errno) && !configuration->user_is_set) {
+		errno = 0;
 		user = getpwnam(FALLBACK_USER);
+	}
 	if (!user)
-		*ret_error = errno == 0 ? -ENOENT : -errno;
+		*ret_error = is_missing(errno) ? -ENOENT : -errno;
 	return user;
 }
 

@@ -52,6 +52,6 @@ const char *endpoint_text_local(const struct endpoint *local, const struct endpo
 {
 	if (peer->family != ENDPOINT_UNIX)
 		return endpoint_text_peer(local, text);
-	snprintf(text, ADDRESS_TEXT_MAX, "unix:%s", unix_path == NULL ? "" : unix_path);
+	snprintf(text, ADDRESS_TEXT_MAX, "unix:%s", unix_path ? unix_path : "");
 	return text;
 }

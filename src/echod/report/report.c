@@ -54,8 +54,8 @@ static void add_signal(struct log_record *record, int status)
 }
 
 /*
- * Information; for debugging if no byte was carried and the peer ended it (a health check); a
- * warning for end=error and a worker ended by a signal; an error for a crash.
+ * Information. For debugging, if the peer ended it before a byte came (a health check); a warning,
+ * if it ended by an error or its worker by a signal; an error for a crash.
  */
 static int priority_of(const struct event *event)
 {

@@ -1,14 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* Binding what listen says, and taking over what is bound already. */
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
-#include <unistd.h>
 
 #include "base/fd.h"
 #include "echod/log/log.h"
@@ -29,8 +26,12 @@ static int bind_tcp(int fd, const struct address *address, bool is_dual)
 	return bind(fd, &address->any, address->length) < 0 ? -errno : 0;
 }
 
-/* A listening socket of the caller's or -errno, then *ret_call is the call that failed. */
-static int bind_address(const struct address *address, bool is_dual, const char **ret_call)
+/*
+ * A listening socket of the caller's or -errno, then *ret_call is the call that failed. protocol is
+ * that of socket(2), if it is no Unix socket.
+ */
+static int bind_address(const struct address *address, int protocol, bool is_dual,
+			const char **ret_call)
 {
 	FD_CLEANUP int fd = -1;
 	int r;
@@ -38,7 +39,7 @@ static int bind_address(const struct address *address, bool is_dual, const char 
 	if (address->any.sa_family == AF_UNIX)
 		return unix_listen(address->un.sun_path, UNIX_MODE, (gid_t)-1, ret_call);
 	*ret_call = "socket";
-	fd = socket(address->any.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	fd = socket(address->any.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, protocol);
 	if (fd < 0)
 		return -errno;
 	*ret_call = "bind";
@@ -56,6 +57,7 @@ struct element {
 	struct sockets *sockets;
 	const struct sockets *previous;		/* may be NULL */
 	const struct configured_address *wanted;
+	int protocol;
 };
 
 static bool is_any_port(const struct address *address)
@@ -125,6 +127,15 @@ static bool is_absent(int error)
 	return error == -EAFNOSUPPORT || error == -EADDRNOTAVAIL;
 }
 
+static bool is_multipath(int fd)
+{
+	int protocol = 0;
+	socklen_t length = sizeof(protocol);
+
+	return getsockopt(fd, SOL_SOCKET, SO_PROTOCOL, &protocol, &length) == 0 &&
+	       protocol == IPPROTO_MPTCP;
+}
+
 /* A socket of the caller's for the address or -errno, then *ret_call is the call that failed. */
 static int get_socket(const struct element *element, const struct address *address, bool is_dual,
 		      const char **ret_call)
@@ -133,7 +144,10 @@ static int get_socket(const struct element *element, const struct address *addre
 	int fd;
 
 	if (!item)
-		return bind_address(address, is_dual, ret_call);
+		return bind_address(address, element->protocol, is_dual, ret_call);
+	if (!item->unix_path && is_multipath(item->fd) != (element->protocol == IPPROTO_MPTCP))
+		log_warning("%s: with or without MPTCP counts from the next start",
+			    element->wanted->text);
 	*ret_call = "dup";
 	fd = fcntl(item->fd, F_DUPFD_CLOEXEC, 0);
 	return fd < 0 ? -errno : fd;
@@ -167,60 +181,83 @@ static int add_address(const struct element *element, const struct address *addr
 }
 
 /*
- * A wildcard is one socket for both families, [::], or 0.0.0.0 where IPv6 is absent; both where
+ * A wildcard is one socket for both families, [::], or 0.0.0.0 if IPv6 is absent; it is both if
  * one of them is bound for its family alone. Of localhost each address gets its socket; one that
- * is absent does not matter when the other is there.
+ * is absent does not matter if the other one is there.
  */
 static int add_element(const struct element *element)
 {
 	const struct address_spec *spec = &element->wanted->spec;
 	struct address addresses[ADDRESS_EXPAND_MAX];
 	int count = address_expand(spec, addresses);
-	bool is_dual = spec->is_wildcard && !is_bound(element->sockets, &addresses[1]) &&
-		       !is_bound(element->previous, &addresses[1]);
-	int r, result = -EADDRNOTAVAIL;
+	bool is_apart = spec->is_wildcard && spec->port != 0 &&
+			(is_bound(element->sockets, &addresses[1]) ||
+			 is_bound(element->previous, &addresses[1]));
+	bool is_dual = spec->is_wildcard && !is_apart;
+	bool is_there = false;
+	int r = addresses[0].any.sa_family == AF_INET6 ?
+			address_scope(spec, &addresses[0].in6.sin6_scope_id) : 0;
 
-	r = addresses[0].any.sa_family == AF_INET6 ?
-		address_scope(spec, &addresses[0].in6.sin6_scope_id) : 0;
-	if (r < 0)
+	if (r < 0) {
 		log_errno(LOG_ERR, r, "%s", element->wanted->text);
-	if (r < 0)
 		return r;
+	}
 	for (int i = 0; i < count; i++) {
 		r = add_address(element, &addresses[i], is_dual && i == 0,
-				result == 0 || i + 1 < count);
+				is_there || i + 1 < count);
 		if (r < 0 && !is_absent(r))
 			return r;
-		if (r == 0)
-			result = 0;
+		is_there |= r == 0;
 		/* the other family has this port too */
 		if (r == 0 && is_dual && spec->port == 0)
 			break;
 	}
-	return result;
+	return is_there ? 0 : r;
+}
+
+/* The protocol of sockets for MPTCP: plain TCP if the kernel has none, which is logged. */
+static int find_multipath_protocol(const struct configuration *configuration)
+{
+	FD_CLEANUP int fd = -1;
+	const char *wanted = NULL;
+
+	for (size_t i = 0; i < configuration->listen_count; i++)
+		if (configuration->listen[i].spec.is_multipath)
+			wanted = configuration->listen[i].text;
+	if (!wanted)
+		return 0;
+	fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, IPPROTO_MPTCP);
+	if (fd >= 0)
+		return IPPROTO_MPTCP;
+	log_errno(LOG_NOTICE, errno, "%s: plain TCP, for want of MPTCP", wanted);
+	return 0;
 }
 
 int sockets_bind(const struct configuration *configuration, const struct sockets *previous,
 		 struct sockets *ret_sockets)
 {
+	int multipath = find_multipath_protocol(configuration);
 	struct sockets sockets = {0};
-	int r, result = 0;
+	int r = 0;
 
+	assert(configuration->listen_count > 0 && ret_sockets);
 	for (size_t i = 0; i < configuration->listen_count; i++) {
-		const struct element element = {&sockets, previous, &configuration->listen[i]};
+		const struct configured_address *wanted = &configuration->listen[i];
+		const struct element element = {&sockets, previous, wanted,
+						wanted->spec.is_multipath ? multipath : 0};
+		int one = add_element(&element);
 
-		r = add_element(&element);
-		if (result == 0)
-			result = r;
-		if (r == -E2BIG) {
+		if (r == 0)
+			r = one;
+		if (one == -E2BIG) {
 			log_error("%s: more than %u addresses in all",
-				  configuration->listen[i].text, SETTINGS_MAX_SOCKETS);
+				  wanted->text, SETTINGS_MAX_SOCKETS);
 			break;
 		}
 	}
-	if (result < 0) {
+	if (r < 0) {
 		sockets_release(&sockets, previous);
-		return result;
+		return r;
 	}
 	*ret_sockets = sockets;
 	return 0;

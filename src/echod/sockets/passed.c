@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The sockets that systemd passed: each is checked, all are compared with what listen names. */
+#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -135,6 +136,7 @@ bool sockets_differ(const struct sockets *sockets, const struct configuration *c
 	size_t size;
 	FILE *stream;
 
+	assert(ret_text);
 	if (!sockets->passed || !configuration->listen_is_set)
 		return false;
 	stream = open_memstream(&text, &size);

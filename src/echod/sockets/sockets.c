@@ -2,6 +2,7 @@
 /* The set of listening sockets: filled, given its options, released. */
 #include "echod/sockets/sockets.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -19,9 +20,6 @@
 #define KEEPALIVE_IDLE_S 60
 #define KEEPALIVE_INTERVAL_S 15
 #define KEEPALIVE_COUNT 4
-
-/* The kernel acts so much later than the stall timer, which ends a connection in order. */
-#define USER_TIMEOUT_GRACE_MS 30000
 
 struct settings_socket sockets_wire_address(const struct sockaddr *address)
 {
@@ -68,6 +66,7 @@ int sockets_add(struct sockets *sockets, int fd, bool is_any_port)
 	struct listening_socket item = {.fd = fd, .is_any_port = is_any_port};
 	struct listening_socket *items;
 
+	assert(fd >= 0);
 	if (sockets->count == SETTINGS_MAX_SOCKETS)
 		return -E2BIG;
 	if (getsockname(fd, &address.any, &length) < 0)
@@ -95,16 +94,6 @@ static int set_option(int fd, int level, int option, int value)
 	return setsockopt(fd, level, option, &value, sizeof(value)) < 0 ? -errno : 0;
 }
 
-/* stall = 0 is endless patience with a closed window, so the kernel must not lose it (tcp(7)). */
-static int user_timeout_ms(uint64_t stall_us)
-{
-	uint64_t ms = stall_us / 1000 + USER_TIMEOUT_GRACE_MS;
-
-	if (stall_us == 0)
-		return 0;
-	return ms > INT32_MAX ? INT32_MAX : (int)ms;
-}
-
 static int apply_to_tcp(int fd, const struct configuration *configuration)
 {
 	const struct {
@@ -117,13 +106,15 @@ static int apply_to_tcp(int fd, const struct configuration *configuration)
 		{IPPROTO_TCP, TCP_KEEPIDLE, KEEPALIVE_IDLE_S},
 		{IPPROTO_TCP, TCP_KEEPINTVL, KEEPALIVE_INTERVAL_S},
 		{IPPROTO_TCP, TCP_KEEPCNT, KEEPALIVE_COUNT},
-		{IPPROTO_TCP, TCP_USER_TIMEOUT, user_timeout_ms(configuration->timeouts.stall_us)},
+		{IPPROTO_TCP, TCP_USER_TIMEOUT,
+		 (int)settings_user_timeout_ms(configuration->timeouts.stall_us)},
 	};
 	int r;
 
 	for (size_t i = 0; i < sizeof(options) / sizeof(options[0]); i++) {
 		r = set_option(fd, options[i].level, options[i].option, options[i].value);
-		if (r < 0)
+		/* MPTCP knows fewer: workers set those of the connections */
+		if (r < 0 && r != -ENOPROTOOPT && r != -EOPNOTSUPP)
 			return r;
 	}
 	return 0;

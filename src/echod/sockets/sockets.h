@@ -49,9 +49,9 @@ int sockets_take_passed(struct sockets *ret_sockets);
 /*
  * Binds what listen says. A socket of previous (may be NULL) that has the wanted address, or a
  * port that was chosen for the same address, is taken over by dup(2), not bound again, unless it
- * is a Unix socket whose file is gone. Logs each failure
- * ("ADDRESS: bind: Permission denied"), then returns -errno and owns nothing.
- * Settings that workers inherit (TCP_NODELAY, keep-alive, timeouts) are the caller's.
+ * is a Unix socket whose file is gone. Logs each failure ("ADDRESS: bind: Permission denied"),
+ * then returns -errno and owns nothing. Settings that workers inherit (TCP_NODELAY,
+ * keep-alive, timeouts) are the caller's.
  */
 int sockets_bind(const struct configuration *configuration, const struct sockets *previous,
 		 struct sockets *ret_sockets);
@@ -65,8 +65,8 @@ int sockets_apply_timeouts(const struct sockets *sockets,
 			   const struct configuration *configuration);
 
 /*
- * True when passed sockets are not those that listen names (only looked at when listen is
- * set); *ret_text, which the caller frees, says the difference.
+ * True if passed sockets are not those that listen names (and listen is set); *ret_text, which the
+ * caller frees, says the difference.
  */
 bool sockets_differ(const struct sockets *sockets, const struct configuration *configuration,
 		    char **ret_text);

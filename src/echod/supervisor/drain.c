@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Ending connections: all of them at SIGTERM, one when an operator says so. */
+#include <assert.h>
 #include <inttypes.h>
 
 #include "echod/control/control.h"
@@ -13,20 +14,21 @@
 
 static void drain_begin(struct supervisor *supervisor)
 {
-	uint32_t live = totals_live(supervisor);
+	struct tally tally;
 
+	totals_sum(supervisor, &tally);
 	supervisor->reload_wanted = false;
 	supervisor->current = supervisor->starting = NULL;	/* nobody accepts any more */
 	control_note_stopping(supervisor->control);
 	timer_disarm(supervisor->timers[TIMER_START]);
 	timer_disarm(supervisor->timers[TIMER_REPLACE]);
 	for (struct generation *i = supervisor->generations; i; i = i->next)
-		generation_stop(i);
+		generation_stop(i, STOP_END);
 	/* Our copies too: a socket that stays open would take connections that nobody serves. */
 	sockets_release(&supervisor->sockets, NULL);
 	sockets_release(&supervisor->next_sockets, NULL);
 	ending_begin(&supervisor->ending, supervisor->configuration->timeouts.drain_us);
-	log_info("stopping: %" PRIu32 " active", live);
+	log_info("stopping: %" PRIu64 " active", tally_live(&tally));
 	status_format(supervisor, supervisor->status, sizeof(supervisor->status));
 	notify_stopping(supervisor->status,
 			supervisor->configuration->timeouts.drain_us + STOP_MARGIN_US);
@@ -43,6 +45,7 @@ void drain_go_on(struct supervisor *supervisor)
 
 void drain_step(struct supervisor *supervisor)
 {
+	assert(supervisor->ending.phase != ENDING_NONE);
 	ending_step(&supervisor->ending, supervisor->generations);
 	timer_arm(supervisor->timers[TIMER_DRAIN], ENDING_STEP_US);
 }

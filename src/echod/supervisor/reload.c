@@ -70,22 +70,23 @@ static int reload_start(struct supervisor *supervisor)
 	bool is_passed = supervisor->sockets.passed;
 	const struct sockets *sockets = is_passed ? &supervisor->sockets :
 						    &supervisor->next_sockets;
-	int result = effective_load(supervisor->options, supervisor->configuration_fd, false,
-				    log_report, NULL, &supervisor->next_configuration,
-				    &supervisor->next_configuration_fd);
+	int r = effective_load(supervisor->options, supervisor->configuration_fd,
+			       supervisor->configuration, log_report, NULL,
+			       &supervisor->next_configuration,
+			       &supervisor->next_configuration_fd);
 
-	if (result == 0 && !is_passed)
-		result = sockets_bind(supervisor->next_configuration, &supervisor->sockets,
-				      &supervisor->next_sockets);
-	if (result == 0)
-		result = sockets_apply_timeouts(sockets, supervisor->next_configuration);
-	if (result < 0)
-		return result;
+	if (r == 0 && !is_passed)
+		r = sockets_bind(supervisor->next_configuration, &supervisor->sockets,
+				 &supervisor->next_sockets);
+	if (r == 0)
+		r = sockets_apply_timeouts(sockets, supervisor->next_configuration);
+	if (r < 0)
+		return r;
 	privileges_check_limits(supervisor->next_configuration);
-	result = program_open_next(&supervisor->listener, &supervisor->next_listener);
-	if (result < 0) {
-		log_errno(LOG_ERR, result, "%s", supervisor->listener.path);
-		return result;
+	r = program_open_next(&supervisor->listener, &supervisor->next_listener);
+	if (r < 0) {
+		log_errno(LOG_ERR, r, "%s", supervisor->listener.path);
+		return r;
 	}
 	return start_generation(supervisor, supervisor->next_configuration, sockets,
 				&supervisor->next_listener);
@@ -131,15 +132,15 @@ static void replace_sockets(struct supervisor *supervisor)
 			log_info("listening on %s", new->items[i].text);
 	sockets_release(old, new);
 	*old = *new;
-	*new = (struct sockets){ };
+	*new = (struct sockets){0};
 }
 
 static void reopen_log(const struct configuration *configuration)
 {
-	int result = log_open(configuration->log.target, configuration->log.facility);
+	int r = log_open(configuration->log.target, configuration->log.facility);
 
-	if (result < 0)
-		log_errno(LOG_WARNING, result,
+	if (r < 0)
+		log_errno(LOG_WARNING, r,
 			  "log: the target cannot be opened, the old one stays");
 }
 

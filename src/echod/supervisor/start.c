@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* New generations: at the start, for a reload, in place of one whose listener died. */
+#include <assert.h>
 #include <inttypes.h>
 
 #include "echod/log/log.h"
@@ -19,8 +20,10 @@ int start_generation(struct supervisor *supervisor, const struct configuration *
 		.foreign_live = totals_live(supervisor),
 	};
 	struct generation *generation;
-	int r = generation_start(supervisor->loop, &plan, &supervisor->hooks, &generation);
+	int r;
 
+	assert(!supervisor->starting);
+	r = generation_start(supervisor->loop, &plan, &supervisor->hooks, &generation);
 	if (r < 0)
 		return r;
 	generation->next = supervisor->generations;
@@ -32,14 +35,14 @@ int start_generation(struct supervisor *supervisor, const struct configuration *
 
 void start_replacement(struct supervisor *supervisor)
 {
-	int result;
+	int r;
 
 	supervisor->replacement_due = false;
 	if (supervisor->current || supervisor->starting || supervisor->ending.phase != ENDING_NONE)
 		return;
-	result = start_generation(supervisor, supervisor->configuration, &supervisor->sockets,
-				  &supervisor->listener);
-	if (result < 0)
+	r = start_generation(supervisor, supervisor->configuration, &supervisor->sockets,
+			     &supervisor->listener);
+	if (r < 0)
 		start_schedule_replacement(supervisor, 0);
 }
 

@@ -24,17 +24,17 @@
 static int open_sockets(struct supervisor *supervisor)
 {
 	const struct configuration *configuration = supervisor->configuration;
-	int result = sockets_take_passed(&supervisor->sockets);
+	int r = sockets_take_passed(&supervisor->sockets);
 
-	if (result == 0 && !supervisor->sockets.count)
-		result = sockets_bind(configuration, NULL, &supervisor->sockets);
-	if (result < 0)
-		return result;
+	if (r == 0 && !supervisor->sockets.count)
+		r = sockets_bind(configuration, NULL, &supervisor->sockets);
+	if (r < 0)
+		return r;
 	status_compare_listen(supervisor);
-	result = sockets_apply_timeouts(&supervisor->sockets, configuration);
-	if (result < 0)
-		log_errno(LOG_ERR, result, "socket options");
-	return result;
+	r = sockets_apply_timeouts(&supervisor->sockets, configuration);
+	if (r < 0)
+		log_errno(LOG_ERR, r, "socket options");
+	return r;
 }
 
 /* The end of all preparations: nothing after this needs privileges. */
@@ -131,18 +131,18 @@ static void supervisor_init(struct supervisor *supervisor, const struct options 
 
 static int supervisor_run(struct supervisor *supervisor)
 {
-	int result = sd_event_loop(supervisor->loop), code;
+	int r = sd_event_loop(supervisor->loop), code;
 
 	/* A window that is still open: what it left out is said too. */
 	report_flush(&supervisor->report, clock_now_ns() + CLOCK_NS_PER_S);
-	if (result == 0)
+	if (r == 0)
 		metrics_leave_file(supervisor->configuration->metrics.file, NULL);
 	notify_status("");
-	if (result == 0)
+	if (r == 0)
 		log_info("stopped");
 	else if (sd_event_get_exit_code(supervisor->loop, &code) < 0)	/* nobody ended it */
-		log_errno(LOG_ERR, result, "the event loop has failed");
-	return result;
+		log_errno(LOG_ERR, r, "the event loop has failed");
+	return r;
 }
 
 int supervise(const struct options *options, struct configuration *configuration,

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* A generation that was started takes over, or did not start: what follows from either. */
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <systemd/sd-event.h>
@@ -24,12 +25,13 @@ void turnover_ready(struct supervisor *supervisor)
 {
 	struct generation *generation = supervisor->starting;
 
+	assert(generation);
 	supervisor->starting = NULL;
 	supervisor->current = generation;
 	timer_disarm(supervisor->timers[TIMER_START]);
 	for (struct generation *i = generation->next; i; i = i->next)
 		if (i->state != GENERATION_DRAINING)
-			generation_stop(i);
+			generation_stop(i, STOP_REPLACED);
 	if (supervisor->next_configuration)
 		reload_commit(supervisor);
 	if (!supervisor->is_ready)

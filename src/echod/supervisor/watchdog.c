@@ -40,7 +40,8 @@ static void judge(struct supervisor *supervisor, struct generation *generation)
 void watchdog_ping(struct supervisor *supervisor)
 {
 	for (struct generation *i = supervisor->generations; i; i = i->next)
-		if (i->listener_pid && i->state != GENERATION_STARTING)
+		if (i->listener_pid && i->state != GENERATION_STARTING &&
+		    !generation_is_stranger(i))
 			judge(supervisor, i);
 	timer_arm(supervisor->timers[TIMER_PING], supervisor->watchdog_us ?
 			supervisor->watchdog_us / PINGS : PING_DEADLINE_US / PINGS);

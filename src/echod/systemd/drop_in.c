@@ -5,7 +5,7 @@
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
+#include <unistd.h>
 
 /* A text that grows in memory; fflush(3) brings it up to date. */
 struct lines {
@@ -21,7 +21,7 @@ struct lines {
 static void write_stream(struct lines *lines, const char *address)
 {
 	static const char key[] = "\nListenStream=";
-	char line[sizeof(key) + 2 * ADDRESS_HOST_MAX + sizeof("[]:65535\n")];
+	char line[sizeof(key) + 2 * (ADDRESS_TEXT_MAX + ADDRESS_HOST_MAX)];
 	char *end = stpcpy(line, key);
 
 	for (; *address != '\0'; address++) {
@@ -34,52 +34,43 @@ static void write_stream(struct lines *lines, const char *address)
 		fputs(line + 1, lines->stream);
 }
 
-static void write_inet(struct lines *lines, const char *host, uint16_t port)
+/* Writes the addresses of one family. A scope stands behind the port there: [fe80::1]:7%eth0. */
+static void write_family(struct lines *lines, const struct address_spec *spec, sa_family_t family)
 {
-	char text[ADDRESS_HOST_MAX + sizeof(":65535")];
+	struct address addresses[ADDRESS_EXPAND_MAX];
+	int count = address_expand(spec, addresses);
+	char text[ADDRESS_TEXT_MAX + ADDRESS_HOST_MAX];
 
-	snprintf(text, sizeof(text), "%s:%u", host, port);
-	write_stream(lines, text);
-}
-
-/* A scope stands behind the port there (systemd.socket(5)): [fe80::1]:7%eth0. */
-static void write_inet6(struct lines *lines, const char *host, uint16_t port)
-{
-	const char *scope = strchrnul(host, '%');
-	char text[ADDRESS_HOST_MAX + sizeof("[]:65535")];
-
-	snprintf(text, sizeof(text), "[%.*s]:%u%s", (int)(scope - host), host, port, scope);
-	write_stream(lines, text);
+	for (int i = 0; i < count; i++) {
+		if (addresses[i].any.sa_family != family)
+			continue;
+		address_format(&addresses[i].any, addresses[i].length, text);
+		strcat(text, strchrnul(spec->host, '%'));
+		write_stream(lines, text);
+	}
 }
 
 /* Returns why the address cannot stand in a unit, or NULL when it was written. */
 static const char *write_address(const struct address_spec *spec, bool ipv6_available,
 				 struct lines *lines)
 {
-	bool everywhere = spec->is_wildcard;
-
 	if (spec->is_unix) {
 		write_stream(lines, spec->host);
 		return NULL;
 	}
 	if (spec->port == 0)
 		return "port 0 has no place in a socket unit";
-	if (everywhere || strcasecmp(spec->host, "localhost") == 0) {
-		write_inet(lines, everywhere ? "0.0.0.0" : "127.0.0.1", spec->port);
-		if (ipv6_available)
-			write_inet6(lines, everywhere ? "::" : "::1", spec->port);
-		return NULL;
-	}
-	if (strchr(spec->host, ':'))
-		write_inet6(lines, spec->host, spec->port);
-	else
-		write_inet(lines, spec->host, spec->port);
+	write_family(lines, spec, AF_INET);
+	/* a literal is left for systemd to judge */
+	if (ipv6_available || strchr(spec->host, ':'))
+		write_family(lines, spec, AF_INET6);
 	return NULL;
 }
 
-unsigned drop_in_make(const struct configuration *configuration, bool ipv6_available,
-		      configuration_report_fn report, void *context, char **ret_text)
+unsigned drop_in_make(const struct configuration *configuration, configuration_report_fn report,
+		      void *context, char **ret_text)
 {
+	bool ipv6_available = access("/proc/net/if_inet6", F_OK) == 0;
 	struct lines lines = {0};
 	unsigned written = 0;
 
@@ -113,4 +104,43 @@ unsigned drop_in_make(const struct configuration *configuration, bool ipv6_avail
 	else
 		free(lines.text);
 	return written;
+}
+
+static void say_nothing(void *context, const char *text)
+{
+	(void)context;
+	(void)text;
+}
+
+/* The text of the drop-in that systemd has read, which the caller frees; NULL: there is none. */
+static char *read_installed(void)
+{
+	FILE *stream = fopen("/run/systemd/generator/" DROP_IN_PATH, "re");
+	char *text = NULL;
+	size_t size = 0;
+
+	if (!stream)
+		return NULL;
+	if (getdelim(&text, &size, '\0', stream) < 0) {
+		free(text);
+		text = NULL;
+	}
+	fclose(stream);
+	return text;
+}
+
+bool drop_in_is_read(const struct configuration *configuration)
+{
+	char *installed = read_installed();
+	char *text = NULL;
+	bool is_read;
+
+	if (configuration->listen_is_set)
+		is_read = drop_in_make(configuration, say_nothing, NULL, &text) > 0 && installed &&
+			  strcmp(text, installed) == 0;
+	else
+		is_read = !installed;
+	free(installed);
+	free(text);
+	return is_read;
 }

@@ -19,9 +19,6 @@
 #include "echod/log/sink.h"
 #include "echod/systemd/drop_in.h"
 
-#define DROP_IN_DIRECTORY "echod.socket.d"
-#define DROP_IN_FILE "50-echod-conf.conf"
-
 /*
  * Standard error of a generator that systemd runs is /dev/null. At a daemon-reload the system's
  * log is there; while the machine boots it is not, and the kernel's takes the line.
@@ -69,10 +66,10 @@ static int install_drop_in(const char *directory, const char *text)
 {
 	char path[4096];
 
-	snprintf(path, sizeof(path), "%s/" DROP_IN_DIRECTORY, directory);
+	snprintf(path, sizeof(path), "%s/" DROP_IN_FOLDER, directory);
 	if (mkdir(path, 0755) < 0 && errno != EEXIST)
 		return -errno;
-	snprintf(path, sizeof(path), "%s/" DROP_IN_DIRECTORY "/" DROP_IN_FILE, directory);
+	snprintf(path, sizeof(path), "%s/" DROP_IN_PATH, directory);
 	return replace_file(path, text, strlen(text), 0644);
 }
 
@@ -96,8 +93,7 @@ int main(int argc, char **argv)
 		return EXIT_FAILURE;
 	if (!configuration->listen_is_set)
 		return EXIT_SUCCESS;
-	if (drop_in_make(configuration, access("/proc/net/if_inet6", F_OK) == 0, report_problem,
-			 NULL, &text) == 0)
+	if (drop_in_make(configuration, report_problem, NULL, &text) == 0)
 		return EXIT_FAILURE;
 	r = install_drop_in(argv[1], text);
 	free(text);

@@ -7,6 +7,7 @@
  */
 #include "echod/systemd/notify.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -64,6 +65,13 @@ void notify_flush(void)
 /* Replaces what waits of this kind. Each text has a STATUS=, so an older one need not be said. */
 static void tell(enum kind kind, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
+/* A newline in a status would begin another field. */
+static const char *one_line(const char *status)
+{
+	assert(!strchr(status, '\n'));
+	return status;
+}
+
 static void tell(enum kind kind, const char *format, ...)
 {
 	va_list arguments;
@@ -77,7 +85,7 @@ static void tell(enum kind kind, const char *format, ...)
 
 void notify_ready(const char *status)
 {
-	tell(READY, "READY=1\nSTATUS=%s", status);
+	tell(READY, "READY=1\nSTATUS=%s", one_line(status));
 }
 
 void notify_reloading(void)
@@ -91,12 +99,12 @@ void notify_reloading(void)
 void notify_stopping(const char *status, uint64_t timeout_us)
 {
 	tell(STOPPING, "STOPPING=1\nEXTEND_TIMEOUT_USEC=%" PRIu64 "\nSTATUS=%s", timeout_us,
-	     status);
+	     one_line(status));
 }
 
 void notify_status(const char *status)
 {
-	tell(STATUS, "STATUS=%s", status);
+	tell(STATUS, "STATUS=%s", one_line(status));
 }
 
 void notify_alive(void)

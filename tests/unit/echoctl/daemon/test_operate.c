@@ -13,23 +13,34 @@
 #include "echoctl/daemon/client.h"
 #include "echoctl/daemon/connection_row.h"
 #include "echoctl/daemon/status_screen.h"
+#include "echoctl/output/units.h"
 
 static void test_reply(void **state)
 {
 	json_t *reply;
 
 	(void)state;
-	assert_int_equal(control_parse("[1]", true, &reply), -EBADMSG);
-	assert_int_equal(control_parse("{\"event\":1}", true, &reply), -EBADMSG);
-	assert_int_equal(control_parse("{\"event\":\"a\"", true, &reply), -EBADMSG);
-	assert_int_equal(control_parse("{\"event\":\"a\\u001b[2J\",\"b\":7,"
-				       "\"e\":[1,\"x\\ny\"]}", true, &reply), 0);
-	assert_string_equal(control_text(reply, "event"), "a?[2J");
+	assert_int_equal(control_parse("[1]", &reply), -EBADMSG);
+	assert_int_equal(control_parse("{\"event\":1}", &reply), -EBADMSG);
+	assert_int_equal(control_parse("{\"event\":\"a\"", &reply), -EBADMSG);
+	assert_int_equal(control_parse("{\"event\":\"a\\u001b[2J\",\"b\":7}",
+				       &reply), 0);
+	assert_string_equal(control_text(reply, "event"), "a\x1b[2J");
 	assert_string_equal(control_text(reply, "b"), "");
 	assert_string_equal(control_text(reply, "c"), "");
-	assert_string_equal(json_string_value(json_array_get(json_object_get(reply, "e"), 1)),
-			    "x?y");
 	json_decref(reply);
+}
+
+static void test_escape(void **state)
+{
+	char *one = report_escape("a\nb\x1b[2J\x7f é", false);
+	char *lines = report_escape("a\nb\r", true);
+
+	(void)state;
+	assert_string_equal(one, "a\\x0ab\\x1b[2J\\x7f é");
+	assert_string_equal(lines, "a\nb\\x0d");
+	free(one);
+	free(lines);
 }
 
 static void test_age(void **state)
@@ -43,11 +54,11 @@ static void test_age(void **state)
 		{ UINT64_C(3600000000000), "1 h 0 min" }, { UINT64_C(90000000000000), "1 d 1 h" },
 		{ UINT64_MAX, "213503 d 23 h" },
 	};
-	char text[STATUS_AGE_MAX];
+	char text[UNITS_TEXT_MAX];
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++)
-		assert_string_equal(status_age(cases[i].ns, text), cases[i].text);
+		assert_string_equal(units_age(cases[i].ns, text), cases[i].text);
 }
 
 static char drawn[256];
@@ -227,6 +238,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_reply),
+		cmocka_unit_test(test_escape),
 		cmocka_unit_test(test_age),
 		cmocka_unit_test(test_bar),
 		cmocka_unit_test(test_curve),

@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "echoctl/output/chart.h"
+#include "echoctl/output/units.h"
 #include "echoctl/output/histogram.h"
 
 static struct histogram one;
@@ -165,16 +166,16 @@ static void test_between_covers_all(void **state)
 
 static void test_time_text(void **state)
 {
-	char text[CHART_TIME_MAX];
+	char text[UNITS_TEXT_MAX];
 
 	(void)state;
-	assert_string_equal(chart_time(0, text), "0 ns");
-	assert_string_equal(chart_time(999, text), "999 ns");
-	assert_string_equal(chart_time(1000, text), "1.00 us");
-	assert_string_equal(chart_time(12345, text), "12.3 us");
-	assert_string_equal(chart_time(100000000, text), "100 ms");
-	assert_string_equal(chart_time(61234567890, text), "61.2 s");
-	assert_string_equal(chart_time(HISTOGRAM_VALUE_MAX_NS, text), "4398 s");
+	assert_string_equal(units_time(0, text), "0 ns");
+	assert_string_equal(units_time(999, text), "999 ns");
+	assert_string_equal(units_time(1000, text), "1.00 us");
+	assert_string_equal(units_time(12345, text), "12.3 us");
+	assert_string_equal(units_time(100000000, text), "100 ms");
+	assert_string_equal(units_time(61234567890, text), "61.2 s");
+	assert_string_equal(units_time(HISTOGRAM_VALUE_MAX_NS, text), "4398 s");
 }
 
 static char *draw(const struct histogram *histogram, bool utf8)

@@ -292,6 +292,31 @@ static void test_bad_lists(void **state)
 			     "t:3: foo: unknown key\nempty:2: listen: is empty\n");
 	settings_expect_text("listen = {\"[::ffff:127.0.0.1]:7\"}", "t:1: listen: "
 			     "\"[::ffff:127.0.0.1]:7\": write an IPv4 address as such\n");
+	settings_expect_text(
+		"listen = {\"*:7\", \"localhost:7\", \"0.0.0.0:7\", \"[::]:7\",\n"
+		"\"[::1]:8\", \"*:8\", \"localhost:8\",\n"
+		"\"0.0.0.0:9\", \"[::1]:9\", \"localhost:9\",\n"
+		"\"*:0\", \"localhost:0\", \"unix:/x\", \"127.0.0.1:7\",\n"
+		"\"[0:0::1]:8\", \"unix:/x\", \"*:0\", \"[::1]:7\"}",
+		"t:1: listen: \"localhost:7\" overlaps with \"*:7\"\n"
+		"t:2: listen: \"*:8\" overlaps with \"[::1]:8\"\n"
+		"t:3: listen: \"localhost:9\" overlaps with \"0.0.0.0:9\"\n"
+		"t:4: listen: \"127.0.0.1:7\" overlaps with \"*:7\"\n"
+		"t:5: listen: \"[0:0::1]:8\" stands twice\n"
+		"t:5: listen: \"unix:/x\" stands twice\n"
+		"t:5: listen: \"[::1]:7\" overlaps with \"*:7\"\n");
+	settings_expect_text(
+		"listen = {\"mptcp:*:7\", \"*:7\", \"mptcp:unix:/x\", \"mptcp:\", \"mptcp:a:7\"}",
+		"t:1: listen: \"*:7\" stands twice\n"
+		"t:1: listen: \"mptcp:unix:/x\": a Unix socket has no MPTCP\n"
+		"t:1: listen: \"mptcp:\": host missing (* stands for every address)\n"
+		"t:1: listen: \"mptcp:a:7\": host names are not looked up, write the address\n");
+	settings_expect_text(
+		"listen = {\"[fe80::1]:7\", \"[fe80::1%lo]:7\", \"[fe80::1%none]:7\",\n"
+		"\"[::1%lo]:7\"}",
+		"t:1: listen: \"[fe80::1]:7\": a link-local address needs its interface, as in "
+		"[fe80::1%eth0]:7\n"
+		"t:2: listen: \"[::1%lo]:7\": only a link-local address has an interface\n");
 	settings_expect_text("access { allow = {10.0.0.0/8, ::/0}\ndeny = {192.0.2.7,\n::/0} }",
 			     "t:3: access.deny: the same prefix stands in allow\n");
 	/* whatever else is wrong */
@@ -314,7 +339,7 @@ static void test_too_many(void **state)
 	(void)state;
 	fputs("listen = {", stream);
 	for (int i = 0; i < 66; i++)
-		fprintf(stream, "localhost:%d,\n", i + 1);
+		fprintf(stream, "127.0.0.1:%d,\n", i + 1);
 	fputs("}\naccess { allow = {", stream);
 	for (int i = 0; i < 4097; i++)
 		fprintf(stream, "10.0.%d.%d,\n", i / 256, i % 256);
@@ -323,6 +348,19 @@ static void test_too_many(void **state)
 	settings_expect_text(text, "t:65: listen: more than 64 addresses\n"
 				   "t:4164: access.allow: more than 4096 prefixes\n");
 	free(text);
+}
+
+/* localhost is two of them, * is one. */
+static void test_too_many_sockets(void **state)
+{
+	char text[2000] = "listen = {\"*:0\"";
+
+	(void)state;
+	for (int i = 0; i < 31; i++)
+		strcat(text, ", \"localhost:0\"");
+	strcat(text, ", \"*:0\"");
+	settings_expect_text(strcat(text, "\n,\"localhost:0\", \"localhost:0\"}"),
+			     "t:2: listen: more than 64 addresses\n");
 }
 
 static void test_override(void **state)
@@ -359,6 +397,7 @@ int main(void)
 		cmocka_unit_test(test_bad_words),
 		cmocka_unit_test(test_bad_lists),
 		cmocka_unit_test(test_too_many),
+		cmocka_unit_test(test_too_many_sockets),
 		cmocka_unit_test(test_override),
 	};
 

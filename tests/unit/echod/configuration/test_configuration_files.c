@@ -335,7 +335,7 @@ static void test_include(void **state)
 	assert_int_equal(mkdir("sub", 0700), 0);
 	settings_write("sub/a.conf", "# a\nlimits { connections = 5 rate-burst = 1 }\n"
 				     "include(\"b.conf\")");
-	settings_write("sub/b.conf", "user = \"b\"\nlisten += {\"*:1\"}");
+	settings_write("sub/b.conf", "user = \"b\"\nlisten += {\"*:2\"}");
 	settings_write("t", "listen = {\"[::1]:1\"}\nlimits { connections = 4 }\n"
 			    "include(\"sub/a.conf\")\nlimits { rate-burst = 3 }");
 	c = settings_load("t");
@@ -343,7 +343,7 @@ static void test_include(void **state)
 	assert_int_equal(c->limits.rate_burst, 3);
 	assert_string_equal(c->user, "b");
 	assert_int_equal(c->listen_count, 2);
-	assert_string_equal(c->listen[1].text, "*:1");
+	assert_string_equal(c->listen[1].text, "*:2");
 }
 
 /* Each error names its own file and line, and the outer file goes on where it was. */

@@ -123,22 +123,32 @@ static void act_map_executable(void)
 	syscall(SYS_mmap, NULL, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 }
 
+/* The flags are the second argument on s390, clone(2). */
+static void clone_with(unsigned long flags)
+{
+	pid_t pid;
+
+#ifdef __s390__
+	syscall(SYS_clone, NULL, flags, &pid, NULL, NULL);
+#else
+	syscall(SYS_clone, flags, NULL, &pid, NULL, NULL);
+#endif
+}
+
 static void act_namespace(void)
 {
-	syscall(SYS_clone, 0x10000000 | SIGCHLD, NULL, NULL, NULL, NULL);	/* CLONE_NEWUSER */
+	clone_with(CLONE_NEWUSER | CLONE_PARENT_SETTID | SIGCHLD);
 }
 
 static void act_thread(void)
 {
-	/* One that cannot succeed: CLONE_THREAD without CLONE_VM. */
-	syscall(SYS_clone, 0x00010000, NULL, NULL, NULL, NULL);
+	/* One that cannot succeed: without CLONE_VM. */
+	clone_with(CLONE_THREAD | CLONE_PARENT_SETTID);
 }
 
 static void act_clone(void)
 {
-	pid_t pid;
-
-	syscall(SYS_clone, CLONE_PARENT_SETTID | SIGCHLD, NULL, &pid, NULL, NULL);
+	clone_with(CLONE_PARENT_SETTID | SIGCHLD);
 }
 
 static void act_seccomp(void)

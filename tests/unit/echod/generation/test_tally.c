@@ -45,29 +45,11 @@ static void test_tally_sum(void **state)
 	assert_int_equal(sum.empty, 1);
 }
 
-/* Who stores a tally field by field stores all of it. */
-static void test_tally_fields(void **state)
-{
-	struct tally tally = { .duration_sum_us = 7 };
-	const struct tally_field *last = &tally_fields[tally_field_count - 1];
-	size_t bytes = 0;
-
-	(void)state;
-	for (size_t i = 0; i < tally_field_count; i++) {
-		assert_int_equal(tally_fields[i].offset, bytes);
-		bytes += tally_fields[i].count * sizeof(uint64_t);
-	}
-	assert_int_equal(bytes, sizeof(tally));
-	assert_string_equal(last->name, "duration_sum_us");
-	assert_int_equal(*tally_counters(&tally, last), 7);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_tally_duration),
 		cmocka_unit_test(test_tally_sum),
-		cmocka_unit_test(test_tally_fields),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -92,7 +92,7 @@ static void test_stopped_reader(void **state)
 	assert_true(clock_now_ns() - start_ns < DEADLINE_S * (uint64_t)CLOCK_NS_PER_S);
 	assert_true(log_lost() > lost_before);
 	assert_false(log_flush());
-	while ((line = capture_line(*state, NULL)) != NULL) {
+	while ((line = capture_line(*state, NULL))) {
 		if (sscanf(line, "lost lines=%llu", &lost) == 1) {
 			lost_sum += (int)lost;
 			next += (int)lost;
@@ -234,7 +234,7 @@ static void test_full_pipe(void **state)
 	restore_stderr(saved_fd);
 	close(pipe_fds[0]);
 	text[size] = '\0';
-	for (char *line = strtok(text, "\n"); line != NULL; line = strtok(NULL, "\n")) {
+	for (char *line = strtok(text, "\n"); line; line = strtok(NULL, "\n")) {
 		if (strncmp(line, "echod: lost lines=", 18) == 0)
 			continue;
 		assert_int_equal(strlen(line), strlen("echod: ") + strlen(filler));

@@ -78,7 +78,7 @@ static void assert_line(struct fixture *fixture, const struct event *event, int 
 
 	report_event(&fixture->report, event, NULL, START);
 	line = capture_line(&fixture->capture, &actual_priority);
-	if (expected == NULL) {
+	if (!expected) {
 		assert_null(line);
 		return;
 	}
@@ -223,7 +223,7 @@ static size_t count_lines(struct fixture *fixture, const char *beginning)
 	size_t count = 0;
 	const char *line;
 
-	while ((line = capture_line(&fixture->capture, NULL)) != NULL) {
+	while ((line = capture_line(&fixture->capture, NULL))) {
 		assert_int_equal(strncmp(line, beginning, strlen(beginning)), 0);
 		count++;
 	}

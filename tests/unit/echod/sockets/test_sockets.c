@@ -215,6 +215,24 @@ static void test_wildcard_again(void **state)
 	}
 }
 
+/* Ports that were chosen for a wildcard and for IPv4 alone are not mixed up. */
+static void test_wildcard_any_port(void **state)
+{
+	struct fixture *fixture = *state;
+	uint16_t ports[2];
+
+	listening_add(fixture, "0.0.0.0:0");
+	listening_add(fixture, "*:0");
+	assert_int_equal(listening_bind(fixture), 0);
+	assert_int_equal(fixture->sockets.count, 2);
+	for (int i = 0; i < 2; i++)
+		ports[i] = fixture->sockets.items[i].wire.port;
+	rebind(fixture);
+	assert_int_equal(fixture->sockets.count, 2);
+	for (int i = 0; i < 2; i++)
+		assert_int_equal(fixture->sockets.items[i].wire.port, ports[i]);
+}
+
 /* IPv4 comes with the IPv6 socket of the wildcard, in whatever order the two stand. */
 static void test_wildcard_with_ipv4(void **state)
 {
@@ -388,6 +406,31 @@ static void test_twice_is_once(void **state)
 	assert_int_equal(fixture->sockets.count, 1);
 }
 
+/* It is told from a plain one, which a reload does not turn into it. */
+static void test_multipath(void **state)
+{
+	struct fixture *fixture = *state;
+	int fd = socket(AF_INET, SOCK_STREAM, IPPROTO_MPTCP);
+
+	if (fd < 0)
+		skip();
+	close(fd);
+	listening_add(fixture, "localhost:0");
+	fixture->listen[0].spec.is_multipath = true;
+	assert_int_equal(listening_bind(fixture), 0);
+	for (size_t i = 0; i < fixture->sockets.count; i++)
+		assert_int_equal(get_option(fixture->sockets.items[i].fd, SOL_SOCKET, SO_PROTOCOL),
+				 IPPROTO_MPTCP);
+	rebind(fixture);
+	assert_null(capture_raw(&fixture->capture));
+	listen_only(fixture, fixture->sockets.items[0].text);
+	rebind(fixture);
+	assert_int_equal(get_option(fixture->sockets.items[0].fd, SOL_SOCKET, SO_PROTOCOL),
+			 IPPROTO_MPTCP);
+	assert_non_null(strstr(capture_line(&fixture->capture, NULL),
+			       ": with or without MPTCP counts from the next start"));
+}
+
 /* What is set on the listening socket holds for the accepted one. */
 static void test_timeouts(void **state)
 {
@@ -424,6 +467,8 @@ int main(void)
 						listening_tear_down),
 		cmocka_unit_test_setup_teardown(test_wildcard_again, listening_set_up,
 						listening_tear_down),
+		cmocka_unit_test_setup_teardown(test_wildcard_any_port, listening_set_up,
+						listening_tear_down),
 		cmocka_unit_test_setup_teardown(test_wildcard_with_ipv4, listening_set_up,
 						listening_tear_down),
 		cmocka_unit_test_setup_teardown(test_unix, listening_set_up,
@@ -437,6 +482,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_take_over_again, listening_set_up,
 						listening_tear_down),
 		cmocka_unit_test_setup_teardown(test_twice_is_once, listening_set_up,
+						listening_tear_down),
+		cmocka_unit_test_setup_teardown(test_multipath, listening_set_up,
 						listening_tear_down),
 		cmocka_unit_test_setup_teardown(test_timeouts, listening_set_up,
 						listening_tear_down),
