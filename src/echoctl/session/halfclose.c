@@ -149,11 +149,12 @@ static int run_probes(struct report *report, const struct settings *settings)
 	size_t n_shapes = settings->hold_us > 0 ? 3 : 2;
 	struct session_result result = {.end = SESSION_OK};
 	json_t *probes = json_array();
-	int status = COMMAND_PROCEED;
 	size_t n = 0;
+	int status;
 
-	while (n < n_shapes && status == COMMAND_PROCEED && session_passed(&result))
+	do
 		status = probe(report, settings, &shapes[n++], probes, &result);
+	while (n < n_shapes && status == COMMAND_PROCEED && session_passed(&result));
 	if (status != COMMAND_PROCEED) {
 		json_decref(probes);
 		return status;
