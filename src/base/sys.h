@@ -47,7 +47,7 @@ static inline long sys_call(long number, long a, long b, long c, long d, long e,
 	return r;
 }
 
-#define SYS_TIMES(call, ...) SYS(__VA_ARGS__)
+#define SYS_LIBC(call, ...) SYS(__VA_ARGS__)
 
 #else
 
@@ -61,8 +61,11 @@ static inline long sys_call(long number, long a, long b, long c, long d, long e,
 	return sys_result(syscall(number, a, b, c, d, e, f));
 }
 
-/* Calls with times or offsets: on 32 bits libc knows which form of them the kernel has. */
-#define SYS_TIMES(call, ...) sys_result((long)(call))
+/*
+ * By libc's function after all. Calls with times, offsets or limits: on 32 bits libc knows which
+ * form of them the kernel has.
+ */
+#define SYS_LIBC(call, ...) sys_result((long)(call))
 
 #endif
 
@@ -131,25 +134,25 @@ static inline int sys_close_range(unsigned int first, unsigned int last)
 	return (int)SYS(SYS_close_range, first, last);
 }
 
-/* Soft and hard limit of this process. */
-static inline int sys_set_limit(int resource, uint64_t value)
+/* Soft and hard limit of this process. Valgrind's runs have their own setrlimit(). */
+static inline int sys_set_limit(int resource, rlim_t value)
 {
-	const uint64_t limit[2] = { value, value };
+	const struct rlimit limit = { value, value };
 
-	return (int)SYS(SYS_prlimit64, 0, resource, limit);
+	return (int)SYS_LIBC(setrlimit(resource, &limit), SYS_prlimit64, 0, resource, &limit);
 }
 
 /* mask is the kernel's set of 8 bytes, NULL: unchanged. */
 static inline int sys_poll(struct pollfd *fds, unsigned int count, struct timespec *timeout)
 {
-	return (int)SYS_TIMES(ppoll(fds, count, timeout, NULL), SYS_ppoll, fds, count, timeout,
-			      0, sizeof(uint64_t));
+	return (int)SYS_LIBC(ppoll(fds, count, timeout, NULL), SYS_ppoll, fds, count, timeout,
+			     0, sizeof(uint64_t));
 }
 
 static inline pid_t sys_wait(pid_t pid, int *status, int options, struct rusage *usage)
 {
-	return (pid_t)SYS_TIMES(wait4(pid, status, options, usage), SYS_wait4, pid, status, options,
-				usage);
+	return (pid_t)SYS_LIBC(wait4(pid, status, options, usage), SYS_wait4, pid, status, options,
+			       usage);
 }
 
 static inline int sys_munmap(void *address, size_t size)
@@ -189,8 +192,8 @@ static inline pid_t sys_getpid(void)
 
 static inline int sys_setitimer(const struct itimerval *value)
 {
-	return (int)SYS_TIMES(setitimer(ITIMER_REAL, value, NULL), SYS_setitimer,
-			      ITIMER_REAL, value);
+	return (int)SYS_LIBC(setitimer(ITIMER_REAL, value, NULL), SYS_setitimer,
+			     ITIMER_REAL, value);
 }
 
 static inline int sys_seccomp(unsigned int operation, unsigned int flags, const void *program)
@@ -203,7 +206,7 @@ static inline uint64_t sys_now_ns(void)
 {
 	struct timespec now = { .tv_sec = 0 };
 
-	(void)SYS_TIMES(clock_gettime(CLOCK_MONOTONIC, &now), SYS_clock_gettime, CLOCK_MONOTONIC,
+	(void)SYS_LIBC(clock_gettime(CLOCK_MONOTONIC, &now), SYS_clock_gettime, CLOCK_MONOTONIC,
 			&now);
 	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }

@@ -84,14 +84,6 @@ static int install_filter(const struct settings *settings, int *ret_missing)
 	return 0;
 }
 
-/* By libc's function: tests/memcheck has one in its place, for valgrind keeps some for itself. */
-static int limit_descriptors(rlim_t count)
-{
-	const struct rlimit limit = { .rlim_cur = count, .rlim_max = count };
-
-	return setrlimit(RLIMIT_NOFILE, &limit) < 0 ? -errno : 0;
-}
-
 /*
  * When memory is short the kernel ends the process with the highest score. That has to be a worker,
  * whose end gives back one connection, and not the supervisor, with whom all would end. Raising the
@@ -129,7 +121,7 @@ int sandbox_enter(const struct settings *settings, int *ret_missing, const char 
 	if (r == 0 && !IS_COVERED)
 		r = sys_set_limit(RLIMIT_FSIZE, 0);
 	if (r == 0)
-		r = limit_descriptors(settings_descriptors(settings));
+		r = sys_set_limit(RLIMIT_NOFILE, settings_descriptors(settings));
 	if (r < 0)
 		return r;
 	*ret_what = "Landlock";
