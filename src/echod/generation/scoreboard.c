@@ -211,10 +211,12 @@ uint32_t scoreboard_live(const struct scoreboard *scoreboard)
 uint64_t scoreboard_peer(const struct scoreboard *scoreboard, uint32_t slot,
 			 uint8_t ret_address[16])
 {
-	const struct entry *entry = &scoreboard->table->entries[slot];
-	uint64_t id = atomic_load(&entry->id);
+	const struct entry *entry;
+	uint64_t id;
 
 	assert(slot < scoreboard->slots);
+	entry = &scoreboard->table->entries[slot];
+	id = atomic_load(&entry->id);
 	if (atomic_load(&entry->state) != ENTRY_LIVE ||
 	    !endpoint_address(&entry->peer, ret_address))
 		return 0;

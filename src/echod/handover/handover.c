@@ -215,10 +215,12 @@ static int hand_over(const struct supervisor *supervisor, int settings_fd, bool 
 
 int handover_execute(struct supervisor *supervisor)
 {
-	FD_CLEANUP int settings_fd = give_settings(supervisor->configuration);
-	int r = settings_fd < 0 ? settings_fd : hand_over(supervisor, settings_fd, true);
+	FD_CLEANUP int settings_fd = -1;
+	int r;
 
 	assert(*program.path);
+	settings_fd = give_settings(supervisor->configuration);
+	r = settings_fd < 0 ? settings_fd : hand_over(supervisor, settings_fd, true);
 	if (r == 0) {
 		/* A window that is still open: what it left out is said, here for the last time. */
 		report_flush(&supervisor->report, clock_now_ns() + CLOCK_NS_PER_S);
