@@ -143,6 +143,14 @@ static void rebind(struct fixture *fixture)
 	fixture->sockets = next;
 }
 
+/* Binds a port that neither family uses, and returns it. */
+static uint16_t bind_both(struct fixture *fixture)
+{
+	listening_add(fixture, "*:0");
+	assert_int_equal(listening_bind(fixture), 0);
+	return fixture->sockets.items[0].wire.port;
+}
+
 /* [::] and * have one address, and are not the same. */
 static void test_ipv6_alone(void **state)
 {
@@ -153,10 +161,7 @@ static void test_ipv6_alone(void **state)
 
 	if (!has_ipv6())
 		skip();
-	/* a port that neither family uses */
-	listening_add(fixture, "*:0");
-	assert_int_equal(listening_bind(fixture), 0);
-	port = fixture->sockets.items[0].wire.port;
+	port = bind_both(fixture);
 	sockets_release(&fixture->sockets, &fixture->sockets);
 	snprintf(alone, sizeof(alone), "[::]:%u", port);
 	snprintf(both, sizeof(both), "*:%u", port);
@@ -193,9 +198,7 @@ static void test_wildcard_again(void **state)
 
 	if (!has_ipv6())
 		skip();
-	listening_add(fixture, "*:0");
-	assert_int_equal(listening_bind(fixture), 0);
-	port = fixture->sockets.items[0].wire.port;
+	port = bind_both(fixture);
 	rebind(fixture);
 	assert_int_equal(fixture->sockets.count, 1);
 	assert_int_equal(fixture->sockets.items[0].wire.port, port);
