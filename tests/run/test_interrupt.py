@@ -79,6 +79,47 @@ def test_asked():
     assert status == 1 and "no answer in time" in errors, (status, out, errors)
 
 
+@case("every command ends at its deadline, whatever it waits for")
+def test_deadline():
+    def drip(connection):
+        while data := connection.recv(1):
+            connection.sendall(data)
+            if peer.done.wait(0.1):
+                return
+
+    def status_of(*arguments, stdin=subprocess.DEVNULL):
+        return subprocess.run([program("echoctl"), "--json", *arguments], stdin=stdin, text=True,
+                              capture_output=True, timeout=DEADLINE_S, check=False)
+
+    with Peer(drip) as peer:
+        for command in (["send", "-o", "/dev/null"], ["trace", "-s", "1M"], ["halfclose"],
+                        ["sweep", "-s", "1M"]):
+            with open("/dev/zero", "rb") as zeros:
+                result = status_of("-w", "500ms", *command, peer.address, stdin=zeros)
+            assert result.returncode == 1, result
+            ends = re.findall(r'"end":"([a-z-]+)"', result.stdout)
+            assert ends and set(ends) == {"deadline"}, result
+        result = status_of("idle", "-w", "500ms", "--min", "1h", "--max", "1h", peer.address)
+        assert result.returncode == 1, result
+    with silent_peer() as (address, _):
+        result = status_of("load", "-w", "500ms", "--timeout", "1h", address)
+        assert json.loads(result.stdout)["event"] == "load_summary", result
+        result = status_of("check", "--deadline", "500ms", "-t", "3600", address)
+        assert result.returncode == 2 and "no answer in time" in result.stdout, result
+    # one that waits for its input, one for a connection, one for the local daemon
+    with subprocess.Popen(
+            [program("echoctl"), "-w", "300ms", "send", "--repeat", "2", "127.0.0.1:1"],
+            stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as client:
+        assert client.wait(DEADLINE_S) == 1
+        assert "not done at the deadline" in client.stderr.read()
+    with full_backlog() as address:
+        result = status_of("-w", "300ms", "--connect-timeout", "1h", "send", address)
+        assert result.returncode == 2 and "timed out" in result.stderr, result
+    with temporary_directory() as folder, silent_peer(folder + "/control"):
+        result = status_of("-w", "300ms", "--control", folder + "/control", "list")
+        assert result.returncode == 2 and "does not answer in time" in result.stderr, result
+
+
 @case("so can send while it reads what it is to repeat, and has its summary all the same")
 def test_spooling():
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -268,7 +268,7 @@ static int run(struct invocation *invocation)
 	why = command_take_target(check.host, (int)check.port, &check.target);
 	if (why)
 		return conclude(&check, STATE_UNKNOWN, "%s: %s", check.host, why);
-	if (interrupt_open(check.report, false) < 0)
+	if (interrupt_open(check.report, invocation->globals.deadline_us, false) < 0)
 		return conclude(&check, STATE_UNKNOWN, "no signals");
 	return reach(&check, &invocation->globals);
 }

@@ -18,6 +18,7 @@ static const struct option global_options[] = {
 	{"connect-timeout", required_argument, NULL, OPTION_CONNECT_TIMEOUT},
 	{"control", required_argument, NULL, OPTION_CONTROL},
 	{"quiet", no_argument, NULL, 'q'},
+	{"deadline", required_argument, NULL, OPTION_DEADLINE},
 	{"help", no_argument, NULL, 'h'},
 	{"version", no_argument, NULL, 'V'},
 	{0},
@@ -39,6 +40,9 @@ static const char *take_global(struct globals *globals, int option, const char *
 	case 'q':
 		globals->report.quiet = true;
 		return NULL;
+	case 'w':
+	case OPTION_DEADLINE:
+		return command_take_timeout(value, &globals->deadline_us);
 	case OPTION_CONNECT_TIMEOUT:
 		globals->connect_timeout_given = true;
 		return command_take_timeout(value, &globals->connect_timeout_us);
@@ -149,8 +153,11 @@ static void merge_options(const struct command *command, struct option *list, ch
 	used = (size_t)snprintf(letters, LETTERS_MAX - sizeof(COMMAND_GLOBAL_LETTERS), "%s:%s",
 				command ? "" : "+", own);
 	for (const char *c = COMMAND_GLOBAL_LETTERS; *c != '\0'; c++) {
-		if (!strchr(own, *c))
-			letters[used++] = *c;
+		if (*c == ':' || strchr(own, *c))
+			continue;
+		letters[used++] = *c;
+		if (c[1] == ':')
+			letters[used++] = ':';
 	}
 	letters[used] = '\0';
 }

@@ -29,6 +29,7 @@ struct globals {
 	int family;			/* AF_UNSPEC, AF_INET (-4), AF_INET6 (-6) */
 	uint64_t connect_timeout_us;	/* for resolving and connecting together */
 	bool connect_timeout_given;	/* by the user */
+	uint64_t deadline_us;		/* for the whole command; 0: none */
 	const char *control_path;	/* the daemon's control socket */
 	struct report report;		/* --json, -q */
 };
@@ -116,9 +117,10 @@ enum {
 	OPTION_JSON = 256,
 	OPTION_CONNECT_TIMEOUT,
 	OPTION_CONTROL,
+	OPTION_DEADLINE,	/* as -w, which some commands use themselves */
 	OPTION_OWN = 512,
 };
 
-#define COMMAND_GLOBAL_LETTERS "46qhV"
+#define COMMAND_GLOBAL_LETTERS "46qw:hV"
 
 #endif

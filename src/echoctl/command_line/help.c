@@ -12,6 +12,7 @@ static const char global_help[] =
 	"      --connect-timeout TIME  for resolving and connecting together (10s)\n"
 	"      --control PATH          control socket of the local daemon\n"
 	"  -q, --quiet                 no progress, no summary on stderr\n"
+	"  -w, --deadline TIME         end of the whole command, whatever it waits for\n"
 	"  -h, --help                  this help\n"
 	"  -V, --version               the version\n";
 

@@ -91,7 +91,7 @@ int control_connect(struct control_client *client)
 	if (connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0)
 		return connect_error(client, errno);
 	/* Not before: a connect that waits is to end at a signal too. */
-	if (interrupt_open(&globals->report, false) < 0)
+	if (interrupt_open(&globals->report, globals->deadline_us, false) < 0)
 		return STATUS_LOCAL;
 	disconnect(client);
 	client->fd = fd_steal(&fd);

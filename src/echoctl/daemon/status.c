@@ -120,7 +120,7 @@ static int show_once(struct view *view)
 			return result;
 		error = ask(view, &reply);
 	}
-	if (error == -EINTR && view->watch)
+	if (interrupt_ended() < 0 && view->watch)
 		return STATUS_OK;
 	if (error < 0) {
 		leave_screen(view);

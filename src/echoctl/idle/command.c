@@ -145,7 +145,7 @@ static int run(struct invocation *invocation)
 	if (idle.settings.min_us > idle.settings.max_us)
 		return command_usage_error(invocation, "--min lies above --max");
 	idle.dial = dial_options(&invocation->globals);
-	if (interrupt_open(report, true) < 0)
+	if (interrupt_open(report, invocation->globals.deadline_us, true) < 0)
 		return STATUS_LOCAL;
 	status = dial_target(report, &target, &idle.dial, &dial);
 	if (status != COMMAND_PROCEED)

@@ -374,7 +374,7 @@ static int run(struct invocation *invocation)
 	/* The time for a message is the one for connecting too, unless that has a shorter one. */
 	if (plan->timeout_us < plan->dial.timeout_us || !invocation->globals.connect_timeout_given)
 		plan->dial.timeout_us = plan->timeout_us;
-	if (interrupt_open(&invocation->globals.report, true) < 0)
+	if (interrupt_open(&invocation->globals.report, invocation->globals.deadline_us, true) < 0)
 		return STATUS_LOCAL;
 	/* One connection finds out which address answers; the load follows it. */
 	status = dial_target(&invocation->globals.report, &target, &plan->dial, &dial);

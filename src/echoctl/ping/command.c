@@ -25,7 +25,6 @@ static const char help[] =
 	"  -c, --count COUNT           probes to send (until stopped)\n"
 	"  -i, --interval TIME         from one probe to the next (1s; at least 1ms)\n"
 	"  -s, --size SIZE             bytes of a probe (64; at most 1M)\n"
-	"  -w, --deadline TIME         end of the whole run\n"
 	"  -W, --late TIME             an answer after this time is late (1s)\n"
 	"  -D, --timestamps            print the time of day in front of each line\n"
 	"      --reconnect             a connection for each probe, timed apart\n"
@@ -41,7 +40,6 @@ static const struct option options[] = {
 	{"count", required_argument, NULL, 'c'},
 	{"interval", required_argument, NULL, 'i'},
 	{"size", required_argument, NULL, 's'},
-	{"deadline", required_argument, NULL, 'w'},
 	{"late", required_argument, NULL, 'W'},
 	{"timestamps", no_argument, NULL, 'D'},
 	{"reconnect", no_argument, NULL, OPTION_RECONNECT},
@@ -60,9 +58,6 @@ static const char *take(void *data, int option, const char *value)
 					     &settings->interval_us);
 	case 's':
 		return command_take_size(value, 1, SIZE_MAX_BYTES, &settings->size_bytes);
-	case 'w':
-		return command_take_duration(value, INTERVAL_MIN_US, TIME_MAX_US,
-					     &settings->deadline_us);
 	case 'W':
 		return command_take_duration(value, INTERVAL_MIN_US, TIME_MAX_US,
 					     &settings->late_us);
@@ -121,11 +116,8 @@ static int run(struct invocation *invocation)
 	ping->settings = settings;
 	ping->tally.host = target.host;
 	ping->dial_options = dial_options(&invocation->globals);
-	/* The time for all of it is the longest for connecting too. */
-	if (settings.deadline_us > 0 && settings.deadline_us < ping->dial_options.timeout_us)
-		ping->dial_options.timeout_us = settings.deadline_us;
 	status = STATUS_LOCAL;
-	if (interrupt_open(report, true) == 0)
+	if (interrupt_open(report, invocation->globals.deadline_us, true) == 0)
 		status = dial_target(report, &target, &ping->dial_options, &dial);
 	if (status == COMMAND_PROCEED)
 		status = run_probes(invocation, ping, &dial);
@@ -138,7 +130,7 @@ const struct command command_ping = {
 	.operands = "ADDRESS",
 	.summary = "probe at a fixed schedule, with percentiles",
 	.help = help,
-	.short_options = "c:i:s:w:W:D",
+	.short_options = "c:i:s:W:D",
 	.long_options = options,
 	.run = run,
 };

@@ -17,7 +17,6 @@
 struct ping_settings {
 	uint64_t count;			/* 0: until stopped */
 	uint64_t interval_us;
-	uint64_t deadline_us;		/* 0: none */
 	uint64_t late_us;
 	uint64_t size_bytes;
 	bool timestamps;
@@ -41,7 +40,6 @@ struct ping {
 	struct dial_address target;
 	struct dial_options dial_options;
 	uint64_t next;			/* event of the schedule; its sequence is one more */
-	uint64_t stop_ns;		/* UINT64_MAX: none */
 	struct ping_slot slots[PING_SLOTS];
 	unsigned n_slots;		/* in use: 1, or PING_SLOTS with --reconnect */
 };

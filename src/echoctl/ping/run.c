@@ -177,10 +177,9 @@ static bool all_sent(const struct ping *ping)
 	return ping->settings.count > 0 && ping->next >= ping->settings.count;
 }
 
-static bool finished(const struct ping *ping, uint64_t now_ns)
+static bool finished(const struct ping *ping)
 {
-	if (interrupt_ended() < 0 || ping->tally.broken || now_ns >= ping->stop_ns ||
-	    !report_heard(ping->tally.report))
+	if (interrupt_ended() < 0 || ping->tally.broken || !report_heard(ping->tally.report))
 		return true;
 	if (!all_sent(ping))
 		return false;
@@ -198,8 +197,6 @@ static uint64_t wake_ns(const struct ping *ping)
 
 	if (!all_sent(ping))
 		wake = schedule_due_ns(&ping->schedule, ping->next);
-	if (ping->stop_ns < wake)
-		wake = ping->stop_ns;
 	for (unsigned i = 0; i < ping->n_slots; i++) {
 		const struct ping_slot *slot = &ping->slots[i];
 		uint64_t overdue_ns = UINT64_MAX;
@@ -344,13 +341,10 @@ int ping_run(struct ping *ping, const struct dial *dial)
 	prctl(PR_SET_TIMERSLACK, 1);
 	ping->tally.started_ns = clock_now_ns();
 	ping->schedule.start_ns = ping->tally.started_ns;
-	ping->stop_ns = UINT64_MAX;
-	if (ping->settings.deadline_us > 0)
-		ping->stop_ns = dial->started_ns + ping->settings.deadline_us * 1000;
 	while (error == 0) {
 		error = send_due(ping);
 		say_overdue(ping, clock_now_ns());
-		if (error < 0 || finished(ping, clock_now_ns()))
+		if (error < 0 || finished(ping))
 			break;
 		if (interrupt_asked())
 			ping_tally_summary(&ping->tally, false);

@@ -197,7 +197,7 @@ static void heed_user(struct receiver *receiver)
 {
 	if (interrupt_ended() < 0) {
 		receiver->pending_size = 0;
-		end(receiver, SESSION_INTERRUPTED, 0);
+		end(receiver, session_end_of(interrupt_ended()), 0);
 	}
 	if (interrupt_asked())
 		receiver->next_progress_ns = 0;

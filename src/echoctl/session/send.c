@@ -137,7 +137,8 @@ static void describe(struct report *report, const struct address_spec *target,
 	if (result->end == SESSION_INPUT_FAILED || result->end == SESSION_OUTPUT_FAILED)
 		report_error(report, "%s", text);
 	else if (result->end != SESSION_OK && result->end != SESSION_INTERRUPTED)
-		report_error(report, "%s (%s): echo: %s", target->host, address, text);
+		report_error(report, "%s%s%s%s: echo: %s", target->host, address ? " (" : "",
+			     address ? address : "", address ? ")" : "", text);
 	else if (result->end == SESSION_INTERRUPTED)
 		report_note(report, "interrupted");
 	report_note(report, "%s: %" PRIu64 " bytes sent, %" PRIu64 " received, %s, %.3f s, %s/s",
@@ -187,13 +188,13 @@ static int send_once(struct report *report, const struct session_command *sessio
 static int give_up_input(struct report *report, const struct settings *settings, int error,
 			 uint64_t started_ns)
 {
-	const struct session_result interrupted = {
-		.end = SESSION_INTERRUPTED, .started_ns = started_ns, .ended_ns = clock_now_ns(),
+	const struct session_result ended = {
+		.end = session_end_of(error), .started_ns = started_ns, .ended_ns = clock_now_ns(),
 	};
 
-	if (error == -EINTR) {
-		describe(report, &settings->session.target, NULL, 1, &interrupted);
-		return session_status(&interrupted);
+	if (error == interrupt_ended()) {
+		describe(report, &settings->session.target, NULL, 1, &ended);
+		return session_status(&ended);
 	}
 	report_error(report, "standard input: %s", error != -EFBIG ?
 		     strerror(-error) : "more than 256 MiB to repeat, and no file");
@@ -216,7 +217,8 @@ static int send_all(struct report *report, struct settings *settings)
 		return STATUS_LOCAL;
 	}
 	/* Not before: opening a file is to end as it always does. */
-	if (interrupt_open(report, shows_progress(report, output_fd)) < 0)
+	if (interrupt_open(report, settings->session.deadline_us,
+			   shows_progress(report, output_fd)) < 0)
 		return STATUS_LOCAL;
 	input_fd = open_input(settings, &start);
 	if (input_fd < 0)

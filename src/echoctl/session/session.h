@@ -34,6 +34,7 @@ enum session_end {
 	SESSION_RESET,		/* the connection failed; error is its errno */
 	SESSION_STALL,		/* bytes outstanding, and no progress before the deadline */
 	SESSION_NO_EOF,		/* all came back, but no FIN of the server before the deadline */
+	SESSION_DEADLINE,	/* that of the command */
 	SESSION_INTERRUPTED,	/* SIGINT or SIGTERM */
 	SESSION_INPUT_FAILED,	/* the input could not be read; error */
 	SESSION_OUTPUT_FAILED,	/* the output could not be written; error */
@@ -83,6 +84,9 @@ struct session_result {
  */
 void session_run(int socket_fd, const struct session_options *options,
 		 struct session_result *ret_result);
+
+/* What an error of interrupt_ended() makes of a session. */
+enum session_end session_end_of(int error);
 
 /* Whether end is an exchange without fault. */
 bool session_passed(const struct session_result *result);

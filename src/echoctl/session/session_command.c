@@ -28,6 +28,7 @@ int session_command_parse(struct invocation *invocation, command_take take, void
 	command->operand = invocation->argv[0];
 	command->dialling = dial_options(&invocation->globals);
 	command->dialling.source = source;
+	command->deadline_us = invocation->globals.deadline_us;
 	if (status == COMMAND_PROCEED && source != NULL && command->target.is_unix)
 		return command_usage_error(invocation, "--source %s: a Unix socket is reached "
 					   "from no address", source);
@@ -37,9 +38,11 @@ int session_command_parse(struct invocation *invocation, command_take take, void
 int session_command_start(struct invocation *invocation, command_take take, void *settings,
 			  struct session_command *command)
 {
+	const struct globals *globals = &invocation->globals;
 	int status = session_command_parse(invocation, take, settings, command);
 
-	if (status == COMMAND_PROCEED && interrupt_open(&invocation->globals.report, false) < 0)
+	if (status == COMMAND_PROCEED &&
+	    interrupt_open(&globals->report, globals->deadline_us, false) < 0)
 		status = STATUS_LOCAL;
 	return status;
 }

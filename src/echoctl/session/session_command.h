@@ -24,6 +24,7 @@ enum {
 struct session_command {
 	uint64_t size_bytes;		/* where the command has SESSION_OPTION_SIZE */
 	uint64_t drain_timeout_us;
+	uint64_t deadline_us;		/* of the global options */
 	const char *operand;		/* ADDRESS as it was given, for people */
 	struct address_spec target;
 	struct dial_options dialling;

@@ -7,6 +7,7 @@
 
 #include "base/fd.h"
 #include "base/size.h"
+#include "echoctl/probe/interrupt.h"
 #include "echoctl/session/session_command.h"
 
 #define SIZES_MAX 64
@@ -86,13 +87,14 @@ static void note_cell(struct sweep *sweep, uint64_t size, enum pattern pattern,
 		return;
 	}
 	/* The path has not failed when the user has enough. */
-	sweep->interrupted = result->end == SESSION_INTERRUPTED;
+	sweep->interrupted = result->end == SESSION_INTERRUPTED ||
+			     result->end == SESSION_DEADLINE;
 	if (!sweep->interrupted && sweep->n_failed++ == 0) {
 		sweep->first_size = size;
 		sweep->first_pattern = pattern;
 		sweep->first = *result;
 	}
-	sweep->stopped |= result->end >= SESSION_INTERRUPTED;
+	sweep->stopped |= result->end >= SESSION_DEADLINE;
 }
 
 static void print_heading(const struct sweep *sweep)
@@ -136,7 +138,7 @@ static int run_cell(struct sweep *sweep, uint64_t size, enum pattern pattern)
 	    dial_connect(&session->dialling, &dial) < 0) {
 		/* The row ends before the diagnostic: on a terminal both are in one place. */
 		if (sweep->in_row)
-			report_text(sweep->report, " %7s", dial.error == EINTR ? "-" : "lost");
+			report_text(sweep->report, " %7s", interrupt_ended() < 0 ? "-" : "lost");
 		end_row(sweep);
 		dial_report_failure(sweep->report, &session->target, &dial);
 		return dial_status(&dial);
@@ -147,7 +149,7 @@ static int run_cell(struct sweep *sweep, uint64_t size, enum pattern pattern)
 	sweep->stopped = !report_heard(sweep->report);
 	report_text(sweep->report, " %7s", session_passed(&result) ? "ok" :
 		    result.end == SESSION_EARLY_EOF ? "short" :
-		    result.end == SESSION_INTERRUPTED ? "-" : session_end_name(result.end));
+		    interrupt_ended() < 0 ? "-" : session_end_name(result.end));
 	note_cell(sweep, size, pattern, &result);
 	return COMMAND_PROCEED;
 }

@@ -17,6 +17,7 @@ static const char *const end_names[] = {
 	[SESSION_RESET] = "reset",
 	[SESSION_STALL] = "stall",
 	[SESSION_NO_EOF] = "no-eof",
+	[SESSION_DEADLINE] = "deadline",
 	[SESSION_INTERRUPTED] = "interrupted",
 	[SESSION_INPUT_FAILED] = "input-error",
 	[SESSION_OUTPUT_FAILED] = "output-error",
@@ -26,6 +27,11 @@ static const char *const end_names[] = {
 const char *session_end_name(enum session_end end)
 {
 	return end_names[end];
+}
+
+enum session_end session_end_of(int error)
+{
+	return error == -ETIMEDOUT ? SESSION_DEADLINE : SESSION_INTERRUPTED;
 }
 
 bool session_passed(const struct session_result *result)
@@ -92,10 +98,11 @@ const char *session_describe(const struct session_result *result, char text[SESS
 		snprintf(text, SESSION_TEXT_MAX, "FIN swallowed: all %" PRIu64
 			 " bytes came back, but no EOF", result->bytes_received);
 		break;
+	case SESSION_DEADLINE:
+		describe_counts(result, "not done at the deadline,", text);
+		break;
 	case SESSION_INTERRUPTED:
-		snprintf(text, SESSION_TEXT_MAX,
-			 "interrupted after %" PRIu64 " of %" PRIu64 " bytes",
-			 result->bytes_received, result->bytes_sent);
+		describe_counts(result, "interrupted", text);
 		break;
 	case SESSION_INPUT_FAILED:
 		snprintf(text, SESSION_TEXT_MAX, "standard input: %s", strerror(result->error));

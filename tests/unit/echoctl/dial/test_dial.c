@@ -164,7 +164,7 @@ static void test_interrupted(void **state)
 	int fd = listen_somewhere(&target.port);
 
 	(void)state;
-	assert_int_equal(interrupt_open(&report, true), 0);
+	assert_int_equal(interrupt_open(&report, 0, true), 0);
 	/* one that asks how it stands ends nothing */
 	assert_int_equal(raise(SIGQUIT), 0);
 	assert_int_equal(dial_resolve(&target, &options, &dial), 0);

@@ -28,6 +28,7 @@ static void test_each_end_has_its_verdict(void **state)
 		{SESSION_RESET, "reset", "reset", STATUS_FAILED},
 		{SESSION_STALL, "stall", "stall", STATUS_FAILED},
 		{SESSION_NO_EOF, "fin-swallowed", "fin-swallowed", STATUS_FAILED},
+		{SESSION_DEADLINE, "deadline", "deadline", STATUS_FAILED},
 		{SESSION_INTERRUPTED, "interrupted", "interrupted", STATUS_FAILED},
 		{SESSION_INPUT_FAILED, "local-error", "local-error", STATUS_LOCAL},
 		{SESSION_OUTPUT_FAILED, "local-error", "local-error", STATUS_LOCAL},
