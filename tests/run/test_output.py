@@ -160,7 +160,7 @@ def test_narrow():
         terminal.press("C-c")
         screen = terminal.wait("EXIT 0")
         bars = [line for line in screen if re.search(r"[mun]?s - ", line)]
-        assert bars and all(re.search(r" - .* \d+ +[█▏▎▍▌▋▊▉]*$", line) for line in bars), screen
+        assert bars and all(re.search(r" - .* \d+ *[█▏▎▍▌▋▊▉]*$", line) for line in bars), screen
 
 
 @case("a target that refuses leaves no table behind, and each block of load has a heading")
