@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Socket addresses as users write and read them. */
+/* Socket addresses and network prefixes as users write and read them. */
 #include "base/address.h"
 
 #include <arpa/inet.h>
@@ -10,6 +10,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/cidr.h"
 #include "base/number.h"
 
 static int fail(int error, const char **ret_why, const char *why)
@@ -262,20 +263,61 @@ const char *address_format(const struct sockaddr *address, socklen_t length,
 			   char text[ADDRESS_TEXT_MAX])
 {
 	/* To the compiler it may be a plain struct sockaddr: copy, do not cast. */
-	union {
-		struct sockaddr_storage storage;
-		struct sockaddr_in in;
-		struct sockaddr_in6 in6;
-		struct sockaddr_un un;
-	} any = {0};
+	struct address copy = {0};
 
-	memcpy(&any, address, length < sizeof(any) ? length : sizeof(any));
-	if (any.storage.ss_family == AF_INET && length >= sizeof(any.in))
-		return format_inet(&any.in.sin_addr, any.in.sin_port, text);
-	if (any.storage.ss_family == AF_INET6 && length >= sizeof(any.in6))
-		return format_inet6(&any.in6, text);
-	if (any.storage.ss_family == AF_UNIX && length >= offsetof(struct sockaddr_un, sun_path))
-		return format_unix(&any.un, length, text);
-	snprintf(text, ADDRESS_TEXT_MAX, "unknown (family %d)", any.storage.ss_family);
+	memcpy(&copy.un, address, length < sizeof(copy.un) ? length : sizeof(copy.un));
+	if (copy.any.sa_family == AF_INET && length >= sizeof(copy.in))
+		return format_inet(&copy.in.sin_addr, copy.in.sin_port, text);
+	if (copy.any.sa_family == AF_INET6 && length >= sizeof(copy.in6))
+		return format_inet6(&copy.in6, text);
+	if (copy.any.sa_family == AF_UNIX && length >= offsetof(struct sockaddr_un, sun_path))
+		return format_unix(&copy.un, length, text);
+	snprintf(text, ADDRESS_TEXT_MAX, "unknown (family %d)", copy.any.sa_family);
+	return text;
+}
+
+int cidr_parse(const char *text, struct cidr *ret_cidr, const char **ret_why)
+{
+	const char *slash = strchrnul(text, '/');
+	char host[INET6_ADDRSTRLEN];
+	struct cidr cidr = { .bits = 128 };
+	uint8_t masked[16];
+	uint64_t bits;
+	unsigned first = 0;
+
+	if ((size_t)(slash - text) >= sizeof(host))
+		return fail(-EINVAL, ret_why, "not an IPv4 or IPv6 address");
+	*(char *)mempcpy(host, text, (size_t)(slash - text)) = '\0';
+
+	if (inet_pton(AF_INET, host, cidr.prefix + 12) == 1) {
+		cidr.prefix[10] = cidr.prefix[11] = 0xff;
+		first = 96;
+	} else if (inet_pton(AF_INET6, host, cidr.prefix) != 1) {
+		return fail(-EINVAL, ret_why, "not an IPv4 or IPv6 address");
+	}
+	if (*slash == '/') {
+		if (number_parse(slash + 1, 0, 128 - first, &bits) < 0)
+			return fail(-EINVAL, ret_why, first ? "prefix length not in 0-32" :
+							      "prefix length not in 0-128");
+		cidr.bits = (uint8_t)(first + bits);
+	}
+	memcpy(masked, cidr.prefix, sizeof(masked));
+	cidr_mask(masked, cidr.bits);
+	if (memcmp(masked, cidr.prefix, sizeof(masked)) != 0)
+		return fail(-EINVAL, ret_why, "bits are set beyond the prefix length");
+	*ret_cidr = cidr;
+	return 0;
+}
+
+const char *cidr_format(const struct cidr *cidr, char text[CIDR_TEXT_MAX])
+{
+	bool is_ipv4 = cidr->bits >= 96 && cidr_is_ipv4(cidr->prefix);
+	char host[INET6_ADDRSTRLEN];
+
+	if (is_ipv4)
+		inet_ntop(AF_INET, cidr->prefix + 12, host, sizeof(host));
+	else
+		inet_ntop(AF_INET6, cidr->prefix, host, sizeof(host));
+	snprintf(text, CIDR_TEXT_MAX, "%s/%u", host, is_ipv4 ? cidr->bits - 96u : cidr->bits);
 	return text;
 }

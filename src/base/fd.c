@@ -1,18 +1,19 @@
 /* SPDX-License-Identifier: MIT */
-/* Ownership of file descriptors. */
+/* File descriptors. */
 #include "base/fd.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/close_range.h>
+#include <stdio.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "base/io.h"
 
 int fd_close(int fd)
 {
@@ -23,6 +24,45 @@ int fd_close(int fd)
 		close(fd);
 	errno = saved_errno;
 	return -1;
+}
+
+int fd_write_all(int fd, const void *bytes, size_t size)
+{
+	const char *next = bytes;
+
+	while (size > 0) {
+		ssize_t n = write(fd, next, size);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -errno;
+		if (n == 0)
+			return -EIO;
+		next += n;
+		size -= (size_t)n;
+	}
+	return 0;
+}
+
+ssize_t fd_read_full(int fd, void *bytes, size_t size)
+{
+	char *next = bytes;
+	size_t left = size;
+
+	while (left > 0) {
+		ssize_t n = read(fd, next, left);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -errno;
+		if (n == 0)
+			break;
+		next += n;
+		left -= (size_t)n;
+	}
+	return (ssize_t)(size - left);
 }
 
 static int change_flag(int fd, int get, int set, int flag, bool on)
@@ -74,7 +114,7 @@ int fd_sealed_memory(const char *name, const void *bytes, size_t size)
 
 	if (fd < 0)
 		return -errno;
-	r = io_write_all(fd, bytes, size);
+	r = fd_write_all(fd, bytes, size);
 	if (r < 0)
 		return r;
 	if (lseek(fd, 0, SEEK_SET) < 0)
@@ -82,4 +122,35 @@ int fd_sealed_memory(const char *name, const void *bytes, size_t size)
 	if (fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL) < 0)
 		return -errno;
 	return fd_steal(&fd);
+}
+
+static int write_new(const char *path, const void *bytes, size_t size, mode_t mode)
+{
+	int fd, r;
+
+	/* whatever stood there is not opened: a FIFO would block, a link lead to another file */
+	unlink(path);
+	fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
+	if (fd < 0)
+		return -errno;
+	/* the umask does not decide who may read it */
+	r = fchmod(fd, mode) < 0 ? -errno : fd_write_all(fd, bytes, size);
+	if (close(fd) < 0 && r == 0)
+		r = -errno;
+	return r;
+}
+
+int fd_replace_file(const char *path, const void *bytes, size_t size, mode_t mode)
+{
+	char temporary[PATH_MAX];
+	int r;
+
+	if (snprintf(temporary, sizeof(temporary), "%s.new", path) >= (int)sizeof(temporary))
+		return -ENAMETOOLONG;
+	r = write_new(temporary, bytes, size, mode);
+	if (r == 0 && rename(temporary, path) < 0)
+		r = -errno;
+	if (r < 0)
+		unlink(temporary);
+	return r;
 }

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* Ownership of file descriptors: one owner, closed once, moved explicitly. */
+/* File descriptors: one owner, closed once, moved explicitly; whole reads and writes. */
 #ifndef ECHOD_BASE_FD_H
 #define ECHOD_BASE_FD_H
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 /* Closes fd when it is >= 0, keeps errno. Returns -1, so that one can write fd = fd_close(fd). */
 int fd_close(int fd);
@@ -27,6 +28,12 @@ static inline int fd_steal(int *fd)
 	return stolen;
 }
 
+/* Writes all bytes, however many calls that takes (blocking fd). Returns 0 or -errno. */
+int fd_write_all(int fd, const void *bytes, size_t size);
+
+/* Reads until size bytes or end of file. Returns the count or -errno. */
+ssize_t fd_read_full(int fd, void *bytes, size_t size);
+
 /* 0 or -errno of fcntl(2). */
 int fd_set_nonblocking(int fd, bool on);
 int fd_set_cloexec(int fd, bool on);
@@ -45,5 +52,13 @@ int fd_set_send_timeout(int fd, uint64_t timeout_us);
  * Returns the descriptor (close-on-exec, the caller owns it) or -errno.
  */
 int fd_sealed_memory(const char *name, const void *bytes, size_t size);
+
+/*
+ * Puts a file with these bytes and this mode in the place of path, for readers that see the old
+ * one or the new one, never a half. It is written as path.new in the same folder, in the place of
+ * any file that stood there; it is gone again when that fails, as on a full disk, and path is
+ * then as it was. Returns 0 or -errno.
+ */
+int fd_replace_file(const char *path, const void *bytes, size_t size, mode_t mode);
 
 #endif

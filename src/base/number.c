@@ -1,12 +1,43 @@
 /* SPDX-License-Identifier: MIT */
-/* Whole and decimal numbers from text. */
+/* Numbers, sizes and durations as people write them. */
 #include "base/number.h"
 
+#include <assert.h>
+#include <ctype.h>
 #include <errno.h>
 #include <stddef.h>
+#include <stdio.h>
+#include <string.h>
 
-/* Seven digits: enough for durations and sizes, and number_scale() stays within 64 bits. */
+#include "base/clock.h"
+
+/* Seven digits: enough for durations and sizes, and scale() stays within 64 bits. */
 #define FRACTION_ONE 10000000u
+#define DURATION_MAX_US (36525 * 86400ull * CLOCK_US_PER_S)
+
+/* A number such as 12 or 1.5; digits behind the seventh decimal are cut off. */
+struct decimal {
+	uint64_t whole;		/* UINT64_MAX: that much or more */
+	uint32_t fraction;	/* in units of 10^-7 */
+};
+
+/* Of two names of a unit the first is written. */
+static const struct unit {
+	const char *name;
+	uint64_t us;
+} units[] = {
+	{ "d", 86400ull * CLOCK_US_PER_S },
+	{ "h", 3600ull * CLOCK_US_PER_S },
+	{ "hr", 3600ull * CLOCK_US_PER_S },
+	{ "min", 60ull * CLOCK_US_PER_S },
+	{ "m", 60ull * CLOCK_US_PER_S },
+	{ "s", CLOCK_US_PER_S },
+	{ "sec", CLOCK_US_PER_S },
+	{ "ms", 1000 },
+	{ "us", 1 },
+};
+
+static const char size_suffixes[] = "KMGT";
 
 static inline int digit(char c)
 {
@@ -32,6 +63,7 @@ int number_parse(const char *text, uint64_t min, uint64_t max, uint64_t *ret_val
 	uint64_t value;
 	const char *end = scan_whole(text, &value);
 
+	assert(min <= max);
 	if (end == text || *end != '\0')
 		return -EINVAL;
 	if (value < min || value > max || value == UINT64_MAX)
@@ -40,9 +72,10 @@ int number_parse(const char *text, uint64_t min, uint64_t max, uint64_t *ret_val
 	return 0;
 }
 
-const char *number_scan_decimal(const char *text, struct decimal *ret_decimal)
+/* Returns the byte behind the number at the start of text, NULL if there is none. */
+static const char *scan_decimal(const char *text, struct decimal *ret_decimal)
 {
-	struct decimal decimal = { 0 };
+	struct decimal decimal = {0};
 	const char *next = scan_whole(text, &decimal.whole);
 	uint32_t weight = FRACTION_ONE;
 
@@ -60,7 +93,11 @@ const char *number_scan_decimal(const char *text, struct decimal *ret_decimal)
 	return next;
 }
 
-int number_scale(const struct decimal *decimal, uint64_t unit, uint64_t *ret_value)
+/*
+ * decimal times unit (2^40 at most), rounded down. Returns 0, -ERANGE if that does not fit, or
+ * -EDOM if rounding would leave nothing of a number that is not zero.
+ */
+static int scale(const struct decimal *decimal, uint64_t unit, uint64_t *ret_value)
 {
 	uint64_t value;
 
@@ -72,4 +109,108 @@ int number_scale(const struct decimal *decimal, uint64_t unit, uint64_t *ret_val
 		return -EDOM;
 	*ret_value = value;
 	return 0;
+}
+
+int size_parse(const char *text, uint64_t *ret_bytes)
+{
+	struct decimal decimal;
+	const char *next = scan_decimal(text, &decimal);
+	const char *suffix;
+	uint64_t unit = 1;
+
+	if (!next)
+		return -EINVAL;
+	suffix = *next ? strchr(size_suffixes, toupper((unsigned char)*next)) : NULL;
+	if (suffix) {
+		unit <<= 10 * (suffix - size_suffixes + 1);
+		next++;
+		if (next[0] == 'i' && next[1] == 'B')
+			next++;
+	}
+	if (*next == 'B')
+		next++;
+	if (*next != '\0')
+		return -EINVAL;
+	return scale(&decimal, unit, ret_bytes);
+}
+
+const char *size_format(uint64_t bytes, char text[SIZE_TEXT_MAX])
+{
+	size_t i = 0;
+
+	while (bytes > 0 && bytes % 1024 == 0 && size_suffixes[i] != '\0') {
+		bytes /= 1024;
+		i++;
+	}
+	snprintf(text, SIZE_TEXT_MAX, "%llu%.*s", (unsigned long long)bytes, i > 0 ? 1 : 0,
+		 i > 0 ? &size_suffixes[i - 1] : "");
+	return text;
+}
+
+static const char *skip_spaces(const char *text)
+{
+	return text + strspn(text, " \t");
+}
+
+/* The unit that the letters at the start of text name, or NULL. */
+static const struct unit *find_unit(const char *text)
+{
+	size_t length = strspn(text, "abcdefghijklmnopqrstuvwxyz");
+
+	for (size_t i = 0; i < sizeof(units) / sizeof(*units); i++)
+		if (length == strlen(units[i].name) && strncmp(text, units[i].name, length) == 0)
+			return &units[i];
+	return NULL;
+}
+
+int duration_parse(const char *text, uint64_t *ret_us)
+{
+	const char *first = skip_spaces(text);
+	const char *next = first;
+	uint64_t total_us = 0;
+	int r = 0;
+
+	do {
+		struct decimal decimal;
+		const struct unit *unit;
+		const char *number = next;
+		uint64_t part_us;
+		int scaled;
+
+		next = scan_decimal(number, &decimal);
+		if (!next)
+			return -EINVAL;
+		next = skip_spaces(next);
+		unit = find_unit(next);
+		if (!unit && (*next != '\0' || number != first))
+			return -EINVAL;
+		/* What is out of range may still turn out to be malformed. */
+		scaled = scale(&decimal, unit ? unit->us : CLOCK_US_PER_S, &part_us);
+		if (scaled == 0 && part_us <= DURATION_MAX_US - total_us)
+			total_us += part_us;
+		else if (r != -ERANGE)
+			r = scaled == -EDOM ? -EDOM : -ERANGE;
+		next = skip_spaces(next + (unit ? strlen(unit->name) : 0));
+	} while (*next != '\0');
+
+	if (r == 0)
+		*ret_us = total_us;
+	return r;
+}
+
+const char *duration_format(uint64_t us, char text[DURATION_TEXT_MAX])
+{
+	size_t used = 0;
+
+	strcpy(text, "0");
+	for (size_t i = 0; i < sizeof(units) / sizeof(*units); i++) {
+		uint64_t count = us / units[i].us;
+
+		us %= units[i].us;
+		if (count > 0)
+			used += (size_t)snprintf(text + used, DURATION_TEXT_MAX - used, "%s%llu%s",
+						 used ? " " : "", (unsigned long long)count,
+						 units[i].name);
+	}
+	return text;
 }

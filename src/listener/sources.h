@@ -5,7 +5,7 @@
 
 #include <stdint.h>
 
-#include "base/bucket.h"
+#include "base/pace.h"
 #include "wire/end.h"
 #include "wire/settings.h"
 

@@ -7,9 +7,7 @@
 
 #include "base/address.h"
 #include "base/cidr.h"
-#include "base/duration.h"
 #include "base/number.h"
-#include "base/size.h"
 #include "fuzz.h"
 
 #define TEXT_MAX 1024

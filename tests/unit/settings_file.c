@@ -16,7 +16,6 @@
 #include <unistd.h>
 
 #include "base/fd.h"
-#include "base/io.h"
 
 static char folder[] = "/tmp/echod-test-XXXXXX";
 static char collected[64 * 1024];
@@ -48,7 +47,7 @@ void settings_write_bytes(const char *name, const void *bytes, size_t size)
 	FD_CLEANUP int fd = open(name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 
 	assert_true(fd >= 0);
-	assert_int_equal(io_write_all(fd, bytes, size), 0);
+	assert_int_equal(fd_write_all(fd, bytes, size), 0);
 }
 
 void settings_write(const char *name, const char *text)

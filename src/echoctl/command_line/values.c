@@ -4,9 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/duration.h"
 #include "base/number.h"
-#include "base/size.h"
 #include "echoctl/command_line/command.h"
 
 const char *command_take_duration(const char *value, uint64_t min_us, uint64_t max_us,

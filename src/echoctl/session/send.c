@@ -12,7 +12,6 @@
 
 #include "base/clock.h"
 #include "base/fd.h"
-#include "base/io.h"
 #include "echoctl/output/terminal.h"
 #include "echoctl/output/units.h"
 #include "echoctl/probe/exchange.h"
@@ -82,7 +81,7 @@ static int spool_input(void)
 		total += n > 0 ? (size_t)n : 0;
 		if (total > SPOOL_MAX_BYTES)
 			return -EFBIG;
-		r = n > 0 ? io_write_all(fd, buffer, (size_t)n) : 0;
+		r = n > 0 ? fd_write_all(fd, buffer, (size_t)n) : 0;
 		if (r < 0)
 			return r;
 	} while (n != 0);

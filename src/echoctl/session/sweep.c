@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "base/fd.h"
-#include "base/size.h"
+#include "base/number.h"
 #include "echoctl/probe/interrupt.h"
 #include "echoctl/session/session_command.h"
 

@@ -19,7 +19,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "base/io.h"
+#include "base/fd.h"
 #include "echod/configuration/keys.h"
 
 #define SOURCE_MAX_BYTES (1u << 20)
@@ -205,7 +205,7 @@ int source_read(struct source *source, int fd)
 	text = malloc(SOURCE_MAX_BYTES + 1);
 	if (!text)
 		return -ENOMEM;
-	n = io_read_full(fd, text, SOURCE_MAX_BYTES + 1);
+	n = fd_read_full(fd, text, SOURCE_MAX_BYTES + 1);
 	if (n > (ssize_t)SOURCE_MAX_BYTES)
 		n = -EFBIG;
 	else if (n == 0 && S_ISFIFO(status.st_mode))

@@ -9,7 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/duration.h"
 #include "base/number.h"
 
 __attribute__((format(printf, 2, 3))) static int refuse(char *why, const char *format, ...)

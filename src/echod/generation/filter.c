@@ -37,7 +37,6 @@
 #include <unistd.h>
 
 #include "base/fd.h"
-#include "base/io.h"
 
 #ifdef INSTRUMENTED
 #define DEFAULT_ACTION SCMP_ACT_ALLOW
@@ -174,7 +173,7 @@ static int export(scmp_filter_ctx context, struct filter *ret_filter)
 	instructions = malloc((size_t)status.st_size);
 	if (!instructions)
 		return -ENOMEM;
-	size = io_read_full(fd, instructions, (size_t)status.st_size);
+	size = fd_read_full(fd, instructions, (size_t)status.st_size);
 	if (size != status.st_size) {
 		free(instructions);
 		return size < 0 ? (int)size : -EIO;

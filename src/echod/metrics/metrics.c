@@ -15,7 +15,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "base/replace.h"
+#include "base/fd.h"
 #include "echod/log/log.h"
 #include "echod/state/totals.h"
 #include "wire/end.h"
@@ -169,7 +169,7 @@ int metrics_write_file(const struct supervisor *supervisor, const char *path)
 {
 	char *text = metrics_text(supervisor, METRICS_PROMETHEUS);
 	/* node_exporter is another user */
-	int r = text ? replace_file(path, text, strlen(text), 0644) : -ENOMEM;
+	int r = text ? fd_replace_file(path, text, strlen(text), 0644) : -ENOMEM;
 
 	free(text);
 	return r;

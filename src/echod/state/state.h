@@ -9,7 +9,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "base/backoff.h"
+#include "base/pace.h"
 #include "echod/command_line/options.h"
 #include "echod/configuration/configuration.h"
 #include "echod/generation/ending.h"

@@ -14,7 +14,6 @@
 #include <unistd.h>
 
 #include "base/fd.h"
-#include "base/replace.h"
 #include "echod/configuration/configuration.h"
 #include "echod/log/sink.h"
 #include "echod/systemd/drop_in.h"
@@ -70,7 +69,7 @@ static int install_drop_in(const char *directory, const char *text)
 	if (mkdir(path, 0755) < 0 && errno != EEXIST)
 		return -errno;
 	snprintf(path, sizeof(path), "%s/" DROP_IN_PATH, directory);
-	return replace_file(path, text, strlen(text), 0644);
+	return fd_replace_file(path, text, strlen(text), 0644);
 }
 
 int main(int argc, char **argv)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* src/base: numbers, durations and sizes as text, the token bucket, descriptors. */
+/* src/base: numbers, durations and sizes as text, token bucket and back-off, descriptors. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -15,14 +15,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "base/bucket.h"
 #include "base/clock.h"
-#include "base/duration.h"
 #include "base/fd.h"
-#include "base/io.h"
 #include "base/number.h"
-#include "base/replace.h"
-#include "base/size.h"
+#include "base/pace.h"
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
@@ -201,6 +197,18 @@ static void test_bucket(void **state)
 	assert_true(bucket_take(&bucket, UINT64_MAX, 1, UINT32_MAX));
 }
 
+static void test_backoff(void **state)
+{
+	const uint32_t expected_ms[] = { 0, 100, 200, 400, 800, 1600, 3200, 5000, 5000 };
+	struct backoff backoff = { 0 };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(expected_ms) / sizeof(*expected_ms); i++)
+		assert_int_equal(backoff_next_ms(&backoff, 10), expected_ms[i]);
+	assert_int_equal(backoff_next_ms(&backoff, BACKOFF_FORGET_MS), 0);
+	assert_int_equal(backoff_next_ms(&backoff, 10), 100);
+}
+
 static void test_descriptors(void **state)
 {
 	FD_CLEANUP int fd = -1;
@@ -210,9 +218,9 @@ static void test_descriptors(void **state)
 	fd = fd_sealed_memory("test", "sealed", 6);
 	assert_true(fd >= 0);
 	assert_int_equal(fcntl(fd, F_GETFD), FD_CLOEXEC);
-	assert_int_equal(io_read_full(fd, bytes, sizeof(bytes)), 6);
+	assert_int_equal(fd_read_full(fd, bytes, sizeof(bytes)), 6);
 	assert_memory_equal(bytes, "sealed", 6);
-	assert_int_equal(io_write_all(fd, "x", 1), -EPERM);
+	assert_int_equal(fd_write_all(fd, "x", 1), -EPERM);
 	assert_int_equal(ftruncate(fd, 0), -1);
 
 	assert_int_equal(fd_set_cloexec(fd, false), 0);
@@ -228,7 +236,7 @@ static void test_descriptors(void **state)
 	assert_int_equal(fd_close(-1), -1);
 	assert_int_equal(errno, ENOENT);
 	assert_int_equal(fcntl(stolen, F_GETFD), -1);
-	assert_int_equal(io_read_full(stolen, bytes, 1), -EBADF);
+	assert_int_equal(fd_read_full(stolen, bytes, 1), -EBADF);
 }
 
 static void test_replace(void **state)
@@ -241,29 +249,29 @@ static void test_replace(void **state)
 	assert_non_null(mkdtemp(folder));
 	snprintf(path, sizeof(path), "%s/file", folder);
 	snprintf(temporary, sizeof(temporary), "%s.new", path);
-	assert_int_equal(replace_file(path, "first", 5, 0600), 0);
-	assert_int_equal(replace_file(path, "second", 6, 0644), 0);
+	assert_int_equal(fd_replace_file(path, "first", 5, 0600), 0);
+	assert_int_equal(fd_replace_file(path, "second", 6, 0644), 0);
 	assert_int_equal(stat(path, &status), 0);
 	assert_int_equal(status.st_mode & 0777, 0644);
 	/* what stands in its way is no file to write to, and nothing to wait for */
 	snprintf(other, sizeof(other), "%s/other", folder);
 	assert_int_equal(symlink(other, temporary), 0);
-	assert_int_equal(replace_file(path, "third", 5, 0644), 0);
+	assert_int_equal(fd_replace_file(path, "third", 5, 0644), 0);
 	assert_int_equal(access(other, F_OK), -1);
 	assert_int_equal(mkfifo(temporary, 0644), 0);
 	alarm(30);
-	assert_int_equal(replace_file(path, "fourth", 6, 0644), 0);
+	assert_int_equal(fd_replace_file(path, "fourth", 6, 0644), 0);
 	alarm(0);
 	assert_int_equal(lstat(path, &status), 0);
 	assert_true(S_ISREG(status.st_mode));
 	fd = open(path, O_RDONLY);
-	assert_int_equal(io_read_full(fd, text, sizeof(text)), 6);
+	assert_int_equal(fd_read_full(fd, text, sizeof(text)), 6);
 	close(fd);
 	assert_string_equal(text, "fourth");
 	assert_int_equal(access(temporary, F_OK), -1);
 	assert_int_equal(unlink(path), 0);
 	assert_int_equal(mkdir(path, 0755), 0);
-	assert_int_equal(replace_file(path, "fifth", 5, 0644), -EISDIR);
+	assert_int_equal(fd_replace_file(path, "fifth", 5, 0644), -EISDIR);
 	assert_int_equal(rmdir(path), 0);
 	assert_int_equal(rmdir(folder), 0);
 }
@@ -276,6 +284,7 @@ int main(void)
 		cmocka_unit_test(test_duration_format),
 		cmocka_unit_test(test_size),
 		cmocka_unit_test(test_bucket),
+		cmocka_unit_test(test_backoff),
 		cmocka_unit_test(test_descriptors),
 		cmocka_unit_test(test_replace),
 	};

@@ -1,14 +1,18 @@
 /* SPDX-License-Identifier: MIT */
-/* A token bucket. */
-#include "base/bucket.h"
+/* How often something may be done. */
+#include "base/pace.h"
+
+#include <assert.h>
 
 #include "base/clock.h"
 
 /* What one token is worth; at least a nanosecond, so that no rate makes tokens free. */
 static uint64_t token_ns(uint32_t rate)
 {
-	uint64_t worth_ns = CLOCK_NS_PER_S / rate;
+	uint64_t worth_ns;
 
+	assert(rate > 0);
+	worth_ns = CLOCK_NS_PER_S / rate;
 	return worth_ns > 0 ? worth_ns : 1;
 }
 
@@ -36,4 +40,14 @@ bool bucket_take(struct bucket *bucket, uint64_t now_ns, uint32_t rate, uint32_t
 		return false;
 	bucket->tokens_ns -= cost_ns;
 	return true;
+}
+
+uint32_t backoff_next_ms(struct backoff *backoff, uint64_t lived_ms)
+{
+	uint32_t delay_ms = lived_ms < BACKOFF_FORGET_MS ? backoff->next_ms : 0;
+
+	backoff->next_ms = delay_ms > 0 ? delay_ms * 2 : BACKOFF_FIRST_MS;
+	if (backoff->next_ms > BACKOFF_MAX_MS)
+		backoff->next_ms = BACKOFF_MAX_MS;
+	return delay_ms;
 }
