@@ -74,65 +74,40 @@ static inline long sys_call(long number, long a, long b, long c, long d, long e,
 #define SYS_PADDED(number, a, b, c, d, e, f, ...) \
 	sys_call((number), (long)(a), (long)(b), (long)(c), (long)(d), (long)(e), (long)(f))
 
-static inline ssize_t sys_read(int fd, void *bytes, size_t size)
-{
-	return SYS(SYS_read, fd, bytes, size);
-}
+/* Those that need no more: the C type and parameters around SYS(). */
+#define SYS_CALL(type, name, parameters, ...) \
+	static inline type name parameters \
+	{ \
+		return (type)SYS(__VA_ARGS__); \
+	}
 
-static inline ssize_t sys_recv(int fd, void *bytes, size_t size, int flags)
-{
-	return SYS(SYS_recvfrom, fd, bytes, size, flags);
-}
-
-static inline ssize_t sys_send(int fd, const void *bytes, size_t size, int flags)
-{
-	return SYS(SYS_sendto, fd, bytes, size, flags);
-}
-
-static inline int sys_accept(int fd, struct sockaddr *address, socklen_t *length)
-{
-	return (int)SYS(SYS_accept4, fd, address, length, SOCK_CLOEXEC);
-}
-
-static inline int sys_getsockname(int fd, struct sockaddr *address, socklen_t *length)
-{
-	return (int)SYS(SYS_getsockname, fd, address, length);
-}
-
-static inline int sys_getpeername(int fd, struct sockaddr *address, socklen_t *length)
-{
-	return (int)SYS(SYS_getpeername, fd, address, length);
-}
-
-static inline int sys_getsockopt(int fd, int level, int name, void *value, socklen_t *length)
-{
-	return (int)SYS(SYS_getsockopt, fd, level, name, value, length);
-}
-
-static inline int sys_setsockopt(int fd, int level, int name, const void *value, socklen_t length)
-{
-	return (int)SYS(SYS_setsockopt, fd, level, name, value, length);
-}
-
-static inline int sys_shutdown(int fd, int how)
-{
-	return (int)SYS(SYS_shutdown, fd, how);
-}
-
-static inline int sys_ioctl(int fd, unsigned long request, int *value)
-{
-	return (int)SYS(SYS_ioctl, fd, request, value);
-}
-
-static inline int sys_close(int fd)
-{
-	return (int)SYS(SYS_close, fd);
-}
-
-static inline int sys_close_range(unsigned int first, unsigned int last)
-{
-	return (int)SYS(SYS_close_range, first, last);
-}
+SYS_CALL(ssize_t, sys_read, (int fd, void *bytes, size_t size), SYS_read, fd, bytes, size)
+SYS_CALL(ssize_t, sys_recv, (int fd, void *bytes, size_t size, int flags),
+	 SYS_recvfrom, fd, bytes, size, flags)
+SYS_CALL(ssize_t, sys_send, (int fd, const void *bytes, size_t size, int flags),
+	 SYS_sendto, fd, bytes, size, flags)
+SYS_CALL(int, sys_accept, (int fd, struct sockaddr *address, socklen_t *length),
+	 SYS_accept4, fd, address, length, SOCK_CLOEXEC)
+SYS_CALL(int, sys_getsockname, (int fd, struct sockaddr *address, socklen_t *length),
+	 SYS_getsockname, fd, address, length)
+SYS_CALL(int, sys_getpeername, (int fd, struct sockaddr *address, socklen_t *length),
+	 SYS_getpeername, fd, address, length)
+SYS_CALL(int, sys_getsockopt, (int fd, int level, int name, void *value, socklen_t *length),
+	 SYS_getsockopt, fd, level, name, value, length)
+SYS_CALL(int, sys_setsockopt, (int fd, int level, int name, const void *value, socklen_t length),
+	 SYS_setsockopt, fd, level, name, value, length)
+SYS_CALL(int, sys_shutdown, (int fd, int how), SYS_shutdown, fd, how)
+SYS_CALL(int, sys_ioctl, (int fd, unsigned long request, int *value), SYS_ioctl, fd, request, value)
+SYS_CALL(int, sys_close, (int fd), SYS_close, fd)
+SYS_CALL(int, sys_close_range, (unsigned int first, unsigned int last),
+	 SYS_close_range, first, last)
+SYS_CALL(int, sys_munmap, (void *address, size_t size), SYS_munmap, address, size)
+SYS_CALL(int, sys_madvise, (void *address, size_t size, int advice),
+	 SYS_madvise, address, size, advice)
+SYS_CALL(ssize_t, sys_random, (void *bytes, size_t size), SYS_getrandom, bytes, size, 0)
+SYS_CALL(pid_t, sys_getpid, (void), SYS_getpid, 0)
+SYS_CALL(int, sys_seccomp, (unsigned int operation, unsigned int flags, const void *program),
+	 SYS_seccomp, operation, flags, program)
 
 /* Soft and hard limit of this process. Valgrind's runs have their own setrlimit(). */
 static inline int sys_set_limit(int resource, rlim_t value)
@@ -155,16 +130,6 @@ static inline pid_t sys_wait(pid_t pid, int *status, int options, struct rusage 
 			       usage);
 }
 
-static inline int sys_munmap(void *address, size_t size)
-{
-	return (int)SYS(SYS_munmap, address, size);
-}
-
-static inline int sys_madvise(void *address, size_t size, int advice)
-{
-	return (int)SYS(SYS_madvise, address, size, advice);
-}
-
 /* Private anonymous memory, readable and writable; NULL when there is none. */
 static inline void *sys_memory(size_t size)
 {
@@ -180,25 +145,10 @@ static inline void *sys_memory(size_t size)
 #endif
 }
 
-static inline ssize_t sys_random(void *bytes, size_t size)
-{
-	return SYS(SYS_getrandom, bytes, size, 0);
-}
-
-static inline pid_t sys_getpid(void)
-{
-	return (pid_t)SYS(SYS_getpid, 0);
-}
-
 static inline int sys_setitimer(const struct itimerval *value)
 {
 	return (int)SYS_LIBC(setitimer(ITIMER_REAL, value, NULL), SYS_setitimer,
 			     ITIMER_REAL, value);
-}
-
-static inline int sys_seccomp(unsigned int operation, unsigned int flags, const void *program)
-{
-	return (int)SYS(SYS_seccomp, operation, flags, program);
 }
 
 /* CLOCK_MONOTONIC without the vDSO, which a lean worker has not. */
