@@ -10,7 +10,6 @@
 #include "base/fd.h"
 #include "base/sys.h"
 #include "listener/events.h"
-#include "listener/rules.h"
 #include "listener/spawn.h"
 #include "wire/endpoint.h"
 #include "worker/worker.h"
@@ -103,7 +102,7 @@ static bool accept_judge(struct listener *listener, struct connection *connectio
 	/* No rule and no limit for sources applies to a peer without an address. */
 	if (!endpoint_address(&connection->peer, address))
 		return true;
-	if (!rules_allow(listener->settings, address)) {
+	if (!settings_allow(listener->settings, address)) {
 		accept_refuse(listener, connection, REFUSE_ACCESS);
 		return false;
 	}

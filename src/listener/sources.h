@@ -6,7 +6,6 @@
 #include <stdint.h>
 
 #include "base/pace.h"
-#include "wire/end.h"
 #include "wire/settings.h"
 
 #define SOURCES_NONE UINT32_MAX

@@ -12,7 +12,6 @@
 #include "listener/memory.h"
 #include "listener/reap.h"
 #include "listener/sandbox.h"
-#include "wire/version.h"
 #include "worker/echo.h"
 #include "worker/worker.h"
 

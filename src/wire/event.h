@@ -1,12 +1,59 @@
 /* SPDX-License-Identifier: MIT */
-/* Event records (listener to supervisor) and the messages of the channel between them. */
+/*
+ * Why a connection ended or was refused, the event records that say so (listener to supervisor),
+ * and the messages of the channel between them.
+ */
 #ifndef ECHOD_WIRE_EVENT_H
 #define ECHOD_WIRE_EVENT_H
 
 #include <assert.h>
+#include <signal.h>
+#include <stdbool.h>
 #include <stdint.h>
+#include <sys/wait.h>
 
 #include "wire/endpoint.h"
+
+/* A worker's exit code is its end reason; a signal becomes END_KILLED or END_CRASHED. */
+enum end_reason {
+	END_FIN = 0,		/* the peer's FIN, everything echoed */
+	END_IDLE,		/* no byte in either direction */
+	END_STALL,		/* the peer does not read what we echo */
+	END_SESSION,		/* the connection's time is over */
+	END_RESET,		/* RST from the peer, or it vanished */
+	END_DRAIN,		/* the daemon stops */
+	END_KILLED,		/* an operator ended it, or SIGKILL/SIGTERM came */
+	END_CRASHED,		/* any other signal */
+	END_ERROR,		/* an error that is none of the above */
+	END_COUNT
+};
+
+enum refuse_reason {
+	REFUSE_CONNECTIONS = 0,	/* limits { connections }, at-limit = refuse */
+	REFUSE_PER_SOURCE,	/* limits { connections-per-source } */
+	REFUSE_RATE,		/* limits { rate-per-source } */
+	REFUSE_ACCESS,		/* access { } */
+	REFUSE_COUNT
+};
+
+#define END_NAMES { "fin", "idle", "stall", "session", "reset", "drain", \
+		    "killed", "crashed", "error" }
+#define REFUSE_NAMES { "connections", "connections-per-source", "rate-per-source", "access" }
+
+/*
+ * Why a worker with this wait status (wait4(2)) ended. is_draining: it was told to end because
+ * the daemon stops, so that being killed is only how.
+ */
+static inline enum end_reason end_of_status(int status, bool is_draining)
+{
+	int number = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
+
+	if (WIFEXITED(status) && WEXITSTATUS(status) < END_COUNT)
+		return (enum end_reason)WEXITSTATUS(status);
+	if (number == SIGKILL || number == SIGTERM)
+		return is_draining ? END_DRAIN : END_KILLED;
+	return number != 0 ? END_CRASHED : END_ERROR;
+}
 
 enum event_type {
 	EVENT_OPENED = 1, /* a worker took a connection (only with SETTINGS_REPORT_OPEN) */

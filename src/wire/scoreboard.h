@@ -14,7 +14,6 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "wire/end.h"
 #include "wire/endpoint.h"
 #include "wire/event.h"
 #include "wire/settings.h"

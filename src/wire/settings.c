@@ -1,68 +1,66 @@
 /* SPDX-License-Identifier: MIT */
-/* The check of a settings block that came from another process. */
+/* The check of a settings block that came from another process, and its rules of access. */
 #include "wire/settings.h"
 
 #include <errno.h>
-#include <stdbool.h>
-#include <string.h>
 
+#include "base/cidr.h"
 #include "wire/endpoint.h"
-#include "wire/version.h"
 
 #define FILTER_RECORD_BYTES 8u
 #define FLAGS_KNOWN (SETTINGS_FILTER | SETTINGS_FILTER_REQUIRED | SETTINGS_WORKER_FILTER | \
 		     SETTINGS_REPORT_OPEN)
 
+struct check {
+	bool is_wrong;
+	const char *why;
+};
+
+static size_t settings_bytes(const struct settings *settings)
+{
+	return sizeof(*settings) + settings->socket_count * sizeof(struct settings_socket) +
+	       settings->rule_count * sizeof(struct settings_rule) +
+	       (settings->filter_count + (size_t)settings->worker_filter_count) *
+		       FILTER_RECORD_BYTES;
+}
+
 static const char *check_header(const struct settings *settings, size_t size)
 {
-	if (settings->magic != SETTINGS_MAGIC)
-		return "not a settings block";
-	if (settings->version != wire_version)
-		return "settings of another version";
-	if (settings->size_bytes != size)
-		return "size of the block";
-	if ((settings->flags & ~FLAGS_KNOWN) != 0 || settings->reserved != 0)
-		return "unknown flag";
-	if (settings->mode > MODE_SINGLE || settings->at_limit > AT_LIMIT_REFUSE)
-		return "unknown mode";
+	const uint32_t flags = settings->flags;
+	const struct check checks[] = {
+		{ settings->magic != SETTINGS_MAGIC, "not a settings block" },
+		{ settings->version != wire_version, "settings of another version" },
+		{ settings->size_bytes != size, "size of the block" },
+		{ (flags & ~FLAGS_KNOWN) != 0 || settings->reserved != 0, "unknown flag" },
+		{ settings->mode > MODE_SINGLE, "unknown mode" },
+		{ settings->at_limit > AT_LIMIT_REFUSE, "unknown mode" },
+		{ settings->connections == 0, "connections out of range" },
+		{ settings->connections > SETTINGS_MAX_CONNECTIONS, "connections out of range" },
+		{ settings->source_prefix_ipv4 > 32, "source prefix out of range" },
+		{ settings->source_prefix_ipv6 > 128, "source prefix out of range" },
+		{ settings->rate_per_source > 0 && settings->rate_burst == 0,
+		  "rate without a burst" },
+		{ settings->idle_us > SETTINGS_MAX_TIME_US, "timeout out of range" },
+		{ settings->stall_us > SETTINGS_MAX_TIME_US, "timeout out of range" },
+		{ settings->session_us > SETTINGS_MAX_TIME_US, "timeout out of range" },
+		{ settings->socket_count == 0, "number of sockets" },
+		{ settings->socket_count > SETTINGS_MAX_SOCKETS, "number of sockets" },
+		{ settings->mode == MODE_SINGLE && settings->socket_count != 1,
+		  "number of sockets" },
+		{ settings->rule_count > SETTINGS_MAX_RULES, "number of rules" },
+		{ settings->filter_count > SETTINGS_MAX_FILTER, "length of a filter" },
+		{ settings->worker_filter_count > SETTINGS_MAX_FILTER, "length of a filter" },
+		{ (flags & SETTINGS_FILTER) && settings->filter_count == 0, "empty filter" },
+		{ (flags & SETTINGS_WORKER_FILTER) && settings->worker_filter_count == 0,
+		  "empty filter" },
+		{ settings_bytes(settings) != size, "size of the tables" },
+	};
+
+	for (size_t i = 0; i < sizeof(checks) / sizeof(checks[0]); i++) {
+		if (checks[i].is_wrong)
+			return checks[i].why;
+	}
 	return NULL;
-}
-
-static const char *check_limits(const struct settings *settings)
-{
-	if (settings->connections == 0 || settings->connections > SETTINGS_MAX_CONNECTIONS)
-		return "connections out of range";
-	if (settings->source_prefix_ipv4 > 32 || settings->source_prefix_ipv6 > 128)
-		return "source prefix out of range";
-	if (settings->rate_per_source > 0 && settings->rate_burst == 0)
-		return "rate without a burst";
-	if (settings->idle_us > SETTINGS_MAX_TIME_US ||
-	    settings->stall_us > SETTINGS_MAX_TIME_US ||
-	    settings->session_us > SETTINGS_MAX_TIME_US)
-		return "timeout out of range";
-	return NULL;
-}
-
-static const char *check_counts(const struct settings *settings)
-{
-	size_t size = sizeof(*settings);
-
-	if (settings->socket_count == 0 || settings->socket_count > SETTINGS_MAX_SOCKETS ||
-	    (settings->mode == MODE_SINGLE && settings->socket_count != 1))
-		return "number of sockets";
-	if (settings->rule_count > SETTINGS_MAX_RULES)
-		return "number of rules";
-	if (settings->filter_count > SETTINGS_MAX_FILTER ||
-	    settings->worker_filter_count > SETTINGS_MAX_FILTER)
-		return "length of a filter";
-	if (((settings->flags & SETTINGS_FILTER) && settings->filter_count == 0) ||
-	    ((settings->flags & SETTINGS_WORKER_FILTER) && settings->worker_filter_count == 0))
-		return "empty filter";
-	size += settings->socket_count * sizeof(struct settings_socket);
-	size += settings->rule_count * sizeof(struct settings_rule);
-	size += (settings->filter_count + (size_t)settings->worker_filter_count) *
-		FILTER_RECORD_BYTES;
-	return size == settings->size_bytes ? NULL : "size of the tables";
 }
 
 static const char *check_tables(const struct settings *settings)
@@ -89,16 +87,10 @@ static const char *check_tables(const struct settings *settings)
 
 int settings_check(const void *block, size_t size, const char **ret_why)
 {
-	const char *why = NULL;
+	const char *why = "settings block too short";
 
-	if (size < sizeof(struct settings))
-		why = "settings block too short";
-	if (!why)
+	if (size >= sizeof(struct settings))
 		why = check_header(block, size);
-	if (!why)
-		why = check_limits(block);
-	if (!why)
-		why = check_counts(block);
 	if (!why)
 		why = check_tables(block);
 	if (!why)
@@ -106,4 +98,15 @@ int settings_check(const void *block, size_t size, const char **ret_why)
 	if (ret_why)
 		*ret_why = why;
 	return -EINVAL;
+}
+
+bool settings_allow(const struct settings *settings, const uint8_t address[16])
+{
+	const struct settings_rule *rules = settings_rules(settings);
+
+	for (uint32_t i = 0; i < settings->rule_count; i++) {
+		if (cidr_contains(rules[i].prefix, rules[i].bits, address))
+			return rules[i].allow == 1;
+	}
+	return settings->access_default_allow != 0;
 }

@@ -4,8 +4,20 @@
 #define ECHOD_WIRE_SETTINGS_H
 
 #include <assert.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+/*
+ * The version of everything that crosses a process border. Raised whenever the layout or the
+ * meaning of settings, scoreboard, event or message changes. A listener refuses a block of another
+ * version; a supervisor lets a generation of another version drain and reads nothing from it but
+ * what is the same in every version.
+ */
+#define WIRE_VERSION 6u
+
+/* The same, for the programs: an object, so that a test can link programs of another version. */
+extern const uint32_t wire_version;
 
 #define SETTINGS_MAGIC 0x65636864u	/* "echd" */
 
@@ -143,5 +155,11 @@ static inline uint32_t settings_user_timeout_ms(uint64_t stall_us)
  * used. Returns 0 or -EINVAL; *ret_why (may be NULL) is then a static phrase.
  */
 int settings_check(const void *block, size_t size, const char **ret_why);
+
+/*
+ * access { allow, deny }: whether a peer with this address (IPv4 mapped) may connect. The first
+ * rule that contains it decides, and access_default_allow if none does.
+ */
+bool settings_allow(const struct settings *settings, const uint8_t address[16]);
 
 #endif

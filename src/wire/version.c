@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The number, where the linker can replace it. */
-#include "wire/version.h"
+/* In a file of its own, which the linker can replace. */
+#include "wire/settings.h"
 
 const uint32_t wire_version = WIRE_VERSION;

@@ -4,7 +4,6 @@
 
 #include "fuzz.h"
 #include "wire/settings.h"
-#include "wire/version.h"
 
 static uint8_t sum;
 

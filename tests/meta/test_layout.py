@@ -19,7 +19,7 @@ MAX_COLUMNS = 100
 # else a hall; * is every room of the hall.
 ROOMS = """
 base
-wire
+wire                 base
 worker               base wire
 listener             base wire worker
 

@@ -6,12 +6,10 @@
 #include <stddef.h>
 #include <stdio.h>
 
-#include "wire/end.h"
 #include "wire/endpoint.h"
 #include "wire/event.h"
 #include "wire/scoreboard.h"
 #include "wire/settings.h"
-#include "wire/version.h"
 
 #define LENGTH(array) (sizeof(array) / sizeof(*(array)))
 #define WHOLE(type) { #type, "", 0, sizeof(struct type) }

@@ -63,7 +63,7 @@ def test_sources():
 
 @case("the rules know the reasons of a refusal that there are, and no other")
 def test_reasons():
-    with open(os.path.join(SRCDIR, "src/wire/end.h"), encoding="utf-8") as file:
+    with open(os.path.join(SRCDIR, "src/wire/event.h"), encoding="utf-8") as file:
         names = re.search(r"REFUSE_NAMES \{([^}]*)\}", file.read())[1]
     with open(RULES, encoding="utf-8") as file:
         known = re.search(r" reason=\(([^)]*)\)", file.read())[1]

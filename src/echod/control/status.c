@@ -6,7 +6,7 @@
 #include "echod/control/client.h"
 #include "echod/log/log.h"
 #include "echod/state/totals.h"
-#include "wire/end.h"
+#include "wire/event.h"
 
 static const char *const end_names[] = END_NAMES;
 static const char *const refuse_names[] = REFUSE_NAMES;

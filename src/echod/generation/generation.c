@@ -38,7 +38,6 @@
 #include "base/fd.h"
 #include "echod/generation/filter.h"
 #include "echod/log/log.h"
-#include "wire/version.h"
 
 #define MESSAGES_A_TURN 64u	/* a listener that floods the channel does not hold the loop */
 #define KILL_GRACE_NS (2 * (uint64_t)CLOCK_NS_PER_S)	/* for a worker to end in an orderly way */

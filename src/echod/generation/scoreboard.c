@@ -15,7 +15,6 @@
 
 #include "base/fd.h"
 #include "wire/settings.h"
-#include "wire/version.h"
 
 static int region_create(const char *name, uint64_t bytes)
 {

@@ -7,7 +7,6 @@
 #include <string.h>
 
 #include "base/fd.h"
-#include "wire/version.h"
 
 static_assert((int)AT_DEFER == (int)AT_LIMIT_DEFER && (int)AT_REFUSE == (int)AT_LIMIT_REFUSE,
 	      "written as they are");

@@ -18,7 +18,7 @@
 #include "base/fd.h"
 #include "echod/log/log.h"
 #include "echod/state/totals.h"
-#include "wire/end.h"
+#include "wire/event.h"
 
 #define TOTAL "_total"
 

@@ -13,7 +13,6 @@
 #include "base/clock.h"
 #include "echod/log/log.h"
 #include "echod/report/endpoint_text.h"
-#include "wire/end.h"
 
 #define WINDOW_NS ((uint64_t)CLOCK_NS_PER_S)
 #define REPEAT_NS (10 * (uint64_t)CLOCK_NS_PER_S)

@@ -9,10 +9,8 @@
 
 #include <cmocka.h>
 
-#include "listener/rules.h"
 #include "wire/endpoint.h"
 #include "wire/settings.h"
-#include "wire/version.h"
 
 struct block {
 	struct settings settings;
@@ -134,14 +132,14 @@ static void test_rules(void **state)
 	set_rule(&block.rules[0], 0x20, 8, 0);
 	set_rule(&block.rules[1], 0x20, 8, 1);
 	set_rule(&block.rules[2], 0x20, 4, 1);
-	assert_false(rules_allow(&block.settings, address));
+	assert_false(settings_allow(&block.settings, address));
 	address[0] = 0x21;
 	block.settings.access_default_allow = 0;
-	assert_true(rules_allow(&block.settings, address));
+	assert_true(settings_allow(&block.settings, address));
 	address[0] = 0x30;
-	assert_false(rules_allow(&block.settings, address));
+	assert_false(settings_allow(&block.settings, address));
 	block.settings.access_default_allow = 1;
-	assert_true(rules_allow(&block.settings, address));
+	assert_true(settings_allow(&block.settings, address));
 }
 
 static void test_address(void **state)

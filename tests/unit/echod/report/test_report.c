@@ -14,7 +14,6 @@
 #include "echod/log/log.h"
 #include "echod/report/report.h"
 #include "unit/capture.h"
-#include "wire/end.h"
 
 #define SECOND 1000000000ull
 #define START (1000 * SECOND)

@@ -12,7 +12,7 @@
 #include <cmocka.h>
 
 #include "echod/state/totals.h"
-#include "wire/version.h"
+#include "wire/settings.h"
 
 #define SLOTS 8u
 #define LOOKS 10000000u
