@@ -104,6 +104,59 @@ def test_list():
             assert ask(echod, "list", *arguments)[0] == 3, arguments
 
 
+@contextlib.contextmanager
+def answering(folder, answers, rows):
+    """What gives these rows of list to so many clients, at the control socket of the folder."""
+    data = b"".join(json.dumps(line).encode() + b"\n" for line in [*rows, {"event": "list"}])
+
+    def answer():
+        for _ in range(answers):
+            client, _ = server.accept()
+            with client:
+                client.recv(4096)
+                client.sendall(data)
+                client.recv(1)
+
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(folder + "/control")
+        server.listen()
+        thread = threading.Thread(target=answer, daemon=True)
+        thread.start()
+        yield
+        thread.join(DEADLINE_S)
+
+
+@case("the rows of list: which ones, in which order, in which words")
+def test_list_rows():
+    def row(number, peer, idle_ns, **more):
+        return {"event": "connection", "id": f"2.{number}", "peer": peer, "idle_ns": idle_ns,
+                "age_ns": 2 * idle_ns, **more}
+
+    rows = [row(10, "192.0.2.10:1", 1_000_000_000, bytes_in=5), row(9, "192.0.2.9:1", 999_999_999,
+            bytes_in=7), row(3, "192.0.3.7:51812", 0), row(4, "[2001:db8::1]:7", 0, bytes_in=5),
+            row(5, "[fe80::1%2]:7", 0), row(6, "unix:pid=1,uid=0", 0), row(7, "unknown", 0)]
+    full = row(8, "192.0.2.10:1", 950_000_000, age_ns=184 * 10**9, bytes_in=8, bytes_out=1572864,
+               bytes_in_per_s=1000, bytes_out_per_s=48, worker=7, half_closed=True)
+    cases = (("--source 192.0.2.0/24", "10 9"), ("--source 2001:db8::/32", "4"),
+             ("--source fe80::1", "5"), ("--source ::/0", "4 5"), ("--idle-over 1s", "10"),
+             ("--age-over 2s", "10"), ("--rows 2", "10 9"), ("--sort id", "3 4 5 6 7 9 10"),
+             ("--sort id --reverse --rows 2", "10 9"), ("--sort in", "9 4 10 3 5 6 7"),
+             ("--sort peer --source 192.0.2.0/24", "9 10"), ("--sort local", "3 4 5 6 7 9 10"))
+    with temporary_directory() as folder:
+        command = ("--control", folder + "/control", "list", "--columns")
+        with answering(folder, len(cases), rows):
+            for options, wanted in cases:
+                result = run_echoctl(*command, "id", *options.split())
+                _, *shown, _ = result.stdout.decode().splitlines()
+                assert [line.strip().split(".")[1] for line in shown] == wanted.split(), (
+                    options, result)
+    with temporary_directory() as folder, answering(folder, 1, [full]):
+        result = run_echoctl("--control", folder + "/control", "list", "--columns",
+                             "age,idle,in,out,rate,worker,state")
+        assert result.stdout.decode().splitlines()[1].split() == [
+            "3m4s", "950ms", "8B", "1.5M", "1.0K/s", "7", "half-closed"], result
+
+
 @case("the columns of list are as wide as what stands in them, and fit a terminal")
 def test_list_widths():
     with temporary_directory() as folder:
@@ -111,23 +164,10 @@ def test_list_widths():
         with Echod() as echod, hold(echod):
             head, row, _ = ask(echod, "list")[1].splitlines()
             assert len(head) == len(row) <= 80, (head, row)
-        with socket.socket(socket.AF_UNIX) as server:
-            server.bind(folder + "/control")
-            server.listen()
-            rows = [{"event": "connection", "id": f"1.{number}", "peer": peer, "local":
-                     "unix:" + path, "bytes_in": 1 << number} for number, peer in
-                    ((9, "[2001:db8:1111:2222:3333:4444:5555:6666]:65535"), (10, "192.0.2.7:1"))]
-            lines = [json.dumps(line).encode() + b"\n" for line in rows + [{"event": "list"}]]
-
-            def answer():
-                for _ in range(3):
-                    client, _ = server.accept()
-                    with client:
-                        client.recv(4096)
-                        client.sendall(b"".join(lines))
-                        client.recv(1)
-            thread = threading.Thread(target=answer, daemon=True)
-            thread.start()
+        rows = [{"event": "connection", "id": f"1.{number}", "peer": peer, "local":
+                 "unix:" + path, "bytes_in": 1 << number} for number, peer in
+                ((9, "[2001:db8:1111:2222:3333:4444:5555:6666]:65535"), (10, "192.0.2.7:1"))]
+        with answering(folder, 3, rows):
             arguments = (program("echoctl"), "--control", folder + "/control", "list")
             result = run_echoctl(*arguments[1:], "--sort", "id", env=dict(os.environ, LC_ALL="C"))
             head, *shown, _ = result.stdout.decode().splitlines()
@@ -140,7 +180,6 @@ def test_list_widths():
             with Terminal(*arguments, width=80) as terminal:
                 screen = terminal.wait("EXIT 0")
                 assert len(screen) == 5 and screen[0].startswith("ID "), screen
-            thread.join(DEADLINE_S)
 
 
 @case("list shows the columns that are asked for, in their order")

@@ -12,37 +12,39 @@
 #include "echoctl/command_line/command.h"
 
 struct control_client {
-	struct globals *globals;
+	const struct globals *globals;
+	struct report *report;
+	uint64_t timeout_us;	/* for an answer; 0: as for connecting */
+	uint64_t deadline_ns;	/* of the answer that is awaited */
+	bool follows;		/* a program that takes over is asked in place of the old one */
+	bool taken_over;	/* one did */
 	int fd;			/* owned; -1: not connected */
-	char *bytes;		/* owned: what has come; starts with the line last read */
-	size_t size;		/* allocated */
+	json_t *reply;		/* owned: the line last read */
+	char *bytes;		/* owned: what has come, that line first */
 	size_t used;
-	size_t taken;		/* length of that line, its NUL included */
+	size_t taken;		/* length of that line, its newline included */
 };
+
+/* Closes the connection at the end of the block. */
+#define CONTROL_CLEANUP __attribute__((cleanup(control_close)))
 
 /* Not connected yet. */
 struct control_client control_client(struct globals *globals);
 
 /*
- * Connects to globals->control_path; may be used again after an end of the connection. From then
- * on SIGINT, SIGTERM and SIGQUIT end what waits for an answer, and nothing else. Returns
- * COMMAND_PROCEED, or the exit status after saying why.
+ * Connects to globals->control_path unless that is done, sends the command, with one argument if
+ * key is not NULL, and waits for the first line of the answer, as control_read(). From then on
+ * SIGINT, SIGTERM and SIGQUIT end what waits for an answer, and nothing else.
  */
-int control_connect(struct control_client *client);
+int control_ask(struct control_client *client, const char *command, const char *key,
+		const char *value);
 
 /*
- * Sends a request (freed in any case), "command" has to stand in it, and waits for the first line
- * of the answer, as control_read().
+ * Waits until client->deadline_ns for the next line, which is then client->reply. Returns 0;
+ * -ECONNRESET: the daemon has closed the connection, -ETIMEDOUT, -EINTR: a signal has come,
+ * -EBADMSG: not our protocol, or -errno.
  */
-int control_ask(struct control_client *client, json_t *request, uint64_t timeout_us,
-		json_t **ret_reply);
-
-/*
- * Waits for the next line. Returns 0: the caller frees the reply; the line itself stands in
- * client->bytes until the next call. -ECONNRESET: the daemon has closed the connection,
- * -ETIMEDOUT, -EINTR: a signal has come, -EBADMSG: not our protocol, or -errno.
- */
-int control_read(struct control_client *client, uint64_t timeout_us, json_t **ret_reply);
+int control_read(struct control_client *client);
 
 /* Says what an error of the two above means, in JSON mode too; returns the exit status. */
 int control_failed(const struct control_client *client, int error);
@@ -51,30 +53,18 @@ int control_failed(const struct control_client *client, int error);
  * An answer that says no: prints why. Returns STATUS_FAILED, or COMMAND_PROCEED for one that
  * says yes. In JSON mode every answer is printed.
  */
-int control_judge(struct control_client *client, json_t *reply);
+int control_judge(const struct control_client *client);
+
+/* All three: returns COMMAND_PROCEED if client->reply says yes, else the exit status. */
+int control_exchange(struct control_client *client, const char *command, const char *key,
+		     const char *value);
 
 void control_close(struct control_client *client);
 
-/*
- * All of it for a command that asks once. Returns COMMAND_PROCEED (the caller frees the reply) or
- * the exit status.
- */
-int control_exchange(struct globals *globals, json_t *request, json_t **ret_reply);
-
-/* The option --timeout of commands that wait longer; its settings are a uint64_t, in us. */
-extern const struct option control_timeout_options[];
-const char *control_take_timeout(void *timeout_us, int option, const char *value);
-
-/* A request {"command": name}. */
-json_t *control_request(const char *name);
-
-/*
- * Reads a line of the daemon: 0 (the caller frees the reply), or -EBADMSG for what is no object
- * with an "event".
- */
-int control_parse(const char *line, json_t **ret_reply);
-
 /* The text of that key, "" if there is none; it lives as long as the object. */
 const char *control_text(const json_t *object, const char *key);
+
+/* The number of that key, 0 if there is none. */
+json_int_t control_integer(const json_t *object, const char *key);
 
 #endif

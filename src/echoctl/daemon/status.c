@@ -17,25 +17,8 @@
 #define SCREEN_ENTER "\033[?1049h\033[?25l\033[?7l"
 #define SCREEN_LEAVE "\033[?7h\033[?25h\033[?1049l"
 
-static const char help[] =
-	"Shows what the local echod does: its sockets, generations and settings, the\n"
-	"connections and how near they are to the limit, bytes, why connections ended or\n"
-	"were refused, and what its log left out; with --watch also the rates of the\n"
-	"last minute, as far as it has watched.\n"
-	"\n"
-	"  -w, --watch                 again each second, until interrupted\n"
-	"\n"
-	"Example:\n"
-	"  echoctl status --watch\n";
-
-static const struct option options[] = {
-	{"watch", no_argument, NULL, 'w'},
-	{0},
-};
-
 struct view {
 	struct control_client client;
-	struct report *report;
 	bool watch;
 	bool terminal;		/* each screen in the place of the one before */
 	bool entered;		/* the other screen of the terminal */
@@ -56,7 +39,7 @@ static const char *take(void *data, int option, const char *value)
 static void leave_screen(struct view *view)
 {
 	if (view->entered)
-		report_raw(view->report, SCREEN_LEAVE);
+		report_raw(view->client.report, SCREEN_LEAVE);
 	view->entered = false;
 }
 
@@ -66,26 +49,27 @@ static void repaint(struct view *view, char *text)
 	unsigned rows = terminal_rows(STDOUT_FILENO);
 	char *rest = text;
 
-	report_raw(view->report, view->entered ? "\033[H" : SCREEN_ENTER "\033[H");
+	report_raw(view->client.report, view->entered ? "\033[H" : SCREEN_ENTER "\033[H");
 	view->entered = true;
 	for (unsigned row = 0; row < rows && *rest; row++) {
 		char *end = strchrnul(rest, '\n');
 		const char *next = row + 1 < rows ? "\r\n" : "";
 
-		report_raw(view->report, "%.*s\033[K%s", (int)(end - rest), rest, next);
+		report_raw(view->client.report, "%.*s\033[K%s", (int)(end - rest), rest, next);
 		rest = *end ? end + 1 : end;
 	}
-	report_raw(view->report, "\033[J");
+	report_raw(view->client.report, "\033[J");
 }
 
-static int show(struct view *view, json_t *reply)
+static int show(struct view *view)
 {
+	const json_t *reply = view->client.reply;
 	char *text = NULL;
 	size_t size = 0;
 	FILE *stream = open_memstream(&text, &size);
 
 	if (!stream) {
-		report_error(view->report, "%s", strerror(errno));
+		report_error(view->client.report, "%s", strerror(errno));
 		return STATUS_LOCAL;
 	}
 	status_history_add(&view->history, reply);
@@ -94,83 +78,69 @@ static int show(struct view *view, json_t *reply)
 	if (text && view->terminal)
 		repaint(view, text);
 	else if (text)
-		report_text(view->report, "%s%s", text, view->watch ? "\n" : "");
+		report_text(view->client.report, "%s%s", text, view->watch ? "\n" : "");
 	free(text);
 	return COMMAND_PROCEED;
-}
-
-static int ask(struct view *view, json_t **ret_reply)
-{
-	return control_ask(&view->client, control_request("status"),
-			   view->client.globals->connect_timeout_us, ret_reply);
 }
 
 /* COMMAND_PROCEED, or an exit status. */
 static int show_once(struct view *view)
 {
-	json_t *reply = NULL;
-	int error = ask(view, &reply);
-	int result;
+	int r = control_ask(&view->client, "status", NULL, NULL);
+	int status;
 
-	/* A daemon that takes over from another program closes what is open: ask that one. */
-	if (error == -ECONNRESET) {
-		leave_screen(view);
-		result = control_connect(&view->client);
-		if (result != COMMAND_PROCEED)
-			return result;
-		error = ask(view, &reply);
-	}
 	if (interrupt_ended() < 0 && view->watch)
 		return STATUS_OK;
-	if (error < 0) {
+	if (r < 0) {
 		leave_screen(view);
-		return control_failed(&view->client, error);
+		return control_failed(&view->client, r);
 	}
-	result = control_judge(&view->client, reply);
-	if (result == COMMAND_PROCEED && !view->report->json)
-		result = show(view, reply);
-	json_decref(reply);
-	return result;
-}
-
-static int watch(struct view *view)
-{
-	struct pollfd wait = { interrupt_fd(), POLLIN, 0 };
-	int result;
-
-	do {
-		result = show_once(view);
-		if (!report_heard(view->report))
-			result = STATUS_LOCAL;
-	} while (result == COMMAND_PROCEED && poll(&wait, 1, INTERVAL_MS) == 0);
-	leave_screen(view);
-	return result == COMMAND_PROCEED ? STATUS_OK : result;
+	status = control_judge(&view->client);
+	if (status == COMMAND_PROCEED && !view->client.report->json)
+		status = show(view);
+	return status;
 }
 
 static int run(struct invocation *invocation)
 {
-	struct view view = {
-		.client = control_client(&invocation->globals),
-		.report = &invocation->globals.report,
-	};
-	int result = command_parse_alone(invocation, take, &view.watch);
+	struct view view = { .client = control_client(&invocation->globals) };
+	struct report *report = view.client.report;
+	struct pollfd wait = { .events = POLLIN };
+	int status = command_parse_alone(invocation, take, &view.watch);
 
-	if (result != COMMAND_PROCEED)
-		return result;
-	view.terminal = view.watch && terminal_obeys(STDOUT_FILENO) && !view.report->json;
-	result = control_connect(&view.client);
-	if (result == COMMAND_PROCEED)
-		result = view.watch ? watch(&view) : show_once(&view);
+	if (status != COMMAND_PROCEED)
+		return status;
+	view.client.follows = true;
+	view.terminal = view.watch && terminal_obeys(STDOUT_FILENO) && !report->json;
+	do {
+		status = show_once(&view);
+		if (status == COMMAND_PROCEED && !report_heard(report))
+			status = STATUS_LOCAL;
+		wait.fd = interrupt_fd();
+	} while (view.watch && status == COMMAND_PROCEED && poll(&wait, 1, INTERVAL_MS) == 0);
+	leave_screen(&view);
 	control_close(&view.client);
-	return result == COMMAND_PROCEED ? STATUS_OK : result;
+	return status == COMMAND_PROCEED ? STATUS_OK : status;
 }
 
 const struct command command_status = {
 	.name = "status",
 	.operands = "",
 	.summary = "what the local daemon does, on one screen",
-	.help = help,
+	.help =
+	"Shows what the local echod does: its sockets, generations and settings, the\n"
+	"connections and how near they are to the limit, bytes, why connections ended or\n"
+	"were refused, and what its log left out; with --watch also the rates of the\n"
+	"last minute, as far as it has watched.\n"
+	"\n"
+	"  -w, --watch                 again each second, until interrupted\n"
+	"\n"
+	"Example:\n"
+	"  echoctl status --watch\n",
 	.short_options = "w",
-	.long_options = options,
+	.long_options = (const struct option[]){
+		{"watch", no_argument, NULL, 'w'},
+		{0},
+	},
 	.run = run,
 };

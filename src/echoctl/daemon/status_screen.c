@@ -11,10 +11,6 @@
 
 #define BAR_COLUMNS 30
 
-static const char *const levels[] = {
-	"emerg", "alert", "crit", "err", "warning", "notice", "info", "debug",
-};
-
 void status_bar(FILE *stream, uint64_t value, uint64_t max, unsigned columns, bool utf8)
 {
 	unsigned filled = 0;
@@ -56,63 +52,54 @@ void status_curve(FILE *stream, const uint64_t *values, unsigned count, bool utf
 	}
 }
 
-static const char *bytes_text(int64_t bytes, char text[UNITS_TEXT_MAX])
+static const char *bytes_text(const json_t *object, const char *key, char text[UNITS_TEXT_MAX])
 {
-	return units_bytes((double)bytes, text);
-}
-
-static json_int_t integer(const json_t *object, const char *key)
-{
-	return json_integer_value(json_object_get(object, key));
-}
-
-static void draw_sockets(FILE *stream, const json_t *sockets)
-{
-	json_t *socket;
-	size_t i;
-
-	fprintf(stream, "listening    ");
-	json_array_foreach(sockets, i, socket) {
-		fprintf(stream, "%s%s%s", i > 0 ? ", " : "", control_text(socket, "address"),
-			json_is_true(json_object_get(socket, "passed")) ? " (passed)" : "");
-	}
-	fputs(json_array_size(sockets) > 0 ? "\n\n" : "nowhere\n\n", stream);
+	return units_bytes((double)control_integer(object, key), text);
 }
 
 static void draw_head(FILE *stream, const json_t *status)
 {
 	const json_t *settings = json_object_get(status, "settings");
+	const json_t *sockets = json_object_get(status, "sockets");
 	const char *path = control_text(settings, "path");
-	time_t loaded = (time_t)(integer(settings, "loaded_us") / 1000000);
+	time_t loaded = (time_t)(control_integer(settings, "loaded_us") / 1000000);
 	char age[UNITS_TEXT_MAX];
 	char when[32] = "";
 	struct tm local;
+	json_t *socket;
+	size_t i;
 
-	fprintf(stream, "echod %s, process %" JSON_INTEGER_FORMAT ", up %s%s\n",
-		control_text(status, "program_version"), integer(status, "pid"),
-		units_age((uint64_t)integer(status, "uptime_ns"), age),
+	fprintf(stream, "echod %s, process %lld, up %s%s\n",
+		control_text(status, "program_version"), control_integer(status, "pid"),
+		units_age((uint64_t)control_integer(status, "uptime_ns"), age),
 		json_is_true(json_object_get(status, "draining")) ? ", DRAINING" :
 		json_is_true(json_object_get(status, "reloading")) ? ", reloading" : "");
 	if (localtime_r(&loaded, &local))
 		strftime(when, sizeof(when), "%Y-%m-%d %H:%M:%S", &local);
 	fprintf(stream, "settings     %s, in force since %s\n", *path ? path : "defaults", when);
-	draw_sockets(stream, json_object_get(status, "sockets"));
+	fprintf(stream, "listening    %s", json_array_size(sockets) > 0 ? "" : "nowhere");
+	json_array_foreach(sockets, i, socket) {
+		fprintf(stream, "%s%s%s", i > 0 ? ", " : "", control_text(socket, "address"),
+			json_is_true(json_object_get(socket, "passed")) ? " (passed)" : "");
+	}
+	fputs("\n\n", stream);
 }
 
 /* The counters that are not zero. */
 static void draw_counters(FILE *stream, const char *title, json_t *counters)
 {
-	unsigned shown = 0;
+	bool any = false;
 	const char *key;
 	json_t *value;
 
 	fprintf(stream, "%-13s", title);
 	json_object_foreach(counters, key, value) {
-		if (json_integer_value(value) > 0)
-			fprintf(stream, "%s%s %" JSON_INTEGER_FORMAT, shown++ > 0 ? ", " : "", key,
-				json_integer_value(value));
+		if (json_integer_value(value) <= 0)
+			continue;
+		fprintf(stream, "%s%s %lld", any ? ", " : "", key, json_integer_value(value));
+		any = true;
 	}
-	fputs(shown > 0 ? "\n" : "none\n", stream);
+	fputs(any ? "\n" : "none\n", stream);
 }
 
 static json_int_t total(json_t *counters)
@@ -121,9 +108,8 @@ static json_int_t total(json_t *counters)
 	const char *key;
 	json_t *value;
 
-	json_object_foreach(counters, key, value) {
+	json_object_foreach(counters, key, value)
 		sum += json_integer_value(value);
-	}
 	return sum;
 }
 
@@ -131,42 +117,40 @@ static void draw_connections(FILE *stream, const json_t *connections, bool utf8)
 {
 	json_t *closed = json_object_get(connections, "closed");
 	json_t *refused = json_object_get(connections, "refused");
-	uint64_t live = (uint64_t)integer(connections, "live");
-	uint64_t max = (uint64_t)integer(connections, "max");
+	uint64_t live = (uint64_t)control_integer(connections, "live");
+	uint64_t max = (uint64_t)control_integer(connections, "max");
 	char in[UNITS_TEXT_MAX], out[UNITS_TEXT_MAX];
 
 	fprintf(stream, "connections  %" PRIu64 " of %" PRIu64 " ", live, max);
 	status_bar(stream, live, max, BAR_COLUMNS, utf8);
 	fprintf(stream, " %.1f%%\n", max ? 100 * (double)live / (double)max : 0);
-	fprintf(stream, "since start  %" JSON_INTEGER_FORMAT " accepted, %" JSON_INTEGER_FORMAT
-		" served, %" JSON_INTEGER_FORMAT " refused, %" JSON_INTEGER_FORMAT
-		" without a byte\n", integer(connections, "accepted"), total(closed),
-		total(refused), integer(connections, "empty"));
-	fprintf(stream, "bytes        %s in, %s out",
-		bytes_text(integer(connections, "bytes_in"), in),
-		bytes_text(integer(connections, "bytes_out"), out));
+	fprintf(stream, "since start  %lld accepted, %lld served, %lld refused, "
+		"%lld without a byte\n", control_integer(connections, "accepted"), total(closed),
+		total(refused), control_integer(connections, "empty"));
+	fprintf(stream, "bytes        %s in, %s out", bytes_text(connections, "bytes_in", in),
+		bytes_text(connections, "bytes_out", out));
 	fprintf(stream, "; live ones %s in, %s out\n",
-		bytes_text(integer(connections, "live_bytes_in"), in),
-		bytes_text(integer(connections, "live_bytes_out"), out));
+		bytes_text(connections, "live_bytes_in", in),
+		bytes_text(connections, "live_bytes_out", out));
 	draw_counters(stream, "ended by", closed);
 	draw_counters(stream, "refused by", refused);
 }
 
 static void draw_health(FILE *stream, const json_t *status)
 {
-	json_int_t level = integer(status, "log_level");
-	json_int_t restarts = integer(status, "listener_restarts");
-	json_int_t starved = integer(status, "starved");
+	static const char *const levels[] = {
+		"emerg", "alert", "crit", "err", "warning", "notice", "info", "debug",
+	};
+	json_int_t level = control_integer(status, "log_level");
+	json_int_t restarts = control_integer(status, "listener_restarts");
+	json_int_t starved = control_integer(status, "starved");
 
-	fprintf(stream, "log          level %s, %" JSON_INTEGER_FORMAT " lines suppressed, %"
-		JSON_INTEGER_FORMAT " lost, %" JSON_INTEGER_FORMAT " events dropped\n",
-		level >= 0 && level < (json_int_t)(sizeof(levels) / sizeof(*levels)) ?
-			levels[level] : "unknown",
-		integer(status, "log_suppressed"), integer(status, "log_lost"),
-		integer(status, "events_dropped"));
-	fprintf(stream, "listener     restarted %" JSON_INTEGER_FORMAT " time%s, starved %"
-		JSON_INTEGER_FORMAT " time%s\n\n", restarts, restarts == 1 ? "" : "s", starved,
-		starved == 1 ? "" : "s");
+	fprintf(stream, "log          level %s, %lld lines suppressed, %lld lost, "
+		"%lld events dropped\n", level >= 0 && level < 8 ? levels[level] : "unknown",
+		control_integer(status, "log_suppressed"), control_integer(status, "log_lost"),
+		control_integer(status, "events_dropped"));
+	fprintf(stream, "listener     restarted %lld time%s, starved %lld time%s\n\n", restarts,
+		restarts == 1 ? "" : "s", starved, starved == 1 ? "" : "s");
 }
 
 static void draw_generations(FILE *stream, const json_t *generations)
@@ -177,68 +161,65 @@ static void draw_generations(FILE *stream, const json_t *generations)
 
 	fprintf(stream, "generation  state     age           listener     live    limit\n");
 	json_array_foreach(generations, i, item) {
-		fprintf(stream, "%10" JSON_INTEGER_FORMAT "  %-9s %-12s %9" JSON_INTEGER_FORMAT
-			" %8" JSON_INTEGER_FORMAT " %8" JSON_INTEGER_FORMAT "\n",
-			integer(item, "number"), control_text(item, "state"),
-			units_age((uint64_t)integer(item, "age_ns"), age),
-			integer(item, "listener_pid"), integer(item, "live"),
-			integer(item, "connections_max"));
+		fprintf(stream, "%10lld  %-9s %-12s %9lld %8lld %8lld\n",
+			control_integer(item, "number"), control_text(item, "state"),
+			units_age((uint64_t)control_integer(item, "age_ns"), age),
+			control_integer(item, "listener_pid"), control_integer(item, "live"),
+			control_integer(item, "connections_max"));
 	}
 }
 
-/* Per second, between two states of the daemon; a counter that runs backwards is no rate. */
-static uint64_t rate(uint64_t now, uint64_t before, uint64_t elapsed_ns)
+/* Adds what came since the total before, per second. A counter that runs backwards is no rate. */
+static void add_rate(struct status_series *series, unsigned count, uint64_t total,
+		     uint64_t elapsed_ns)
 {
-	if (now <= before)
-		return 0;
-	return (uint64_t)((double)(now - before) * 1e9 / (double)elapsed_ns + 0.5);
+	uint64_t more = total > series->total ? total - series->total : 0;
+
+	if (count == STATUS_HISTORY_MAX)
+		memmove(series->rates, series->rates + 1, --count * sizeof(*series->rates));
+	series->rates[count] = (uint64_t)((double)more * 1e9 / (double)elapsed_ns + 0.5);
 }
 
 void status_history_add(struct status_history *history, const json_t *status)
 {
 	const json_t *connections = json_object_get(status, "connections");
-	uint64_t uptime_ns = (uint64_t)integer(status, "uptime_ns");
-	uint64_t accepted = (uint64_t)integer(connections, "accepted");
-	uint64_t bytes_in = (uint64_t)integer(connections, "bytes_in") +
-			    (uint64_t)integer(connections, "live_bytes_in");
+	uint64_t uptime_ns = (uint64_t)control_integer(status, "uptime_ns");
+	uint64_t accepted = (uint64_t)control_integer(connections, "accepted");
+	uint64_t bytes_in = (uint64_t)control_integer(connections, "bytes_in") +
+			    (uint64_t)control_integer(connections, "live_bytes_in");
 	uint64_t elapsed_ns = uptime_ns - history->uptime_ns;
 
 	if (uptime_ns <= history->uptime_ns) {	/* another daemon */
-		*history = (struct status_history){0};
+		history->count = 0;
 	} else if (history->uptime_ns > 0) {
-		if (history->count == STATUS_HISTORY_MAX) {
-			history->count--;
-			memmove(history->accepted, history->accepted + 1,
-				history->count * sizeof(*history->accepted));
-			memmove(history->bytes_in, history->bytes_in + 1,
-				history->count * sizeof(*history->bytes_in));
-		}
-		history->accepted[history->count] =
-			rate(accepted, history->last_accepted, elapsed_ns);
-		history->bytes_in[history->count++] =
-			rate(bytes_in, history->last_bytes_in, elapsed_ns);
+		add_rate(&history->accepted, history->count, accepted, elapsed_ns);
+		add_rate(&history->bytes_in, history->count, bytes_in, elapsed_ns);
+		if (history->count < STATUS_HISTORY_MAX)
+			history->count++;
 	}
 	history->uptime_ns = uptime_ns;
-	history->last_accepted = accepted;
-	history->last_bytes_in = bytes_in;
+	history->accepted.total = accepted;
+	history->bytes_in.total = bytes_in;
 }
 
 static void draw_history(FILE *stream, const struct status_history *history, bool utf8)
 {
+	const uint64_t *accepted = history->accepted.rates;
+	const uint64_t *bytes_in = history->bytes_in.rates;
 	unsigned count = history->count;
 	char now[UNITS_TEXT_MAX], peak[UNITS_TEXT_MAX];
 
 	if (count == 0)
 		return;
 	fprintf(stream, "\nnew/s        %" PRIu64 ", at most %" PRIu64 " in the last %u s\n",
-		history->accepted[count - 1], most_of(history->accepted, count), count);
+		accepted[count - 1], most_of(accepted, count), count);
 	fprintf(stream, "             ");
-	status_curve(stream, history->accepted, count, utf8);
+	status_curve(stream, accepted, count, utf8);
 	fprintf(stream, "\nbytes/s      %s, at most %s\n",
-		bytes_text((int64_t)history->bytes_in[count - 1], now),
-		bytes_text((int64_t)most_of(history->bytes_in, count), peak));
+		units_bytes((double)bytes_in[count - 1], now),
+		units_bytes((double)most_of(bytes_in, count), peak));
 	fprintf(stream, "             ");
-	status_curve(stream, history->bytes_in, count, utf8);
+	status_curve(stream, bytes_in, count, utf8);
 	fputc('\n', stream);
 }
 

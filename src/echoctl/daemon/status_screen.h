@@ -11,14 +11,17 @@
 
 #define STATUS_HISTORY_MAX 60
 
-/* Rates between the states of the daemon that were seen, oldest first. Starts as {0}. */
+struct status_series {
+	uint64_t rates[STATUS_HISTORY_MAX];	/* a second, oldest first */
+	uint64_t total;				/* in the last state */
+};
+
+/* Rates between the states of the daemon that were seen. Starts as {0}. */
 struct status_history {
-	uint64_t accepted[STATUS_HISTORY_MAX];	/* connections a second */
-	uint64_t bytes_in[STATUS_HISTORY_MAX];	/* bytes a second */
+	struct status_series accepted;
+	struct status_series bytes_in;
 	unsigned count;
 	uint64_t uptime_ns;			/* of the last state; 0: none was seen */
-	uint64_t last_accepted;
-	uint64_t last_bytes_in;
 };
 
 /* Takes in a reply to "status". One of a daemon that was started since begins anew. */

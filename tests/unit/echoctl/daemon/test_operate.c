@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What status and list make of the daemon's replies. */
-#include <errno.h>
+/* What status makes of the daemon's replies. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -10,26 +9,9 @@
 
 #include <cmocka.h>
 
-#include "echoctl/daemon/client.h"
-#include "echoctl/daemon/connection_row.h"
 #include "echoctl/daemon/status_screen.h"
+#include "echoctl/output/report.h"
 #include "echoctl/output/units.h"
-
-static void test_reply(void **state)
-{
-	json_t *reply;
-
-	(void)state;
-	assert_int_equal(control_parse("[1]", &reply), -EBADMSG);
-	assert_int_equal(control_parse("{\"event\":1}", &reply), -EBADMSG);
-	assert_int_equal(control_parse("{\"event\":\"a\"", &reply), -EBADMSG);
-	assert_int_equal(control_parse("{\"event\":\"a\\u001b[2J\",\"b\":7}",
-				       &reply), 0);
-	assert_string_equal(control_text(reply, "event"), "a\x1b[2J");
-	assert_string_equal(control_text(reply, "b"), "");
-	assert_string_equal(control_text(reply, "c"), "");
-	json_decref(reply);
-}
 
 static void test_escape(void **state)
 {
@@ -129,123 +111,31 @@ static void test_history(void **state)
 	assert_int_equal(history.count, 0);
 	add_state(&history, 12 * second, 120, 5000, 3000);
 	assert_int_equal(history.count, 1);
-	assert_int_equal(history.accepted[0], 10);
-	assert_int_equal(history.bytes_in[0], 1500);
+	assert_int_equal(history.accepted.rates[0], 10);
+	assert_int_equal(history.bytes_in.rates[0], 1500);
 	/* bytes of a connection that has ended go over into the totals */
 	add_state(&history, 13 * second, 120, 8000, 0);
-	assert_int_equal(history.accepted[1], 0);
-	assert_int_equal(history.bytes_in[1], 0);
+	assert_int_equal(history.accepted.rates[1], 0);
+	assert_int_equal(history.bytes_in.rates[1], 0);
 	for (uint64_t i = 1; i <= STATUS_HISTORY_MAX; i++)
 		add_state(&history, (13 + i) * second, 120 + i, 8000, 0);
 	assert_int_equal(history.count, STATUS_HISTORY_MAX);
-	assert_int_equal(history.accepted[0], 1);
+	assert_int_equal(history.accepted.rates[0], 1);
 	/* the daemon was started again */
 	add_state(&history, second, 7, 0, 0);
 	assert_int_equal(history.count, 0);
 	add_state(&history, 2 * second, 9, 0, 0);
-	assert_int_equal(history.accepted[0], 2);
-}
-
-static json_t *row_of(const char *peer, int64_t idle_ns)
-{
-	return json_pack("{s:s, s:s, s:I, s:I}", "id", "1.1", "peer", peer, "idle_ns",
-			 (json_int_t)idle_ns, "age_ns", 2 * (json_int_t)idle_ns);
-}
-
-static bool passes_filter(const char *peer, int64_t idle_ns, const struct row_filter *filter)
-{
-	json_t *row = row_of(peer, idle_ns);
-	bool result = row_passes(row, filter);
-
-	json_decref(row);
-	return result;
-}
-
-static bool passes(const char *peer, const char *source)
-{
-	struct row_filter filter = { .has_source = true };
-
-	assert_int_equal(cidr_parse(source, &filter.source, NULL), 0);
-	return passes_filter(peer, 0, &filter);
-}
-
-static void test_filter(void **state)
-{
-	const struct row_filter idle = { .idle_over_us = 1000000 };
-	const struct row_filter age = { .age_over_us = 2000000 };
-
-	(void)state;
-	assert_true(passes("192.0.2.7:51812", "192.0.2.0/24"));
-	assert_false(passes("192.0.3.7:51812", "192.0.2.0/24"));
-	assert_true(passes("[2001:db8::1]:7", "2001:db8::/32"));
-	assert_true(passes("[fe80::1%2]:7", "fe80::1"));
-	assert_false(passes("[2001:db8::1]:7", "192.0.2.0/24"));
-	assert_false(passes("unix:pid=1,uid=0", "::/0"));
-	assert_false(passes("unknown", "::/0"));
-	assert_true(passes_filter("192.0.2.7:1", 1000000000, &idle));
-	assert_false(passes_filter("192.0.2.7:1", 999999999, &idle));
-	assert_true(passes_filter("192.0.2.7:1", 1000000000, &age));
-	assert_false(passes_filter("192.0.2.7:1", 999999999, &age));
-}
-
-static int order(const json_t *a, const json_t *b, const char *column)
-{
-	return row_compare(a, b, row_column_find(column));
-}
-
-static void test_order(void **state)
-{
-	json_t *a = json_pack("{s:s, s:s, s:i}", "id", "2.10", "peer", "192.0.2.10:1",
-			      "bytes_in", 5);
-	json_t *b = json_pack("{s:s, s:s, s:i}", "id", "2.9", "peer", "192.0.2.9:1",
-			      "bytes_in", 7);
-
-	(void)state;
-	assert_true(order(a, b, "id") > 0);
-	assert_true(order(a, b, "peer") > 0);
-	assert_true(order(a, b, "in") > 0);
-	assert_true(order(b, a, "in") < 0);
-	assert_true(order(a, b, "out") > 0);
-	assert_true(order(a, a, "local") == 0);
-	assert_null(row_column_find("colour"));
-	json_decref(a);
-	json_decref(b);
-}
-
-static void test_cells(void **state)
-{
-	json_t *row = json_loads("{\"age_ns\":184000000000,\"idle_ns\":950000000,\"bytes_in\":8,"
-				 "\"bytes_out\":1572864,\"bytes_in_per_s\":1000,"
-				 "\"bytes_out_per_s\":48,\"worker\":7,\"half_closed\":true}", 0, NULL);
-	static const struct {
-		const char *column;
-		const char *text;
-	} cells[] = {
-		{ "id", "" }, { "age", "3m4s" }, { "idle", "950ms" }, { "in", "8B" },
-		{ "out", "1.5M" }, { "rate", "1.0K/s" }, { "worker", "7" },
-		{ "state", "half-closed" },
-	};
-	char text[ROW_CELL_MAX];
-
-	(void)state;
-	for (size_t i = 0; i < sizeof(cells) / sizeof(*cells); i++)
-		assert_string_equal(row_cell(row, row_column_find(cells[i].column), text),
-				    cells[i].text);
-	json_decref(row);
+	assert_int_equal(history.accepted.rates[0], 2);
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_reply),
 		cmocka_unit_test(test_escape),
 		cmocka_unit_test(test_age),
 		cmocka_unit_test(test_bar),
 		cmocka_unit_test(test_curve),
 		cmocka_unit_test(test_history),
-		cmocka_unit_test(test_filter),
-		cmocka_unit_test(test_order),
-		cmocka_unit_test(test_cells),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);

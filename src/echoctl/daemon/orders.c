@@ -1,0 +1,250 @@
+/* SPDX-License-Identifier: MIT */
+/* Commands that tell the local daemon to do something, or ask it for one thing. */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cidr.h"
+#include "base/clock.h"
+#include "echoctl/daemon/client.h"
+
+#define RELOAD_TIMEOUT_US (UINT64_C(60) * CLOCK_US_PER_S)
+#define DRAIN_TIMEOUT_US (UINT64_C(900) * CLOCK_US_PER_S)	/* the longest drain and more */
+
+static const struct option timeout_options[] = {
+	{"timeout", required_argument, NULL, OPTION_OWN},
+	{0},
+};
+
+static const char *take_timeout(void *client, int option, const char *value)
+{
+	(void)option;
+	return command_take_timeout(value, &((struct control_client *)client)->timeout_us);
+}
+
+/* As "echod -t" prints them. */
+static void print_problems(const json_t *problems)
+{
+	json_t *problem;
+	size_t i;
+
+	json_array_foreach(problems, i, problem) {
+		char *text = report_escape(json_is_string(problem) ?
+					   json_string_value(problem) : "", false);
+
+		fprintf(stderr, "%s\n", text ? text : "");
+		free(text);
+	}
+}
+
+static int reload(struct invocation *invocation)
+{
+	CONTROL_CLEANUP struct control_client client = control_client(&invocation->globals);
+	const json_t *problems;
+	int status;
+
+	client.timeout_us = RELOAD_TIMEOUT_US;
+	/* A new program reloads by itself. If it is asked once more, it tells how that went. */
+	client.follows = true;
+	status = command_parse_alone(invocation, take_timeout, &client);
+	if (status == COMMAND_PROCEED)
+		status = control_exchange(&client, "reload", NULL, NULL);
+	if (status != COMMAND_PROCEED)
+		return status;
+	problems = json_object_get(client.reply, "problems");
+	print_problems(problems);
+	if (!json_is_true(json_object_get(client.reply, "ok"))) {
+		report_error(client.report, "the reload failed, the old settings stay in force%s",
+			     json_array_size(problems) > 0 ? "" : "; the log says why");
+		return STATUS_FAILED;
+	}
+	report_text(client.report, "new settings are in force%s\n",
+		    client.taken_over ? ", a new program has taken over" : "");
+	return STATUS_OK;
+}
+
+const struct command command_reload = {
+	.name = "reload",
+	.operands = "",
+	.summary = "bring new settings of the local daemon into force",
+	.help =
+	"Makes the local echod read its settings again and waits until they are in force.\n"
+	"What is wrong with the file is printed as \"echod -t\" does, the old settings\n"
+	"stay then; so is what does not count yet. No connection is lost. When echod\n"
+	"itself has changed on disk the new program takes over at the same time.\n"
+	"\n"
+	"      --timeout TIME          wait no longer (1min)\n"
+	"\n"
+	"Exit status: 0 in force, 1 the old settings stay.\n"
+	"\n"
+	"Example:\n"
+	"  echoctl reload && echoctl status\n",
+	.long_options = timeout_options,
+	.run = reload,
+};
+
+static int drain(struct invocation *invocation)
+{
+	CONTROL_CLEANUP struct control_client client = control_client(&invocation->globals);
+	int status;
+	int r;
+
+	client.timeout_us = DRAIN_TIMEOUT_US;
+	status = command_parse_alone(invocation, take_timeout, &client);
+	if (status == COMMAND_PROCEED)
+		status = control_exchange(&client, "drain", NULL, NULL);
+	if (status != COMMAND_PROCEED)
+		return status;
+	/* The end of the connection is the end of the process. */
+	r = control_read(&client);
+	if (r != -ECONNRESET)
+		return control_failed(&client, r < 0 ? r : -EBADMSG);
+	report_text(client.report, "echod has ended\n");
+	return STATUS_OK;
+}
+
+const struct command command_drain = {
+	.name = "drain",
+	.operands = "",
+	.summary = "end the local daemon, its connections first",
+	.help =
+	"Tells the local echod to accept no more connections, waits until those that live\n"
+	"have ended (timeouts { drain } of echod.conf(5) at the longest), and then until the\n"
+	"daemon is gone: what SIGTERM does. A socket unit of systemd stays and starts it\n"
+	"again at the next connection; \"systemctl stop echod.socket\" first prevents that.\n"
+	"\n"
+	"      --timeout TIME          wait no longer (15min)\n"
+	"\n"
+	"Example:\n"
+	"  echoctl drain\n",
+	.long_options = timeout_options,
+	.run = drain,
+};
+
+static const char *take_source(void *data, int option, const char *value)
+{
+	const char **source = data;
+	struct cidr prefix;
+	const char *why = NULL;
+
+	(void)option;
+	*source = value;
+	return cidr_parse(value, &prefix, &why) < 0 ? why : NULL;
+}
+
+/* As list shows it: a generation and a connection, "3.1047". */
+static bool is_id(const char *text)
+{
+	static const char digits[] = "0123456789";
+	const char *dot = text + strspn(text, digits);
+
+	return dot > text && *dot == '.' && dot[1] != '\0' && !dot[1 + strspn(dot + 1, digits)];
+}
+
+static int kill_connections(struct invocation *invocation)
+{
+	CONTROL_CLEANUP struct control_client client = control_client(&invocation->globals);
+	const char *source = NULL;
+	json_int_t count;
+	int status = command_parse(invocation, take_source, &source);
+
+	if (status != COMMAND_PROCEED)
+		return status;
+	if (invocation->argc != (source ? 0 : 1))
+		return command_usage_error(invocation, "name one ID, or --source PREFIX");
+	if (!source && !is_id(invocation->argv[0]))
+		return command_usage_error(invocation, "%s: not an ID as list shows it (3.1047)",
+					   invocation->argv[0]);
+	status = source ? control_exchange(&client, "kill", "source", source) :
+			  control_exchange(&client, "kill", "id", invocation->argv[0]);
+	if (status != COMMAND_PROCEED)
+		return status;
+	count = control_integer(client.reply, "count");
+	report_text(client.report, "%" JSON_INTEGER_FORMAT " connection%s ended\n", count,
+		    count == 1 ? "" : "s");
+	return count > 0 ? STATUS_OK : STATUS_FAILED;
+}
+
+const struct command command_kill = {
+	.name = "kill",
+	.operands = "{ID | --source PREFIX}",
+	.summary = "end connections of the local daemon",
+	.help =
+	"Ends a connection, by the ID that list shows, or all those of a source. What the\n"
+	"peer has sent is echoed and our FIN follows; the log says end=killed. Who does\n"
+	"not end within two seconds is ended by force.\n"
+	"\n"
+	"  -S, --source PREFIX         all peers in PREFIX, as 192.0.2.0/24 or 2001:db8::1\n"
+	"\n"
+	"Exit status: 0 ended, 1 there is no such connection.\n"
+	"\n"
+	"Examples:\n"
+	"  echoctl kill 3.1047\n"
+	"  echoctl kill --source 192.0.2.0/24\n",
+	.short_options = "S:",
+	.long_options = (const struct option[]){
+		{"source", required_argument, NULL, 'S'},
+		{0},
+	},
+	.run = kill_connections,
+};
+
+static int log_level(struct invocation *invocation)
+{
+	CONTROL_CLEANUP struct control_client client = control_client(&invocation->globals);
+	int status = command_parse(invocation, NULL, NULL);
+
+	if (status != COMMAND_PROCEED)
+		return status;
+	if (invocation->argc != 1)
+		return command_usage_error(invocation, "name one LEVEL");
+	status = control_exchange(&client, "log-level", "level", invocation->argv[0]);
+	if (status != COMMAND_PROCEED)
+		return status;
+	report_text(client.report, "log level is %s until the next reload\n",
+		    control_text(client.reply, "level"));
+	return STATUS_OK;
+}
+
+const struct command command_log_level = {
+	.name = "log-level",
+	.operands = "LEVEL",
+	.summary = "how much the local daemon logs, until its next reload",
+	.help =
+	"Sets the least important level that the local echod logs: emerg, alert, crit,\n"
+	"err, warning, notice, info or debug. The next reload brings back that of\n"
+	"echod.conf(5).\n"
+	"\n"
+	"Example:\n"
+	"  echoctl log-level debug\n",
+	.run = log_level,
+};
+
+static int metrics(struct invocation *invocation)
+{
+	CONTROL_CLEANUP struct control_client client = control_client(&invocation->globals);
+	int status = command_parse_alone(invocation, NULL, NULL);
+
+	if (status == COMMAND_PROCEED)
+		status = control_exchange(&client, "metrics", NULL, NULL);
+	if (status != COMMAND_PROCEED)
+		return status;
+	report_text(client.report, "%s", control_text(client.reply, "text"));
+	return STATUS_OK;
+}
+
+const struct command command_metrics = {
+	.name = "metrics",
+	.operands = "",
+	.summary = "counters of the local daemon as OpenMetrics text",
+	.help =
+	"Prints the counters of the local echod as OpenMetrics text. The daemon writes\n"
+	"them, as text for the node exporter, to the file that metrics { file } names in\n"
+	"echod.conf(5).\n"
+	"\n"
+	"Example:\n"
+	"  echoctl metrics | grep connections_live\n",
+	.run = metrics,
+};
