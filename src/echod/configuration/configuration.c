@@ -55,7 +55,7 @@ void configuration_free(struct configuration *configuration)
 int configuration_override_listen(struct configuration *configuration, char *const *addresses,
 				  size_t count, configuration_report_fn report, void *context)
 {
-	const struct key *key = key_find(NULL, "listen");
+	const struct key *key = key_find("", "listen");
 	char why[KEY_WHY_MAX], line[KEY_WHY_MAX + 16];
 	bool is_good = true;
 
@@ -89,18 +89,20 @@ int configuration_level(const char *word)
 
 void configuration_print(const struct configuration *configuration, FILE *stream)
 {
-	const char *section = NULL;
+	const char *section = "";
 
 	assert(configuration && stream);
 	for (const struct key *key = configuration_keys; key->name; key++) {
 		/* The default of listen is not the same as setting it: systemd's sockets count. */
 		bool is_comment = key->kind == KEY_ADDRESSES && !configuration->listen_is_set;
 
-		if (!key_is_same_section(key->section, section)) {
-			fprintf(stream, "%s%s {\n", section ? "}\n" : "", key->section);
+		if (key->kind == KEY_GONE)
+			continue;
+		if (strcmp(key->section, section) != 0) {
+			fprintf(stream, "%s%s {\n", *section ? "}\n" : "", key->section);
 			section = key->section;
 		}
-		fprintf(stream, "%s%s%s = ", section ? "\t" : "", is_comment ? "# " : "",
+		fprintf(stream, "%s%s%s = ", *section ? "\t" : "", is_comment ? "# " : "",
 			key->name);
 		key_print(key, configuration, stream);
 		putc('\n', stream);

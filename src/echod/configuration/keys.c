@@ -64,10 +64,10 @@ static const struct key_choice sandbox_words[] = {
 };
 
 const struct key configuration_keys[] = {
-	{ NULL, "listen", KEY_ADDRESSES, LIST(listen), .fallback = "localhost:7",
+	{ "", "listen", KEY_ADDRESSES, LIST(listen), .fallback = "localhost:7",
 	  .max = SETTINGS_MAX_SOCKETS },
-	{ NULL, "user", KEY_NAME, FIELD(user), .fallback = "echod", .min = 1 },
-	{ NULL, "sandbox", KEY_CHOICE, FIELD(sandbox), .fallback = "auto",
+	{ "", "user", KEY_NAME, FIELD(user), .fallback = "echod", .min = 1 },
+	{ "", "sandbox", KEY_CHOICE, FIELD(sandbox), .fallback = "auto",
 	  .choices = sandbox_words },
 
 	{ "limits", "connections", KEY_NUMBER, FIELD(limits.connections), .fallback = "1024",
@@ -84,6 +84,8 @@ const struct key configuration_keys[] = {
 	  .max = 1000000 },
 	{ "limits", "at-limit", KEY_CHOICE, FIELD(limits.at_limit), .fallback = "defer",
 	  .choices = at_limit_words },
+	{ "limits", "spare-workers", KEY_GONE, .advice =
+	  "this key is gone, remove it: no processes are started ahead of their connections" },
 
 	{ "timeouts", "idle", KEY_DURATION, FIELD(timeouts.idle_us), .fallback = "10min",
 	  .min = MS, .max = 365 * DAY },
@@ -118,54 +120,11 @@ const struct key configuration_keys[] = {
 	{0},
 };
 
-/* Keys that there were, and what to do instead. */
-static const struct {
-	const char *section;
-	const char *name;
-	const char *advice;
-} gone_keys[] = {
-	{ "limits", "spare-workers",
-	  "this key is gone, remove it: no processes are started ahead of their connections" },
-};
-
-const char *const configuration_sections[] = {
-	"limits", "timeouts", "access", "log", "control", "metrics", NULL,
-};
-
-bool key_is_same_section(const char *a, const char *b)
-{
-	return a && b ? strcmp(a, b) == 0 : a == b;
-}
-
 const struct key *key_find(const char *section, const char *name)
 {
 	for (const struct key *key = configuration_keys; key->name; key++) {
-		if (key_is_same_section(key->section, section) && strcmp(key->name, name) == 0)
+		if (strcmp(key->section, section) == 0 && strcmp(key->name, name) == 0)
 			return key;
 	}
 	return NULL;
-}
-
-bool key_is_section(const char *name)
-{
-	for (const char *const *section = configuration_sections; *section; section++) {
-		if (strcmp(*section, name) == 0)
-			return true;
-	}
-	return false;
-}
-
-bool key_is_list(const struct key *key)
-{
-	return key->kind == KEY_ADDRESSES || key->kind == KEY_PREFIXES;
-}
-
-const char *key_explain_missing(const char *section, const char *name)
-{
-	for (size_t i = 0; i < sizeof(gone_keys) / sizeof(*gone_keys); i++) {
-		if (key_is_same_section(gone_keys[i].section, section) &&
-		    strcmp(gone_keys[i].name, name) == 0)
-			return gone_keys[i].advice;
-	}
-	return "unknown key";
 }

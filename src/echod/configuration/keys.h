@@ -19,6 +19,7 @@ enum key_kind {
 	KEY_PATH,	/* char *, absolute, max bytes at most */
 	KEY_ADDRESSES,	/* struct configured_address list, max elements at most */
 	KEY_PREFIXES,	/* struct cidr list, max elements at most */
+	KEY_GONE,	/* no key any more: what to do instead is said */
 };
 
 struct key_choice {
@@ -27,12 +28,13 @@ struct key_choice {
 };
 
 struct key {
-	const char *section;	/* NULL: top level */
+	const char *section;	/* "": top level */
 	const char *name;
 	enum key_kind kind;
 	size_t offset;		/* of the field in struct configuration */
 	size_t count_offset;	/* lists: of the field (size_t) that counts the elements */
 	const char *fallback;	/* the default as text; NULL: an empty list */
+	const char *advice;	/* KEY_GONE: what to do instead */
 	uint64_t min;		/* KEY_NAME, KEY_PATH: 0 = may be empty, stored as NULL */
 	uint64_t max;
 	const struct key_choice *choices;
@@ -41,17 +43,8 @@ struct key {
 /* Ends with an element whose name is NULL. Keys of a section stand together. */
 extern const struct key configuration_keys[];
 
-/* The names of the sections, up to NULL. */
-extern const char *const configuration_sections[];
-
-/* section NULL: top level. NULL when there is no such key. */
+/* NULL when there is no such key. */
 const struct key *key_find(const char *section, const char *name);
-bool key_is_section(const char *name);
-bool key_is_same_section(const char *a, const char *b);
-bool key_is_list(const struct key *key);
-
-/* Why there is no such key: it is unknown, or it is gone and something else is to be done. */
-const char *key_explain_missing(const char *section, const char *name);
 
 #define KEY_WHY_MAX 512
 

@@ -1,20 +1,14 @@
 /* SPDX-License-Identifier: MIT */
-/*
- * From a file to a configuration: libConfuse reads it, and hands over each value as text.
- *
- * libConfuse ends at the first name that is not in its tables, but all of them are to be told at
- * once. So such a name is noted and added to the tables, as one that takes anything, and the
- * reading starts again; until a run meets no new one. The files are kept meanwhile, since a pipe
- * gives its text only once.
- */
+/* From a file to a configuration: libConfuse reads it, and hands over each value as text. */
 #include "echod/configuration/configuration.h"
 
 #include <assert.h>
 #include <confuse.h>
+#include <ctype.h>
 #include <errno.h>
 #include <grp.h>
+#include <limits.h>
 #include <pwd.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -22,41 +16,37 @@
 
 #include "base/fd.h"
 #include "echod/configuration/keys.h"
-#include "echod/configuration/problems.h"
 #include "echod/configuration/source.h"
 #include "wire/settings.h"
 
-#define FILES_MAX 256u		/* include() may branch */
-#define DEPTH_MAX 10u
-#define UNKNOWN_MAX 100u	/* so many runs at most */
-#define OPTIONS_MAX (64 + UNKNOWN_MAX)
+#define FILES_MAX 256		/* include() may branch */
+#define DEPTH_MAX 10
+#define OPTIONS_MAX 64
+#define LINES_MAX (2l * SOURCE_MAX_BYTES)
+/* A file that is no configuration at all must not fill the log. */
+#define PROBLEMS_MAX 100
 
-/* Where a value stands: what libConfuse keeps for us. */
-struct place {
-	const struct source *source;
-	unsigned line;
-	bool is_refused;
-};
-
-/* A name of the file that is no key. */
-struct unknown {
-	char *section;		/* NULL: top level */
-	char *name;
-	bool is_section;
-	unsigned count;		/* how often it came in this run */
+/*
+ * A place is the line of a statement plus LINES_MAX times the number of its file, which counts in
+ * the order of reading. So it fits a number of libConfuse, and errors sort by it.
+ */
+struct problem {
+	long place;
+	char *text;
 };
 
 struct load {
-	struct problems problems;
-	struct source *sources[FILES_MAX];
-	size_t source_count;
-	size_t used_count;	/* of sources, in this run */
-	const struct source *current;
-	struct unknown unknown[UNKNOWN_MAX];
-	size_t unknown_count;
+	char *files[FILES_MAX];		/* their names, as in messages */
+	long file_count;
+	long file;			/* the one that is read now */
+	unsigned depth;			/* how many files stand around it */
+	unsigned fault_line;		/* of source_read() */
+	struct problem problems[PROBLEMS_MAX];
+	size_t problem_count;
+	size_t left_out;		/* above the most that are told */
 	const struct key *full_list;	/* of which that is said */
-	bool is_over;		/* this run, by something that was noted */
-	bool is_again;		/* and another one is to follow */
+	bool is_over;			/* the reading, by something that was told */
+	bool out_of_memory;
 	cfg_t *parser;
 	struct configuration *configuration;
 };
@@ -64,359 +54,271 @@ struct load {
 /* libConfuse hands its callbacks no context, and can do one file at a time only. */
 static struct load *loading;
 
-/* NULL: top level. */
 static const char *section_of(const cfg_t *cfg)
 {
-	return cfg == loading->parser ? NULL : cfg->name;
+	return cfg == loading->parser ? "" : cfg->name;
 }
 
-static void complain(struct load *load, const struct key *key, const struct place *place,
-		     const char *why)
+static long place_of(const cfg_t *cfg)
 {
-	problems_add(&load->problems, place->source, place->line, key->section, key->name, "%s",
-		     why);
+	return loading->file * LINES_MAX + cfg->line;
 }
 
-/* What stands in an unknown section goes with it. */
+/* Takes text over, among those of other places. */
+static void add_problem(struct load *load, long place, char *text)
+{
+	size_t at = load->problem_count++;
+
+	for (; at > 0 && load->problems[at - 1].place > place; at--)
+		load->problems[at] = load->problems[at - 1];
+	load->problems[at] = (struct problem){ place, text };
+}
+
+/* Notes "FILE:LINE: SECTION.NAME: ...", each once; without a line if that is 0. */
+__attribute__((format(printf, 5, 6))) static void
+complain(struct load *load, long place, const char *section, const char *name, const char *format,
+	 ...)
+{
+	char number[16] = "", why[KEY_WHY_MAX + PATH_MAX], *text;
+	va_list arguments;
+
+	va_start(arguments, format);
+	vsnprintf(why, sizeof(why), format, arguments);
+	va_end(arguments);
+	if (place % LINES_MAX > 0)
+		snprintf(number, sizeof(number), ":%ld", place % LINES_MAX);
+	if (asprintf(&text, "%s%s: %s%s%.60s%s%s", load->files[place / LINES_MAX], number, section,
+		     *section ? "." : "", name, *name ? ": " : "", why) < 0) {
+		load->out_of_memory = true;
+		return;
+	}
+	for (char *c = text; *c != '\0'; c++) {
+		if (iscntrl((unsigned char)*c))
+			*c = '?';
+	}
+	for (size_t i = 0; i < load->problem_count; i++) {
+		if (strcmp(load->problems[i].text, text) == 0) {
+			free(text);
+			return;
+		}
+	}
+	if (load->problem_count < PROBLEMS_MAX) {
+		add_problem(load, place, text);
+		return;
+	}
+	load->left_out++;
+	free(text);
+}
+
 static void complain_unknown(struct load *load, const cfg_t *cfg, const char *name)
 {
-	const char *section = section_of(cfg);
-
-	if (!section || key_is_section(section))
-		problems_add(&load->problems, load->current, (unsigned)cfg->line, section, name,
-			     "%s", key_explain_missing(section, name));
+	complain(load, place_of(cfg), section_of(cfg), name, "unknown key");
 }
 
-/* Stores a value. That a list is too long is said once, at the first element that is too many. */
-static void store(struct load *load, const struct key *key, const char *text, unsigned count,
-		  struct place *place)
+/* What libConfuse keeps of a value is its place, negative if it is refused. */
+static int keep_value(cfg_t *cfg, cfg_opt_t *option, const char *text, void *ret_value)
 {
+	struct load *load = loading;
+	const struct key *key = key_find(section_of(cfg), option->name);
+	long place = place_of(cfg);
 	char why[KEY_WHY_MAX];
 	int r;
 
-	if (count == 1) {
+	if (!key) {	/* "limits|connections", a path in libConfuse's syntax */
+		complain_unknown(load, cfg, option->name);
+		return 0;
+	}
+	if (option->nvalues == 1) {
 		key_clear(key, load->configuration);
 		load->full_list = NULL;
 	}
 	r = key_store(key, text, load->configuration, why);
 	if (r == -ENOMEM)
-		load->problems.out_of_memory = true;
+		load->out_of_memory = true;
+	/* that a list is too long is said once, at the first element that is too many */
 	else if (r == -EINVAL || (r == -E2BIG && load->full_list != key))
-		complain(load, key, place, why);
+		complain(load, place, key->section, key->name, "%s", why);
 	if (r == -E2BIG)
 		load->full_list = key;
-	place->is_refused = r < 0;
-}
-
-static int keep_value(cfg_t *cfg, cfg_opt_t *option, const char *text, void *ret_value)
-{
-	const struct key *key = key_find(section_of(cfg), option->name);
-	struct place *place = malloc(sizeof(*place));
-
-	if (!place) {
-		loading->problems.out_of_memory = true;
-		return -1;
-	}
-	*place = (struct place){
-		.source = loading->current, .line = (unsigned)cfg->line, .is_refused = true,
-	};
-	*(struct place **)ret_value = place;
-	if (key)
-		store(loading, key, text, option->nvalues, place);
-	else
-		complain_unknown(loading, cfg, option->name);	/* "limits|connections" */
+	*(long *)ret_value = r < 0 ? -place : place;
 	return 0;
 }
 
-static struct unknown *find_unknown(struct load *load, const char *section, const char *name)
+/* A value of an unknown key, which was told when the key was met for the first time. */
+static int drop_value(cfg_t *cfg, cfg_opt_t *option, const char *text, void *ret_value)
 {
-	for (size_t i = 0; i < load->unknown_count; i++) {
-		struct unknown *unknown = &load->unknown[i];
-
-		if (key_is_same_section(unknown->section, section) &&
-		    strcmp(unknown->name, name) == 0)
-			return unknown;
-	}
-	return NULL;
-}
-
-/* A name comes that is not in the tables. */
-static void meet_unknown(struct load *load, const cfg_t *cfg, const char *name)
-{
-	const char *section = section_of(cfg);
-	struct unknown unknown = {0};
-
-	load->is_over = true;
-	complain_unknown(load, cfg, name);
-	/* "limits=1|connections", a path in libConfuse's syntax, leads to a name that is known */
-	if (key_find(section, name) || (!section && key_is_section(name)) ||
-	    find_unknown(load, section, name))
-		return;
-	unknown.name = strdup(name);
-	unknown.section = section ? strdup(section) : NULL;
-	if (!unknown.name || (section && !unknown.section)) {
-		load->problems.out_of_memory = true;
-	} else if (load->unknown_count < UNKNOWN_MAX) {
-		load->unknown[load->unknown_count++] = unknown;
-		load->is_again = true;
-		return;
-	}
-	free(unknown.name);
-	free(unknown.section);
-}
-
-/* One that is in the tables since an earlier run. Nothing is kept. */
-static int meet_again(cfg_t *cfg, cfg_opt_t *option, const char *text, void *ret_value)
-{
-	struct unknown *unknown = find_unknown(loading, section_of(cfg), option->name);
-
-	(void)text;
-	if (!unknown || (option->nvalues == 1 && unknown->count++ > 0))
+	if (option->nvalues == 1 && option->def.number++ > 0)
 		complain_unknown(loading, cfg, option->name);
-	*(void **)ret_value = NULL;
+	cfg->flags &= ~CFGF_KEYSTRVAL;
+	*(const char **)ret_value = text;
 	return 0;
 }
 
-/* An unknown name at top level is followed by no equal sign: it may be a section. */
-static bool try_section(struct load *load, const cfg_t *cfg, const char *name)
+/*
+ * libConfuse ends at the first name that is not in its tables, but all of them are to be told at
+ * once. With CFGF_KEYSTRVAL it goes on: it writes the name into the empty element that ends the
+ * table. Nothing else changes there, so what stands in it makes of the name a list of any texts.
+ */
+static void meet_unknown(struct load *load, cfg_t *cfg, const char *name)
 {
-	struct unknown *unknown = find_unknown(load, section_of(cfg), name);
+	cfg_opt_t *end = cfg->opts + cfg_num(cfg);
 
-	if (!unknown || unknown->section || unknown->count > 0)
-		return false;
-	unknown->is_section = true;
-	load->is_over = load->is_again = true;
-	return true;
+	complain_unknown(load, cfg, name);
+	if (load->left_out > 0) {
+		load->is_over = true;
+		return;
+	}
+	cfg->flags |= CFGF_KEYSTRVAL;
+	end->flags = CFGF_LIST;
+	end->parsecb = drop_value;
 }
 
-/* Everything else that libConfuse finds: the first mistake in the grammar, which ends the run. */
+/* What libConfuse finds: an unknown name, or the first mistake in the grammar, which ends it. */
 __attribute__((format(printf, 2, 0))) static void keep_error(cfg_t *cfg, const char *format,
 							     va_list arguments)
 {
 	struct load *load = loading;
-	const struct source *source = load->current;
+	const char *name = NULL;
 	char why[KEY_WHY_MAX];
-	const char *name;
 	va_list copy;
 
 	va_copy(copy, arguments);
-	name = strstr(format, "option '%s'") ? va_arg(copy, const char *) : "";
+	if (strstr(format, "option '%s'"))
+		name = va_arg(copy, const char *);
 	va_end(copy);
 	if (strcmp(format, "no such option '%s'") == 0) {
 		meet_unknown(load, cfg, name);
 		return;
 	}
-	if (strcmp(format, "missing equal sign after option '%s'") == 0 &&
-	    try_section(load, cfg, name))
-		return;
 	load->is_over = true;
-	/* what follows from a fault that was found before */
-	if (source->fault_line > 0 && cfg->line >= (int)source->fault_line)
+	/* what follows from a fault that was told: that one, or the name of a section is unknown */
+	if ((load->fault_line > 0 && cfg->line >= (int)load->fault_line) ||
+	    (name && !key_find(section_of(cfg), name)))
 		return;
 	vsnprintf(why, sizeof(why), format, arguments);
-	problems_add(&load->problems, source, (unsigned)cfg->line, NULL, NULL, "%s", why);
+	complain(load, place_of(cfg), "", "", "%s", why);
 }
 
-/* It says nothing when it has no memory, nor of a name that is an empty string. */
-static void note_silent_end(struct load *load, const struct source *source)
+/* Lets libConfuse read what is in the current file. */
+static void parse(struct load *load, const struct source *source)
 {
-	if (errno != EINVAL)
-		load->problems.out_of_memory = true;
-	else
-		problems_add(&load->problems, source, (unsigned)load->parser->line, NULL, NULL,
-			     "empty name");
-}
-
-/* Lets libConfuse read the text of source. Returns true to go on with the file around it. */
-static bool parse_text(struct load *load, const struct source *source)
-{
-	const struct source *outer = load->current;
-	FILE *stream;
+	FILE *stream = fmemopen(source->text, strlen(source->text), "r");
 	int r;
 
-	if (source->fault_line > 0)
-		problems_add(&load->problems, source, source->fault_line, NULL, NULL, "%s",
-			     source->fault);
-	stream = fmemopen(source->text, strlen(source->text), "r");
 	if (!stream) {
-		load->problems.out_of_memory = true;
-		return false;
+		load->out_of_memory = true;
+		return;
 	}
-	load->current = source;
+	if (source->fault_line > 0)
+		complain(load, load->file * LINES_MAX + source->fault_line, "", "", "%s",
+			 source->fault);
+	load->fault_line = source->fault_line;
 	errno = 0;
 	r = cfg_parse_fp(load->parser, stream);
-	load->current = outer;
 	fclose(stream);
-	if (r != CFG_SUCCESS && !load->is_over)
-		note_silent_end(load, source);
-	load->is_over |= source->fault_line > 0;
-	return !load->is_over;
-}
-
-/* The next file of this run, which an earlier one may have read. Returns NULL without memory. */
-static struct source *next_source(struct load *load, const char *name)
-{
-	struct source *source;
-
-	if (load->used_count < load->source_count)
-		return load->sources[load->used_count++];
-	source = source_new(load->current, name, load->source_count);
-	if (!source) {
-		load->problems.out_of_memory = true;
-		return NULL;
-	}
-	load->sources[load->source_count++] = source;
-	load->used_count++;
-	return source;
-}
-
-/* Returns 0 or -errno as source_open() and source_read() do. */
-static int read_included(struct source *source)
-{
-	FD_CLEANUP int fd = -1;
-
-	if (source->text)
-		return 0;
-	fd = source_open(source->name);
-	return fd < 0 ? fd : source_read(source, fd);
+	/* it says nothing when it has no memory, nor of a name that is an empty string */
+	if (r != CFG_SUCCESS && !load->is_over && errno == EINVAL)
+		complain(load, place_of(load->parser), "", "", "empty name");
+	else if (r != CFG_SUCCESS && !load->is_over)
+		load->out_of_memory = true;
+	load->is_over |= r != CFG_SUCCESS || source->fault_line > 0;
 }
 
 /*
- * include("FILE"). If the file cannot be read that is noted, and the outer one goes on.
- * libConfuse's own include would wait for a pipe, read without end, and take a file with an error
- * for one that is still open.
+ * Reads a file by its descriptor, or -errno of opening it. name is taken over. Returns 0 whatever
+ * is wrong with the text, or -errno if there is none.
+ */
+static int read_file(struct load *load, char *name, int fd)
+{
+	long outer = load->file;
+	unsigned outer_fault_line = load->fault_line;
+	struct source source;
+	int r;
+
+	load->file = load->file_count++;
+	load->files[load->file] = name;
+	load->depth++;
+	r = fd < 0 ? fd : source_read(fd, &source);
+	if (r == 0) {
+		parse(load, &source);
+		free(source.text);
+	}
+	load->depth--;
+	load->fault_line = outer_fault_line;
+	load->file = outer;
+	return r;
+}
+
+/*
+ * include("FILE"), relative to the folder of the file around it. If the file cannot be read that is
+ * noted, and the outer one goes on. libConfuse's own include would wait for a pipe, read without
+ * end, and take a file with an error for one that is still open.
  */
 static int include_file(cfg_t *cfg, cfg_opt_t *option, int argc, const char **argv)
 {
 	struct load *load = loading;
-	int line = cfg->line;
-	struct source *source;
-	bool is_good = true;
-	int r;
+	const char *outer = load->files[load->file], *slash = strrchr(outer, '/');
+	long place = place_of(cfg);
+	FD_CLEANUP int fd = -1;
+	int line = cfg->line, r;
+	char *name;
 
 	(void)option;
 	if (argc != 1) {
 		cfg_error(cfg, "expected include(\"FILE\")");
 		return -1;
 	}
-	if (load->used_count == FILES_MAX || load->current->depth == DEPTH_MAX) {
-		problems_add(&load->problems, load->current, (unsigned)line, NULL, "include",
-			     load->used_count == FILES_MAX ? "more than %u files"
-							   : "nested deeper than %u files",
-			     load->used_count == FILES_MAX ? FILES_MAX : DEPTH_MAX);
+	if (load->file_count == FILES_MAX || load->depth > DEPTH_MAX) {
+		complain(load, place, "", "include",
+			 load->file_count == FILES_MAX
+				 ? "more than 256 files"
+				 : "nested deeper than 10 files, or in a circle");
 		return 0;
 	}
-	source = next_source(load, argv[0]);
-	if (!source)
+	if (asprintf(&name, "%.*s%s", slash && *argv[0] != '/' ? (int)(slash + 1 - outer) : 0,
+		     outer, argv[0]) < 0) {
+		load->out_of_memory = true;
 		return -1;
-	r = read_included(source);
+	}
+	fd = source_open(name);
+	r = read_file(load, name, fd);
 	if (r < 0)
-		problems_add(&load->problems, load->current, (unsigned)line, NULL, "include",
-			     "%s: %s", source->name,
-			     r == -EALREADY ? "the file includes itself" : strerror(-r));
-	else
-		is_good = parse_text(load, source);
+		complain(load, place, "", "include", "%s: %s", name, strerror(-r));
 	cfg->line = line;
-	return is_good ? 0 : -1;
+	return load->is_over ? -1 : 0;
 }
 
-/* The options of one section, its own and unknown ones. Returns where they end. */
-static cfg_opt_t *add_options(const struct load *load, const char *section, cfg_opt_t *option)
+static cfg_t *new_parser(void)
 {
+	cfg_opt_t root[OPTIONS_MAX] = {0}, inner[OPTIONS_MAX] = {0};
+	cfg_opt_t *top = root, *next = inner;
+	const char *section = "";
+
 	for (const struct key *key = configuration_keys; key->name; key++) {
-		if (key_is_same_section(key->section, section))
-			*option++ = (cfg_opt_t)CFG_PTR_CB(
-				key->name, 0, key_is_list(key) ? CFGF_LIST : CFGF_NONE, keep_value,
-				free);
-	}
-	for (size_t i = 0; i < load->unknown_count; i++) {
-		const struct unknown *unknown = &load->unknown[i];
+		cfg_opt_t option = CFG_INT_CB(key->name, 0, CFGF_NODEFAULT, keep_value);
 
-		if (!unknown->is_section && key_is_same_section(unknown->section, section))
-			*option++ = (cfg_opt_t)CFG_PTR_LIST_CB(unknown->name, 0, CFGF_NONE,
-							       meet_again, NULL);
-	}
-	return option;
-}
-
-static cfg_t *new_parser(const struct load *load)
-{
-	/* each may be a section too, or end one */
-	cfg_opt_t root[OPTIONS_MAX] = {0}, inner[2 * OPTIONS_MAX] = {0};
-	cfg_opt_t *next = inner, *top = add_options(load, NULL, root);
-
-	for (const char *const *section = configuration_sections; *section; section++) {
-		*top++ = (cfg_opt_t)CFG_SEC(*section, next, CFGF_NONE);
-		next = add_options(load, *section, next) + 1;
-	}
-	for (size_t i = 0; i < load->unknown_count; i++) {
-		const struct unknown *unknown = &load->unknown[i];
-
-		if (!unknown->is_section)
-			continue;
-		*top++ = (cfg_opt_t)CFG_SEC(unknown->name, next, CFGF_NONE);
-		next = add_options(load, unknown->name, next) + 1;
+		if (key->kind == KEY_ADDRESSES || key->kind == KEY_PREFIXES)
+			option.flags |= CFGF_LIST;
+		if (strcmp(key->section, section) != 0) {
+			section = key->section;
+			next++;		/* the end of the one before */
+			*top++ = (cfg_opt_t)CFG_SEC(section, next, CFGF_NONE);
+		}
+		if (*section)
+			*next++ = option;
+		else
+			*top++ = option;
 	}
 	*top = (cfg_opt_t)CFG_FUNC("include", include_file);
 	return cfg_init(root, CFGF_NONE);
 }
 
-/* Reads the first file and all that it includes, once. */
-static void run(struct load *load, const struct source *source)
+/* Of the key's value, or of one of its elements; 0: there is none. */
+static long find_place(const struct load *load, const struct key *key, unsigned index)
 {
-	if (load->parser)
-		cfg_free(load->parser);
-	load->parser = new_parser(load);
-	configuration_free(load->configuration);
-	load->configuration = NULL;
-	if (!load->parser || configuration_default(&load->configuration) < 0) {
-		load->problems.out_of_memory = true;
-		return;
-	}
-	cfg_set_error_function(load->parser, keep_error);
-	load->is_over = load->is_again = false;
-	load->problems.left_out = 0;
-	load->used_count = 1;
-	for (size_t i = 0; i < load->unknown_count; i++)
-		load->unknown[i].count = 0;
-	loading = load;
-	parse_text(load, source);
-	loading = NULL;
-}
+	cfg_t *section = *key->section ? cfg_getsec(load->parser, key->section) : load->parser;
 
-/* Reads all, as often as it takes. */
-static void run_all(struct load *load, const char *path, int fd)
-{
-	FD_CLEANUP int opened_fd = fd < 0 ? source_open(path) : -1;
-	struct source *source = next_source(load, path);
-	int r;
-
-	if (!source)
-		return;
-	if (fd < 0)
-		fd = opened_fd;
-	r = fd < 0 ? fd : source_read(source, fd);
-	if (r < 0) {
-		problems_add(&load->problems, source, 0, NULL, NULL, "%s", strerror(-r));
-		return;
-	}
-	do
-		run(load, source);
-	while (load->is_again && !load->problems.out_of_memory);
-}
-
-static cfg_opt_t *find_option(const struct load *load, const struct key *key)
-{
-	return cfg_getopt(key->section ? cfg_getsec(load->parser, key->section) : load->parser,
-			  key->name);
-}
-
-/* Where the key's first value stands, NULL: there is none. */
-static const struct place *find_place(const struct load *load, const struct key *key)
-{
-	cfg_opt_t *option = find_option(load, key);
-
-	return cfg_opt_size(option) > 0 ? cfg_opt_getnptr(option, 0) : NULL;
+	return cfg_getnint(section, key->name, index);
 }
 
 /* No prefix may be in both lists, nor both be too long. */
@@ -424,57 +326,55 @@ static void check_access(struct load *load)
 {
 	const struct configuration *configuration = load->configuration;
 	const struct key *key = key_find("access", "deny");
-	cfg_opt_t *deny = find_option(load, key);
 	const struct cidr *prefix = configuration->access.deny;
 	size_t count = configuration->access.allow_count;
+	long place;
 
-	for (unsigned i = 0; i < cfg_opt_size(deny); i++) {
-		const struct place *place = cfg_opt_getnptr(deny, i);
-
-		if (place->is_refused)
+	for (unsigned i = 0; (place = find_place(load, key, i)) != 0; i++) {
+		if (place < 0)
 			continue;
 		if (count++ == SETTINGS_MAX_RULES)
-			complain(load, key, place, "more than 4096 prefixes in allow and deny");
+			complain(load, place, key->section, key->name,
+				 "more than 4096 prefixes in allow and deny");
 		for (size_t j = 0; j < configuration->access.allow_count; j++) {
 			if (memcmp(&configuration->access.allow[j], prefix, sizeof(*prefix)) == 0)
-				complain(load, key, place, "the same prefix stands in allow");
+				complain(load, place, key->section, key->name,
+					 "the same prefix stands in allow");
 		}
 		prefix++;
 	}
 }
 
 /* errno says why the host has no such name (getpwnam(3), getgrnam(3)). */
-static void complain_missing(struct load *load, const struct key *key, const struct place *place,
-			     const char *name, const char *what)
+static void complain_missing(struct load *load, const struct key *key, const char *name,
+			     const char *what)
 {
 	bool is_missing = errno == 0 || errno == ENOENT || errno == ESRCH;
-	char quoted[KEY_QUOTE_MAX], why[KEY_WHY_MAX];
+	const char *why = is_missing ? what : strerror(errno);
+	char quoted[KEY_QUOTE_MAX];
 
-	snprintf(why, sizeof(why), "%s: %s", key_quote(name, quoted),
-		 is_missing ? what : strerror(errno));
-	complain(load, key, place, why);
+	complain(load, find_place(load, key, 0), key->section, key->name, "%s: %s",
+		 key_quote(name, quoted), why);
 }
 
 /* The default user may be missing. */
 static void check_user(struct load *load)
 {
 	const char *name = load->configuration->user;
-	const struct key *key = key_find(NULL, "user");
-	const struct place *place = find_place(load, key);
-	char quoted[KEY_QUOTE_MAX], why[KEY_WHY_MAX];
+	const struct key *key = key_find("", "user");
+	long place = find_place(load, key, 0);
+	char quoted[KEY_QUOTE_MAX];
 	const struct passwd *entry;
 
-	if (!place || !load->configuration->user_is_set)
+	if (place <= 0 || !load->configuration->user_is_set)
 		return;
 	errno = 0;
 	entry = getpwnam(name);
-	if (!entry) {
-		complain_missing(load, key, place, name, "no such user");
-	} else if (entry->pw_uid == 0) {
-		snprintf(why, sizeof(why), "%s is root: nothing would be given up",
+	if (!entry)
+		complain_missing(load, key, name, "no such user");
+	else if (entry->pw_uid == 0)
+		complain(load, place, "", key->name, "%s is root: nothing would be given up",
 			 key_quote(name, quoted));
-		complain(load, key, place, why);
-	}
 }
 
 /* A file in memory shows it: our groups, the user namespace and system call filters decide. */
@@ -489,71 +389,49 @@ static void check_group(struct load *load, bool is_to_give)
 {
 	const char *name = load->configuration->control.group;
 	const struct key *key = key_find("control", "group");
-	const struct place *place = find_place(load, key);
-	char quoted[KEY_QUOTE_MAX], why[KEY_WHY_MAX];
+	long place = find_place(load, key, 0);
+	char quoted[KEY_QUOTE_MAX];
 	const struct group *group;
 	int r;
 
-	if (!place || !name)
+	if (place <= 0 || !name)
 		return;
 	errno = 0;
 	group = getgrnam(name);
 	if (!group)
-		complain_missing(load, key, place, name, "no such group");
+		complain_missing(load, key, name, "no such group");
 	r = group && is_to_give ? try_giving(group->gr_gid) : 0;
-	if (r == 0)
-		return;
-	snprintf(why, sizeof(why), "%s: the socket cannot be given to this group (%s), see "
-		 "echod.conf(5)", key_quote(name, quoted), strerror(-r));
-	complain(load, key, place, why);
-}
-
-/* libConfuse tells nobody of an empty list, so its place has to be found: the last "listen". */
-static void refuse_empty_listen(struct load *load)
-{
-	static const char name[] = "listen";
-	const struct source *source = load->sources[0];
-	unsigned found_line = 0;
-
-	for (size_t i = 0; i < load->used_count; i++) {
-		const char *text = load->sources[i]->text;
-
-		for (unsigned line = 1; text && *text != '\0'; text++) {
-			line += *text == '\n';
-			if (strncmp(text, name, strlen(name)) == 0) {
-				source = load->sources[i];
-				found_line = line;
-			}
-		}
-	}
-	problems_add(&load->problems, source, found_line, NULL, name, "is empty");
+	if (r < 0)
+		complain(load, place, key->section, key->name, "%s: the socket cannot be given to "
+			 "this group (%s), see echod.conf(5)", key_quote(name, quoted),
+			 strerror(-r));
 }
 
 /* What no value says alone. */
 static void check_together(struct load *load, unsigned needs)
 {
 	struct configuration *configuration = load->configuration;
-	const cfg_opt_t *listen = find_option(load, key_find(NULL, "listen"));
-	const struct key *burst_key = key_find("limits", "rate-burst");
-	const struct place *burst = find_place(load, burst_key);
+	const struct key *user = key_find("", "user"), *path = key_find("control", "path");
+	const struct key *burst = key_find("limits", "rate-burst");
+	long place = find_place(load, burst, 0);
 
 	for (const struct key *key = configuration_keys; key->name; key++) {
-		const cfg_opt_t *option = find_option(load, key);
-
 		/* the last one may have been empty */
-		if (option->nvalues == 0 && option != listen)
+		if (key->kind == KEY_PREFIXES && find_place(load, key, 0) == 0)
 			key_clear(key, configuration);
 	}
-	if (listen->nvalues == 0 && (listen->flags & CFGF_MODIFIED) && !load->is_over)
-		refuse_empty_listen(load);
-	configuration->listen_is_set = listen->nvalues > 0;
-	configuration->user_is_set =
-		strcmp(configuration->user, key_find(NULL, "user")->fallback) != 0;
+	configuration->listen_is_set = cfg_size(load->parser, "listen") > 0;
+	/* libConfuse does not tell where an empty list is */
+	if (!configuration->listen_is_set && !load->is_over &&
+	    (cfg_getopt(load->parser, "listen")->flags & CFGF_MODIFIED))
+		complain(load, 0, "", "listen", "is empty");
+	configuration->user_is_set = strcmp(configuration->user, user->fallback) != 0;
 	configuration->control.path_is_set =
-		strcmp(configuration->control.path, key_find("control", "path")->fallback) != 0;
-	if (burst && configuration->limits.rate_burst == 0 &&
+		strcmp(configuration->control.path, path->fallback) != 0;
+	if (place > 0 && configuration->limits.rate_burst == 0 &&
 	    configuration->limits.rate_per_source > 0)
-		complain(load, burst_key, burst, "must not be 0 with rate-per-source");
+		complain(load, place, burst->section, burst->name,
+			 "must not be 0 with rate-per-source");
 	check_access(load);
 	if (needs & CONFIGURATION_NEEDS_USER)
 		check_user(load);
@@ -561,39 +439,67 @@ static void check_together(struct load *load, unsigned needs)
 		check_group(load, needs & CONFIGURATION_NEEDS_GIVING);
 }
 
+static void tell_problems(const struct load *load, configuration_report_fn report, void *context)
+{
+	char rest[64];
+
+	for (size_t i = 0; i < load->problem_count; i++)
+		report(context, load->problems[i].text);
+	if (load->left_out > 0) {
+		snprintf(rest, sizeof(rest), "%zu more %s not shown", load->left_out,
+			 load->left_out == 1 ? "error is" : "errors are");
+		report(context, rest);
+	}
+}
+
 static void release(struct load *load)
 {
 	if (load->parser)
 		cfg_free(load->parser);
-	problems_release(&load->problems);
-	for (size_t i = 0; i < load->source_count; i++)
-		source_free(load->sources[i]);
-	for (size_t i = 0; i < load->unknown_count; i++) {
-		free(load->unknown[i].section);
-		free(load->unknown[i].name);
-	}
+	for (size_t i = 0; i < load->problem_count; i++)
+		free(load->problems[i].text);
+	for (long i = 0; i < load->file_count; i++)
+		free(load->files[i]);
 	configuration_free(load->configuration);
+}
+
+/* Returns 0, -EBADMSG if something is to be told, or -ENOMEM. */
+static int run(struct load *load, const char *path, int fd, unsigned needs)
+{
+	FD_CLEANUP int opened_fd = fd < 0 ? source_open(path) : -1;
+	char *name = strdup(path);
+	int r = configuration_default(&load->configuration);
+
+	load->parser = new_parser();
+	if (!load->parser || !name || r < 0) {
+		free(name);
+		return -ENOMEM;
+	}
+	cfg_set_error_function(load->parser, keep_error);
+	r = read_file(load, name, fd < 0 ? opened_fd : fd);
+	if (r < 0)
+		complain(load, 0, "", "", "%s", strerror(-r));
+	else
+		check_together(load, needs);
+	load->configuration->path = strdup(path);
+	if (load->out_of_memory || !load->configuration->path)
+		return -ENOMEM;
+	return load->problem_count > 0 ? -EBADMSG : 0;
 }
 
 int configuration_load(const char *path, int fd, unsigned needs, configuration_report_fn report,
 		       void *context, struct configuration **ret_configuration)
 {
 	struct load load = {0};
-	int r = 0;
+	int r;
 
-	assert(path && report && !loading);
-	run_all(&load, path, fd);
-	if (load.configuration) {
-		check_together(&load, needs);
-		load.configuration->path = strdup(path);
-		load.problems.out_of_memory |= !load.configuration->path;
-	}
-	if (load.problems.out_of_memory) {
-		r = -ENOMEM;
-	} else if (load.problems.count > 0) {
-		problems_tell(&load.problems, report, context);
-		r = -EBADMSG;
-	} else {
+	assert(path && report && ret_configuration && !loading);
+	loading = &load;
+	r = run(&load, path, fd, needs);
+	loading = NULL;
+	if (r == -EBADMSG)
+		tell_problems(&load, report, context);
+	if (r == 0) {
 		*ret_configuration = load.configuration;
 		load.configuration = NULL;
 	}

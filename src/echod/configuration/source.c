@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The files of a configuration: opening, reading, and how they include each other.
+ * The text of a configuration file, and what is wrong with it that libConfuse would not see.
  *
  * libConfuse 3.3 passes over some faults in silence. A string without its quote goes on into the
  * next lines; if there is no quote at all it ends with the file, and so do a comment and a section.
@@ -22,40 +22,11 @@
 #include "base/fd.h"
 #include "echod/configuration/keys.h"
 
-#define SOURCE_MAX_BYTES (1u << 20)
-
 int source_open(const char *path)
 {
 	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
 
 	return fd < 0 ? -errno : fd;
-}
-
-struct source *source_new(const struct source *parent, const char *name, size_t index)
-{
-	struct source *source = calloc(1, sizeof(*source));
-	const char *slash = parent ? strrchr(parent->name, '/') : NULL;
-	int folder = slash && *name != '/' ? (int)(slash + 1 - parent->name) : 0;
-
-	if (!source)
-		return NULL;
-	if (asprintf(&source->name, "%.*s%s", folder, folder ? parent->name : "", name) < 0) {
-		free(source);
-		return NULL;
-	}
-	source->parent = parent;
-	source->depth = parent ? parent->depth + 1 : 0;
-	source->index = index;
-	return source;
-}
-
-void source_free(struct source *source)
-{
-	if (!source)
-		return;
-	free(source->name);
-	free(source->text);
-	free(source);
 }
 
 /* What a word may hold outside of quotes. */
@@ -115,7 +86,7 @@ static char *skip_string(char *text, const char **why)
  */
 static char *skip_token(char *text, const char **why)
 {
-	char *end;
+	char *end = text;
 
 	if (*text == '"' || *text == '\'')
 		return skip_string(text, why);
@@ -130,38 +101,24 @@ static char *skip_token(char *text, const char **why)
 		return text + 1;
 	if (strncmp(text, "+=", 2) == 0)
 		return text + 2;
-	for (end = text; is_word(*end); end++)
-		;
+	while (is_word(*end))
+		end++;
 	return end;
 }
 
-/* why NULL: it is the character that comes first. */
-static void note_fault(struct source *source, unsigned line, const char *why, char first)
-{
-	char quoted[KEY_QUOTE_MAX], text[] = { first, '\0' };
-
-	source->fault_line = line;
-	if (why)
-		snprintf(source->fault, sizeof(source->fault), "%s", why);
-	else
-		snprintf(source->fault, sizeof(source->fault), "unexpected %s outside of quotes",
-			 key_quote(text, quoted));
-}
-
-/* Looks for the first fault in the text, whose file has so many bytes, and blanks comments. */
-static void prepare(struct source *source, size_t length)
+/* Looks for the first fault in the text, which ends there, and blanks comments. */
+static void prepare(struct source *source, const char *text_end)
 {
 	static const char mark[] = "\xef\xbb\xbf";
 	unsigned line = 1, depth = 0, brace_line = 0;
-	char *text = source->text, *nul = strchr(text, '\0');
+	char *text = source->text, *end = text, quoted[KEY_QUOTE_MAX];
 	const char *why = NULL;
 
 	/* nobody sees it: "unknown key" would name a word that looks right */
 	if (strncmp(text, mark, strlen(mark)) == 0)
 		why = "byte order mark at the beginning";
 	while (*text != '\0' && !why) {
-		char *end = skip_token(text, &why);
-
+		end = skip_token(text, &why);
 		if (why || end == text)
 			break;
 		if (*text == '{' && depth++ == 0)
@@ -171,51 +128,44 @@ static void prepare(struct source *source, size_t length)
 		for (; text < end; text++)
 			line += *text == '\n';
 	}
-	if (nul < source->text + length && !memchr(text, '\n', (size_t)(nul - text)))
-		note_fault(source, line, "NUL byte", '\0');
-	else if (*text != '\0')
-		note_fault(source, line, why, *text);
-	else if (depth > 0)
-		note_fault(source, brace_line, "'}' missing", '\0');
+	source->fault_line = line;
+	if (*end == '\0' && end < text_end)
+		why = "NUL byte";
+	if (why) {
+		snprintf(source->fault, sizeof(source->fault), "%s", why);
+	} else if (*text != '\0') {
+		text[1] = '\0';
+		snprintf(source->fault, sizeof(source->fault), "unexpected %s outside of quotes",
+			 key_quote(text, quoted));
+	} else if (depth > 0) {
+		source->fault_line = brace_line;
+		snprintf(source->fault, sizeof(source->fault), "'}' missing");
+	} else {
+		source->fault_line = 0;
+	}
 	*text = '\0';
 }
 
-static bool is_around(const struct source *source)
+int source_read(int fd, struct source *ret_source)
 {
-	for (const struct source *outer = source->parent; outer; outer = outer->parent) {
-		if (outer->device == source->device && outer->inode == source->inode)
-			return true;
-	}
-	return false;
-}
-
-int source_read(struct source *source, int fd)
-{
+	char *text = malloc(SOURCE_MAX_BYTES + 1);
 	struct stat status;
-	char *text;
 	ssize_t n;
 
-	assert(!source->text);
-	if (fstat(fd, &status) < 0)
-		return -errno;
-	source->device = status.st_dev;
-	source->inode = status.st_ino;
-	if (is_around(source))
-		return -EALREADY;
-	text = malloc(SOURCE_MAX_BYTES + 1);
+	assert(ret_source);
 	if (!text)
 		return -ENOMEM;
 	n = fd_read_full(fd, text, SOURCE_MAX_BYTES + 1);
-	if (n > (ssize_t)SOURCE_MAX_BYTES)
+	if (n > SOURCE_MAX_BYTES)
 		n = -EFBIG;
-	else if (n == 0 && S_ISFIFO(status.st_mode))
+	else if (n == 0 && fstat(fd, &status) == 0 && S_ISFIFO(status.st_mode))
 		n = -ENODATA;
 	if (n < 0) {
 		free(text);
 		return (int)n;
 	}
 	text[n] = '\0';
-	source->text = text;
-	prepare(source, (size_t)n);
+	ret_source->text = text;
+	prepare(ret_source, text + n);
 	return 0;
 }

@@ -1,20 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* The files of a configuration: opening, reading, and how they include each other. */
+/* The text of a configuration file. */
 #ifndef ECHOD_CONFIGURATION_SOURCE_H
 #define ECHOD_CONFIGURATION_SOURCE_H
 
-#include <stddef.h>
-#include <sys/types.h>
+#define SOURCE_MAX_BYTES (1 << 20)
 
-/* A file that was read, the first one or one that was included. */
 struct source {
-	char *name;			/* as in messages */
-	size_t index;			/* counts from 0 in the order of reading */
-	const struct source *parent;	/* the file that includes this one */
-	unsigned depth;			/* how many files stand around it */
-	dev_t device;
-	ino_t inode;
-	char *text;			/* ready for libConfuse; NULL: it could not be read */
+	char *text;			/* ready for libConfuse; the caller's */
 	unsigned fault_line;		/* of the first fault that libConfuse would not see, or 0 */
 	char fault[48];			/* which one */
 };
@@ -26,18 +18,10 @@ struct source {
 int source_open(const char *path);
 
 /*
- * A file that parent (NULL: none) includes by this name, relative to the folder of parent. Returns
- * NULL without memory; source_free() releases it.
- */
-struct source *source_new(const struct source *parent, const char *name, size_t index);
-
-/*
  * Reads fd into text, with its comments blanked. What is behind a fault is cut off, unless that is
- * a missing brace. Returns 0; -EALREADY if a file around it is the same; -EFBIG above 1 MiB;
- * -ENODATA for a pipe that gives nothing, since what wrote to it is gone; or -errno.
+ * a missing brace. Returns 0; -EFBIG above SOURCE_MAX_BYTES; -ENODATA for a pipe that gives
+ * nothing, since what wrote to it is gone; or -errno.
  */
-int source_read(struct source *source, int fd);
-
-void source_free(struct source *source);
+int source_read(int fd, struct source *ret_source);
 
 #endif

@@ -341,6 +341,8 @@ int key_store(const struct key *key, const char *text, struct configuration *con
 		return store_address(key, text, configuration, why);
 	case KEY_PREFIXES:
 		return store_prefix(key, text, field, count, why);
+	case KEY_GONE:
+		return refuse(why, "%s", key->advice);
 	}
 	return -EINVAL;
 }
@@ -423,6 +425,8 @@ void key_print(const struct key *key, const struct configuration *configuration,
 	case KEY_ADDRESSES:
 	case KEY_PREFIXES:
 		print_list(key, configuration, stream);
+		break;
+	case KEY_GONE:
 		break;
 	}
 }

@@ -287,9 +287,9 @@ static void test_bad_lists(void **state)
 		"t:3: listen: \"127.1:7\": host names are not looked up, write the address\n"
 		"t:4: access.allow: \"10.0.0.1/8\": bits are set beyond the prefix length\n"
 		"t:5: access.deny: \"x\\x0a\": not an IPv4 or IPv6 address\n");
-	settings_expect_text("\nlisten = {}\n# listen = {}", "t:2: listen: is empty\n");
+	settings_expect_text("\nlisten = {}\n# listen = {}", "t: listen: is empty\n");
 	settings_expect_text("listen = {\"localhost:1\"}\ninclude('empty')\nfoo = 1",
-			     "t:3: foo: unknown key\nempty:2: listen: is empty\n");
+			     "t: listen: is empty\nt:3: foo: unknown key\n");
 	settings_expect_text("listen = {\"[::ffff:127.0.0.1]:7\"}", "t:1: listen: "
 			     "\"[::ffff:127.0.0.1]:7\": write an IPv4 address as such\n");
 	settings_expect_text(
