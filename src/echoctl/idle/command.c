@@ -1,22 +1,38 @@
 /* SPDX-License-Identifier: MIT */
-/* echoctl idle: how long a silent path lives. */
+/*
+ * echoctl idle: how long a silent path lives.
+ *
+ * A round opens one connection for each silence, all at once, and asks each for an echo when its
+ * time has come, until the shortest silence that kills is known. The first round doubles from --min
+ * to --max, the others bisect what is left between the longest that lived and the shortest that
+ * did not (grid.c).
+ */
+#include <errno.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/fd.h"
 #include "echoctl/command_line/command.h"
-#include "echoctl/idle/idle.h"
+#include "echoctl/dial/dial.h"
+#include "echoctl/idle/grid.h"
 #include "echoctl/output/terminal.h"
+#include "echoctl/probe/exchange.h"
 #include "echoctl/probe/interrupt.h"
+#include "echoctl/probe/payload.h"
 
 #define MIN_DEFAULT_US CLOCK_US_PER_S
 #define SILENCE_MIN_US 10000
 #define SILENCE_MAX_US (UINT64_C(7) * 86400 * CLOCK_US_PER_S)
 #define PARALLEL_MAX 16
 #define ROUNDS_MAX 20
+#define MESSAGE_BYTES 64
+#define PROGRESS_NS UINT64_C(1000000000)
+#define SAID_STEP 1.9		/* people are told of each doubling, and not of all between */
 
 enum {
 	OPTION_MIN = OPTION_OWN,
@@ -24,6 +40,39 @@ enum {
 	OPTION_TIMEOUT,
 	OPTION_PARALLEL,
 	OPTION_PRECISION,
+};
+
+enum state { SILENT, ASKING, ALIVE, DEAD };
+
+struct probe {
+	enum state state;
+	int fd;
+	uint64_t silence_ns;		/* planned; what it came to once it was asked */
+	uint64_t since_ns;
+	uint64_t asked_ns;
+	struct exchange exchange;
+	uint8_t message[MESSAGE_BYTES];
+};
+
+struct idle {
+	struct idle_settings settings;
+	uint64_t timeout_us;		/* for an answer */
+	struct report *report;
+	struct dial_address target;
+	char peer[ADDRESS_TEXT_MAX];
+	struct dial_options dial;
+	bool progress;			/* a line on a terminal, rewritten in place */
+	bool stopped;			/* by a signal */
+	uint64_t survives_ns;		/* longest silence that was followed by an echo; 0: none */
+	uint64_t dies_ns;		/* shortest that was not; 0: none */
+	const char *how;		/* it died: "fin", "reset", "black hole", words; static */
+	bool seen;			/* the end was seen while silent: dies_ns is exact */
+	uint64_t said_ns;		/* longest silence that people were told of as survived */
+	uint64_t contradicted_ns;	/* longest silence above dies_ns that lived; 0: none */
+	/* of the round */
+	uint64_t started_ns;		/* when all were open */
+	size_t n_probes;
+	struct probe probes[IDLE_PROBES_MAX];
 };
 
 static const char help[] =
@@ -57,7 +106,8 @@ static const struct option options[] = {
 
 static const char *take(void *data, int option, const char *value)
 {
-	struct idle_settings *settings = data;
+	struct idle *idle = data;
+	struct idle_settings *settings = &idle->settings;
 
 	switch (option) {
 	case OPTION_MIN:
@@ -68,12 +118,265 @@ static const char *take(void *data, int option, const char *value)
 					     &settings->max_us);
 	case OPTION_TIMEOUT:
 		return command_take_duration(value, SILENCE_MIN_US, SILENCE_MAX_US,
-					     &settings->timeout_us);
+					     &idle->timeout_us);
 	case OPTION_PARALLEL:
 		return command_take_number(value, 1, PARALLEL_MAX, &settings->parallel);
 	default:
 		return command_take_number(value, 1, 100, &settings->precision_percent);
 	}
+}
+
+static void say_result(struct idle *idle, const struct probe *probe, const char *how)
+{
+	double silence_s = (double)probe->silence_ns / 1e9;
+	uint64_t rtt_ns = clock_now_ns() - probe->asked_ns;
+	json_t *event = json_pack("{s:s, s:I, s:s, s:s?}", "event", "idle_probe",
+				  "silence_ns", (json_int_t)probe->silence_ns,
+				  "result", how ? "dead" : "alive", "how", how);
+
+	if (!how)
+		json_object_set_new(event, "rtt_ns", json_integer((json_int_t)rtt_ns));
+	report_json(idle->report, event);
+	if (how) {
+		report_text(idle->report, "%.3f s silent: dead (%s)\n", silence_s, how);
+	} else if ((double)probe->silence_ns >= (double)idle->said_ns * SAID_STEP ||
+		   probe->silence_ns >= idle->settings.max_us * 1000) {
+		idle->said_ns = probe->silence_ns;
+		report_text(idle->report, "%.3f s silent: alive, echo in %.3f ms\n", silence_s,
+			    (double)rtt_ns / 1e6);
+	}
+}
+
+static void bury(struct idle *idle, struct probe *probe, const char *how)
+{
+	bool seen = probe->state == SILENT;
+
+	if (seen)
+		probe->silence_ns = clock_now_ns() - probe->since_ns;
+	probe->state = DEAD;
+	probe->fd = fd_close(probe->fd);
+	say_result(idle, probe, how);
+	if (idle->dies_ns > 0 && idle->dies_ns <= probe->silence_ns)
+		return;
+	if (idle->survives_ns >= probe->silence_ns) {
+		idle->contradicted_ns = idle->survives_ns;
+		idle->survives_ns = 0;
+	}
+	idle->dies_ns = probe->silence_ns;
+	idle->how = how;
+	idle->seen = seen;
+}
+
+static void keep(struct idle *idle, struct probe *probe)
+{
+	probe->state = ALIVE;
+	probe->fd = fd_close(probe->fd);
+	say_result(idle, probe, NULL);
+	if (idle->dies_ns > 0 && probe->silence_ns > idle->dies_ns)
+		idle->contradicted_ns = probe->silence_ns;
+	else if (probe->silence_ns > idle->survives_ns)
+		idle->survives_ns = probe->silence_ns;
+}
+
+static const char *how_of(int error)
+{
+	switch (error) {
+	case -ENODATA:
+		return "fin";
+	case -ECONNRESET:
+	case -EPIPE:
+		return "reset";
+	case -ETIMEDOUT:
+		return "black hole";
+	default:
+		return exchange_why(error);
+	}
+}
+
+/* Connects, and shows that an echo comes back before any silence. Returns 0 or -errno. */
+static int open_probe(struct idle *idle, struct probe *probe, const char **ret_phase)
+{
+	struct dial dial = {
+		.fd = -1,
+		.started_ns = clock_now_ns(),
+		.n_addresses = 1,
+		.addresses = { idle->target },
+	};
+	int r = dial_connect(&idle->dial, &dial);
+
+	*ret_phase = dial_phase_name(dial.phase);
+	if (r < 0)
+		return r;
+	probe->fd = dial.fd;
+	setsockopt(probe->fd, SOL_SOCKET, SO_KEEPALIVE, &(int){0}, sizeof(int));
+	payload_fill(probe->message, MESSAGE_BYTES, probe->silence_ns, clock_now_ns());
+	r = exchange_run(probe->fd, probe->message, MESSAGE_BYTES, false,
+			 dial.started_ns + idle->timeout_us * 1000, &probe->exchange);
+	*ret_phase = probe->exchange.phase;
+	probe->exchange.sent_bytes = 0;
+	probe->exchange.received_bytes = 0;
+	probe->since_ns = clock_now_ns();
+	return r;
+}
+
+static void ask(struct idle *idle, struct probe *probe)
+{
+	int r;
+
+	probe->asked_ns = clock_now_ns();
+	probe->silence_ns = probe->asked_ns - probe->since_ns;
+	probe->state = ASKING;
+	/* So little goes in one piece into a buffer that has been empty for long. */
+	r = exchange_send(probe->fd, &probe->exchange);
+	if (r < 0)
+		bury(idle, probe, how_of(r));
+}
+
+static void take_answer(struct idle *idle, struct probe *probe)
+{
+	int r = exchange_receive(probe->fd, &probe->exchange);
+
+	if (r < 0)
+		bury(idle, probe, how_of(r));
+	else if (r > 0)
+		keep(idle, probe);
+}
+
+/* True while the outcome of this one may change what is known. */
+static bool matters(const struct idle *idle, const struct probe *probe)
+{
+	if (probe->state == ASKING)
+		return true;
+	return probe->state == SILENT &&
+		(idle->dies_ns == 0 || probe->silence_ns < idle->dies_ns);
+}
+
+/* When this one is to be asked or given up; UINT64_MAX: never. */
+static uint64_t due_ns(const struct idle *idle, const struct probe *probe)
+{
+	if (probe->state == SILENT)
+		return probe->since_ns + probe->silence_ns;
+	if (probe->state == ASKING)
+		return probe->asked_ns + idle->timeout_us * 1000;
+	return UINT64_MAX;
+}
+
+/* Asks what was silent for long enough, gives up what does not answer. Next time, or UINT64_MAX. */
+static uint64_t advance(struct idle *idle, uint64_t now_ns)
+{
+	uint64_t wake_ns = UINT64_MAX;
+
+	for (size_t i = 0; i < idle->n_probes; i++) {
+		struct probe *probe = &idle->probes[i];
+		uint64_t next_ns;
+
+		if (!matters(idle, probe))
+			continue;
+		if (due_ns(idle, probe) <= now_ns) {
+			/* We may be late: an end or an answer that is there by now came first. */
+			take_answer(idle, probe);
+			if (probe->state == SILENT)
+				ask(idle, probe);
+			else if (probe->state == ASKING)
+				bury(idle, probe, how_of(-ETIMEDOUT));
+		}
+		next_ns = due_ns(idle, probe);
+		if (next_ns < wake_ns)
+			wake_ns = next_ns;
+	}
+	return wake_ns;
+}
+
+/* How it stands: in a line that is rewritten, or, if it was asked for, in one that stays. */
+static void show_progress(const struct idle *idle, bool asked)
+{
+	char text[128];
+	size_t open = 0;
+
+	if (!idle->progress && !asked)
+		return;
+	for (size_t i = 0; i < idle->n_probes; i++)
+		open += matters(idle, &idle->probes[i]);
+	snprintf(text, sizeof(text), "%.0f s: %zu connection%s silent, longest survived %.3f s",
+		 (double)(clock_now_ns() - idle->started_ns) / 1e9, open, open == 1 ? "" : "s",
+		 (double)idle->survives_ns / 1e9);
+	if (asked)
+		report_error(idle->report, "%s", text);
+	else
+		terminal_show("%s", text);
+}
+
+static int wait_for_events(struct idle *idle, uint64_t wake_ns)
+{
+	struct pollfd polls[IDLE_PROBES_MAX + 1];
+	uint64_t progress_ns = clock_now_ns() + PROGRESS_NS;
+	int ready;
+
+	if (progress_ns < wake_ns)
+		wake_ns = progress_ns;
+	for (size_t i = 0; i < idle->n_probes; i++)
+		polls[i] = (struct pollfd){ .fd = idle->probes[i].fd, .events = POLLIN };
+	ready = interrupt_poll(polls, idle->n_probes, wake_ns);
+	for (size_t i = 0; i < idle->n_probes && ready > 0; i++) {
+		if (polls[i].revents && matters(idle, &idle->probes[i]))
+			take_answer(idle, &idle->probes[i]);
+	}
+	return ready;
+}
+
+/* Opens a connection for each silence. Returns 0 or -errno with where it failed. */
+static int open_probes(struct idle *idle, const uint64_t *silences_ns, const char **ret_phase)
+{
+	int r = 0;
+
+	for (size_t i = 0; i < idle->n_probes; i++)
+		idle->probes[i] = (struct probe){ .fd = -1, .silence_ns = silences_ns[i] };
+	/* The longest first: the time that opening takes is part of its silence. */
+	for (size_t i = idle->n_probes; i > 0 && r == 0; i--) {
+		r = open_probe(idle, &idle->probes[i - 1], ret_phase);
+		idle->stopped = interrupt_ended() < 0;
+		if (idle->stopped)
+			return 0;
+	}
+	idle->started_ns = clock_now_ns();
+	return r;
+}
+
+static int say_failure(struct idle *idle, const char *phase, int error)
+{
+	report_error(idle->report, "%s: %s before any silence: %s", idle->peer, phase,
+		     exchange_why(error));
+	report_failure(idle->report, idle->peer, idle->peer, phase, -error, exchange_why(error));
+	if (strcmp(phase, "socket") == 0 || strcmp(phase, "poll") == 0)
+		return STATUS_LOCAL;
+	return strcmp(phase, "connect") == 0 ? STATUS_UNREACHED : STATUS_FAILED;
+}
+
+/*
+ * Tries these silences (ascending), all at once, until the shortest deadly one is known. Returns
+ * COMMAND_PROCEED or an exit status after saying why.
+ */
+static int run_round(struct idle *idle, const uint64_t *silences_ns, size_t n_silences)
+{
+	const char *phase = "connect";
+	uint64_t wake_ns;
+	int r;
+
+	idle->n_probes = n_silences;
+	r = open_probes(idle, silences_ns, &phase);
+	if (r == 0)
+		phase = "poll";
+	while (r >= 0 && !idle->stopped) {
+		wake_ns = advance(idle, clock_now_ns());
+		if (wake_ns == UINT64_MAX)
+			break;
+		show_progress(idle, interrupt_asked());
+		r = wait_for_events(idle, wake_ns);
+		idle->stopped = interrupt_ended() < 0 || !report_heard(idle->report);
+	}
+	for (size_t i = 0; i < n_silences; i++)
+		fd_close(idle->probes[i].fd);
+	return r < 0 ? say_failure(idle, phase, r) : COMMAND_PROCEED;
 }
 
 static void report_verdict(struct idle *idle)
@@ -109,15 +412,15 @@ static void report_verdict(struct idle *idle)
 static int search(struct idle *idle)
 {
 	uint64_t silences_ns[IDLE_PROBES_MAX];
-	int status = idle_round(idle, silences_ns, idle_grid(&idle->settings, silences_ns));
+	int status = run_round(idle, silences_ns, idle_grid(&idle->settings, silences_ns));
 
 	for (unsigned round = 0; round < ROUNDS_MAX && status == COMMAND_PROCEED; round++) {
 		if (idle->dies_ns == 0 || idle->seen || idle->stopped ||
 		    idle_narrow(&idle->settings, idle->survives_ns, idle->dies_ns))
 			break;
-		status = idle_round(idle, silences_ns,
-				    idle_bisect(&idle->settings, idle->survives_ns, idle->dies_ns,
-						silences_ns));
+		status = run_round(idle, silences_ns,
+				   idle_bisect(&idle->settings, idle->survives_ns, idle->dies_ns,
+					       silences_ns));
 	}
 	return status;
 }
@@ -125,17 +428,17 @@ static int search(struct idle *idle)
 static int run(struct invocation *invocation)
 {
 	struct report *report = &invocation->globals.report;
-	struct idle idle = {
+	static struct idle idle = {
 		.settings = {
 			.max_us = UINT64_C(600) * CLOCK_US_PER_S,
-			.timeout_us = 5 * CLOCK_US_PER_S,
 			.parallel = 8,
 			.precision_percent = 10,
 		},
+		.timeout_us = 5 * CLOCK_US_PER_S,
 	};
 	struct address_spec target;
 	struct dial dial;
-	int status = command_parse_target(invocation, take, &idle.settings, &target);
+	int status = command_parse_target(invocation, take, &idle, &target);
 
 	if (status != COMMAND_PROCEED)
 		return status;
@@ -152,6 +455,7 @@ static int run(struct invocation *invocation)
 		return status;
 	fd_close(dial.fd);
 	idle.target = dial.attempts[dial.winner].target;
+	idle.dial.timeout_us = idle.timeout_us;
 	dial_peer(&dial, idle.peer);
 	idle.report = report;
 	idle.progress = terminal_obeys(STDERR_FILENO) && !report->quiet && !report->json;

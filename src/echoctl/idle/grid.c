@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Which silences to try. */
-#include "echoctl/idle/idle.h"
+#include "echoctl/idle/grid.h"
 
 #define FINEST_NS 10000000u	/* closer bounds say nothing: a wake-up may take as long */
 

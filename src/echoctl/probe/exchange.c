@@ -6,55 +6,41 @@
 #include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 
 #include "base/clock.h"
 #include "echoctl/probe/interrupt.h"
 
-#define CHUNK_BYTES 65536
+#define CHUNK_BYTES 262144
 
 int exchange_wait(int fd, short events, uint64_t deadline_ns)
 {
-	struct pollfd polls[] = {
-		{ .fd = fd, .events = events },
-		{ .fd = interrupt_fd(), .events = POLLIN },
-	};
+	struct pollfd polls[2] = { { .fd = fd, .events = events } };
 
 	for (;;) {
-		uint64_t now_ns = clock_now_ns();
-		uint64_t left_ns = deadline_ns > now_ns ? deadline_ns - now_ns : 0;
-		struct timespec timeout = {
-			.tv_sec = (time_t)(left_ns / CLOCK_NS_PER_S),
-			.tv_nsec = (long)(left_ns % CLOCK_NS_PER_S),
-		};
-		int ready = ppoll(polls, 2, &timeout, NULL);
+		int ready = interrupt_poll(polls, 1, deadline_ns);
 		int ended = interrupt_ended();
 
-		if (ready < 0 && errno != EINTR)
-			return -errno;
-		if (ended < 0)
-			return ended;
+		if (ready < 0 || ended < 0)
+			return ready < 0 ? ready : ended;
 		/* What is ready counts no more when it is too late. */
-		if (ready == 0 || clock_now_ns() > deadline_ns)
+		if (clock_now_ns() > deadline_ns)
 			return -ETIMEDOUT;
 		if (ready > 0 && polls[0].revents)
 			return polls[0].revents;
 	}
 }
 
-/* Sends what goes. Returns 0 or -errno. */
-static int send_some(int fd, const uint8_t *bytes, size_t size, bool half_close,
-		     struct exchange *exchange)
+int exchange_send(int fd, struct exchange *exchange)
 {
-	ssize_t sent = send(fd, bytes + exchange->sent_bytes, size - exchange->sent_bytes,
-			    MSG_NOSIGNAL | MSG_DONTWAIT);
+	ssize_t sent = send(fd, exchange->bytes + exchange->sent_bytes,
+			    exchange->size - exchange->sent_bytes, MSG_NOSIGNAL | MSG_DONTWAIT);
 
 	if (sent < 0)
 		return errno == EAGAIN || errno == EINTR ? 0 : -errno;
 	exchange->sent_bytes += (size_t)sent;
-	if (exchange->sent_bytes == size) {
+	if (exchange->sent_bytes == exchange->size) {
 		exchange->phase = "echo";
-		if (half_close && shutdown(fd, SHUT_WR) < 0)
+		if (exchange->half_close && shutdown(fd, SHUT_WR) < 0)
 			return -errno;
 	}
 	return 0;
@@ -64,33 +50,34 @@ static size_t count_equal(const uint8_t *one, const uint8_t *two, size_t size)
 {
 	size_t equal = 0;
 
-	while (equal < size && one[equal] == two[equal])
+	if (memcmp(one, two, size) == 0)
+		return size;
+	while (one[equal] == two[equal])
 		equal++;
 	return equal;
 }
 
-/* Takes what came. Returns 1 at the right end, 0 when more is to come, -errno. */
-static int take_some(int fd, const uint8_t *bytes, size_t size, bool half_close,
-		     struct exchange *exchange)
+int exchange_receive(int fd, struct exchange *exchange)
 {
-	uint8_t chunk[CHUNK_BYTES];
-	size_t equal;
+	static uint8_t chunk[CHUNK_BYTES];
+	size_t equal = exchange->sent_bytes - exchange->received_bytes;
 	ssize_t got = recv(fd, chunk, sizeof(chunk), MSG_DONTWAIT);
 
 	if (got < 0)
 		return errno == EAGAIN || errno == EINTR ? 0 : -errno;
 	if (got == 0)
-		return exchange->received_bytes == size && half_close ? 1 : -ENODATA;
+		return exchange->received_bytes == exchange->size && exchange->half_close ?
+			1 : -ENODATA;
 	/* Only what was sent may come back. */
-	equal = exchange->sent_bytes - exchange->received_bytes;
-	equal = count_equal(chunk, bytes + exchange->received_bytes,
-			    (size_t)got < equal ? (size_t)got : equal);
+	equal = (size_t)got < equal ? (size_t)got : equal;
+	if (equal > 0)
+		equal = count_equal(chunk, exchange->bytes + exchange->received_bytes, equal);
 	exchange->received_bytes += equal;
 	if (equal < (size_t)got)
 		return -EBADMSG;
-	if (exchange->received_bytes < size)
+	if (exchange->received_bytes < exchange->size)
 		return 0;
-	if (!half_close)
+	if (!exchange->half_close)
 		return 1;
 	exchange->phase = "eof";
 	return 0;
@@ -99,10 +86,12 @@ static int take_some(int fd, const uint8_t *bytes, size_t size, bool half_close,
 int exchange_run(int fd, const uint8_t *bytes, size_t size, bool half_close, uint64_t deadline_ns,
 		 struct exchange *ret_exchange)
 {
-	int result = 0;
+	int r = 0;
 
-	*ret_exchange = (struct exchange){ .phase = "send" };
-	while (result == 0) {
+	*ret_exchange = (struct exchange){
+		.bytes = bytes, .size = size, .half_close = half_close, .phase = "send",
+	};
+	while (r == 0) {
 		bool sends = ret_exchange->sent_bytes < size;
 		int ready = exchange_wait(fd, (short)(POLLIN | (sends ? POLLOUT : 0)), deadline_ns);
 
@@ -110,12 +99,12 @@ int exchange_run(int fd, const uint8_t *bytes, size_t size, bool half_close, uin
 			return ready;
 		/* First what has come: an error of sending must not hide it. */
 		if (ready & (POLLIN | POLLHUP | POLLERR))
-			result = take_some(fd, bytes, size, half_close, ret_exchange);
-		if (result == 0 && sends && ready & POLLOUT)
-			result = send_some(fd, bytes, size, half_close, ret_exchange);
+			r = exchange_receive(fd, ret_exchange);
+		if (r == 0 && sends && ready & POLLOUT)
+			r = exchange_send(fd, ret_exchange);
 	}
-	if (result < 0)
-		return result;
+	if (r < 0)
+		return r;
 	ret_exchange->ended_ns = clock_now_ns();
 	return ret_exchange->ended_ns > deadline_ns ? -ETIMEDOUT : 0;
 }

@@ -8,18 +8,29 @@
 #include <stdint.h>
 
 struct exchange {
+	const uint8_t *bytes;	/* the message; the caller keeps it until the end */
+	size_t size;
+	bool half_close;	/* a FIN follows the last byte, and the peer's is awaited */
 	const char *phase;	/* "send", "echo", "eof": where it stands or ended; static */
 	size_t sent_bytes;
 	size_t received_bytes;	/* that are right */
 	uint64_t ended_ns;	/* when all was there, in time or not */
 };
 
+/* Sends what goes without waiting. Returns 0 or -errno. */
+int exchange_send(int fd, struct exchange *exchange);
+
 /*
- * Sends bytes over the non-blocking fd while it reads what comes back. half_close: sends the FIN
- * right behind the last byte, while the echo is still to come, and waits for the peer's. Returns 0
- * when all of it was there by the deadline, or -ETIMEDOUT, -ENODATA (FIN before the whole echo),
- * -EBADMSG (the byte at received_bytes differs or was never sent), what interrupt_ended() says, or
- * -errno of send(2) or recv(2). *ret_exchange is set in every case.
+ * Takes what has come without waiting. Returns 1 at the right end, 0 if more is to come, -ENODATA
+ * (FIN before that), -EBADMSG (the byte at received_bytes differs or was never sent), -errno.
+ */
+int exchange_receive(int fd, struct exchange *exchange);
+
+/*
+ * All of it: sends bytes over the non-blocking fd while it reads what comes back. half_close: sends
+ * the FIN right behind the last byte, while the echo is still to come, and waits for the peer's.
+ * Returns 0 when all of it was there by the deadline, or -ETIMEDOUT, what interrupt_ended() says,
+ * or an error of the two above. *ret_exchange is set in every case.
  */
 int exchange_run(int fd, const uint8_t *bytes, size_t size, bool half_close, uint64_t deadline_ns,
 		 struct exchange *ret_exchange);

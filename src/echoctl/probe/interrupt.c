@@ -17,7 +17,7 @@ static struct {
 	bool quit_asks;
 	bool asked;
 	int ended;
-} interrupts = {.fd = -1};
+} interrupts = { .fd = -1 };
 
 int interrupt_open(const struct report *report, uint64_t deadline_us, bool quit_asks)
 {
@@ -34,6 +34,7 @@ int interrupt_open(const struct report *report, uint64_t deadline_us, bool quit_
 	sigaddset(&set, SIGTERM);
 	sigaddset(&set, SIGQUIT);
 	sigaddset(&set, SIGALRM);
+	sigaddset(&set, SIGCHLD);
 	interrupts.quit_asks = quit_asks;
 	if (sigprocmask(SIG_BLOCK, &set, NULL) == 0 && setitimer(ITIMER_REAL, &timer, NULL) == 0)
 		interrupts.fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
@@ -53,11 +54,30 @@ int interrupt_fd(void)
 	return interrupts.fd;
 }
 
+int interrupt_poll(struct pollfd *polls, nfds_t n, uint64_t wake_ns)
+{
+	uint64_t now_ns = clock_now_ns();
+	uint64_t left_ns = wake_ns > now_ns ? wake_ns - now_ns : 0;
+	struct timespec timeout = {
+		.tv_sec = (time_t)(left_ns / CLOCK_NS_PER_S),
+		.tv_nsec = (long)(left_ns % CLOCK_NS_PER_S),
+	};
+	int ready;
+
+	polls[n] = (struct pollfd){ .fd = interrupts.fd, .events = POLLIN };
+	ready = ppoll(polls, n + 1, &timeout, NULL);
+	if (ready < 0)
+		return errno == EINTR ? 0 : -errno;
+	return ready;
+}
+
 int interrupt_ended(void)
 {
 	struct signalfd_siginfo info;
 
 	while (interrupts.fd >= 0 && read(interrupts.fd, &info, sizeof(info)) == sizeof(info)) {
+		if (info.ssi_signo == SIGCHLD)
+			continue;
 		if (info.ssi_signo == SIGQUIT && interrupts.quit_asks)
 			interrupts.asked = true;
 		else if (interrupts.ended == 0)

@@ -7,7 +7,7 @@
 
 #include <cmocka.h>
 
-#include "echoctl/idle/idle.h"
+#include "echoctl/idle/grid.h"
 
 #define MS UINT64_C(1000000)
 
