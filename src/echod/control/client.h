@@ -23,17 +23,6 @@
 #define CONTROL_PACE_READER 20u		/* turns of one stranger */
 #define CONTROL_ROWS 128u		/* made at a time: the loop serves others in between */
 
-enum control_role {
-	CONTROL_READER,		/* may read totals */
-	CONTROL_OPERATOR,	/* root, the service user, a member of control { group } */
-};
-
-struct control_peer {
-	enum control_role role;
-	uid_t uid;
-	pid_t pid;
-};
-
 enum control_wait {
 	WAIT_NONE,
 	WAIT_RELOAD,		/* asked before the reload that will answer began */
@@ -48,7 +37,9 @@ struct control_client {
 	int fd;
 	struct sd_event_source *io;
 	struct sd_event_source *timer;
-	struct control_peer peer;
+	uid_t uid;
+	pid_t pid;
+	bool is_operator;		/* root, the service user, a member of control { group } */
 	char request[CONTROL_REQUEST_MAX];
 	size_t request_size;
 	char *reply;			/* owned; what is not sent yet starts at reply_sent */
@@ -76,32 +67,19 @@ struct control {
 	gid_t group;			/* whose members may act, or CONTROL_NO_GROUP */
 };
 
-/* access.c: who is at the other end, a reader when that cannot be told. */
-struct control_peer control_peer_of(const struct control *control, int fd);
-
-/* request.c: one line of a client, without its newline. */
+/* Answers one line of a client, without its newline. */
 void control_handle(struct control_client *client, const char *line, size_t size);
 
-/* reply.c: appends one line; takes reply over, NULL (no memory) closes the client. */
+/* Appends the next rows of a list, in the end the line that says how many there were. */
+void control_list_more(struct control_client *client);
+
+/* Appends one line; takes reply over, NULL (no memory) closes the client. */
 void control_reply(struct control_client *client, json_t *reply);
-json_t *control_error(const char *text);
 void control_reply_error(struct control_client *client, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
+json_t *control_error(const char *text);
 
 /* Text from anywhere as JSON, which is UTF-8: other bytes become '?'. NULL: no memory. */
 json_t *control_text(const char *text);
-
-/* Logs at notice what a client did: "control: ... (uid 0, pid 4711)". */
-void control_log(const struct control_client *client, const char *format, ...)
-	__attribute__((format(printf, 2, 3)));
-
-/* status.c */
-json_t *control_status(const struct supervisor *supervisor);
-
-/* list.c: appends the next rows, in the end the line that says how many there were. */
-void control_list_more(struct control_client *client);
-
-/* kill.c */
-void control_kill(struct control_client *client, json_t *request);
 
 #endif

@@ -4,24 +4,46 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <grp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <systemd/sd-event.h>
 #include <unistd.h>
 
 #include "base/fd.h"
 #include "echod/control/client.h"
+#include "echod/log/log.h"
+#include "echod/sockets/unix.h"
 #include "echod/state/timer.h"
 
-static void client_release(struct control_client *client)
+#define GROUPS_MAX 1024
+
+/* An id that our user namespace does not have reads as this (user_namespaces(7)): no operator. */
+#define UNMAPPED_ID 65534
+
+static bool has_group(int fd, const struct ucred *peer, gid_t group)
 {
-	sd_event_source_disable_unref(client->io);
-	sd_event_source_disable_unref(client->timer);
-	fd_close(client->fd);
-	free(client->reply);
-	json_decref(client->problems);
-	free(client);
+	gid_t groups[GROUPS_MAX];
+	socklen_t size = sizeof(groups);
+
+	if (group == UNMAPPED_ID || group == CONTROL_NO_GROUP)
+		return false;
+	if (peer->gid == group)
+		return true;
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, groups, &size) < 0)
+		return false;
+	for (size_t i = 0; i < size / sizeof(groups[0]); i++)
+		if (groups[i] == group)
+			return true;
+	return false;
+}
+
+static bool may_act(const struct control *control, const struct ucred *peer, int fd)
+{
+	return peer->uid == 0 || (peer->uid == geteuid() && peer->uid != UNMAPPED_ID) ||
+	       has_group(fd, peer, control->group);
 }
 
 static void client_free(struct control_client *client)
@@ -31,7 +53,12 @@ static void client_free(struct control_client *client)
 	while (*link != client)
 		link = &(*link)->next;
 	*link = client->next;
-	client_release(client);
+	sd_event_source_disable_unref(client->io);
+	sd_event_source_disable_unref(client->timer);
+	fd_close(client->fd);
+	free(client->reply);
+	json_decref(client->problems);
+	free(client);
 }
 
 /* False when the client is gone. */
@@ -55,10 +82,16 @@ static bool client_send(struct control_client *client)
 	return true;
 }
 
-/* Hands over the first whole line, if there is one and the one before is answered. */
+/* The end of the first whole line, or NULL. */
+static char *line_end(struct control_client *client)
+{
+	return memchr(client->request, '\n', client->request_size);
+}
+
+/* Hands over the first whole line, if there is one. */
 static bool client_take_line(struct control_client *client)
 {
-	char *end = memchr(client->request, '\n', client->request_size);
+	char *end = line_end(client);
 	size_t size;
 
 	if (!end)
@@ -110,18 +143,13 @@ static bool client_turn(struct control_client *client)
 	return true;
 }
 
-static bool client_has_line(const struct control_client *client)
-{
-	return memchr(client->request, '\n', client->request_size);
-}
-
 /* What has to happen for the next turn. */
 static void client_arm(struct control_client *client)
 {
 	uint32_t events = 0;
 
 	if (!client_is_busy(client))
-		events = client_has_line(client) ? EPOLLOUT : EPOLLIN;
+		events = line_end(client) ? EPOLLOUT : EPOLLIN;
 	else if (client->wait == WAIT_NONE)
 		events = EPOLLOUT;
 	else
@@ -138,7 +166,7 @@ static int on_client(sd_event_source *source, int fd, uint32_t events, void *con
 	(void)source;
 	(void)fd;
 	if (is_open && (events & EPOLLIN))
-		is_open = client_receive(client) || client_has_line(client);
+		is_open = client_receive(client) || line_end(client);
 	if (is_open)
 		is_open = client_turn(client);
 	if (is_open)
@@ -156,17 +184,22 @@ static int on_deadline(sd_event_source *source, uint64_t now_us, void *context)
 	return 0;
 }
 
-static int client_new(struct control *control, struct control_peer peer, int fd)
+/* Owns fd from now on; a client that cannot be served is closed. */
+static void client_new(struct control *control, const struct ucred *peer, bool is_operator, int fd)
 {
 	struct sd_event *loop = control->supervisor->loop;
 	struct control_client *client = calloc(1, sizeof(*client));
 	int r;
 
-	if (!client)
-		return -ENOMEM;
+	if (!client) {
+		fd_close(fd);
+		return;
+	}
 	client->control = control;
-	client->peer = peer;
-	client->fd = -1;
+	client->uid = peer->uid;
+	client->pid = peer->pid;
+	client->is_operator = is_operator;
+	client->fd = fd;
 	client->next = control->clients;
 	control->clients = client;
 	r = sd_event_add_io(loop, &client->io, fd, EPOLLIN, on_client, client);
@@ -176,26 +209,23 @@ static int client_new(struct control *control, struct control_peer peer, int fd)
 	/* Whatever is asked, events and timers of the listeners go first. */
 	if (r >= 0)
 		r = sd_event_source_set_priority(client->io, SD_EVENT_PRIORITY_NORMAL + 1);
-	if (r >= 0 && peer.role == CONTROL_READER)
+	if (r >= 0 && !is_operator)
 		r = sd_event_source_set_ratelimit(client->io, CONTROL_PACE_US,
 						  CONTROL_PACE_READER);
 	if (r < 0)
 		client_free(client);
-	else
-		client->fd = fd;
-	return r;
 }
 
-static bool has_room(const struct control *control, enum control_role role)
+static bool has_room(const struct control *control, bool is_operator)
 {
 	unsigned clients = 0, readers = 0;
 
 	for (const struct control_client *i = control->clients; i; i = i->next) {
 		clients++;
-		readers += i->peer.role == CONTROL_READER;
+		readers += !i->is_operator;
 	}
 	return clients < CONTROL_CLIENTS_MAX &&
-	       (role == CONTROL_OPERATOR || readers < CONTROL_READERS_MAX);
+	       (is_operator || readers < CONTROL_READERS_MAX);
 }
 
 static int on_connection(sd_event_source *source, int listening_fd, uint32_t events, void *context)
@@ -204,7 +234,9 @@ static int on_connection(sd_event_source *source, int listening_fd, uint32_t eve
 				   "\"error\":\"too many clients\"}\n";
 	struct control *control = context;
 	FD_CLEANUP int fd = accept4(listening_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-	struct control_peer peer;
+	struct ucred peer = { .pid = 0, .uid = UNMAPPED_ID, .gid = UNMAPPED_ID };
+	socklen_t size = sizeof(peer);
+	bool is_operator;
 	char byte;
 
 	(void)source;
@@ -212,41 +244,13 @@ static int on_connection(sd_event_source *source, int listening_fd, uint32_t eve
 	/* one that has gone again takes nobody's place */
 	if (fd < 0 || recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0)
 		return 0;
-	peer = control_peer_of(control, fd);
-	if (!has_room(control, peer.role))
+	is_operator = getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 &&
+		      may_act(control, &peer, fd);
+	if (!has_room(control, is_operator))
 		(void)!send(fd, busy, sizeof(busy) - 1, MSG_DONTWAIT | MSG_NOSIGNAL);
-	else if (client_new(control, peer, fd) >= 0)
-		fd_steal(&fd);
+	else
+		client_new(control, &peer, is_operator, fd_steal(&fd));
 	return 0;
-}
-
-int control_watch(struct control *control)
-{
-	int r;
-
-	if (!control)
-		return 0;
-	r = sd_event_add_io(control->supervisor->loop, &control->io, control->fd, EPOLLIN,
-			    on_connection, control);
-	if (r >= 0)
-		r = sd_event_source_set_ratelimit(control->io, CONTROL_PACE_US,
-						  CONTROL_PACE_CLIENTS);
-	return r;
-}
-
-int control_fd(const struct control *control)
-{
-	return control ? control->fd : -1;
-}
-
-gid_t control_group(const struct control *control)
-{
-	return control ? control->group : CONTROL_NO_GROUP;
-}
-
-struct unix_file control_file(const struct control *control)
-{
-	return control ? control->file : (struct unix_file){0};
 }
 
 /* A client that waited is served again. */
@@ -308,16 +312,165 @@ void control_note_drained(struct control *control)
 						   CONTROL_VERSION, "ok", 1));
 }
 
+int control_watch(struct control *control)
+{
+	int r;
+
+	if (!control)
+		return 0;
+	r = sd_event_add_io(control->supervisor->loop, &control->io, control->fd, EPOLLIN,
+			    on_connection, control);
+	if (r >= 0)
+		r = sd_event_source_set_ratelimit(control->io, CONTROL_PACE_US,
+						  CONTROL_PACE_CLIENTS);
+	return r;
+}
+
+int control_fd(const struct control *control)
+{
+	return control ? control->fd : -1;
+}
+
+gid_t control_group(const struct control *control)
+{
+	return control ? control->group : CONTROL_NO_GROUP;
+}
+
+struct unix_file control_file(const struct control *control)
+{
+	return control ? control->file : (struct unix_file){0};
+}
+
+/* The path that it is bound to; a reload may have brought another one for the next start. */
+static char *path_of(int fd)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNSPEC };
+	socklen_t length = sizeof(address);
+
+	if (getsockname(fd, (struct sockaddr *)&address, &length) < 0 ||
+	    address.sun_family != AF_UNIX)
+		return NULL;
+	return strndup(address.sun_path, sizeof(address.sun_path));
+}
+
+int control_adopt(struct supervisor *supervisor, int fd, gid_t group, struct unix_file file,
+		  struct control **ret_control)
+{
+	struct control *made = calloc(1, sizeof(*made));
+
+	assert(fd >= 0);
+	if (!made)
+		return -ENOMEM;
+	made->supervisor = supervisor;
+	made->path = path_of(fd);
+	if (!made->path) {
+		free(made);
+		return -ENOMEM;
+	}
+	made->file = file.inode ? file : unix_find(made->path);
+	made->group = group;
+	made->fd = fd;
+	*ret_control = made;
+	return 0;
+}
+
+/* The group that may act besides, CONTROL_NO_GROUP without a name. Logs what is wrong with it. */
+static int find_group(const char *name, gid_t *ret_group)
+{
+	const struct group *group = name ? getgrnam(name) : NULL;
+
+	if (name && !group) {
+		log_error("control.group: %s: no such group", name);
+		return -ENOENT;
+	}
+	*ret_group = group ? group->gr_gid : CONTROL_NO_GROUP;
+	return 0;
+}
+
+/* Says why there is no socket. Returns error, or 0 if there need not be one. */
+static int tell_failure(const struct configuration *configuration, int error, const char *call)
+{
+	const char *path = configuration->control.path;
+
+	if (configuration->control.group && strcmp(call, "chown") == 0) {
+		log_errno(LOG_ERR, error, "control.group: %s", configuration->control.group);
+	} else if (configuration->control.path_is_set) {
+		log_errno(LOG_ERR, error, "control.path: %s", path);
+	} else {
+		log_errno(LOG_NOTICE, error, "no control socket: %s", path);
+		return 0;
+	}
+	return error;
+}
+
+int control_open(struct supervisor *supervisor, struct control **ret_control)
+{
+	const struct configuration *configuration = supervisor->configuration;
+	const char *path = configuration->control.path;
+	FD_CLEANUP int fd = -1;
+	const char *call;
+	gid_t group;
+	int r = find_group(configuration->control.group, &group);
+
+	*ret_control = NULL;
+	if (r < 0)
+		return r;
+	/* root's own start: the folder in /run is made, as RuntimeDirectory= does under systemd */
+	r = geteuid() == 0 ? unix_make_folder(path) : 0;
+	if (r < 0)
+		log_errno(LOG_WARNING, r, "control.path: the folder of %s", path);
+	fd = unix_listen(path, configuration->control.mode, group, &call);
+	if (fd < 0)
+		return tell_failure(configuration, fd, call);
+	r = control_adopt(supervisor, fd, group, unix_find(path), ret_control);
+	if (r < 0)
+		unix_remove(path, unix_find(path));
+	else
+		fd_steal(&fd);
+	return r;
+}
+
+int control_restore(struct control *control)
+{
+	struct control *fresh = NULL;
+	struct control old;
+	int r;
+
+	if (!control || unix_is_same(unix_find(control->path), control->file))
+		return 0;
+	r = control_open(control->supervisor, &fresh);
+	if (r < 0 || !fresh)
+		return r;
+	/* the clients stay */
+	fresh->clients = control->clients;
+	control->clients = NULL;
+	old = *control;
+	*control = *fresh;
+	*fresh = old;
+	control_free(fresh);
+	log_info("control: %s is there again", control->path);
+	return control_watch(control);
+}
+
+static bool differ(const char *a, const char *b)
+{
+	return !a != !b || (a && strcmp(a, b) != 0);
+}
+
+bool control_has_changed(const struct configuration *old, const struct configuration *new)
+{
+	return differ(old->control.path, new->control.path) ||
+	       differ(old->control.group, new->control.group) ||
+	       old->control.mode != new->control.mode;
+}
+
 void control_free(struct control *control)
 {
 	if (!control)
 		return;
 	while (control->clients) {
-		struct control_client *client = control->clients;
-
-		control->clients = client->next;
-		client_send(client);	/* what it is owed, if it takes that at once */
-		client_release(client);
+		client_send(control->clients);	/* what it is owed, if it takes that at once */
+		client_free(control->clients);
 	}
 	sd_event_source_disable_unref(control->io);
 	unix_remove(control->path, control->file);

@@ -1,19 +1,368 @@
 /* SPDX-License-Identifier: MIT */
-/* What a request asks for, and whether this client may ask for it. */
+/* What clients ask for, whether they may, and what they are told. */
 #include <assert.h>
 #include <errno.h>
+#include <inttypes.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "base/cidr.h"
+#include "base/clock.h"
+#include "base/number.h"
 #include "echod/control/client.h"
 #include "echod/log/log.h"
 #include "echod/metrics/metrics.h"
+#include "echod/report/endpoint_text.h"
+#include "echod/state/totals.h"
+#include "wire/event.h"
+
+void control_reply(struct control_client *client, json_t *reply)
+{
+	char *line = reply ? json_dumps(reply, JSON_COMPACT) : NULL;
+	size_t size = line ? strlen(line) : 0;
+	char *more = line ? realloc(client->reply, client->reply_size + size + 1) : NULL;
+
+	if (more) {
+		memcpy(more + client->reply_size, line, size + 1);
+		more[client->reply_size + size] = '\n';
+		client->reply = more;
+		client->reply_size += size + 1;
+	} else {
+		client->close_after_reply = true;
+	}
+	free(line);
+	json_decref(reply);
+}
+
+void control_reply_error(struct control_client *client, const char *format, ...)
+{
+	char text[256];
+	va_list arguments;
+
+	va_start(arguments, format);
+	vsnprintf(text, sizeof(text), format, arguments);
+	va_end(arguments);
+	control_reply(client, control_error(text));
+}
+
+json_t *control_error(const char *text)
+{
+	return json_pack("{s:s, s:i, s:b, s:o}", "event", "error", "version", CONTROL_VERSION,
+			 "ok", 0, "error", control_text(text));
+}
+
+json_t *control_text(const char *text)
+{
+	json_t *made = json_string(text);
+	char *copy = made ? NULL : strdup(text);
+
+	for (char *c = copy; c && *c; c++)
+		if ((unsigned char)*c > 0x7f)
+			*c = '?';
+	if (copy)
+		made = json_string(copy);
+	free(copy);
+	return made;
+}
+
+/* Logs at notice what a client did: "control: ... (uid 0, pid 4711)". */
+__attribute__((format(printf, 2, 3)))
+static void log_action(const struct control_client *client, const char *format, ...)
+{
+	char text[256];
+	va_list arguments;
+
+	va_start(arguments, format);
+	vsnprintf(text, sizeof(text), format, arguments);
+	va_end(arguments);
+	log_notice("control: %s (uid %u, pid %d)", text, (unsigned)client->uid,
+		   (int)client->pid);
+}
+
+static const char *const end_names[] = END_NAMES;
+static const char *const refuse_names[] = REFUSE_NAMES;
+static const char *const state_names[] = {
+	[GENERATION_STARTING] = "starting",
+	[GENERATION_SERVING] = "serving",
+	[GENERATION_DRAINING] = "draining",
+	[GENERATION_ORPHANED] = "orphaned",
+};
+
+static json_t *integer(uint64_t value)
+{
+	return json_integer(value < INT64_MAX ? (json_int_t)value : INT64_MAX);
+}
+
+static json_t *counters(const char *const *names, const uint64_t *values, size_t count)
+{
+	json_t *object = json_object();
+
+	for (size_t i = 0; i < count; i++)
+		json_object_set_new(object, names[i], integer(values[i]));
+	return object;
+}
+
+static json_t *sockets_status(const struct sockets *sockets)
+{
+	json_t *array = json_array();
+
+	for (size_t i = 0; i < sockets->count; i++)
+		json_array_append_new(array, json_pack("{s:o, s:b}", "address",
+						       control_text(sockets->items[i].text),
+						       "passed", sockets->passed));
+	return array;
+}
+
+static json_t *generations_status(const struct supervisor *supervisor)
+{
+	json_t *array = json_array();
+	uint64_t now_ns = clock_now_ns();
+
+	for (struct generation *i = supervisor->generations; i; i = i->next)
+		json_array_append_new(array, json_pack(
+			"{s:I, s:s, s:i, s:I, s:I, s:I}",
+			"number", (json_int_t)i->number,
+			"state", state_names[i->state],
+			"listener_pid", (int)i->listener_pid,
+			"age_ns", (json_int_t)(now_ns - i->started_ns),
+			"live", (json_int_t)generation_live(i),
+			"connections_max", (json_int_t)i->scoreboard.words));
+	return array;
+}
+
+static json_t *connections_status(const struct supervisor *supervisor, const struct tally *tally)
+{
+	uint64_t in, out;
+
+	totals_live_bytes(supervisor, &in, &out);
+	return json_pack("{s:I, s:I, s:I, s:o, s:o, s:I, s:o, s:o, s:o, s:o}",
+			 "live", (json_int_t)tally_live(tally),
+			 "max", (json_int_t)supervisor->configuration->limits.connections,
+			 "accepted", (json_int_t)tally->accepted,
+			 "closed", counters(end_names, tally->closed, END_COUNT),
+			 "refused", counters(refuse_names, tally->refused, REFUSE_COUNT),
+			 "empty", (json_int_t)tally->empty,
+			 "bytes_in", integer(tally->bytes_in),
+			 "bytes_out", integer(tally->bytes_out),
+			 "live_bytes_in", integer(in),
+			 "live_bytes_out", integer(out));
+}
+
+static json_t *status(const struct supervisor *supervisor)
+{
+	const char *path = supervisor->configuration->path;
+	struct tally tally;
+
+	totals_sum(supervisor, &tally);
+	return json_pack(
+		"{s:s, s:i, s:b, s:s, s:i, s:I, s:b, s:b, s:o, s:o, s:{s:o?, s:I}, s:o, s:I, s:I,"
+		" s:I, s:I, s:I, s:i}",
+		"event", "status", "version", CONTROL_VERSION, "ok", 1,
+		"program_version", PACKAGE_VERSION,
+		"pid", (int)getpid(),
+		"uptime_ns", (json_int_t)(clock_now_ns() - supervisor->started_ns),
+		"draining", supervisor->ending.phase != ENDING_NONE,
+		"reloading", supervisor->reload_wanted || supervisor->reload_running,
+		"sockets", sockets_status(&supervisor->sockets),
+		"generations", generations_status(supervisor),
+		"settings", "path", path ? control_text(path) : NULL,
+		"loaded_us", (json_int_t)supervisor->reloaded_realtime_us,
+		"connections", connections_status(supervisor, &tally),
+		"log_suppressed", (json_int_t)supervisor->report.suppressed,
+		"log_lost", (json_int_t)log_lost(),
+		"events_dropped", (json_int_t)tally.events_dropped,
+		"starved", (json_int_t)tally.starved,
+		"listener_restarts", (json_int_t)supervisor->listener_restarts,
+		"log_level", log_level());
+}
+
+/* Newest first: the one with the highest number at or below this. */
+static struct generation *find_generation(const struct supervisor *supervisor, uint64_t number)
+{
+	struct generation *generation = supervisor->generations;
+
+	while (generation && generation->number > number)
+		generation = generation->next;
+	return generation;
+}
+
+/* Appends the row of a slot. Returns false if no connection has it, or no longer. */
+static bool list_row(struct control_client *client, const struct generation *generation,
+		     uint32_t index)
+{
+	const struct entry *entry = &generation->scoreboard.table->entries[index];
+	const struct slot *slot = &generation->scoreboard.slot[index];
+	uint64_t id = atomic_load(&entry->id);
+	char name[48], path[UNIX_PATH_BYTES], peer[ADDRESS_TEXT_MAX], local[ADDRESS_TEXT_MAX];
+	uint64_t now_ns, start_ns, moved_ns;
+	const struct sample *sample;
+
+	if (atomic_load(&entry->state) != ENTRY_LIVE || !id)
+		return false;
+	sample = samples_find(&generation->samples, index, id);
+	now_ns = clock_now_ns();
+	start_ns = atomic_load(&entry->start_ns);
+	moved_ns = sample ? sample->moved_ns : start_ns;
+	snprintf(name, sizeof(name), "%" PRIu64 ".%" PRIu64, generation->number, id);
+	endpoint_text_peer(&entry->peer, peer);
+	endpoint_text_local(&entry->local, &entry->peer,
+			    generation_unix_path(generation, entry->socket, path), local);
+	/* The listener may have given the slot to another one while we read. */
+	if (atomic_load(&entry->id) != id)
+		return false;
+	control_reply(client, json_pack(
+		"{s:s, s:s, s:s, s:o, s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:b}",
+		"event", "connection", "id", name,
+		"peer", peer,
+		"local", control_text(local),
+		"worker", (int)atomic_load(&entry->pid),
+		"age_ns", (json_int_t)(now_ns > start_ns ? now_ns - start_ns : 0),
+		"idle_ns", (json_int_t)(now_ns > moved_ns ? now_ns - moved_ns : 0),
+		"bytes_in", (json_int_t)slot_bytes(&slot->bytes_in),
+		"bytes_out", (json_int_t)slot_bytes(&slot->bytes_out),
+		"bytes_in_per_s", (json_int_t)(sample ? sample->rate_in : 0),
+		"bytes_out_per_s", (json_int_t)(sample ? sample->rate_out : 0),
+		"half_closed", atomic_load(&slot->phase) == SLOT_HALF_CLOSED));
+	client->list_count++;
+	return true;
+}
+
+void control_list_more(struct control_client *client)
+{
+	const struct supervisor *supervisor = client->control->supervisor;
+	struct generation *i = find_generation(supervisor, client->list_generation);
+	unsigned rows = 0;
+
+	assert(client->is_listing);
+	for (; i; i = i->next) {
+		if (i->number != client->list_generation)
+			client->list_slot = 0;
+		client->list_generation = i->number;
+		for (; client->list_slot < i->scoreboard.slots; client->list_slot++) {
+			if (rows == CONTROL_ROWS)
+				return;
+			rows += list_row(client, i, client->list_slot);
+		}
+	}
+	client->is_listing = false;
+	control_reply(client, json_pack("{s:s, s:i, s:b, s:I}", "event", "list", "version",
+					CONTROL_VERSION, "ok", 1, "count",
+					(json_int_t)client->list_count));
+}
+
+/* Returns 0, or -errno if some could not be told; *ret_count is how many were. */
+static int kill_source(struct supervisor *supervisor, const struct cidr *source,
+		       unsigned *ret_count)
+{
+	uint8_t address[16];
+	int failed = 0;
+
+	*ret_count = 0;
+	for (struct generation *i = supervisor->generations; i; i = i->next) {
+		for (uint32_t slot = 0; slot < i->scoreboard.slots; slot++) {
+			uint64_t id = scoreboard_peer(&i->scoreboard, slot, address);
+			int r;
+
+			if (!id || !cidr_contains(source->prefix, source->bits, address))
+				continue;
+			r = generation_kill_slot(i, slot, id);
+			if (r == 0)
+				++*ret_count;
+			else if (r != -ESRCH)	/* it has ended meanwhile */
+				failed = r;
+		}
+	}
+	return failed;
+}
+
+/* As kill_by_id(). */
+static int kill_by_source(struct control_client *client, const char *text)
+{
+	struct cidr source;
+	const char *why;
+	unsigned count;
+	int r;
+
+	if (cidr_parse(text, &source, &why) < 0) {
+		control_reply_error(client, "source: %s", why);
+		return -EINVAL;
+	}
+	r = kill_source(client->control->supervisor, &source, &count);
+	log_action(client, "ends %u connections of source %s", count, text);
+	if (r < 0)
+		control_reply_error(client, "source: %u connections end, not all of them: %s",
+				    count, strerror(-r));
+	return r < 0 ? r : (int)count;
+}
+
+static int kill_connection(struct supervisor *supervisor, uint64_t number, uint64_t id)
+{
+	struct generation *generation = find_generation(supervisor, number);
+
+	return generation && generation->number == number ?
+	       generation_kill_connection(generation, id) : -ESRCH;
+}
+
+/* As list shows it, "3.1047". */
+static bool id_parse(const char *text, uint64_t *ret_number, uint64_t *ret_id)
+{
+	const char *dot = strchr(text, '.');
+	char number[24] = "";
+
+	if (!dot || (size_t)(dot - text) >= sizeof(number))
+		return false;
+	memcpy(number, text, (size_t)(dot - text));
+	return number_parse(number, 1, UINT64_MAX, ret_number) == 0 &&
+	       number_parse(dot + 1, 1, UINT64_MAX, ret_id) == 0;
+}
+
+/* Returns how many were told to end, or -errno if the client was told why they were not. */
+static int kill_by_id(struct control_client *client, const char *text)
+{
+	uint64_t number, id;
+	int r;
+
+	if (!id_parse(text, &number, &id)) {
+		control_reply_error(client, "id: a generation and a connection, as in 3.1047");
+		return -EINVAL;
+	}
+	r = kill_connection(client->control->supervisor, number, id);
+	if (r == -ESRCH)
+		control_reply_error(client, "id: no connection %s", text);
+	else if (r < 0)
+		control_reply_error(client, "id: %s: %s", text, strerror(-r));
+	else
+		log_action(client, "ends connection %s", text);
+	return r < 0 ? r : 1;
+}
+
+static void handle_kill(struct control_client *client, json_t *request)
+{
+	const char *id = json_string_value(json_object_get(request, "id"));
+	const char *source = json_string_value(json_object_get(request, "source"));
+	int count;
+
+	client->control->supervisor->kill_wanted = true;
+	if (!id == !source) {
+		control_reply_error(client, "kill: either \"id\" or \"source\"");
+		return;
+	}
+	count = id ? kill_by_id(client, id) : kill_by_source(client, source);
+	if (count < 0)
+		return;
+	/* the answer comes when they have ended, see control_note_killed() */
+	client->wait = WAIT_KILL;
+	client->kill_count = (unsigned)count;
+	client->kill_ns = clock_now_ns();
+}
 
 static void handle_status(struct control_client *client, json_t *request)
 {
 	(void)request;
-	control_reply(client, control_status(client->control->supervisor));
+	control_reply(client, status(client->control->supervisor));
 }
 
 static void handle_metrics(struct control_client *client, json_t *request)
@@ -47,7 +396,7 @@ static void handle_reload(struct control_client *client, json_t *request)
 	json_decref(client->problems);
 	client->problems = json_array();
 	client->wait = WAIT_RELOAD;
-	control_log(client, "reload");
+	log_action(client, "reload");
 	supervisor->reload_wanted = true;
 }
 
@@ -57,7 +406,7 @@ static void handle_drain(struct control_client *client, json_t *request)
 	client->wait = WAIT_DRAIN;
 	if (client->control->supervisor->ending.phase != ENDING_NONE)
 		return;
-	control_log(client, "drain");
+	log_action(client, "drain");
 	client->control->supervisor->drain_wanted = true;
 }
 
@@ -72,23 +421,23 @@ static void handle_log_level(struct control_client *client, json_t *request)
 		return;
 	}
 	log_set_level(level);
-	control_log(client, "log level is %s until the next reload", name);
+	log_action(client, "log level is %s until the next reload", name);
 	control_reply(client, json_pack("{s:s, s:i, s:b, s:s}", "event", "log-level", "version",
 					CONTROL_VERSION, "ok", 1, "level", name));
 }
 
 static const struct {
 	const char *name;
-	enum control_role role;
+	bool is_for_operators;
 	void (*handle)(struct control_client *client, json_t *request);
 } commands[] = {
-	{ "status", CONTROL_READER, handle_status },
-	{ "metrics", CONTROL_READER, handle_metrics },
-	{ "list", CONTROL_OPERATOR, handle_list },
-	{ "kill", CONTROL_OPERATOR, control_kill },
-	{ "reload", CONTROL_OPERATOR, handle_reload },
-	{ "drain", CONTROL_OPERATOR, handle_drain },
-	{ "log-level", CONTROL_OPERATOR, handle_log_level },
+	{ "status", false, handle_status },
+	{ "metrics", false, handle_metrics },
+	{ "list", true, handle_list },
+	{ "kill", true, handle_kill },
+	{ "reload", true, handle_reload },
+	{ "drain", true, handle_drain },
+	{ "log-level", true, handle_log_level },
 };
 
 static void handle_request(struct control_client *client, json_t *request)
@@ -107,7 +456,7 @@ static void handle_request(struct control_client *client, json_t *request)
 	for (size_t i = 0; i < sizeof(commands) / sizeof(*commands); i++) {
 		if (strcmp(commands[i].name, name) != 0)
 			continue;
-		if (client->peer.role < commands[i].role)
+		if (commands[i].is_for_operators && !client->is_operator)
 			control_reply_error(client, "%s: not permitted", commands[i].name);
 		else
 			commands[i].handle(client, request);
