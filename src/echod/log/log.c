@@ -174,7 +174,7 @@ static void tell_watcher(const char *message, int error)
 	state.watch(state.watch_context, text);
 }
 
-void log_errno(int priority, int error, const char *format, ...)
+int log_errno(int priority, int error, const char *format, ...)
 {
 	bool is_watched = state.watch && priority <= LOG_WARNING;
 	char message[LOG_TEXT_MAX + 2];
@@ -182,7 +182,7 @@ void log_errno(int priority, int error, const char *format, ...)
 	va_list arguments;
 
 	if (priority > state.level && !is_watched)
-		return;
+		return -abs(error);
 	va_start(arguments, format);
 	vsnprintf(message, sizeof(message), format, arguments);
 	va_end(arguments);
@@ -193,6 +193,7 @@ void log_errno(int priority, int error, const char *format, ...)
 	if (error != 0)
 		log_record_error(&record, abs(error));
 	log_record(&record);
+	return -abs(error);
 }
 
 void log_report(void *context, const char *text)

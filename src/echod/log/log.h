@@ -39,8 +39,11 @@ void log_set_starting(bool is_starting);
 void log_set_level(int level);
 int log_level(void);
 
-/* One line; if error, positive or negative, is not 0 it ends in ": strerror(error)". */
-void log_errno(int priority, int error, const char *format, ...)
+/*
+ * One line; if error, positive or negative, is not 0 it ends in ": strerror(error)". Returns the
+ * error as a negative number.
+ */
+int log_errno(int priority, int error, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 
 /* One line that was put together field by field. */
