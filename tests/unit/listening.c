@@ -48,6 +48,7 @@ void listening_add(struct fixture *fixture, const char *text)
 
 	element->text = strdup(text);
 	assert_int_equal(address_parse(text, -1, &element->spec, NULL), 0);
+	element->address_count = address_expand(&element->spec, element->addresses);
 }
 
 int listening_bind(struct fixture *fixture)

@@ -41,6 +41,8 @@ enum sandbox_mode {
 struct configured_address {
 	char *text;			/* as written */
 	struct address_spec spec;
+	struct address addresses[ADDRESS_EXPAND_MAX];	/* what it stands for */
+	int address_count;
 };
 
 /* Everything is owned by the struct; configuration_free() releases it. */

@@ -11,16 +11,6 @@
 
 #include "base/number.h"
 
-__attribute__((format(printf, 2, 3))) static int refuse(char *why, const char *format, ...)
-{
-	va_list arguments;
-
-	va_start(arguments, format);
-	vsnprintf(why, KEY_WHY_MAX, format, arguments);
-	va_end(arguments);
-	return -EINVAL;
-}
-
 const char *key_quote(const char *text, char quoted[KEY_QUOTE_MAX])
 {
 	static const size_t text_max = 60;
@@ -39,42 +29,51 @@ const char *key_quote(const char *text, char quoted[KEY_QUOTE_MAX])
 	return quoted;
 }
 
+/* Writes the reason: the text, if any, with what is wrong with it. Returns -EINVAL. */
+__attribute__((format(printf, 3, 4))) static int refuse(char *why, const char *text,
+							const char *format, ...)
+{
+	size_t used = text ? strlen(key_quote(text, why)) : 0;
+	va_list arguments;
+
+	va_start(arguments, format);
+	vsnprintf(why + used, KEY_WHY_MAX - used, format, arguments);
+	va_end(arguments);
+	return -EINVAL;
+}
+
 static int store_number(const struct key *key, const char *text, void *field, char *why)
 {
-	char quoted[KEY_QUOTE_MAX];
 	uint64_t value;
 	int r = number_parse(text, key->min, key->max, &value);
 
 	if (r == -EINVAL)
-		return refuse(why, "%s is not a whole number", key_quote(text, quoted));
+		return refuse(why, text, " is not a whole number");
 	if (r < 0)
-		return refuse(why, "%s is not in %llu-%llu", key_quote(text, quoted),
-			      (unsigned long long)key->min, (unsigned long long)key->max);
+		return refuse(why, text, " is not in %llu-%llu", (unsigned long long)key->min,
+			      (unsigned long long)key->max);
 	*(uint32_t *)field = (uint32_t)value;
 	return 0;
 }
 
 static int store_duration(const struct key *key, const char *text, void *field, char *why)
 {
-	char quoted[KEY_QUOTE_MAX], min[DURATION_TEXT_MAX], max[DURATION_TEXT_MAX];
+	char min[DURATION_TEXT_MAX], max[DURATION_TEXT_MAX];
 	uint64_t value_us;
 	int r = duration_parse(text, &value_us);
 
 	if (r == -EINVAL)
-		return refuse(why, "%s is not a duration like 90s, 10min or 1h 30min",
-			      key_quote(text, quoted));
+		return refuse(why, text, " is not a duration like 90s, 10min or 1h 30min");
 	if (r == 0 && (value_us == 0 || (value_us >= key->min && value_us <= key->max))) {
 		*(uint64_t *)field = value_us;
 		return 0;
 	}
-	return refuse(why, "%s is not %sin %s-%s", key_quote(text, quoted),
-		      key->min > 0 ? "0 or " : "", duration_format(key->min, min),
-		      duration_format(key->max, max));
+	return refuse(why, text, " is not %sin %s-%s", key->min > 0 ? "0 or " : "",
+		      duration_format(key->min, min), duration_format(key->max, max));
 }
 
 static int store_choice(const struct key *key, const char *text, void *field, char *why)
 {
-	char quoted[KEY_QUOTE_MAX];
 	size_t used;
 
 	for (const struct key_choice *choice = key->choices; choice->word; choice++) {
@@ -84,7 +83,8 @@ static int store_choice(const struct key *key, const char *text, void *field, ch
 			return 0;
 		}
 	}
-	used = (size_t)snprintf(why, KEY_WHY_MAX, "%s is none of", key_quote(text, quoted));
+	refuse(why, text, " is none of");
+	used = strlen(why);
 	for (const struct key_choice *choice = key->choices; choice->word; choice++)
 		used += (size_t)snprintf(why + used, KEY_WHY_MAX - used, "%s %s",
 					 choice == key->choices ? "" : ",", choice->word);
@@ -93,15 +93,14 @@ static int store_choice(const struct key *key, const char *text, void *field, ch
 
 static int store_mode(const struct key *key, const char *text, void *field, char *why)
 {
-	char quoted[KEY_QUOTE_MAX];
 	size_t digits = strspn(text, "01234567");
 	unsigned long mode;
 
 	if (digits == 0 || text[digits] != '\0')
-		return refuse(why, "%s is not an octal mode like 0660", key_quote(text, quoted));
+		return refuse(why, text, " is not an octal mode like 0660");
 	mode = strtoul(text, NULL, 8);
 	if (mode > key->max)
-		return refuse(why, "%s is not in 0000-0777", key_quote(text, quoted));
+		return refuse(why, text, " is not in 0000-0777");
 	*(mode_t *)field = (mode_t)mode;
 	return 0;
 }
@@ -109,13 +108,10 @@ static int store_mode(const struct key *key, const char *text, void *field, char
 /* The empty text is stored as NULL. */
 static int store_text(const char *text, void *field)
 {
-	char *copy = NULL;
+	char *copy = *text != '\0' ? strdup(text) : NULL;
 
-	if (*text != '\0') {
-		copy = strdup(text);
-		if (!copy)
-			return -ENOMEM;
-	}
+	if (*text != '\0' && !copy)
+		return -ENOMEM;
 	free(*(char **)field);
 	*(char **)field = copy;
 	return 0;
@@ -123,23 +119,17 @@ static int store_text(const char *text, void *field)
 
 static bool has_control_character(const char *text)
 {
-	for (; *text != '\0'; text++) {
-		if (iscntrl((unsigned char)*text))
-			return true;
-	}
-	return false;
+	while (*text != '\0' && !iscntrl((unsigned char)*text))
+		text++;
+	return *text != '\0';
 }
 
-static int store_name(const struct key *key, const char *text, void *field, char *why)
+static int store_name(const char *text, void *field, char *why)
 {
-	char quoted[KEY_QUOTE_MAX];
-
-	if (key->min > 0 && *text == '\0')
-		return refuse(why, "is empty");
 	/* What passwd(5) and group(5) cannot hold; the rest is the name service's business. */
 	if (has_control_character(text) || strpbrk(text, ":,/ ") || *text == '-' ||
 	    strlen(text) > 255)
-		return refuse(why, "%s is not a user or group name", key_quote(text, quoted));
+		return refuse(why, text, " is not a user or group name");
 	return store_text(text, field);
 }
 
@@ -147,14 +137,12 @@ static int store_path(const struct key *key, const char *text, void *field, char
 {
 	char quoted[KEY_QUOTE_MAX];
 
-	if (key->min > 0 && *text == '\0')
-		return refuse(why, "is empty");
 	if (*text != '\0' && *text != '/')
-		return refuse(why, "%s does not begin with /", key_quote(text, quoted));
+		return refuse(why, text, " does not begin with /");
 	if (has_control_character(text))
-		return refuse(why, "control character in %s", key_quote(text, quoted));
+		return refuse(why, NULL, "control character in %s", key_quote(text, quoted));
 	if (strlen(text) > key->max)
-		return refuse(why, "%s has more than %llu bytes", key_quote(text, quoted),
+		return refuse(why, text, " has more than %llu bytes",
 			      (unsigned long long)key->max);
 	return store_text(text, field);
 }
@@ -166,21 +154,21 @@ static const char *find_scope(const struct address_spec *spec)
 }
 
 /* Why echod cannot listen there, as a phrase; NULL if it can. */
-static const char *find_address_fault(const struct address_spec *spec)
+static const char *find_address_fault(const struct configured_address *listen)
 {
-	struct address addresses[ADDRESS_EXPAND_MAX];
-	bool is_link_local, has_scope = *find_scope(spec) != '\0';
+	const struct address *address = listen->addresses;
+	bool is_link_local, has_scope = *find_scope(&listen->spec) != '\0';
 
-	if (spec->is_unix && spec->is_multipath)
+	if (listen->spec.is_unix && listen->spec.is_multipath)
 		return "a Unix socket has no MPTCP";
-	if (address_expand(spec, addresses) < 0)
+	if (listen->address_count < 0)
 		return "host names are not looked up, write the address";
-	if (addresses[0].any.sa_family != AF_INET6)
+	if (address->any.sa_family != AF_INET6)
 		return NULL;
 	/* our IPv6 sockets take IPv6 alone: such a one cannot be bound */
-	if (IN6_IS_ADDR_V4MAPPED(&addresses[0].in6.sin6_addr))
+	if (IN6_IS_ADDR_V4MAPPED(&address->in6.sin6_addr))
 		return "write an IPv4 address as such";
-	is_link_local = IN6_IS_ADDR_LINKLOCAL(&addresses[0].in6.sin6_addr);
+	is_link_local = IN6_IS_ADDR_LINKLOCAL(&address->in6.sin6_addr);
 	if (is_link_local && !has_scope)
 		return "a link-local address needs its interface, as in [fe80::1%eth0]:7";
 	if (!is_link_local && has_scope)
@@ -196,20 +184,16 @@ static bool is_any(const struct address *address)
 }
 
 /* Whether one is every address, the other one of them: the kernel binds only the first. */
-static bool is_overlap(const struct address *a, const struct address *b)
+static bool is_overlap(const struct configured_address *a, const struct configured_address *b)
 {
-	return a->any.sa_family == b->any.sa_family && a->any.sa_family != AF_UNIX &&
-	       a->in.sin_port == b->in.sin_port && a->in.sin_port != 0 && is_any(a) != is_any(b);
-}
+	if (a->spec.is_unix || b->spec.is_unix || a->spec.port != b->spec.port || a->spec.port == 0)
+		return false;
+	for (int i = 0; i < a->address_count; i++) {
+		for (int j = 0; j < b->address_count; j++) {
+			const struct address *ours = &a->addresses[i], *theirs = &b->addresses[j];
 
-static bool specs_overlap(const struct address_spec *a, const struct address_spec *b)
-{
-	struct address ours[ADDRESS_EXPAND_MAX], theirs[ADDRESS_EXPAND_MAX];
-	int count = address_expand(a, ours), others = address_expand(b, theirs);
-
-	for (int i = 0; i < count; i++) {
-		for (int j = 0; j < others; j++) {
-			if (is_overlap(&ours[i], &theirs[j]))
+			if (ours->any.sa_family == theirs->any.sa_family &&
+			    is_any(ours) != is_any(theirs))
 				return true;
 		}
 	}
@@ -217,45 +201,41 @@ static bool specs_overlap(const struct address_spec *a, const struct address_spe
 }
 
 /* However it is written. Port 0 stands for another port each time. */
-static bool is_twice(const struct address_spec *a, const struct address_spec *b)
+static bool is_twice(const struct configured_address *a, const struct configured_address *b)
 {
-	struct address ours[ADDRESS_EXPAND_MAX], theirs[ADDRESS_EXPAND_MAX];
-
-	return address_expand(a, ours) == address_expand(b, theirs) &&
-	       ours[0].length == theirs[0].length &&
-	       memcmp(&ours[0].any, &theirs[0].any, ours[0].length) == 0 &&
-	       (a->is_unix || (a->port != 0 && strcmp(find_scope(a), find_scope(b)) == 0));
+	return a->address_count == b->address_count &&
+	       a->addresses[0].length == b->addresses[0].length &&
+	       memcmp(&a->addresses[0].any, &b->addresses[0].any, a->addresses[0].length) == 0 &&
+	       (a->spec.is_unix ||
+		(a->spec.port != 0 && strcmp(find_scope(&a->spec), find_scope(&b->spec)) == 0));
 }
 
 /* How many sockets there are for it: one of * takes both families. */
-static size_t count_sockets(const struct address_spec *spec)
+static size_t count_sockets(const struct configured_address *listen)
 {
-	struct address addresses[ADDRESS_EXPAND_MAX];
-
-	return spec->is_wildcard ? 1 : (size_t)address_expand(spec, addresses);
+	return listen->spec.is_wildcard ? 1 : (size_t)listen->address_count;
 }
 
 /* What an address may not be beside the others. */
 static int check_beside(const struct key *key, const struct configuration *configuration,
-			const struct address_spec *spec, const char *text, char *why)
+			const struct configured_address *new, const char *text, char *why)
 {
-	char quoted[KEY_QUOTE_MAX], other[KEY_QUOTE_MAX];
-	size_t sockets = count_sockets(spec);
+	char other[KEY_QUOTE_MAX];
+	size_t sockets = count_sockets(new);
 
-	key_quote(text, quoted);
 	for (size_t i = 0; i < configuration->listen_count; i++) {
 		const struct configured_address *listen = &configuration->listen[i];
 
-		if (is_twice(spec, &listen->spec))
-			return refuse(why, "%s stands twice", quoted);
-		if (specs_overlap(spec, &listen->spec))
-			return refuse(why, "%s overlaps with %s", quoted,
+		if (is_twice(new, listen))
+			return refuse(why, text, " stands twice");
+		if (is_overlap(new, listen))
+			return refuse(why, text, " overlaps with %s",
 				      key_quote(listen->text, other));
-		sockets += count_sockets(&listen->spec);
+		sockets += count_sockets(listen);
 	}
 	if (sockets <= key->max)
 		return 0;
-	refuse(why, "more than %llu addresses", (unsigned long long)key->max);
+	refuse(why, NULL, "more than %llu addresses", (unsigned long long)key->max);
 	return -E2BIG;
 }
 
@@ -264,49 +244,41 @@ static int store_address(const struct key *key, const char *text,
 {
 	static const char multipath[] = "mptcp:";
 	bool is_multipath = strncmp(text, multipath, strlen(multipath)) == 0;
-	char quoted[KEY_QUOTE_MAX];
-	struct configured_address *listen = configuration->listen;
-	size_t count = configuration->listen_count;
-	struct address_spec spec;
-	const char *reason;
-	char *copy;
-	int r;
+	const char *address = text + (is_multipath ? strlen(multipath) : 0), *reason;
+	struct configured_address *grown, new = {0};
+	int r = address_parse(address, -1, &new.spec, &reason);
 
-	r = address_parse(text + (is_multipath ? strlen(multipath) : 0), -1, &spec, &reason);
-	spec.is_multipath = is_multipath;
-	if (r == 0)
-		reason = find_address_fault(&spec);
+	if (r == 0) {
+		new.spec.is_multipath = is_multipath;
+		new.address_count = address_expand(&new.spec, new.addresses);
+		reason = find_address_fault(&new);
+	}
 	if (reason)
-		return refuse(why, "%s: %s", key_quote(text, quoted), reason);
-	r = check_beside(key, configuration, &spec, text, why);
+		return refuse(why, text, ": %s", reason);
+	r = check_beside(key, configuration, &new, text, why);
 	if (r < 0)
 		return r;
-
-	listen = reallocarray(listen, count + 1, sizeof(*listen));
-	if (!listen)
+	grown = reallocarray(configuration->listen, configuration->listen_count + 1, sizeof(new));
+	if (!grown)
 		return -ENOMEM;
-	configuration->listen = listen;
-	copy = strdup(text);
-	if (!copy)
+	configuration->listen = grown;
+	new.text = strdup(text);
+	if (!new.text)
 		return -ENOMEM;
-	listen[count] = (struct configured_address){ .text = copy, .spec = spec };
-	configuration->listen_count = count + 1;
+	grown[configuration->listen_count++] = new;
 	return 0;
 }
 
-static int store_prefix(const struct key *key, const char *text, void *field, size_t *count,
-			char *why)
+static int store_prefix(const struct key *key, const char *text, struct cidr **list,
+			size_t *count, char *why)
 {
-	char quoted[KEY_QUOTE_MAX];
-	struct cidr **list = field;
-	struct cidr *grown;
+	struct cidr *grown, prefix;
 	const char *reason;
-	struct cidr prefix;
 
 	if (cidr_parse(text, &prefix, &reason) < 0)
-		return refuse(why, "%s: %s", key_quote(text, quoted), reason);
+		return refuse(why, text, ": %s", reason);
 	if (*count >= key->max) {
-		refuse(why, "more than %llu prefixes", (unsigned long long)key->max);
+		refuse(why, NULL, "more than %llu prefixes", (unsigned long long)key->max);
 		return -E2BIG;
 	}
 	grown = reallocarray(*list, *count + 1, sizeof(prefix));
@@ -323,7 +295,9 @@ int key_store(const struct key *key, const char *text, struct configuration *con
 	void *field = (char *)configuration + key->offset;
 	size_t *count = (size_t *)(void *)((char *)configuration + key->count_offset);
 
-	assert(text && why);
+	assert(key && text && configuration && why);
+	if (*text == '\0' && key->min > 0)
+		return refuse(why, NULL, "is empty");
 	switch (key->kind) {
 	case KEY_NUMBER:
 		return store_number(key, text, field, why);
@@ -334,7 +308,7 @@ int key_store(const struct key *key, const char *text, struct configuration *con
 	case KEY_MODE:
 		return store_mode(key, text, field, why);
 	case KEY_NAME:
-		return store_name(key, text, field, why);
+		return store_name(text, field, why);
 	case KEY_PATH:
 		return store_path(key, text, field, why);
 	case KEY_ADDRESSES:
@@ -342,7 +316,7 @@ int key_store(const struct key *key, const char *text, struct configuration *con
 	case KEY_PREFIXES:
 		return store_prefix(key, text, field, count, why);
 	case KEY_GONE:
-		return refuse(why, "%s", key->advice);
+		return refuse(why, NULL, "%s", key->advice);
 	}
 	return -EINVAL;
 }
