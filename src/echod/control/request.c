@@ -195,17 +195,17 @@ static bool list_row(struct control_client *client, const struct generation *gen
 {
 	const struct entry *entry = &generation->scoreboard.table->entries[index];
 	const struct slot *slot = &generation->scoreboard.slot[index];
+	const struct slot_note *note = &generation->scoreboard.notes[index];
 	uint64_t id = atomic_load(&entry->id);
+	bool is_noted = note->id == id;	/* else it is younger than the last look */
 	char name[48], path[UNIX_PATH_BYTES], peer[ADDRESS_TEXT_MAX], local[ADDRESS_TEXT_MAX];
 	uint64_t now_ns, start_ns, moved_ns;
-	const struct sample *sample;
 
 	if (atomic_load(&entry->state) != ENTRY_LIVE || !id)
 		return false;
-	sample = samples_find(&generation->samples, index, id);
 	now_ns = clock_now_ns();
 	start_ns = atomic_load(&entry->start_ns);
-	moved_ns = sample ? sample->moved_ns : start_ns;
+	moved_ns = is_noted ? note->moved_ns : start_ns;
 	snprintf(name, sizeof(name), "%" PRIu64 ".%" PRIu64, generation->number, id);
 	endpoint_text_peer(&entry->peer, peer);
 	endpoint_text_local(&entry->local, &entry->peer,
@@ -223,8 +223,8 @@ static bool list_row(struct control_client *client, const struct generation *gen
 		"idle_ns", (json_int_t)(now_ns > moved_ns ? now_ns - moved_ns : 0),
 		"bytes_in", (json_int_t)slot_bytes(&slot->bytes_in),
 		"bytes_out", (json_int_t)slot_bytes(&slot->bytes_out),
-		"bytes_in_per_s", (json_int_t)(sample ? sample->rate_in : 0),
-		"bytes_out_per_s", (json_int_t)(sample ? sample->rate_out : 0),
+		"bytes_in_per_s", (json_int_t)(is_noted ? note->rate_in : 0),
+		"bytes_out_per_s", (json_int_t)(is_noted ? note->rate_out : 0),
 		"half_closed", atomic_load(&slot->phase) == SLOT_HALF_CLOSED));
 	client->list_count++;
 	return true;

@@ -26,12 +26,10 @@
 #include <sched.h>
 #include <seccomp.h>
 #include <stdint.h>
-#include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/time.h>
 #include <time.h>
 #include <unistd.h>
@@ -158,8 +156,6 @@ static int add_rules(scmp_filter_ctx context, enum filter_kind kind)
 static int export(scmp_filter_ctx context, struct filter *ret_filter)
 {
 	FD_CLEANUP int fd = memfd_create("echod-filter", MFD_CLOEXEC);
-	struct sock_filter *instructions;
-	struct stat status;
 	ssize_t size;
 	int r;
 
@@ -168,17 +164,11 @@ static int export(scmp_filter_ctx context, struct filter *ret_filter)
 	r = seccomp_export_bpf(context, fd);
 	if (r < 0)
 		return r;
-	if (fstat(fd, &status) < 0 || lseek(fd, 0, SEEK_SET) < 0)
+	size = pread(fd, ret_filter->instructions, sizeof(ret_filter->instructions), 0);
+	if (size < 0)
 		return -errno;
-	instructions = malloc((size_t)status.st_size);
-	if (!instructions)
-		return -ENOMEM;
-	size = fd_read_full(fd, instructions, (size_t)status.st_size);
-	if (size != status.st_size) {
-		free(instructions);
-		return size < 0 ? (int)size : -EIO;
-	}
-	*ret_filter = (struct filter){ instructions, (size_t)size / sizeof(*instructions) };
+	assert((size_t)size < sizeof(ret_filter->instructions));
+	ret_filter->count = (size_t)size / sizeof(*ret_filter->instructions);
 	return 0;
 }
 
@@ -195,10 +185,4 @@ int filter_compile(enum filter_kind kind, struct filter *ret_filter)
 		r = export(context, ret_filter);
 	seccomp_release(context);
 	return r;
-}
-
-void filter_release(struct filter *filter)
-{
-	free(filter->instructions);
-	*filter = (struct filter){0};
 }

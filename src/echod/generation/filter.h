@@ -6,6 +6,8 @@
 #include <linux/filter.h>
 #include <stddef.h>
 
+#include "wire/settings.h"
+
 enum filter_kind {
 	FILTER_WORKER = 1,		/* what a worker narrows itself to */
 	FILTER_LISTENER = 2,		/* the listener and workers that inherit its filter */
@@ -13,15 +15,13 @@ enum filter_kind {
 };
 
 struct filter {
-	struct sock_filter *instructions;	/* owned */
 	size_t count;
+	struct sock_filter instructions[SETTINGS_MAX_FILTER];
 };
 
 #define FILTER_MISSING "no system call filter, going on without"	/* in the log */
 
 /* Compiles one; what it does not list kills the process. Returns 0 or -errno. */
 int filter_compile(enum filter_kind kind, struct filter *ret_filter);
-
-void filter_release(struct filter *filter);
 
 #endif

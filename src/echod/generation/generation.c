@@ -65,7 +65,7 @@ static void on_message(struct generation *generation, struct message *message)
 		hooks->wake(hooks->context, generation);
 		break;
 	case MESSAGE_PONG:
-		hooks->pong(hooks->context, generation, message->value);
+		generation->unanswered = 0;
 		break;
 	default:
 		break;
@@ -146,8 +146,7 @@ void generation_free(struct generation *generation)
 		return;
 	channel_close(generation);
 	scoreboard_release(&generation->scoreboard);
-	orphans_release(&generation->orphans);
-	samples_release(&generation->samples);
+	free(generation->orphans.items);
 	free(generation);
 }
 
@@ -176,9 +175,9 @@ void generation_stop(struct generation *generation, enum stop_reason reason)
 	channel_send(generation, MESSAGE_STOP, reason);
 }
 
-void generation_ping(struct generation *generation, uint32_t value)
+void generation_ping(struct generation *generation)
 {
-	channel_send(generation, MESSAGE_PING, value);
+	channel_send(generation, MESSAGE_PING, 0);
 }
 
 void generation_kill_listener(struct generation *generation)
@@ -198,6 +197,105 @@ static void on_ring_event(void *context, const struct event *event)
 unsigned generation_drain(struct generation *generation)
 {
 	return scoreboard_drain(&generation->scoreboard, on_ring_event, generation);
+}
+
+static int orphan_compare(const void *left, const void *right)
+{
+	pid_t a = ((const struct orphan *)left)->pid;
+	pid_t b = ((const struct orphan *)right)->pid;
+
+	return (a > b) - (a < b);
+}
+
+static bool is_orphan(const struct scoreboard *scoreboard, uint32_t slot)
+{
+	const struct entry *entry = &scoreboard->table->entries[slot];
+
+	return atomic_load(&entry->pid) > 1 && atomic_load(&entry->state) == ENTRY_LIVE &&
+	       atomic_load(&entry->id) != scoreboard->notes[slot].closed_id;
+}
+
+int orphans_list(const struct scoreboard *scoreboard, struct orphans *ret_orphans)
+{
+	struct orphans made = {0};
+	uint32_t count = 0;
+
+	for (uint32_t slot = 0; slot < scoreboard->slots; slot++)
+		count += is_orphan(scoreboard, slot);
+	made.items = calloc(count ? count : 1, sizeof(*made.items));
+	if (!made.items)
+		return -ENOMEM;
+	/* No listener writes the table any more: the second pass sees what the first one saw. */
+	for (uint32_t slot = 0; slot < scoreboard->slots; slot++) {
+		struct entry *entry = &scoreboard->table->entries[slot];
+
+		if (atomic_load(&entry->state) != ENTRY_LIVE)
+			continue;
+		if (is_orphan(scoreboard, slot) && made.count < count)
+			made.items[made.count++] = (struct orphan){
+				.pid = atomic_load(&entry->pid),
+				.slot = slot,
+			};
+		else
+			atomic_store(&entry->state, ENTRY_FREE);
+	}
+	made.live = made.count;
+	qsort(made.items, made.count, sizeof(*made.items), orphan_compare);
+	*ret_orphans = made;
+	return 0;
+}
+
+struct orphan *orphans_find(const struct orphans *orphans, pid_t pid)
+{
+	struct orphan key = { .pid = pid };
+	struct orphan *found;
+
+	if (orphans->count == 0)
+		return NULL;
+	found = bsearch(&key, orphans->items, orphans->count, sizeof(key), orphan_compare);
+	return found && !found->ended ? found : NULL;
+}
+
+/* The listener reaped it and died before it said so: how far the worker got is all we know. */
+static enum end_reason end_of_phase(uint32_t phase)
+{
+	return phase == SLOT_ENDING ? END_FIN : END_ERROR;
+}
+
+void orphan_event(const struct scoreboard *scoreboard, const struct orphan *orphan, int status,
+		  const struct rusage *usage, uint64_t now_ns, struct event *ret_event)
+{
+	const struct entry *entry = &scoreboard->table->entries[orphan->slot];
+	const struct slot *slot = &scoreboard->slot[orphan->slot];
+	enum slot_command command =
+		command_for(&scoreboard->command[orphan->slot], orphan->pid);
+	uint64_t cpu_us = 0;
+
+	if (usage)
+		cpu_us = (uint64_t)(usage->ru_utime.tv_sec + usage->ru_stime.tv_sec) * 1000000 +
+			 (uint64_t)(usage->ru_utime.tv_usec + usage->ru_stime.tv_usec);
+	*ret_event = (struct event){
+		.type = EVENT_CLOSED,
+		.slot = orphan->slot,
+		.id = atomic_load(&entry->id),
+		.start_ns = atomic_load(&entry->start_ns),
+		.end_ns = now_ns,
+		.bytes_in = slot_bytes(&slot->bytes_in),
+		.bytes_out = slot_bytes(&slot->bytes_out),
+		.pid = orphan->pid,
+		.status = usage ? status : 0,
+		.cpu_us = cpu_us < UINT32_MAX ? (uint32_t)cpu_us : UINT32_MAX,
+		.rtt_us = atomic_load(&slot->rtt_us),
+		.retransmits = atomic_load(&slot->retransmits),
+		.reason = (uint16_t)(usage ?
+			end_of_status(status, command == SLOT_END_DRAIN) :
+			end_of_phase(atomic_load(&slot->phase))),
+		.socket = (uint16_t)entry->socket,
+		.detail = atomic_load(&slot->detail),
+		.count = 1,	/* what could prove the contrary died with the listener */
+		.peer = entry->peer,
+		.local = entry->local,
+	};
 }
 
 static void orphan_end(struct generation *generation, struct orphan *orphan, struct event *event)
@@ -236,8 +334,8 @@ static void account_reaped(struct generation *generation)
 		if (waitid(P_PID, (id_t)orphans->items[i].pid, &info,
 			   WEXITED | WNOHANG | WNOWAIT) == 0 || errno != ECHILD)
 			continue;
-		orphan_event(&generation->scoreboard, &orphans->items[i], false, 0, NULL,
-			     clock_now_ns(), &event);
+		orphan_event(&generation->scoreboard, &orphans->items[i], 0, NULL, clock_now_ns(),
+			     &event);
 		if (surplus > 0)
 			surplus--;
 		else
@@ -281,7 +379,7 @@ bool generation_reap(struct generation *generation, pid_t pid, int status,
 
 	if (!orphan)
 		return false;
-	orphan_event(&generation->scoreboard, orphan, true, status, usage, clock_now_ns(), &event);
+	orphan_event(&generation->scoreboard, orphan, status, usage, clock_now_ns(), &event);
 	tally_add_closed(&generation->adopted, &event);
 	orphan_end(generation, orphan, &event);
 	return true;
@@ -370,7 +468,7 @@ void generation_set_foreign(struct generation *generation, uint32_t live)
 
 	/* There is room again: a listener that waits at its limit has to look. */
 	if (live < before)
-		generation_ping(generation, 0);
+		generation_ping(generation);
 }
 
 /* Many that are told to end do so while the others are told: the ring has to hold them all. */
@@ -407,10 +505,10 @@ int generation_kill_slot(struct generation *generation, uint32_t slot, uint64_t 
 {
 	struct scoreboard *scoreboard = &generation->scoreboard;
 
-	assert(id);
+	assert(id && slot < scoreboard->slots);
 	/* The first order counts: repeating it must not keep a worker alive. */
 	if (!is_told_to_end(scoreboard, slot))
-		scoreboard->told_ns[slot] = clock_now_ns();
+		scoreboard->notes[slot].told_ns = clock_now_ns();
 	return end_worker(generation, slot, id, SLOT_END_KILLED, SIGURG);
 }
 
@@ -431,7 +529,7 @@ uint64_t generation_kill_again(struct generation *generation)
 	uint64_t first_ns = UINT64_MAX;
 
 	for (uint32_t slot = 0; slot < scoreboard->slots; slot++) {
-		uint64_t *told_ns = &scoreboard->told_ns[slot];
+		uint64_t *told_ns = &scoreboard->notes[slot].told_ns;
 		/* Read first: when the slot changes hands meanwhile the next one has another. */
 		uint64_t id = atomic_load(&scoreboard->table->entries[slot].id);
 

@@ -8,13 +8,8 @@
 #include <sys/resource.h>
 #include <sys/types.h>
 
-#include "echod/configuration/configuration.h"
-#include "echod/generation/listener_program.h"
-#include "echod/generation/orphans.h"
-#include "echod/generation/samples.h"
 #include "echod/generation/scoreboard.h"
 #include "echod/generation/tally.h"
-#include "echod/sockets/sockets.h"
 
 struct generation;
 struct sd_event;
@@ -31,9 +26,22 @@ enum generation_state {
 struct generation_hooks {
 	void (*ready)(void *context, struct generation *generation);
 	void (*wake)(void *context, struct generation *generation);
-	void (*pong)(void *context, struct generation *generation, uint32_t value);
 	void (*event)(void *context, struct generation *generation, const struct event *event);
 	void *context;
+};
+
+/* A worker whose listener died. */
+struct orphan {
+	pid_t pid;
+	uint32_t slot;
+	bool ended;
+};
+
+/* Sorted by process id. */
+struct orphans {
+	struct orphan *items;	/* owned */
+	uint32_t count;
+	uint32_t live;		/* those that have not ended */
 };
 
 struct generation {
@@ -52,16 +60,6 @@ struct generation {
 	struct scoreboard scoreboard;
 	struct orphans orphans;		/* GENERATION_ORPHANED */
 	struct tally adopted;		/* what the listener has not counted: orphans */
-	struct samples samples;
-};
-
-struct generation_plan {
-	uint64_t number;
-	const struct configuration *configuration;
-	const struct sockets *sockets;
-	const struct program *listener;
-	enum settings_mode mode;
-	uint32_t foreign_live;		/* live workers of the others */
 };
 
 /*
@@ -73,13 +71,6 @@ bool generation_is_stranger(const struct generation *generation);
 /* One without processes, memory or descriptors, for generation_free(); NULL without memory. */
 struct generation *generation_new(void);
 
-/*
- * Starts a listener and watches its channel in loop. Logs what fails. Returns 0 or -errno; the
- * caller owns the generation.
- */
-int generation_start(struct sd_event *loop, const struct generation_plan *plan,
-		     const struct generation_hooks *hooks, struct generation **ret_generation);
-
 /* Watches the channel of a generation that was made elsewhere. Returns 0 or -errno. */
 int generation_watch(struct generation *generation, struct sd_event *loop,
 		     const struct generation_hooks *hooks);
@@ -90,8 +81,8 @@ void generation_free(struct generation *generation);
 /* Tells the listener to accept no more. One that is gone is left alone. */
 void generation_stop(struct generation *generation, enum stop_reason reason);
 
-/* Asks for MESSAGE_PONG with this value. */
-void generation_ping(struct generation *generation, uint32_t value);
+/* Asks for MESSAGE_PONG, and so to look at the table. */
+void generation_ping(struct generation *generation);
 
 /* By SIGKILL; its workers go on. */
 void generation_kill_listener(struct generation *generation);
@@ -102,7 +93,21 @@ unsigned generation_drain(struct generation *generation);
 /* The listener was reaped: takes over its workers, whose ends generation_reap() accounts. */
 void generation_listener_gone(struct generation *generation, int status);
 
-/* True when pid was an orphan of this generation; it is accounted and handed to hooks->event. */
+/*
+ * Lists every worker that the dead listener's table names and whose end was not in its ring
+ * (which has to be drained before), and frees the entries of the others that pass for live. Returns
+ * 0 or -ENOMEM; generation_free() frees it.
+ */
+int orphans_list(const struct scoreboard *scoreboard, struct orphans *ret_orphans);
+
+/* The orphan with this process id that has not ended, or NULL. */
+struct orphan *orphans_find(const struct orphans *orphans, pid_t pid);
+
+/* Makes the event that the listener would have sent. usage: NULL if it had taken the status. */
+void orphan_event(const struct scoreboard *scoreboard, const struct orphan *orphan, int status,
+		  const struct rusage *usage, uint64_t now_ns, struct event *ret_event);
+
+/* True if pid was an orphan of this generation; it is accounted and handed to hooks->event. */
 bool generation_reap(struct generation *generation, pid_t pid, int status,
 		     const struct rusage *usage);
 

@@ -1,17 +1,162 @@
 /* SPDX-License-Identifier: MIT */
 /* How a generation comes to life: scoreboard, settings, channel, process. */
+#include "config.h"
+
+#include "echod/generation/launch.h"
+
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/fd.h"
-#include "echod/generation/filter.h"
-#include "echod/generation/generation.h"
-#include "echod/generation/settings_block.h"
 #include "echod/log/log.h"
+
+#define FIRST_FD LISTENER_FD_SETTINGS	/* of a listener */
+#define FDS_MAX (LISTENER_FD_SOCKETS - FIRST_FD + SETTINGS_MAX_SOCKETS)
+
+static_assert((int)AT_DEFER == (int)AT_LIMIT_DEFER && (int)AT_REFUSE == (int)AT_LIMIT_REFUSE,
+	      "written as they are");
+
+int program_find_listener(struct program *ret_program)
+{
+	const char *path = secure_getenv("ECHOD_LISTENER");
+
+	if (!path || !*path)
+		path = LISTENERDIR "/echod-listener";
+	ret_program->path = path;
+	ret_program->fd = open(path, O_PATH | O_CLOEXEC);
+	return ret_program->fd < 0 ? -errno : 0;
+}
+
+int program_open_next(const struct program *held, struct program *ret_program)
+{
+	*ret_program = (struct program){ held->path, open(held->path, O_PATH | O_CLOEXEC) };
+	if (ret_program->fd < 0 && errno == EACCES && held->fd >= 0)
+		ret_program->fd = fcntl(held->fd, F_DUPFD_CLOEXEC, 0);
+	return ret_program->fd < 0 ? -errno : 0;
+}
+
+void program_release(struct program *program)
+{
+	program->fd = fd_close(program->fd);
+}
+
+/* Entries that the scoreboard needs. */
+static uint32_t slots_of(const struct generation_plan *plan)
+{
+	return plan->mode == MODE_SINGLE ? 1 : plan->configuration->limits.connections;
+}
+
+static uint32_t flags_of(const struct configuration *configuration,
+			 const struct filter *listener_filter, const struct filter *worker_filter)
+{
+	uint32_t flags = 0;
+
+	if (listener_filter->count)
+		flags |= SETTINGS_FILTER;
+	if (worker_filter->count)
+		flags |= SETTINGS_WORKER_FILTER;
+	if (configuration->sandbox == SANDBOX_REQUIRE || configuration->sandbox == SANDBOX_STRICT)
+		flags |= SETTINGS_FILTER_REQUIRED;
+	if (configuration->log.connections == LOG_CONNECTIONS_ALL)
+		flags |= SETTINGS_REPORT_OPEN;
+	return flags;
+}
+
+static int rule_compare(const void *left, const void *right)
+{
+	const struct settings_rule *a = left;
+	const struct settings_rule *b = right;
+
+	if (a->bits != b->bits)
+		return a->bits > b->bits ? -1 : 1;
+	return (a->allow > b->allow) - (a->allow < b->allow);
+}
+
+/* Returns where the next rule goes. */
+static struct settings_rule *rules_add(struct settings_rule *rule, const struct cidr *prefixes,
+				       size_t count, bool allow)
+{
+	for (size_t i = 0; i < count; i++, rule++) {
+		memcpy(rule->prefix, prefixes[i].prefix, sizeof(rule->prefix));
+		rule->bits = prefixes[i].bits;
+		rule->allow = allow;
+	}
+	return rule;
+}
+
+/* Writes the tables behind the header of a block that has room for them. */
+static void tables_write(struct settings *settings, const struct generation_plan *plan,
+			 const struct filter *listener_filter, const struct filter *worker_filter)
+{
+	const struct configuration *configuration = plan->configuration;
+	struct settings_socket *sockets = (struct settings_socket *)(settings + 1);
+	struct settings_rule *rules = (struct settings_rule *)(sockets + settings->socket_count);
+	struct sock_filter *filter = (struct sock_filter *)(rules + settings->rule_count);
+	struct settings_rule *rule = rules;
+
+	for (size_t i = 0; i < settings->socket_count; i++)
+		sockets[i] = plan->sockets->items[i].wire;
+	rule = rules_add(rule, configuration->access.deny, configuration->access.deny_count, false);
+	rules_add(rule, configuration->access.allow, configuration->access.allow_count, true);
+	qsort(rules, settings->rule_count, sizeof(*rules), rule_compare);
+	memcpy(filter, listener_filter->instructions, listener_filter->count * sizeof(*filter));
+	memcpy(filter + listener_filter->count, worker_filter->instructions,
+	       worker_filter->count * sizeof(*filter));
+}
+
+int settings_block_write(const struct generation_plan *plan, const struct filter *listener_filter,
+			 const struct filter *worker_filter)
+{
+	const struct configuration *configuration = plan->configuration;
+	size_t rules = configuration->access.allow_count + configuration->access.deny_count;
+	size_t size = sizeof(struct settings) +
+		      plan->sockets->count * sizeof(struct settings_socket) +
+		      rules * sizeof(struct settings_rule) +
+		      (listener_filter->count + worker_filter->count) * sizeof(struct sock_filter);
+	struct settings *settings = calloc(1, size);
+	int fd;
+
+	assert(plan->sockets->count <= SETTINGS_MAX_SOCKETS && rules <= SETTINGS_MAX_RULES);
+	if (!settings)
+		return -ENOMEM;
+	*settings = (struct settings){
+		.magic = SETTINGS_MAGIC,
+		.version = wire_version,
+		.size_bytes = (uint32_t)size,
+		.flags = flags_of(configuration, listener_filter, worker_filter),
+		.mode = plan->mode,
+		.at_limit = configuration->limits.at_limit,
+		.connections = slots_of(plan),
+		.connections_per_source = configuration->limits.connections_per_source,
+		.source_prefix_ipv4 = configuration->limits.source_prefix_ipv4,
+		.source_prefix_ipv6 = configuration->limits.source_prefix_ipv6,
+		.rate_per_source = configuration->limits.rate_per_source,
+		.rate_burst = configuration->limits.rate_burst,
+		.idle_us = configuration->timeouts.idle_us,
+		.stall_us = configuration->timeouts.stall_us,
+		.session_us = configuration->timeouts.session_us,
+		/* An allow list says who may; without one everybody may whom deny does not name. */
+		.access_default_allow = !configuration->access.allow_count,
+		.socket_count = (uint32_t)plan->sockets->count,
+		.rule_count = (uint32_t)rules,
+		.filter_count = (uint32_t)listener_filter->count,
+		.worker_filter_count = (uint32_t)worker_filter->count,
+	};
+	tables_write(settings, plan, listener_filter, worker_filter);
+	fd = fd_sealed_memory("echod-settings", settings, size);
+	free(settings);
+	return fd;
+}
 
 /* Returns 0 also when there is none: sandbox = "off", or "auto" on a machine that has no way. */
 static int filters_compile(const struct configuration *configuration,
@@ -27,56 +172,156 @@ static int filters_compile(const struct configuration *configuration,
 		r = filter_compile(FILTER_WORKER, ret_worker);
 	if (r == 0)
 		return 0;
-	if (configuration->sandbox == SANDBOX_AUTO) {
-		log_errno(LOG_WARNING, r, FILTER_MISSING);
-		return 0;
-	}
-	log_errno(LOG_ERR, r, "sandbox: cannot compile the system call filter");
-	return r;
+	if (configuration->sandbox != SANDBOX_AUTO)
+		return log_errno(LOG_ERR, r, "sandbox: cannot compile the system call filter");
+	log_errno(LOG_WARNING, r, FILTER_MISSING);
+	return 0;
 }
 
 /* Returns the sealed block or -errno. */
 static int settings_make(const struct generation_plan *plan)
 {
-	struct filter listener = {0};
-	struct filter worker = {0};
+	struct filter listener = {0}, worker = {0};
 	int r = filters_compile(plan->configuration, &listener, &worker);
 
-	if (r == 0) {
-		r = settings_block_write(plan->configuration, plan->sockets, plan->mode, &listener,
-					 &worker);
-		if (r < 0)
-			log_errno(LOG_ERR, r, "settings for the listener");
-	}
-	filter_release(&listener);
-	filter_release(&worker);
+	if (r < 0)
+		return r;
+	r = settings_block_write(plan, &listener, &worker);
+	return r < 0 ? log_errno(LOG_ERR, r, "settings for the listener") : r;
+}
+
+/* By its path ps(1) shows the name of the program. */
+static bool is_at_path(const struct program *program)
+{
+	struct stat held, found;
+
+	return fstat(program->fd, &held) == 0 && stat(program->path, &found) == 0 &&
+	       held.st_dev == found.st_dev && held.st_ino == found.st_ino;
+}
+
+static int attributes_init(posix_spawnattr_t *attributes)
+{
+	sigset_t none, all;
+	int r = -posix_spawnattr_init(attributes);
+
+	if (r < 0)
+		return r;
+	sigemptyset(&none);
+	sigfillset(&all);
+	posix_spawnattr_setsigmask(attributes, &none);
+	posix_spawnattr_setsigdefault(attributes, &all);
+	posix_spawnattr_setflags(attributes, POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK |
+						     POSIX_SPAWN_SETSIGDEF);
+	return 0;
+}
+
+/* lifted: the descriptors above every target, so that no dup2() overwrites a source. */
+static int actions_init(posix_spawn_file_actions_t *actions, const int *lifted, size_t count)
+{
+	int r = -posix_spawn_file_actions_init(actions);
+
+	if (r < 0)
+		return r;
+#ifdef INSTRUMENTED
+	/* Sanitizers have something to say. */
+	for (int fd = STDIN_FILENO; fd <= STDOUT_FILENO && r == 0; fd++)
+#else
+	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO && r == 0; fd++)
+#endif
+		r = -posix_spawn_file_actions_addopen(actions, fd, "/dev/null", O_RDWR, 0);
+	for (size_t i = 0; i < count && r == 0; i++)
+		r = -posix_spawn_file_actions_adddup2(actions, lifted[i], FIRST_FD + (int)i);
+	if (r < 0)
+		posix_spawn_file_actions_destroy(actions);
 	return r;
+}
+
+/* Returns 0 or -errno, that of exec(3) too. */
+static int spawn(const struct program *program, int held_fd, const int *lifted, size_t count,
+		 pid_t *ret_pid)
+{
+	char *const environment[] = {
+		/* rseq would be registered in every worker: 1 us a fork for nothing. */
+		(char[]){ "GLIBC_TUNABLES=glibc.pthread.rseq=0" },
+#ifdef INSTRUMENTED
+		/* What a sanitizer finds is a crash, not an exit code that names an end. */
+		(char[]){ "ASAN_OPTIONS=abort_on_error=1" },
+		(char[]){ "UBSAN_OPTIONS=abort_on_error=1:print_stacktrace=1" },
+#endif
+		NULL
+	};
+	char *const arguments[] = { (char[]){ "echod-listener" }, NULL };
+	posix_spawn_file_actions_t actions;
+	posix_spawnattr_t attributes;
+	char held[32];
+	int r = actions_init(&actions, lifted, count);
+
+	if (r < 0)
+		return r;
+	r = attributes_init(&attributes);
+	if (r == 0) {
+		snprintf(held, sizeof(held), "/proc/self/fd/%d", held_fd);
+		r = -posix_spawn(ret_pid, is_at_path(program) ? program->path : held, &actions,
+				 &attributes, arguments, environment);
+		posix_spawnattr_destroy(&attributes);
+	}
+	posix_spawn_file_actions_destroy(&actions);
+	return r;
+}
+
+/* Starts program with these descriptors, from FIRST_FD on. Returns 0 or -errno. */
+static int spawn_with(const struct program *program, const int *fds, size_t count, pid_t *ret_pid)
+{
+	FD_CLEANUP int held_fd = fcntl(program->fd, F_DUPFD_CLOEXEC, FIRST_FD + (int)count);
+	int lifted[FDS_MAX];
+	size_t lifted_count = 0;
+	int r = 0;
+
+	for (; lifted_count < count && r == 0; lifted_count++) {
+		lifted[lifted_count] = fcntl(fds[lifted_count], F_DUPFD_CLOEXEC,
+					     FIRST_FD + (int)count);
+		if (lifted[lifted_count] < 0)
+			r = -errno;
+	}
+	if (r == 0)
+		r = spawn(program, held_fd, lifted, count, ret_pid);
+	while (lifted_count-- > 0)
+		fd_close(lifted[lifted_count]);
+	return r;
+}
+
+/* A descriptor of the commands that can never write them, the caller's; or -errno. */
+static int open_commands(const struct scoreboard *scoreboard)
+{
+	char path[32];
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", scoreboard->commands_fd);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	return fd < 0 ? log_errno(LOG_ERR, errno, "commands for the listener") : fd;
 }
 
 static int listener_spawn(struct generation *generation, const struct generation_plan *plan,
 			  int settings_fd, int channel_fd)
 {
-	FD_CLEANUP int commands_fd = scoreboard_open_commands(&generation->scoreboard);
-	int fds[LISTENER_FD_SOCKETS - LISTENER_FD_SETTINGS + SETTINGS_MAX_SOCKETS] = {
+	FD_CLEANUP int commands_fd = open_commands(&generation->scoreboard);
+	int fds[FDS_MAX] = {
 		settings_fd, generation->scoreboard.table_fd, generation->scoreboard.slots_fd,
 		commands_fd, channel_fd,
 	};
-	size_t count = LISTENER_FD_SOCKETS - LISTENER_FD_SETTINGS;
-	struct program_start start = { .fds = fds, .is_connection = plan->mode == MODE_SINGLE };
+	size_t count = LISTENER_FD_SOCKETS - FIRST_FD;
+	pid_t pid;
 	int r;
 
-	if (commands_fd < 0) {
-		log_errno(LOG_ERR, commands_fd, "commands for the listener");
+	if (commands_fd < 0)
 		return commands_fd;
-	}
 	for (size_t i = 0; i < plan->sockets->count; i++)
 		fds[count++] = plan->sockets->items[i].fd;
-	start.count = count;
-	r = program_spawn(plan->listener, &start, &generation->listener_pid);
+	r = spawn_with(plan->listener, fds, count, &pid);
 	if (r < 0)
-		log_errno(LOG_ERR, r, "%s", plan->listener->path);
-	generation->group = generation->listener_pid;
-	return r;
+		return log_errno(LOG_ERR, r, "%s", plan->listener->path);
+	generation->group = generation->listener_pid = pid;
+	return 0;
 }
 
 /* The log wants the paths of Unix sockets as long as the generation lives. */
@@ -95,23 +340,17 @@ static int launch(struct generation *generation, const struct generation_plan *p
 	int ends[2];
 	int r;
 
-	r = scoreboard_create(settings_block_slots(plan->configuration, plan->mode),
-			      &generation->scoreboard);
-	if (r < 0) {
-		log_errno(LOG_ERR, r, "scoreboard");
-		return r;
-	}
+	r = scoreboard_create(&generation->scoreboard, slots_of(plan));
+	if (r < 0)
+		return log_errno(LOG_ERR, r, "scoreboard");
 	paths_copy(generation->scoreboard.table, plan->sockets);
 	atomic_store(&generation->scoreboard.table->foreign_live, plan->foreign_live);
 	atomic_store(&generation->scoreboard.table->asleep, 1);
 	settings_fd = settings_make(plan);
 	if (settings_fd < 0)
 		return settings_fd;
-	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends) < 0) {
-		r = -errno;
-		log_errno(LOG_ERR, r, "socketpair");
-		return r;
-	}
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends) < 0)
+		return log_errno(LOG_ERR, errno, "socketpair");
 	generation->channel_fd = ends[0];
 	listener_end = ends[1];
 	return listener_spawn(generation, plan, settings_fd, listener_end);

@@ -6,49 +6,45 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/pidfd.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/fd.h"
 #include "wire/settings.h"
 
-static int region_create(const char *name, uint64_t bytes)
+/* Makes a memory file, in *ret_fd. Returns 0 or -errno. */
+static int region_create(const char *name, uint64_t bytes, int *ret_fd)
 {
 	FD_CLEANUP int fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
 
 	if (fd < 0 || ftruncate(fd, (off_t)bytes) < 0 ||
 	    fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0)
 		return -errno;
-	return fd_steal(&fd);
+	*ret_fd = fd_steal(&fd);
+	return 0;
 }
 
-int scoreboard_create(uint32_t slots, struct scoreboard *ret_scoreboard)
+int scoreboard_create(struct scoreboard *scoreboard, uint32_t slots)
 {
-	FD_CLEANUP int table_fd = region_create("echod-table", scoreboard_table_bytes(slots));
-	FD_CLEANUP int slots_fd = region_create("echod-slots", scoreboard_slots_bytes(slots));
-	FD_CLEANUP int commands_fd =
-		region_create("echod-commands", scoreboard_commands_bytes(slots));
-	int r;
+	int r = region_create("echod-table", scoreboard_table_bytes(slots), &scoreboard->table_fd);
 
-	if (table_fd < 0)
-		return table_fd;
-	if (slots_fd < 0)
-		return slots_fd;
-	if (commands_fd < 0)
-		return commands_fd;
-	r = scoreboard_adopt(table_fd, slots_fd, commands_fd, false, ret_scoreboard);
+	if (r == 0)
+		r = region_create("echod-slots", scoreboard_slots_bytes(slots),
+				  &scoreboard->slots_fd);
+	if (r == 0)
+		r = region_create("echod-commands", scoreboard_commands_bytes(slots),
+				  &scoreboard->commands_fd);
+	if (r == 0)
+		r = scoreboard_map(scoreboard, false);
 	if (r < 0)
 		return r;
-	fd_steal(&table_fd);
-	fd_steal(&slots_fd);
-	fd_steal(&commands_fd);
-	ret_scoreboard->table->magic = TABLE_MAGIC;
-	ret_scoreboard->table->version = wire_version;
-	ret_scoreboard->table->slots = slots;
+	scoreboard->table->magic = TABLE_MAGIC;
+	scoreboard->table->version = wire_version;
+	scoreboard->table->slots = slots;
 	return 0;
 }
 
@@ -62,18 +58,6 @@ static void *region_map(int fd, uint64_t bytes)
 static uint64_t table_bytes(const struct scoreboard *scoreboard)
 {
 	return scoreboard->slots ? scoreboard_table_bytes(scoreboard->slots) : TABLE_FRONT_BYTES;
-}
-
-static void regions_unmap(struct scoreboard *scoreboard)
-{
-	if (scoreboard->table)
-		munmap(scoreboard->table, table_bytes(scoreboard));
-	if (scoreboard->slot)
-		munmap(scoreboard->slot, scoreboard_slots_bytes(scoreboard->slots));
-	if (scoreboard->command)
-		munmap(scoreboard->command, scoreboard_commands_bytes(scoreboard->words));
-	free(scoreboard->closed_id);
-	free(scoreboard->told_ns);
 }
 
 /* 0: it is no file. */
@@ -97,50 +81,37 @@ static bool has_sizes(const struct scoreboard *scoreboard)
 	       file_bytes(scoreboard->slots_fd) == scoreboard_slots_bytes(scoreboard->slots);
 }
 
-int scoreboard_adopt(int table_fd, int slots_fd, int commands_fd, bool is_stranger,
-		     struct scoreboard *ret_scoreboard)
+int scoreboard_map(struct scoreboard *scoreboard, bool is_stranger)
 {
-	uint32_t words = (uint32_t)(file_bytes(commands_fd) / scoreboard_commands_bytes(1));
-	uint32_t slots = is_stranger ? 0 : words;
-	struct scoreboard made = {
-		.table_fd = table_fd,
-		.slots_fd = slots_fd,
-		.commands_fd = commands_fd,
-		.slots = slots,
-		.words = words,
-	};
+	uint64_t bytes = file_bytes(scoreboard->commands_fd);
 
-	if (!has_sizes(&made))
+	assert(!scoreboard->table);
+	scoreboard->words = (uint32_t)(bytes / scoreboard_commands_bytes(1));
+	scoreboard->slots = is_stranger ? 0 : scoreboard->words;
+	if (!has_sizes(scoreboard))
 		return -EBADF;
-	made.table = region_map(table_fd, table_bytes(&made));
-	made.slot = slots ? region_map(slots_fd, scoreboard_slots_bytes(slots)) : NULL;
-	made.command = region_map(commands_fd, scoreboard_commands_bytes(words));
-	made.closed_id = calloc(slots + 1, sizeof(*made.closed_id));
-	made.told_ns = calloc(slots + 1, sizeof(*made.told_ns));
-	if (!made.table || (slots && !made.slot) || !made.command || !made.closed_id ||
-	    !made.told_ns) {
-		regions_unmap(&made);
+	scoreboard->table = region_map(scoreboard->table_fd, table_bytes(scoreboard));
+	scoreboard->command = region_map(scoreboard->commands_fd,
+					 scoreboard_commands_bytes(scoreboard->words));
+	if (!scoreboard->table || !scoreboard->command)
 		return -ENOMEM;
-	}
-	*ret_scoreboard = made;
-	return 0;
-}
-
-int scoreboard_open_commands(const struct scoreboard *scoreboard)
-{
-	char path[32];
-	int fd;
-
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", scoreboard->commands_fd);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	return fd < 0 ? -errno : fd;
+	if (is_stranger)
+		return 0;
+	scoreboard->slot = region_map(scoreboard->slots_fd,
+				      scoreboard_slots_bytes(scoreboard->slots));
+	scoreboard->notes = calloc(scoreboard->slots, sizeof(*scoreboard->notes));
+	return scoreboard->slot && scoreboard->notes ? 0 : -ENOMEM;
 }
 
 void scoreboard_release(struct scoreboard *scoreboard)
 {
-	if (!scoreboard->table)
-		return;
-	regions_unmap(scoreboard);
+	if (scoreboard->table)
+		munmap(scoreboard->table, table_bytes(scoreboard));
+	if (scoreboard->slot)
+		munmap(scoreboard->slot, scoreboard_slots_bytes(scoreboard->slots));
+	if (scoreboard->command)
+		munmap(scoreboard->command, scoreboard_commands_bytes(scoreboard->words));
+	free(scoreboard->notes);
 	fd_close(scoreboard->table_fd);
 	fd_close(scoreboard->slots_fd);
 	fd_close(scoreboard->commands_fd);
@@ -152,7 +123,7 @@ static void note_closed(struct scoreboard *scoreboard, const struct event *event
 {
 	_Atomic uint64_t *command = &scoreboard->command[event->slot];
 
-	scoreboard->closed_id[event->slot] = event->id;
+	scoreboard->notes[event->slot].closed_id = event->id;
 	if (command_pid(atomic_load(command)) == event->pid)
 		atomic_store(command, 0);
 }
@@ -207,6 +178,55 @@ uint32_t scoreboard_live(const struct scoreboard *scoreboard)
 	return live < scoreboard->words ? live : scoreboard->words;
 }
 
+/* A counter that runs backwards is a rate of zero. */
+static uint64_t rate(uint64_t now, uint64_t before, uint64_t elapsed_ns)
+{
+	double a_second;
+
+	if (now <= before || !elapsed_ns)
+		return 0;
+	/* Rounded: a second is never exactly one. */
+	a_second = (double)(now - before) * CLOCK_NS_PER_S / (double)elapsed_ns + 0.5;
+	return a_second < (double)SLOT_BYTES_MAX ? (uint64_t)a_second : SLOT_BYTES_MAX;
+}
+
+/* A slot is its worker's to write: nothing here is believed. */
+static void note(struct slot_note *note, const struct entry *entry, const struct slot *slot,
+		 uint64_t now_ns, uint64_t elapsed_ns)
+{
+	uint64_t id = atomic_load(&entry->id);
+	uint64_t bytes_in = slot_bytes(&slot->bytes_in);
+	uint64_t bytes_out = slot_bytes(&slot->bytes_out);
+
+	if (note->id != id) {
+		note->id = id;
+		note->bytes_in = note->bytes_out = 0;
+		note->moved_ns = atomic_load(&entry->start_ns);
+		elapsed_ns = now_ns > note->moved_ns ? now_ns - note->moved_ns : 0;
+	}
+	if (note->bytes_in != bytes_in || note->bytes_out != bytes_out)
+		note->moved_ns = now_ns;
+	note->rate_in = rate(bytes_in, note->bytes_in, elapsed_ns);
+	note->rate_out = rate(bytes_out, note->bytes_out, elapsed_ns);
+	note->bytes_in = bytes_in;
+	note->bytes_out = bytes_out;
+}
+
+void scoreboard_note(struct scoreboard *scoreboard, uint32_t live, uint64_t now_ns)
+{
+	assert(now_ns >= scoreboard->noted_ns);
+	for (uint32_t slot = 0; slot < scoreboard->slots && live; slot++) {
+		const struct entry *entry = &scoreboard->table->entries[slot];
+
+		if (atomic_load(&entry->state) != ENTRY_LIVE)
+			continue;
+		live--;
+		note(&scoreboard->notes[slot], entry, &scoreboard->slot[slot], now_ns,
+		     now_ns - scoreboard->noted_ns);
+	}
+	scoreboard->noted_ns = now_ns;
+}
+
 uint64_t scoreboard_peer(const struct scoreboard *scoreboard, uint32_t slot,
 			 uint8_t ret_address[16])
 {
@@ -239,6 +259,7 @@ int scoreboard_end_worker(struct scoreboard *scoreboard, uint32_t slot, uint64_t
 	int32_t pid = atomic_load(&entry->pid);
 	FD_CLEANUP int fd = -1;
 
+	assert(slot < scoreboard->slots);
 	if (atomic_load(&entry->state) == ENTRY_FREE || pid <= 1 || (id && id != found_id))
 		return -ESRCH;
 	fd = pidfd_open(pid, 0);

@@ -8,6 +8,20 @@
 
 #include "wire/scoreboard.h"
 
+/* What the supervisor knows of a slot. */
+struct slot_note {
+	uint64_t closed_id;	/* the last connection whose end was seen in the ring */
+	uint64_t told_ns;	/* when its worker was told to end first */
+
+	/* The connection as it was seen once a second, so that no worker keeps a clock for it. */
+	uint64_t id;		/* within its generation; 0: none was seen */
+	uint64_t bytes_in;
+	uint64_t bytes_out;
+	uint64_t rate_in;	/* bytes a second */
+	uint64_t rate_out;
+	uint64_t moved_ns;	/* when it last moved a byte; CLOCK_MONOTONIC, to the second */
+};
+
 struct scoreboard {
 	int table_fd;		/* owned */
 	int slots_fd;		/* owned */
@@ -17,10 +31,11 @@ struct scoreboard {
 	struct table *table;	/* of a stranger only its front */
 	struct slot *slot;	/* NULL: a stranger's */
 	_Atomic uint64_t *command;	/* nobody else writes it */
-	uint64_t *closed_id;	/* by slot: the last connection whose end was seen in the ring */
-	uint64_t *told_ns;	/* by slot: when it was told to end first */
+	struct slot_note *notes;	/* by slot */
+	uint64_t noted_ns;	/* when connections were looked at, CLOCK_MONOTONIC */
 };
 
+/* Starts one. */
 #define SCOREBOARD_NONE \
 	((struct scoreboard){ .table_fd = -1, .slots_fd = -1, .commands_fd = -1 })
 
@@ -28,19 +43,15 @@ typedef void (*scoreboard_event_fn)(void *context, const struct event *event);
 
 /*
  * Makes the memory files, sealed against a change of their size (a worker that shrank one
- * would otherwise kill the readers by SIGBUS). Returns 0 or -errno.
+ * would otherwise kill the readers by SIGBUS). Returns 0 or -errno; the caller releases it.
  */
-int scoreboard_create(uint32_t slots, struct scoreboard *ret_scoreboard);
+int scoreboard_create(struct scoreboard *scoreboard, uint32_t slots);
 
 /*
- * Maps the scoreboard that these descriptors hold and takes them over if it returns 0. is_stranger:
- * it is of another WIRE_VERSION. -EBADF: they are no such files, or have not the right size.
+ * Maps the memory files whose descriptors are set. is_stranger: they are of another WIRE_VERSION.
+ * Returns 0, -ENOMEM, or -EBADF: they are no such files, or have not the right size.
  */
-int scoreboard_adopt(int table_fd, int slots_fd, int commands_fd, bool is_stranger,
-		     struct scoreboard *ret_scoreboard);
-
-/* A descriptor of the commands that can never write them, the caller's; or -errno. */
-int scoreboard_open_commands(const struct scoreboard *scoreboard);
+int scoreboard_map(struct scoreboard *scoreboard, bool is_stranger);
 
 void scoreboard_release(struct scoreboard *scoreboard);
 
@@ -55,7 +66,7 @@ unsigned scoreboard_drain(struct scoreboard *scoreboard, scoreboard_event_fn on_
 uint64_t scoreboard_waiting(const struct scoreboard *scoreboard);
 
 /*
- * Asks the listener for MESSAGE_WAKE at its next event. False when an event came in between:
+ * Asks the listener for MESSAGE_WAKE at its next event. Returns false if an event came in between:
  * the ring has to be drained again.
  */
 bool scoreboard_sleep(struct scoreboard *scoreboard);
@@ -63,9 +74,12 @@ bool scoreboard_sleep(struct scoreboard *scoreboard);
 /* Workers with a connection, as the listener counts them. */
 uint32_t scoreboard_live(const struct scoreboard *scoreboard);
 
+/* Notes what each connection, of which so many live, has moved: once a second. */
+void scoreboard_note(struct scoreboard *scoreboard, uint32_t live, uint64_t now_ns);
+
 /*
  * The peer's address (16 bytes, IPv4 mapped) of the connection that has this slot; returns its
- * id, 0 when there is no connection, or one without an address.
+ * id, 0 if there is no connection, or one without an address.
  */
 uint64_t scoreboard_peer(const struct scoreboard *scoreboard, uint32_t slot,
 			 uint8_t ret_address[16]);

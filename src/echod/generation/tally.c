@@ -2,31 +2,20 @@
 /* Sums of counters. */
 #include "echod/generation/tally.h"
 
-static uint64_t load(const _Atomic uint64_t *counter)
-{
-	return atomic_load_explicit(counter, memory_order_acquire);
-}
-
-void tally_add_totals(struct tally *tally, const struct totals *totals)
-{
-#define ONE(name) tally->name += load(&totals->name);
-#define MANY(name, count) \
+/* more has plain or atomic counters. */
+#define ADD_ONE(name) tally->name += more->name;
+#define ADD_MANY(name, count) \
 	for (size_t i = 0; i < (count); i++) \
-		tally->name[i] += load(&totals->name[i]);
-	TALLY_FIELDS(ONE, MANY)
-#undef ONE
-#undef MANY
+		tally->name[i] += more->name[i];
+
+void tally_add_totals(struct tally *tally, const struct totals *more)
+{
+	TALLY_FIELDS(ADD_ONE, ADD_MANY)
 }
 
 void tally_add(struct tally *tally, const struct tally *more)
 {
-#define ONE(name) tally->name += more->name;
-#define MANY(name, count) \
-	for (size_t i = 0; i < (count); i++) \
-		tally->name[i] += more->name[i];
-	TALLY_FIELDS(ONE, MANY)
-#undef ONE
-#undef MANY
+	TALLY_FIELDS(ADD_ONE, ADD_MANY)
 }
 
 void tally_add_closed(struct tally *tally, const struct event *event)
@@ -41,22 +30,23 @@ void tally_add_closed(struct tally *tally, const struct event *event)
 	tally->empty += !event->bytes_in && !event->count;
 }
 
+static uint64_t sum(const uint64_t *counters, size_t count)
+{
+	uint64_t all = 0;
+
+	for (size_t i = 0; i < count; i++)
+		all += counters[i];
+	return all;
+}
+
 uint64_t tally_closed(const struct tally *tally)
 {
-	uint64_t sum = 0;
-
-	for (size_t i = 0; i < END_COUNT; i++)
-		sum += tally->closed[i];
-	return sum;
+	return sum(tally->closed, END_COUNT);
 }
 
 uint64_t tally_refused(const struct tally *tally)
 {
-	uint64_t sum = 0;
-
-	for (size_t i = 0; i < REFUSE_COUNT; i++)
-		sum += tally->refused[i];
-	return sum;
+	return sum(tally->refused, REFUSE_COUNT);
 }
 
 uint64_t tally_live(const struct tally *tally)

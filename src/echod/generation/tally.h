@@ -31,12 +31,10 @@ struct tally {
 #define TALLY_ONE(name) uint64_t name;
 #define TALLY_MANY(name, count) uint64_t name[count];
 	TALLY_FIELDS(TALLY_ONE, TALLY_MANY)
-#undef TALLY_ONE
-#undef TALLY_MANY
 };
 
 /* Adds the counters of a listener. */
-void tally_add_totals(struct tally *tally, const struct totals *totals);
+void tally_add_totals(struct tally *tally, const struct totals *more);
 
 void tally_add(struct tally *tally, const struct tally *more);
 

@@ -106,8 +106,7 @@ static int adopt(struct generation *generation)
 	if (generation->listener_pid < 0 || generation->group <= 1 ||
 	    generation->state > GENERATION_ORPHANED)
 		return -EBADMSG;
-	r = scoreboard_adopt(scoreboard->table_fd, scoreboard->slots_fd, scoreboard->commands_fd,
-			     generation_is_stranger(generation), scoreboard);
+	r = scoreboard_map(scoreboard, generation_is_stranger(generation));
 	if (r == 0 && !generation->listener_pid && !generation_is_stranger(generation))
 		r = orphans_list(scoreboard, &generation->orphans);
 	return r;

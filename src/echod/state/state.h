@@ -14,8 +14,7 @@
 #include "echod/configuration/configuration.h"
 #include "echod/generation/ending.h"
 #include "echod/generation/generation.h"
-#include "echod/generation/listener_program.h"
-#include "echod/generation/tally.h"
+#include "echod/generation/launch.h"
 #include "echod/report/report.h"
 #include "echod/sockets/sockets.h"
 
@@ -79,7 +78,6 @@ struct supervisor {
 
 	struct backoff backoff;
 	bool replacement_due;		/* the timer of the back-off runs */
-	uint32_t ping;			/* value of the last MESSAGE_PING */
 	uint64_t watchdog_us;		/* of the service manager; 0 = none */
 	uint64_t flush_ns;		/* when report_flush() is due */
 	char status[160];		/* as last told */

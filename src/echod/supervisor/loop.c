@@ -60,11 +60,6 @@ static void on_wake(void *context, struct generation *generation)
 	timer_arm(supervisor->timers[TIMER_RING], 0);
 }
 
-static void on_pong(void *context, struct generation *generation, uint32_t value)
-{
-	watchdog_pong(context, generation, value);
-}
-
 static void on_event(void *context, struct generation *generation, const struct event *event)
 {
 	struct supervisor *supervisor = context;
@@ -78,7 +73,7 @@ static void on_event(void *context, struct generation *generation, const struct 
 
 struct generation_hooks loop_hooks(struct supervisor *supervisor)
 {
-	return (struct generation_hooks){ on_ready, on_wake, on_pong, on_event, supervisor };
+	return (struct generation_hooks){ on_ready, on_wake, on_event, supervisor };
 }
 
 static void retire_generations(struct supervisor *supervisor)
@@ -180,7 +175,7 @@ static void each_second(struct supervisor *supervisor)
 	share_live(supervisor);
 	if (supervisor->mode != MODE_SINGLE) {
 		for (struct generation *i = supervisor->generations; i; i = i->next)
-			samples_take(&i->samples, &i->scoreboard, generation_live(i), now_ns);
+			scoreboard_note(&i->scoreboard, generation_live(i), now_ns);
 		status_write_metrics(supervisor, now_ns);
 	}
 	if (supervisor->is_ready)

@@ -33,9 +33,8 @@ void reload_abandon(struct supervisor *supervisor, const char *why);
 void turnover_ready(struct supervisor *supervisor);
 void turnover_abandon(struct supervisor *supervisor);
 
-/* watchdog.c: asks each listener for a sign of life; one has come. */
+/* watchdog.c: asks each listener for a sign of life. */
 void watchdog_ping(struct supervisor *supervisor);
-void watchdog_pong(struct supervisor *supervisor, struct generation *generation, uint32_t value);
 
 /* reap.c: takes every child that has ended. */
 void reap_children(struct supervisor *supervisor);

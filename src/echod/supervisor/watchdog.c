@@ -8,15 +8,6 @@
 #define PING_DEADLINE_US (30 * UINT64_C(1000000)) /* a listener that is silent so long hangs */
 #define PINGS 4u		/* in that time */
 
-void watchdog_pong(struct supervisor *supervisor, struct generation *generation, uint32_t value)
-{
-	if (!value)
-		return;
-	generation->unanswered = 0;
-	if (generation == supervisor->current && supervisor->watchdog_us)
-		notify_alive();
-}
-
 /*
  * A listener that hangs is killed: another takes the place of one that accepts, and the workers of
  * any are ours then, so that their ends are seen. A service manager with a watchdog judges the
@@ -27,9 +18,11 @@ static void judge(struct supervisor *supervisor, struct generation *generation)
 {
 	bool is_current = generation == supervisor->current;
 
+	if (is_current && supervisor->watchdog_us && !generation->unanswered)
+		notify_alive();
 	if (generation->unanswered < PINGS || (is_current && supervisor->watchdog_us)) {
 		generation->unanswered++;
-		generation_ping(generation, ++supervisor->ping);
+		generation_ping(generation);
 		return;
 	}
 	log_error("listener %d does not answer, it is %s", generation->listener_pid,

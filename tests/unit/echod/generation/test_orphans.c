@@ -6,6 +6,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -13,7 +14,6 @@
 #include <cmocka.h>
 
 #include "echod/generation/generation.h"
-#include "echod/generation/orphans.h"
 
 #define SLOTS 8
 
@@ -22,7 +22,7 @@ static struct scoreboard board;
 static int setup(void **state)
 {
 	(void)state;
-	return scoreboard_create(SLOTS, &board);
+	return scoreboard_create(&board, SLOTS);
 }
 
 static int teardown(void **state)
@@ -86,15 +86,16 @@ static void test_list(void **state)
 	assert_int_equal(atomic_load(&board.table->entries[5].state), ENTRY_FREE);
 	orphans_find(&orphans, 100)->ended = true;
 	assert_null(orphans_find(&orphans, 100));
-	orphans_release(&orphans);
+	free(orphans.items);
 }
 
 static enum end_reason end_of(int status, bool has_status)
 {
 	const struct orphan orphan = { .pid = 100, .slot = 1 };
+	const struct rusage usage = {0};
 	struct event event;
 
-	orphan_event(&board, &orphan, has_status, status, NULL, 5000, &event);
+	orphan_event(&board, &orphan, status, has_status ? &usage : NULL, 5000, &event);
 	assert_int_equal(event.type, EVENT_CLOSED);
 	assert_int_equal(event.pid, 100);
 	assert_int_equal(event.start_ns, 1000);
@@ -177,12 +178,12 @@ static void test_kill_again(void **state)
 	assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
 	none = (struct rlimit){ 0, before.rlim_max };
 	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
-	told_ns = board.told_ns[3];
+	told_ns = board.notes[3].told_ns;
 	assert_true(told_ns > 0 && generation_kill_again(&generation) == told_ns);
 	assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
 	assert_int_equal(generation_kill_slot(&generation, 3, 7), 0);
 	assert_true(generation_kill_again(&generation) == told_ns);	/* the first order counts */
-	board.told_ns[3] = 1;
+	board.notes[3].told_ns = 1;
 	assert_true(generation_kill_again(&generation) == 1);
 	assert_int_equal(waitid(P_PID, (id_t)pid, &info, WEXITED), 0);
 	assert_int_equal(info.si_status, SIGKILL);

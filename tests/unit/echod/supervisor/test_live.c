@@ -39,8 +39,8 @@ static void test_foreign_live(void **state)
 
 	(void)state;
 	alarm(60);
-	assert_int_equal(scoreboard_create(SLOTS, &one.scoreboard), 0);
-	assert_int_equal(scoreboard_create(SLOTS, &other.scoreboard), 0);
+	assert_int_equal(scoreboard_create(&one.scoreboard, SLOTS), 0);
+	assert_int_equal(scoreboard_create(&other.scoreboard, SLOTS), 0);
 	atomic_store(&other.scoreboard.table->live, 3);
 	pid = listener_start(one.scoreboard.table);
 	assert_true(pid > 0);
@@ -74,7 +74,7 @@ static void test_room_in_ring(void **state)
 	struct table *table;
 
 	(void)state;
-	assert_int_equal(scoreboard_create(SLOTS, &generation.scoreboard), 0);
+	assert_int_equal(scoreboard_create(&generation.scoreboard, SLOTS), 0);
 	table = generation.scoreboard.table;
 	atomic_store(&table->ring_head, RING_EVENTS / 2);
 	generation_end_workers(&generation, SLOT_END_DRAIN, SIGURG);

@@ -22,7 +22,7 @@ static int scene_new(void **state)
 		return -1;
 	generation->listener_pid = 1;
 	*state = generation;
-	return scoreboard_create(SLOTS, &generation->scoreboard);
+	return scoreboard_create(&generation->scoreboard, SLOTS);
 }
 
 static int scene_free(void **state)
@@ -45,23 +45,21 @@ static struct slot *open_connection(struct generation *generation, uint32_t slot
 
 static void take(struct generation *generation, uint64_t now_ns)
 {
-	samples_take(&generation->samples, &generation->scoreboard, generation_live(generation),
-		     now_ns);
+	scoreboard_note(&generation->scoreboard, generation_live(generation), now_ns);
 }
 
 static void test_rates(void **state)
 {
 	struct generation *generation = *state;
-	const struct sample *seen;
+	const struct slot_note *seen = &generation->scoreboard.notes[2];
 	struct slot *slot;
 
 	take(generation, START - SECOND);
-	assert_null(samples_find(&generation->samples, 2, 7));
+	assert_int_equal(seen->id, 0);
 	slot = open_connection(generation, 2, 7);
 	atomic_store(&slot->bytes_in, 1000);
 	take(generation, START + SECOND / 2);	/* it is younger than the sample before */
-	seen = samples_find(&generation->samples, 2, 7);
-	assert_non_null(seen);
+	assert_int_equal(seen->id, 7);
 	assert_int_equal(seen->rate_in, 2000);
 	assert_int_equal(seen->rate_out, 0);
 	assert_int_equal(seen->moved_ns, START + SECOND / 2);
@@ -91,8 +89,7 @@ static void test_slot_again(void **state)
 	atomic_store(&generation->scoreboard.table->live, 0);
 	open_connection(generation, 0, 2);
 	take(generation, START + SECOND);
-	assert_null(samples_find(&generation->samples, 0, 1));
-	assert_non_null(samples_find(&generation->samples, 0, 2));
+	assert_int_equal(generation->scoreboard.notes[0].id, 2);
 }
 
 /* Listeners that died again and again have left more generations than reloads may. */

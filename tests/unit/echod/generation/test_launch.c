@@ -11,8 +11,7 @@
 #include <cmocka.h>
 
 #include "base/fd.h"
-#include "echod/configuration/configuration.h"
-#include "echod/generation/settings_block.h"
+#include "echod/generation/launch.h"
 #include "wire/endpoint.h"
 
 static const struct filter no_filter;
@@ -20,6 +19,8 @@ static struct listening_socket socket_v4 = {
 	.wire = { .family = ENDPOINT_INET, .port = 7007, .address = { 127, 0, 0, 1 } },
 };
 static const struct sockets sockets = { .items = &socket_v4, .count = 1 };
+
+static struct generation_plan plan = { .sockets = &sockets };
 
 static struct settings *block_map(int fd)
 {
@@ -42,8 +43,8 @@ static void test_defaults(void **state)
 
 	(void)state;
 	assert_int_equal(configuration_default(&configuration), 0);
-	block = block_map(settings_block_write(configuration, &sockets, MODE_LISTEN, &no_filter,
-					       &no_filter));
+	plan.configuration = configuration;
+	block = block_map(settings_block_write(&plan, &no_filter, &no_filter));
 	assert_int_equal(block->flags, 0);
 	assert_int_equal(block->connections, 1024);
 	assert_int_equal(block->idle_us, 600000000);
@@ -71,8 +72,8 @@ static void test_rules_are_sorted(void **state)
 	configuration->access.allow_count = 2;
 	configuration->access.deny = deny;
 	configuration->access.deny_count = 2;
-	block = block_map(settings_block_write(configuration, &sockets, MODE_LISTEN, &no_filter,
-					       &no_filter));
+	plan.configuration = configuration;
+	block = block_map(settings_block_write(&plan, &no_filter, &no_filter));
 	rules = settings_rules(block);
 	assert_int_equal(block->access_default_allow, 0);
 	assert_int_equal(block->rule_count, 4);
@@ -100,8 +101,9 @@ static void test_filters(void **state)
 	assert_int_equal(filter_compile(FILTER_LISTENER, &listener), 0);
 	assert_int_equal(filter_compile(FILTER_WORKER, &worker), 0);
 	assert_true(worker.count > 0 && worker.count <= listener.count);
-	block = block_map(settings_block_write(configuration, &sockets, MODE_SINGLE, &listener,
-					       &worker));
+	plan.configuration = configuration;
+	plan.mode = MODE_SINGLE;
+	block = block_map(settings_block_write(&plan, &listener, &worker));
 	assert_int_equal(block->flags, SETTINGS_FILTER | SETTINGS_FILTER_REQUIRED |
 					       SETTINGS_WORKER_FILTER);
 	assert_int_equal(block->connections, 1);
@@ -109,8 +111,6 @@ static void test_filters(void **state)
 	assert_memory_equal(settings_filter(block), listener.instructions, listener.count * 8);
 	assert_memory_equal(settings_worker_filter(block), worker.instructions, worker.count * 8);
 	munmap(block, block->size_bytes);
-	filter_release(&listener);
-	filter_release(&worker);
 	configuration_free(configuration);
 }
 
