@@ -15,7 +15,7 @@
 #include "echod/control/client.h"
 #include "echod/log/log.h"
 #include "echod/metrics/metrics.h"
-#include "echod/report/endpoint_text.h"
+#include "echod/report/report.h"
 #include "echod/state/totals.h"
 #include "wire/event.h"
 
@@ -207,8 +207,8 @@ static bool list_row(struct control_client *client, const struct generation *gen
 	start_ns = atomic_load(&entry->start_ns);
 	moved_ns = is_noted ? note->moved_ns : start_ns;
 	snprintf(name, sizeof(name), "%" PRIu64 ".%" PRIu64, generation->number, id);
-	endpoint_text_peer(&entry->peer, peer);
-	endpoint_text_local(&entry->local, &entry->peer,
+	report_peer(&entry->peer, peer);
+	report_local(&entry->local, &entry->peer,
 			    generation_unix_path(generation, entry->socket, path), local);
 	/* The listener may have given the slot to another one while we read. */
 	if (atomic_load(&entry->id) != id)

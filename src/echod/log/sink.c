@@ -129,20 +129,16 @@ enum log_target log_sink_choose(void)
 
 int log_sink_open(enum log_target target, const char *path, struct log_sink *ret_sink)
 {
-	struct log_sink sink = LOG_SINK_STDERR;
-	int r;
+	struct log_sink sink = {.target = target, .path = path, .fd = STDERR_FILENO};
+	int r = 0;
 
 	assert(target != LOG_TARGET_AUTO);
 	assert(target == LOG_TARGET_STDERR || path);
-	if (target != LOG_TARGET_STDERR) {
-		sink.target = target;
-		sink.path = path;
+	if (target != LOG_TARGET_STDERR)
 		r = connect_sink(&sink);
-		if (r < 0)
-			return r;
-	}
-	*ret_sink = sink;
-	return 0;
+	if (r == 0)
+		*ret_sink = sink;
+	return r;
 }
 
 /* By way of a pipe of our own: what lies in one buffer there is moved as a whole. */
@@ -244,14 +240,6 @@ int log_sink_write(struct log_sink *sink, const char *line)
 		sink->sent = 0;
 	}
 	return r;
-}
-
-void log_sink_wait(const struct log_sink *sink, int timeout_ms)
-{
-	struct pollfd poll_fd = {.fd = sink->fd, .events = POLLOUT};
-
-	if (sink->fd >= 0)
-		poll(&poll_fd, 1, timeout_ms);
 }
 
 void log_sink_close(struct log_sink *sink)

@@ -47,9 +47,6 @@ int log_sink_open(enum log_target target, const char *path, struct log_sink *ret
  */
 int log_sink_write(struct log_sink *sink, const char *line);
 
-/* Waits until a line may be written again, at most timeout_ms. */
-void log_sink_wait(const struct log_sink *sink, int timeout_ms);
-
 void log_sink_close(struct log_sink *sink);
 
 #endif

@@ -6,13 +6,14 @@
  */
 #include "echod/report/report.h"
 
+#include <assert.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/wait.h>
 
 #include "base/clock.h"
 #include "echod/log/log.h"
-#include "echod/report/endpoint_text.h"
 
 #define WINDOW_NS ((uint64_t)CLOCK_NS_PER_S)
 #define REPEAT_NS (10 * (uint64_t)CLOCK_NS_PER_S)
@@ -26,6 +27,43 @@ void report_configure(struct report *report, const struct configuration *configu
 {
 	report->connections = configuration->log.connections;
 	report->max_per_second = configuration->log.max_per_second;
+}
+
+const char *report_peer(const struct endpoint *peer, char text[ADDRESS_TEXT_MAX])
+{
+	struct address address = {0};
+	pid_t pid;
+	uid_t uid;
+
+	switch (peer->family) {
+	case ENDPOINT_INET:
+		address.in.sin_family = AF_INET;
+		address.in.sin_port = htons(peer->port);
+		memcpy(&address.in.sin_addr, peer->address, sizeof(address.in.sin_addr));
+		return address_format(&address.any, sizeof(address.in), text);
+	case ENDPOINT_INET6:
+		address.in6.sin6_family = AF_INET6;
+		address.in6.sin6_port = htons(peer->port);
+		address.in6.sin6_scope_id = peer->scope;
+		memcpy(&address.in6.sin6_addr, peer->address, sizeof(address.in6.sin6_addr));
+		return address_format(&address.any, sizeof(address.in6), text);
+	case ENDPOINT_UNIX:
+		memcpy(&pid, peer->address, sizeof(pid));
+		memcpy(&uid, peer->address + sizeof(pid), sizeof(uid));
+		snprintf(text, ADDRESS_TEXT_MAX, "unix:pid=%d,uid=%u", (int)pid, (unsigned)uid);
+		return text;
+	default:
+		return strcpy(text, "unknown");
+	}
+}
+
+const char *report_local(const struct endpoint *local, const struct endpoint *peer,
+			 const char *unix_path, char text[ADDRESS_TEXT_MAX])
+{
+	if (peer->family != ENDPOINT_UNIX)
+		return report_peer(local, text);
+	snprintf(text, ADDRESS_TEXT_MAX, "unix:%s", unix_path ? unix_path : "");
+	return text;
 }
 
 static void add_seconds(struct log_record *record, const char *name, uint64_t us)
@@ -96,10 +134,11 @@ void report_fill(struct log_record *record, const struct event *event, const cha
 			   event->type == EVENT_OPENED ? "opened" : "refused";
 	char text[ADDRESS_TEXT_MAX];
 
+	assert(event->type >= EVENT_OPENED && event->type <= EVENT_REFUSED);
 	log_record_begin(record, priority_of(event), word);
-	log_record_add(record, "peer", "%s", endpoint_text_peer(&event->peer, text));
+	log_record_add(record, "peer", "%s", report_peer(&event->peer, text));
 	log_record_add(record, "local", "%s",
-		       endpoint_text_local(&event->local, &event->peer, unix_path, text));
+		       report_local(&event->local, &event->peer, unix_path, text));
 	if (event->type == EVENT_REFUSED) {
 		log_record_add(record, "reason", "%s", event->reason < REFUSE_COUNT ?
 			       refuse_names[event->reason] : "unknown");
@@ -117,17 +156,17 @@ void report_fill(struct log_record *record, const struct event *event, const cha
 static void say(const struct report *report, enum report_about about, uint64_t count,
 		uint64_t duration_ns)
 {
-	uint32_t value = report->windows[about].value;
+	const struct report_window *window = &report->windows[about];
 	struct log_record record;
 
 	if (about >= REPORT_STARVED) {
 		log_record_begin(&record, LOG_WARNING, "starved");
-		log_record_add_errno(&record, value);
+		log_record_add_errno(&record, window->detail);
 		log_record_add(&record, "count", "%" PRIu64, count);
 	} else if (about == REPORT_LIMIT) {
-		log_record_begin(&record, value != 0 ? LOG_WARNING : LOG_NOTICE, "limit");
-		log_record_add(&record, "connections", "%" PRIu32, report->limit);
-		log_record_add(&record, "state", "%s", value != 0 ? "reached" : "left");
+		log_record_begin(&record, window->is_reached ? LOG_WARNING : LOG_NOTICE, "limit");
+		log_record_add(&record, "connections", "%" PRIu32, window->detail);
+		log_record_add(&record, "state", "%s", window->is_reached ? "reached" : "left");
 		if (duration_ns > 0)
 			log_record_add(&record, "count", "%" PRIu64, count);
 	} else {
@@ -194,7 +233,7 @@ static enum report_about find_starved(const struct report *report, uint32_t erro
 	unsigned place = REPORT_WINDOWS - 1;
 
 	for (unsigned i = REPORT_WINDOWS; i-- > REPORT_STARVED;) {
-		if (report->windows[i].admitted > 0 && report->windows[i].value == error)
+		if (report->windows[i].admitted > 0 && report->windows[i].detail == error)
 			return i;
 		if (report->windows[i].admitted == 0)
 			place = i;
@@ -202,19 +241,17 @@ static enum report_about find_starved(const struct report *report, uint32_t erro
 	return place;
 }
 
-static void report_repeated(struct report *report, enum report_about about, uint32_t value,
-			    uint32_t count, uint64_t now_ns)
+/* The limit is that of the listener: an older one may have another than the settings in force. */
+static void report_repeated(struct report *report, const struct event *event, uint64_t now_ns)
 {
-	report->windows[about].value = value;
+	bool is_limit = event->type == EVENT_LIMIT;
+	enum report_about about = is_limit ? REPORT_LIMIT : find_starved(report, event->detail);
+	uint32_t count = is_limit ? 1 : event->count;
+
+	report->windows[about].detail = event->detail;
+	report->windows[about].is_reached = is_limit && event->count != 0;
 	if (admit(&report->windows[about], 1, count, now_ns))
 		say(report, about, count, 0);
-}
-
-/* The limit is that of the listener: an older one may have another than the settings in force. */
-static void report_limit(struct report *report, const struct event *event, uint64_t now_ns)
-{
-	report->limit = event->detail;
-	report_repeated(report, REPORT_LIMIT, event->count != 0, 1, now_ns);
 }
 
 static void report_connection(struct report *report, const struct event *event,
@@ -245,11 +282,8 @@ void report_event(struct report *report, const struct event *event, const char *
 		  uint64_t now_ns)
 {
 	report_flush(report, now_ns);
-	if (event->type == EVENT_STARVED)
-		report_repeated(report, find_starved(report, event->detail), event->detail,
-				event->count, now_ns);
-	else if (event->type == EVENT_LIMIT)
-		report_limit(report, event, now_ns);
+	if (event->type == EVENT_STARVED || event->type == EVENT_LIMIT)
+		report_repeated(report, event, now_ns);
 	else if (event->type == EVENT_OPENED || event->type == EVENT_CLOSED ||
 		 event->type == EVENT_REFUSED)
 		report_connection(report, event, unix_path, now_ns);

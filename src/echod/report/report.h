@@ -5,8 +5,9 @@
 
 #include <stdint.h>
 
+#include "base/address.h"
 #include "echod/configuration/configuration.h"
-#include "echod/log/record.h"
+#include "echod/log/log.h"
 #include "wire/event.h"
 
 /* What has a window of its own: so many lines in a time, and the number of those left out. */
@@ -23,14 +24,14 @@ struct report_window {
 	uint64_t start_ns;		/* CLOCK_MONOTONIC */
 	uint64_t admitted;		/* lines; 0: it is not open */
 	uint64_t left_out;		/* events */
-	uint32_t value;			/* starved: errno; limit: 1 reached, 0 left */
+	uint32_t detail;		/* of the last event: errno, limit of connections */
+	bool is_reached;		/* limit: reached, not left */
 };
 
 /* Starts as {0} and report_configure(). */
 struct report {
 	enum log_connections connections;
 	uint32_t max_per_second;	/* 0 = off */
-	uint32_t limit;			/* connections, of the listener that told of it last */
 	struct report_window windows[REPORT_WINDOWS];
 	uint64_t suppressed;		/* lines of connections left out since the start */
 };
@@ -52,6 +53,15 @@ void report_event(struct report *report, const struct event *event, const char *
  * UINT64_MAX if nothing is owed.
  */
 uint64_t report_flush(struct report *report, uint64_t now_ns);
+
+/*
+ * Ends of connections as the log and the control socket show them: "192.0.2.7:51812",
+ * "[2001:db8::7]:51812", "unix:pid=1,uid=0" or "unknown"; our own end of a Unix one is
+ * "unix:PATH" of its listening socket. Both return text.
+ */
+const char *report_peer(const struct endpoint *peer, char text[ADDRESS_TEXT_MAX]);
+const char *report_local(const struct endpoint *local, const struct endpoint *peer,
+			 const char *unix_path, char text[ADDRESS_TEXT_MAX]);
 
 /* The line of an EVENT_OPENED, EVENT_CLOSED or EVENT_REFUSED, for report_event() and the fuzzer. */
 void report_fill(struct log_record *record, const struct event *event, const char *unix_path);

@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "echod/log/record.h"
+#include "echod/log/log.h"
 
 static void begin(struct log_record *record, const char *word)
 {
@@ -162,8 +162,8 @@ static void test_journal_plain(void **state)
 
 	(void)state;
 	begin(&record, NULL);
-	log_record_text(&record, "gone");
-	log_record_error(&record, 2);
+	log_record_text(&record, "gone: No such file or directory");
+	log_record_number(&record, 2);
 	log_record_to_journal(&record, line);
 	assert_string_equal(line, "MESSAGE=gone: No such file or directory\nPRIORITY=3\n"
 				  "SYSLOG_FACILITY=3\nSYSLOG_IDENTIFIER=echod\n"
