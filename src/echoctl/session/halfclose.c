@@ -8,10 +8,8 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "echoctl/probe/exchange.h"
-#include "echoctl/session/session_command.h"
 #include "echoctl/session/verdict.h"
 
-#define SIZE_DEFAULT_BYTES (4u * 1024u * 1024u)
 #define HOLD_DEFAULT_US 1500000u
 #define SEGMENT_BYTES 1024u		/* goes in one segment, the FIN on it */
 #define BURST_BYTES (256u * 1024u)
@@ -26,18 +24,13 @@ struct shape {
 	bool held;
 };
 
-struct settings {
-	struct session_command session;
-	uint64_t hold_us;
-};
-
 static const char *take(void *settings, int option, const char *value)
 {
-	struct settings *halfclose = settings;
+	struct session_command *session = settings;
 
 	if (option == OPTION_HOLD)
-		return command_take_duration(value, 0, UINT64_MAX, &halfclose->hold_us);
-	return session_command_take(&halfclose->session, option, value);
+		return command_take_duration(value, 0, UINT64_MAX, &session->options.hold_us);
+	return session_take(session, option, value);
 }
 
 /*
@@ -53,29 +46,26 @@ static void cork(int fd)
 }
 
 /* One exchange, its result for programs appended to probes. Returns as dial_target(). */
-static int probe(struct report *report, const struct settings *settings,
+static int probe(struct report *report, const struct session_command *session,
 		 const struct shape *shape, json_t *probes, struct session_result *ret_result)
 {
-	const struct session_command *session = &settings->session;
-	struct session_options options =
-		session_command_probe(session, PATTERN_RANDOM, shape->size_bytes);
+	struct session_options options = session->options;
 	char address[ADDRESS_TEXT_MAX];
 	struct dial dial;
-	json_t *object;
 	int status = dial_target(report, &session->target, &session->dialling, &dial);
 
 	if (status != COMMAND_PROCEED)
 		return status;
-	options.hold_us = shape->held ? settings->hold_us : 0;
-	options.hold_bytes = SIZE_DEFAULT_BYTES;
+	options.pattern_bytes = shape->size_bytes;
+	if (!shape->held)
+		options.hold_us = 0;
 	cork(dial.fd);
 	session_run(dial.fd, &options, ret_result);
 	fd_close(dial.fd);
-	object = json_pack("{s:s, s:o, s:I}", "reader", shape->held ? "held" : "prompt",
-			   "address", report_string(dial_peer(&dial, address)),
-			   "bytes_before_fin", (json_int_t)ret_result->bytes_before_fin);
-	json_object_update_new(object, session_json(ret_result));
-	json_array_append_new(probes, object);
+	json_array_append_new(probes, session_json(json_pack(
+		"{s:s, s:o, s:I}", "reader", shape->held ? "held" : "prompt",
+		"address", report_string(dial_peer(&dial, address)),
+		"bytes_before_fin", (json_int_t)ret_result->bytes_before_fin), ret_result));
 	return COMMAND_PROCEED;
 }
 
@@ -88,8 +78,8 @@ static uint64_t smaller(uint64_t a, uint64_t b)
 static bool try_without_fin(const struct session_command *session, uint64_t size_bytes,
 			    struct verdict_control *ret_control)
 {
-	uint64_t patience_us = smaller(session->drain_timeout_us, CONTROL_TIMEOUT_US);
-	uint64_t bytes = smaller(size_bytes, SIZE_DEFAULT_BYTES);
+	uint64_t patience_us = smaller(session->options.drain_timeout_us, CONTROL_TIMEOUT_US);
+	uint64_t bytes = smaller(size_bytes, SESSION_HOLD_BYTES);
 	uint8_t *message = malloc(bytes);
 	struct exchange exchange;
 	struct dial dial;
@@ -125,7 +115,7 @@ static void conclude(struct report *report, const struct session_command *sessio
 	if (!needed || try_without_fin(session, last->size_bytes, &control))
 		culprit = verdict_culprit(result, last->held, needed ? &control : NULL, other);
 	report_text(report, "%s: %s%s%s\n", session->operand,
-		    session_passed(result) ? "ok, the half-close passes" : text,
+		    result->end == SESSION_OK ? "ok, the half-close passes" : text,
 		    culprit ? "; likely " : "", culprit ? culprit : "");
 	report_json(report, json_pack("{s:s, s:o, s:s, s:o, s:s?, s:I, s:I, s:o}",
 				      "event", "halfclose",
@@ -138,45 +128,41 @@ static void conclude(struct report *report, const struct session_command *sessio
 				      "probes", probes));
 }
 
-static int run_probes(struct report *report, const struct settings *settings)
+static int run_probes(struct report *report, const struct session_command *session)
 {
-	uint64_t size_bytes = settings->session.size_bytes;
+	uint64_t size_bytes = session->options.pattern_bytes;
 	const struct shape shapes[] = {
 		{smaller(size_bytes, SEGMENT_BYTES), false},
 		{smaller(size_bytes, BURST_BYTES), false},
 		{size_bytes, true},
 	};
-	size_t n_shapes = settings->hold_us > 0 ? 3 : 2;
+	size_t n_shapes = session->options.hold_us > 0 ? 3 : 2;
 	struct session_result result = {.end = SESSION_OK};
 	json_t *probes = json_array();
 	size_t n = 0;
 	int status;
 
 	do
-		status = probe(report, settings, &shapes[n++], probes, &result);
-	while (n < n_shapes && status == COMMAND_PROCEED && session_passed(&result));
+		status = probe(report, session, &shapes[n++], probes, &result);
+	while (n < n_shapes && status == COMMAND_PROCEED && result.end == SESSION_OK);
 	if (status != COMMAND_PROCEED) {
 		json_decref(probes);
 		return status;
 	}
-	conclude(report, &settings->session, &shapes[n - 1], &result, probes);
+	conclude(report, session, &shapes[n - 1], &result, probes);
 	return session_status(&result);
 }
 
 static int run(struct invocation *invocation)
 {
-	struct settings settings = {
-		.session = {
-			.size_bytes = SIZE_DEFAULT_BYTES,
-			.drain_timeout_us = SESSION_PROBE_TIMEOUT_US,
-		},
-		.hold_us = HOLD_DEFAULT_US,
-	};
-	int status = session_command_start(invocation, take, &settings, &settings.session);
+	struct session_command session = {.options = SESSION_PROBE(SESSION_HOLD_BYTES)};
+	int status;
 
-	settings.session.dialling.receive_buffer_bytes = RECEIVE_BUFFER_BYTES;
+	session.options.hold_us = HOLD_DEFAULT_US;
+	status = session_parse_and_guard(invocation, take, &session, &session);
+	session.dialling.receive_buffer_bytes = RECEIVE_BUFFER_BYTES;
 	if (status == COMMAND_PROCEED)
-		status = run_probes(&invocation->globals.report, &settings);
+		status = run_probes(&invocation->globals.report, &session);
 	return status;
 }
 

@@ -7,24 +7,20 @@
  * returns a byte (RFC 862 forbids nothing of the kind), and a full store would then be a deadlock.
  * Nor may a peer that swallows gigabytes take this side's memory. Hence two stages:
  *
- * - The bytes themselves, in segments of a memory file that both processes map when they need
- *   them. A segment that has been compared is used again, so there are as many as have been in
- *   flight at a time. As long as that is less than 128 MiB the comparison is exact.
- * - From the moment on in which that much is in flight, only a 64-bit digest (FNV-1a) of every
- *   64 KiB is kept, until the end of the session: 8 MiB of digests stand for 64 GiB in flight. A
- *   difference there is still found, and named by its block. (A block that differs in one byte
- *   never has the same digest: every step of FNV-1a is reversible. Others collide with odds of
- *   2^-64.)
+ * - The bytes themselves, in a memory file used as a ring. A block that has been compared is given
+ *   back, so the file takes as much memory as is in flight. Up to 128 MiB the comparison is exact.
+ * - Once that much is in flight, only a 64-bit digest (FNV-1a) of every 64 KiB is kept, until the
+ *   end of the session: 8 MiB of digests stand for 64 GiB. A difference there is still found, and
+ *   named by its block. (A block that differs in one byte never has the same digest: every step
+ *   of FNV-1a is reversible. Others collide with odds of 2^-64.)
  */
 #ifndef ECHOCTL_SESSION_INFLIGHT_H
 #define ECHOCTL_SESSION_INFLIGHT_H
 
 #include <stddef.h>
 #include <stdint.h>
-#include <sys/types.h>
 
-#define INFLIGHT_SEGMENTS 128
-#define INFLIGHT_SEGMENT_BYTES (1u << 20)
+#define INFLIGHT_EXACT_BYTES (128u << 20)
 #define INFLIGHT_BLOCK_BYTES (64u << 10)
 
 enum inflight_match {
@@ -42,14 +38,22 @@ struct inflight_difference {
 	uint8_t got;
 };
 
-struct inflight;
+/* Lies in memory that both processes share; the fields are inflight.c's own. */
+struct inflight {
+	int fd;				/* a ring of exact_bytes, behind it the digests */
+	uint64_t exact_bytes;
+	_Atomic uint64_t digest_start;	/* offset in the stream, of a block; UINT64_MAX: not yet */
+	_Atomic uint64_t recorded;	/* written by the sender */
+	_Atomic uint64_t checked;	/* written by the reader */
+	uint64_t sent_digest;		/* of the block so far */
+	uint64_t got_digest;
+};
 
 /*
- * A fork may use it together with its parent, one of them as sender. segment_bytes is
- * INFLIGHT_SEGMENT_BYTES, or in tests some pages. NULL with errno if there is no memory.
+ * exact_bytes is INFLIGHT_EXACT_BYTES, or in tests a few blocks. Returns 0 or -errno; the caller
+ * closes fd, which a fork inherits.
  */
-struct inflight *inflight_new(size_t segment_bytes);
-void inflight_free(struct inflight *inflight);
+int inflight_open(struct inflight *ret_inflight, size_t exact_bytes);
 
 /* Sender: records bytes about to be sent. Returns 0, or -errno when there is no memory. */
 int inflight_put(struct inflight *inflight, const void *bytes, size_t size);

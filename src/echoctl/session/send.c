@@ -16,8 +16,9 @@
 #include "echoctl/output/units.h"
 #include "echoctl/probe/exchange.h"
 #include "echoctl/probe/interrupt.h"
-#include "echoctl/session/session_command.h"
+#include "echoctl/session/session.h"
 
+#define DRAIN_TIMEOUT_DEFAULT_US (30u * 1000000u)
 #define REPEAT_MAX 1000000000u
 #define SPOOL_MAX_BYTES (256u * 1024u * 1024u)
 
@@ -29,10 +30,7 @@ enum {
 
 struct settings {
 	struct session_command session;
-	const char *output_path;	/* NULL: standard output */
 	uint64_t repeat;
-	bool fin;
-	bool verify;
 };
 
 static const char *take(void *settings, int option, const char *value)
@@ -43,16 +41,16 @@ static const char *take(void *settings, int option, const char *value)
 	case OPTION_REPEAT:
 		return command_take_number(value, 1, REPEAT_MAX, &send->repeat);
 	case OPTION_NO_FIN:
-		send->fin = false;
+		send->session.options.fin = false;
 		return NULL;
 	case OPTION_NO_VERIFY:
-		send->verify = false;
+		send->session.options.verify = false;
 		return NULL;
 	case 'o':
-		send->output_path = value;
+		send->session.options.output_name = value;
 		return NULL;
 	default:
-		return session_command_take(&send->session, option, value);
+		return session_take(&send->session, option, value);
 	}
 }
 
@@ -88,32 +86,6 @@ static int spool_input(void)
 	return fd_steal(&fd);
 }
 
-/* Opens the input for settings->repeat passes. Returns a descriptor to own, or -errno. */
-static int open_input(const struct settings *settings, off_t *ret_start)
-{
-	*ret_start = lseek(STDIN_FILENO, 0, SEEK_CUR);
-	if (settings->repeat == 1 || *ret_start >= 0) {
-		int fd = fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 0);
-
-		return fd < 0 ? -errno : fd;
-	}
-	*ret_start = 0;
-	return spool_input();
-}
-
-static int open_output(const struct settings *settings, bool json)
-{
-	int fd;
-
-	if (settings->output_path != NULL)
-		fd = open(settings->output_path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-	else if (json)
-		return SESSION_OUTPUT_NONE;
-	else
-		fd = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 0);
-	return fd < 0 ? -errno : fd;
-}
-
 /* A line of progress would be in the way of lines that are typed, and of an echo on a terminal. */
 static bool shows_progress(const struct report *report, int output_fd)
 {
@@ -125,9 +97,8 @@ static bool shows_progress(const struct report *report, int output_fd)
 static void describe(struct report *report, const struct address_spec *target,
 		     const struct dial *dial, uint64_t run, const struct session_result *result)
 {
-	json_t *event;
 	char buffer[ADDRESS_TEXT_MAX];
-	const char *address = dial != NULL ? dial_peer(dial, buffer) : NULL;
+	const char *address = dial ? dial_peer(dial, buffer) : NULL;
 	char text[SESSION_TEXT_MAX];
 	char rate[UNITS_TEXT_MAX];
 	double seconds = (double)(result->ended_ns - result->started_ns) / CLOCK_NS_PER_S;
@@ -135,22 +106,19 @@ static void describe(struct report *report, const struct address_spec *target,
 	session_describe(result, text);
 	if (result->end == SESSION_INPUT_FAILED || result->end == SESSION_OUTPUT_FAILED)
 		report_error(report, "%s", text);
-	else if (result->end != SESSION_OK && result->end != SESSION_INTERRUPTED)
-		report_error(report, "%s%s%s%s: echo: %s", target->host, address ? " (" : "",
-			     address ? address : "", address ? ")" : "", text);
 	else if (result->end == SESSION_INTERRUPTED)
 		report_note(report, "interrupted");
+	else if (result->end != SESSION_OK)
+		report_error(report, "%s%s%s%s: echo: %s", target->host, address ? " (" : "",
+			     address ? address : "", address ? ")" : "", text);
 	report_note(report, "%s: %" PRIu64 " bytes sent, %" PRIu64 " received, %s, %.3f s, %s/s",
-		    address != NULL ? address : target->host, result->bytes_sent,
-		    result->bytes_received,
+		    address ? address : target->host, result->bytes_sent, result->bytes_received,
 		    result->verified ? "verified" : "not verified", seconds,
 		    units_bytes(
 			    seconds > 0 ? (double)result->bytes_received / seconds : 0, rate));
-	event = json_pack("{s:s, s:o, s:o, s:I}", "event", "send",
-			  "host", report_string(target->host),
-			  "address", report_string(address), "run", (json_int_t)run);
-	json_object_update_new(event, session_json(result));
-	report_json(report, event);
+	report_json(report, session_json(json_pack(
+		"{s:s, s:o, s:o, s:I}", "event", "send", "host", report_string(target->host),
+		"address", report_string(address), "run", (json_int_t)run), result));
 }
 
 /* What is left to read of a regular file, 0 when the input is none. */
@@ -164,27 +132,24 @@ static uint64_t input_size(int fd)
 	return (uint64_t)(status.st_size - at);
 }
 
-/* One connection, all of the input; what is the same for all connections in same. */
-static int send_once(struct report *report, const struct session_command *session,
-		     const struct session_options *same, uint64_t run)
+/* One connection, all of the input. */
+static int send_once(struct report *report, struct session_command *session, uint64_t run)
 {
-	struct session_options options = *same;
 	struct session_result result;
 	struct dial dial;
-	int status;
+	int status = dial_target(report, &session->target, &session->dialling, &dial);
 
-	status = dial_target(report, &session->target, &session->dialling, &dial);
 	if (status != COMMAND_PROCEED)
 		return status;
-	options.total_bytes = input_size(options.input_fd);
-	session_run(dial.fd, &options, &result);
+	session->options.total_bytes = input_size(session->options.input_fd);
+	session_run(dial.fd, &session->options, &result);
 	fd_close(dial.fd);
 	describe(report, &session->target, &dial, run, &result);
 	return session_status(&result);
 }
 
 /* There is no input: says so. Returns the exit status. */
-static int give_up_input(struct report *report, const struct settings *settings, int error,
+static int give_up_input(struct report *report, const struct address_spec *target, int error,
 			 uint64_t started_ns)
 {
 	const struct session_result ended = {
@@ -192,7 +157,7 @@ static int give_up_input(struct report *report, const struct settings *settings,
 	};
 
 	if (error == interrupt_ended()) {
-		describe(report, &settings->session.target, NULL, 1, &ended);
+		describe(report, target, NULL, 1, &ended);
 		return session_status(&ended);
 	}
 	report_error(report, "standard input: %s", error != -EFBIG ?
@@ -200,62 +165,65 @@ static int give_up_input(struct report *report, const struct settings *settings,
 	return STATUS_LOCAL;
 }
 
-static int send_all(struct report *report, struct settings *settings)
+static int send_all(struct report *report, struct session_command *session, uint64_t repeat)
 {
-	FD_CLEANUP int input_fd = -1;
-	FD_CLEANUP int output_fd = -1;
-	struct session_options options;
 	uint64_t started_ns = clock_now_ns();
-	off_t start;
-	int status;
+	off_t start = lseek(STDIN_FILENO, 0, SEEK_CUR);
+	FD_CLEANUP int spool_fd = -1;
+	int status = STATUS_OK;
 
-	output_fd = open_output(settings, report->json);
-	if (output_fd < 0 && output_fd != SESSION_OUTPUT_NONE) {
-		report_error(report, "%s: %s", settings->output_path != NULL ?
-			     settings->output_path : "standard output", strerror(-output_fd));
-		return STATUS_LOCAL;
+	if (repeat > 1 && start < 0) {
+		start = 0;
+		spool_fd = spool_input();
+		if (spool_fd < 0)
+			return give_up_input(report, &session->target, spool_fd, started_ns);
+		session->options.input_fd = spool_fd;
 	}
-	/* Not before: opening a file is to end as it always does. */
-	if (interrupt_open(report, settings->session.deadline_us,
-			   shows_progress(report, output_fd)) < 0)
-		return STATUS_LOCAL;
-	input_fd = open_input(settings, &start);
-	if (input_fd < 0)
-		return give_up_input(report, settings, input_fd, started_ns);
-	options = (struct session_options){
-		.input_fd = input_fd,
-		.input_is_terminal = isatty(input_fd),
-		.output_fd = output_fd,
-		.output_name = settings->output_path,
-		.verify = settings->verify,
-		.fin = settings->fin,
-		.drain_timeout_us = settings->session.drain_timeout_us,
-		.progress = shows_progress(report, output_fd),
-	};
-	status = STATUS_OK;
-	for (uint64_t run = 1; run <= settings->repeat && status == STATUS_OK &&
-	     report_heard(report); run++) {
-		if (settings->repeat > 1 && lseek(input_fd, start, SEEK_SET) < 0)
+	for (uint64_t i = 1; i <= repeat && status == STATUS_OK && report_heard(report); i++) {
+		if (repeat > 1 && lseek(session->options.input_fd, start, SEEK_SET) < 0)
 			status = STATUS_LOCAL;
 		else
-			status = send_once(report, &settings->session, &options, run);
+			status = send_once(report, session, i);
 	}
 	return status;
 }
 
 static int run(struct invocation *invocation)
 {
+	struct report *report = &invocation->globals.report;
 	struct settings settings = {
-		.session.drain_timeout_us = SESSION_DRAIN_TIMEOUT_DEFAULT_US,
+		.session.options = {
+			.input_fd = STDIN_FILENO,
+			.input_is_terminal = isatty(STDIN_FILENO),
+			.output_fd = STDOUT_FILENO,
+			.verify = true,
+			.fin = true,
+			.drain_timeout_us = DRAIN_TIMEOUT_DEFAULT_US,
+		},
 		.repeat = 1,
-		.fin = true,
-		.verify = true,
 	};
-	int status = session_command_parse(invocation, take, &settings, &settings.session);
+	struct session_options *options = &settings.session.options;
+	int status = session_parse(invocation, take, &settings, &settings.session);
+	FD_CLEANUP int file_fd = -1;
 
-	if (status == COMMAND_PROCEED)
-		status = send_all(&invocation->globals.report, &settings);
-	return status;
+	if (status != COMMAND_PROCEED)
+		return status;
+	if (options->output_name) {
+		file_fd = open(options->output_name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC,
+			       0666);
+		if (file_fd < 0) {
+			report_error(report, "%s: %s", options->output_name, strerror(errno));
+			return STATUS_LOCAL;
+		}
+		options->output_fd = file_fd;
+	} else if (report->json) {
+		options->output_fd = SESSION_OUTPUT_NONE;
+	}
+	options->progress = shows_progress(report, options->output_fd);
+	/* Not before: opening a file is to end as it always does. */
+	if (interrupt_open(report, invocation->globals.deadline_us, options->progress) < 0)
+		return STATUS_LOCAL;
+	return send_all(report, &settings.session, settings.repeat);
 }
 
 static const struct option long_options[] = {

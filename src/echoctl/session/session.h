@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * One verified exchange over one connection, its input and output split between two processes.
+ * One verified exchange over one connection, its input and output split between two processes,
+ * and what the commands send, halfclose, trace and sweep make of it.
  *
  * The calling process receives, compares, writes the output and judges; a child takes the
  * input, sends it and ends it with shutdown(SHUT_WR). They share the connection, the bytes in
@@ -18,13 +19,16 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "echoctl/command_line/command.h"
+#include "echoctl/dial/dial.h"
 #include "echoctl/output/report.h"
 #include "echoctl/session/inflight.h"
 #include "echoctl/session/pattern.h"
 
 #define SESSION_INPUT_PATTERN (-1)
 #define SESSION_OUTPUT_NONE (-1)
-#define SESSION_DRAIN_TIMEOUT_DEFAULT_US (30u * 1000000u)
+#define SESSION_HOLD_BYTES (4u * 1024u * 1024u)	/* what a path is expected to hold */
+#define SESSION_SIZE_MAX_BYTES (1024u * 1024u * 1024u)
 
 enum session_end {
 	SESSION_OK,		/* all came back, then the server's FIN */
@@ -52,10 +56,20 @@ struct session_options {
 	bool fin;			/* shutdown(SHUT_WR) at the end of input */
 	uint64_t drain_timeout_us;	/* longest time without progress, once input is at hand */
 	uint64_t hold_us;	/* read nothing until so long after the FIN; 0: read at once */
-	uint64_t hold_bytes;	/* with no more than so many still to come, which a path can hold */
 	bool progress;			/* a line on the terminal tells how far it is */
 	uint64_t total_bytes;		/* of the input, for that line; 0: not known */
 };
+
+/* The options of an exchange that sends a pattern and its FIN and verifies what comes back. */
+#define SESSION_PROBE(size_bytes)						\
+	{									\
+		.input_fd = SESSION_INPUT_PATTERN,				\
+		.pattern_bytes = (size_bytes),					\
+		.output_fd = SESSION_OUTPUT_NONE,				\
+		.verify = true,							\
+		.fin = true,							\
+		.drain_timeout_us = 10u * 1000000u,				\
+	}
 
 struct session_result {
 	enum session_end end;
@@ -88,9 +102,6 @@ void session_run(int socket_fd, const struct session_options *options,
 /* What an error of interrupt_ended() makes of a session. */
 enum session_end session_end_of(int error);
 
-/* Whether end is an exchange without fault. */
-bool session_passed(const struct session_result *result);
-
 /* STATUS_OK, STATUS_FAILED or STATUS_LOCAL. */
 int session_status(const struct session_result *result);
 
@@ -101,7 +112,40 @@ const char *session_end_name(enum session_end end);
 /* The sentence for people: "early EOF after 5 of 10 bytes"; returns text. */
 const char *session_describe(const struct session_result *result, char text[SESSION_TEXT_MAX]);
 
-/* For programs: end, message, bytes_sent, bytes_received, verified, times and the rest. */
-json_t *session_json(const struct session_result *result);
+/* For programs: adds end, message, bytes, times and the rest to the event; returns it. */
+json_t *session_json(json_t *event, const struct session_result *result);
+
+/* What every command that runs sessions takes from the command line. */
+struct session_command {
+	const char *operand;		/* ADDRESS as it was given, for people */
+	struct address_spec target;
+	struct dial_options dialling;
+	struct session_options options;
+};
+
+enum {
+	OPTION_DRAIN_TIMEOUT = OPTION_OWN,
+	OPTION_SESSION_OWN,		/* the first value of a command's own long options */
+};
+
+/* Rows for long_options; session_take() takes them. */
+#define SESSION_OPTION_DRAIN_TIMEOUT						\
+	{"drain-timeout", required_argument, NULL, OPTION_DRAIN_TIMEOUT}
+#define SESSION_OPTION_SIZE {"size", required_argument, NULL, 's'}
+#define SESSION_OPTION_SOURCE {"source", required_argument, NULL, 'S'}
+
+/* As command_take, for the options above alone. */
+const char *session_take(struct session_command *command, int option, const char *value);
+
+/*
+ * Parses by take(settings, ...) and fills target and dialling. Returns COMMAND_PROCEED or the
+ * exit status.
+ */
+int session_parse(struct invocation *invocation, command_take take, void *settings,
+		  struct session_command *command);
+
+/* The same, and from here on signals end things in order. */
+int session_parse_and_guard(struct invocation *invocation, command_take take, void *settings,
+			    struct session_command *command);
 
 #endif

@@ -8,7 +8,7 @@
 #include "base/fd.h"
 #include "base/number.h"
 #include "echoctl/probe/interrupt.h"
-#include "echoctl/session/session_command.h"
+#include "echoctl/session/session.h"
 
 #define SIZES_MAX 64
 
@@ -70,19 +70,17 @@ static const char *take(void *settings, int option, const char *value)
 	case 'p':
 		return command_take_list(value, take_pattern, sweep);
 	default:
-		return session_command_take(&sweep->session, option, value);
+		return session_take(&sweep->session, option, value);
 	}
 }
 
 static void note_cell(struct sweep *sweep, uint64_t size, enum pattern pattern,
 		      const struct session_result *result)
 {
-	json_t *event = json_pack("{s:s, s:I, s:s}", "event", "sweep", "size_bytes",
-				  (json_int_t)size, "pattern", pattern_name(pattern));
-
-	json_object_update_new(event, session_json(result));
-	report_json(sweep->report, event);
-	if (session_passed(result)) {
+	report_json(sweep->report, session_json(json_pack(
+		"{s:s, s:I, s:s}", "event", "sweep", "size_bytes", (json_int_t)size,
+		"pattern", pattern_name(pattern)), result));
+	if (result->end == SESSION_OK) {
 		sweep->n_passed++;
 		return;
 	}
@@ -130,7 +128,7 @@ static void end_row(struct sweep *sweep)
 static int run_cell(struct sweep *sweep, uint64_t size, enum pattern pattern)
 {
 	const struct session_command *session = &sweep->settings->session;
-	const struct session_options options = session_command_probe(session, pattern, size);
+	struct session_options options = session->options;
 	struct session_result result;
 	struct dial dial;
 
@@ -144,10 +142,12 @@ static int run_cell(struct sweep *sweep, uint64_t size, enum pattern pattern)
 		return dial_status(&dial);
 	}
 	print_before_cell(sweep, size);
+	options.pattern = pattern;
+	options.pattern_bytes = size;
 	session_run(dial.fd, &options, &result);
 	fd_close(dial.fd);
 	sweep->stopped = !report_heard(sweep->report);
-	report_text(sweep->report, " %7s", session_passed(&result) ? "ok" :
+	report_text(sweep->report, " %7s", result.end == SESSION_OK ? "ok" :
 		    result.end == SESSION_EARLY_EOF ? "short" :
 		    interrupt_ended() < 0 ? "-" : session_end_name(result.end));
 	note_cell(sweep, size, pattern, &result);
@@ -232,12 +232,12 @@ static void apply_defaults(struct settings *settings)
 
 static int run(struct invocation *invocation)
 {
-	struct settings settings = {.session.drain_timeout_us = SESSION_PROBE_TIMEOUT_US};
+	struct settings settings = {.session.options = SESSION_PROBE(0)};
 	struct sweep sweep = {
 		.report = &invocation->globals.report,
 		.settings = &settings,
 	};
-	int status = session_command_start(invocation, take, &settings, &settings.session);
+	int status = session_parse_and_guard(invocation, take, &settings, &settings.session);
 
 	apply_defaults(&settings);
 	if (status == COMMAND_PROCEED)

@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "base/fd.h"
-#include "echoctl/session/session_command.h"
+#include "echoctl/session/session.h"
 
 #define SIZE_DEFAULT_BYTES 64u
 #define NS_PER_US 1000
@@ -21,7 +21,7 @@ struct trace {
 
 static const char *take(void *settings, int option, const char *value)
 {
-	return session_command_take(settings, option, value);
+	return session_take(settings, option, value);
 }
 
 /* One phase that ended at when_ns: for people a line, for programs an event. */
@@ -103,10 +103,10 @@ static void tell_exchange(struct trace *trace, const struct session_result *resu
 
 		for (size_t i = 0; i < n; i++) {
 			if (steps[i].when_ns != 0 &&
-			    (next == NULL || steps[i].when_ns < next->when_ns))
+			    (!next || steps[i].when_ns < next->when_ns))
 				next = &steps[i];
 		}
-		if (next == NULL)
+		if (!next)
 			break;
 		tell(trace, next->phase, next->when_ns, NULL, 0, "%s", next->detail);
 		next->when_ns = 0;
@@ -128,13 +128,11 @@ static const char *failed_phase(const struct session_result *result)
 static int run_exchange(struct trace *trace, int fd, const struct session_command *session,
 			struct session_result *ret_result)
 {
-	const struct session_options options =
-		session_command_probe(session, PATTERN_RANDOM, session->size_bytes);
 	char text[SESSION_TEXT_MAX];
 
-	session_run(fd, &options, ret_result);
+	session_run(fd, &session->options, ret_result);
 	tell_exchange(trace, ret_result);
-	if (!session_passed(ret_result))
+	if (ret_result->end != SESSION_OK)
 		tell(trace, failed_phase(ret_result), ret_result->ended_ns, NULL,
 		     ret_result->error, "failed: %s", session_describe(ret_result, text));
 	return session_status(ret_result);
@@ -171,7 +169,7 @@ static void conclude(struct trace *trace, const struct address_spec *target,
 				  "host", report_string(target->host),
 				  "address", report_string(dial_peer(dial, address)));
 
-	json_object_update_new(event, session_json(result));
+	session_json(event, result);
 	json_object_set_new(event, "tcp_info", tell_path(trace, dial->fd));
 	report_json(trace->report, event);
 }
@@ -206,11 +204,8 @@ static int trace_target(struct report *report, const struct session_command *ses
 
 static int run(struct invocation *invocation)
 {
-	struct session_command session = {
-		.size_bytes = SIZE_DEFAULT_BYTES,
-		.drain_timeout_us = SESSION_PROBE_TIMEOUT_US,
-	};
-	int status = session_command_start(invocation, take, &session, &session);
+	struct session_command session = {.options = SESSION_PROBE(SIZE_DEFAULT_BYTES)};
+	int status = session_parse_and_guard(invocation, take, &session, &session);
 
 	if (status == COMMAND_PROCEED)
 		status = trace_target(&invocation->globals.report, &session);

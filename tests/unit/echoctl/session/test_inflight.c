@@ -6,32 +6,33 @@
 #include <setjmp.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
 #include "echoctl/session/inflight.h"
 #include "echoctl/session/pattern.h"
 
-#define SEGMENT_BYTES 4096u
-#define EXACT_BYTES (INFLIGHT_SEGMENTS * SEGMENT_BYTES)
 #define BLOCK_BYTES INFLIGHT_BLOCK_BYTES
+#define EXACT_BYTES (8 * BLOCK_BYTES)
 #define STREAM_BYTES (4 * EXACT_BYTES)
 
 static uint8_t stream[STREAM_BYTES];
+static struct inflight store;
 static struct inflight_difference difference;
 
 static int set_up(void **state)
 {
 	pattern_fill(PATTERN_RANDOM, 0, stream, sizeof(stream));
-	*state = inflight_new(SEGMENT_BYTES);
+	*state = &store;
 	difference = (struct inflight_difference){0};
-	return *state == NULL ? -1 : 0;
+	return inflight_open(&store, EXACT_BYTES);
 }
 
 static int tear_down(void **state)
 {
-	inflight_free(*state);
-	return 0;
+	(void)state;
+	return close(store.fd);
 }
 
 static void put(struct inflight *inflight, size_t from, size_t end)
@@ -60,9 +61,9 @@ static void test_a_full_store_wraps(void **state)
 	uint8_t wrong = (uint8_t)(stream[STREAM_BYTES - 1] ^ 1);
 
 	put(*state, 0, EXACT_BYTES);
-	for (size_t at = 0; at + EXACT_BYTES < STREAM_BYTES; at += SEGMENT_BYTES) {
-		check_equal(*state, at, at + SEGMENT_BYTES);
-		put(*state, EXACT_BYTES + at, EXACT_BYTES + at + SEGMENT_BYTES);
+	for (size_t at = 0; at + EXACT_BYTES < STREAM_BYTES; at += BLOCK_BYTES) {
+		check_equal(*state, at, at + BLOCK_BYTES);
+		put(*state, EXACT_BYTES + at, EXACT_BYTES + at + BLOCK_BYTES);
 	}
 	check_equal(*state, STREAM_BYTES - EXACT_BYTES, STREAM_BYTES - 1);
 	assert_int_equal(inflight_check(*state, &wrong, 1, &difference), INFLIGHT_DIFFERS);
@@ -144,29 +145,29 @@ static void test_difference_comes_before_excess(void **state)
 
 static void test_default_sizes_hold_128_mib_exactly(void **state)
 {
-	struct inflight *inflight = inflight_new(INFLIGHT_SEGMENT_BYTES);
+	struct inflight inflight;
 	size_t size = 1u << 20;
 	uint8_t *bytes = malloc(size);
 	unsigned i;
 
 	(void)state;
-	assert_non_null(inflight);
 	assert_non_null(bytes);
+	assert_int_equal(inflight_open(&inflight, INFLIGHT_EXACT_BYTES), 0);
 	for (i = 0; i < 128; i++) {
 		pattern_fill(PATTERN_RANDOM, (uint64_t)i * size, bytes, size);
-		assert_int_equal(inflight_put(inflight, bytes, size), 0);
+		assert_int_equal(inflight_put(&inflight, bytes, size), 0);
 	}
 	for (i = 0; i < 128; i++) {
 		pattern_fill(PATTERN_RANDOM, (uint64_t)i * size, bytes, size);
 		bytes[size - 1] ^= i == 127;
-		if (inflight_check(inflight, bytes, size, &difference) != INFLIGHT_EQUAL)
+		if (inflight_check(&inflight, bytes, size, &difference) != INFLIGHT_EQUAL)
 			break;
 	}
 	assert_int_equal(i, 127);
 	assert_int_equal(difference.offset, 128u * size - 1);
 	assert_int_equal(difference.block_bytes, 0);
 	free(bytes);
-	inflight_free(inflight);
+	close(inflight.fd);
 }
 
 #define CASE(function) cmocka_unit_test_setup_teardown(function, set_up, tear_down)
