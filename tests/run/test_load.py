@@ -333,7 +333,7 @@ def test_progress():
 @case("no descriptors for all the connections: a local error, and no process waits for another")
 def test_no_descriptors():
     with Peer(echo) as peer:
-        for options in ([], ["--reconnect"], ["--processes", "2", "-c", "18"]):
+        for options in ([], ["--reconnect"], ["--processes", "2", "-c", "19"]):
             result = subprocess.run(
                 ["sh", "-c", 'ulimit -n 14; exec "$@"', "sh", program("echoctl"), "load",
                  "-d", "1h", "-c", "32", *options, peer.address],

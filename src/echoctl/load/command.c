@@ -4,7 +4,7 @@
  *
  * The process that was started reads the options, forks --processes workers, shows how it goes and
  * reports at the end. It measures nothing itself. Each worker has its share of the connections and
- * an epoll loop over them (work.c, connection.c); its results stand in shared memory, one tally a
+ * an epoll loop over them (worker.c); its results stand in shared memory, one tally a
  * worker, so that no lock and no message is needed and a worker that dies loses nothing.
  *
  * Without --rate a connection begins the next message when the echo of the last one is whole. With
@@ -17,7 +17,6 @@
  * them is counted once. What fails as a connection costs the message that was to begin on it.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -54,21 +53,14 @@ enum {
 	OPTION_PROGRESS,
 };
 
-struct settings {
-	struct load_plan plan;
-	bool progress;
-};
-
 /* The parent's view of a run. */
 struct run {
-	const struct load_plan *plan;
-	struct load_shared *shared;
-	struct load_report report;
-	struct pollfd polls[LOAD_PROCESSES_MAX + 1];	/* pipes, a process has the other end */
-	pid_t pids[LOAD_PROCESSES_MAX];
+	struct load load;
+	uint64_t left;			/* processes that were not reaped yet */
+	int error;			/* -errno: why it ends early */
+	uint64_t reported_ns;
 	struct load_tally now;
 	struct load_tally before;
-	uint64_t reported_ns;
 };
 
 static const char help[] =
@@ -111,29 +103,28 @@ static const struct option options[] = {
 
 static const char *take(void *data, int option, const char *value)
 {
-	struct settings *settings = data;
-	struct load_plan *plan = &settings->plan;
+	struct load *load = data;
 
 	switch (option) {
 	case 'c':
-		return command_take_number(value, 1, CONNECTIONS_MAX, &plan->connections);
+		return command_take_number(value, 1, CONNECTIONS_MAX, &load->connections);
 	case 'd':
-		return command_take_duration(value, 1, DURATION_MAX_US, &plan->duration_us);
+		return command_take_duration(value, 1, DURATION_MAX_US, &load->duration_us);
 	case 'n':
-		return command_take_number(value, 1, INT64_MAX, &plan->messages);
+		return command_take_number(value, 1, INT64_MAX, &load->messages);
 	case OPTION_RATE:
-		return command_take_number(value, 1, RATE_MAX, &plan->rate);
+		return command_take_number(value, 1, RATE_MAX, &load->rate);
 	case 's':
-		return command_take_size(value, 1, SIZE_MAX_BYTES, &plan->size_bytes);
+		return command_take_size(value, 1, SIZE_MAX_BYTES, &load->size_bytes);
 	case OPTION_RECONNECT:
-		plan->reconnect = true;
+		load->reconnect = true;
 		return NULL;
 	case OPTION_PROCESSES:
-		return command_take_number(value, 1, LOAD_PROCESSES_MAX, &plan->processes);
+		return command_take_number(value, 1, LOAD_PROCESSES_MAX, &load->processes);
 	case OPTION_TIMEOUT:
-		return command_take_duration(value, 1, DURATION_MAX_US, &plan->timeout_us);
+		return command_take_duration(value, 1, DURATION_MAX_US, &load->timeout_us);
 	default:
-		settings->progress = true;
+		load->progress = true;
 		return NULL;
 	}
 }
@@ -158,232 +149,172 @@ static void raise_descriptor_limit(void)
 	}
 }
 
-/* Returns 0 or -errno; what was started is in run->pids in any case. */
-static int start_processes(struct run *run)
+static void stop(const struct run *run)
 {
-	pid_t parent = getpid();
-
-	for (uint64_t i = 0; i < run->plan->processes; i++) {
-		int ends[2];
-		pid_t pid;
-
-		if (pipe2(ends, O_CLOEXEC) < 0)
-			return -errno;
-		run->polls[i] = (struct pollfd){ .fd = ends[0], .events = POLLIN };
-		pid = fork();
-		if (pid < 0) {
-			int error = -errno;
-
-			fd_close(ends[1]);
-			return error;
-		}
-		if (pid == 0) {
-			prctl(PR_SET_PDEATHSIG, SIGKILL);
-			if (getppid() != parent)
-				_exit(0);
-			_exit(-load_work(run->plan, run->shared, i));
-		}
-		fd_close(ends[1]);
-		run->pids[i] = pid;
-	}
-	return 0;
+	__atomic_store_n(&run->load.shared->stop, true, __ATOMIC_RELAXED);
 }
 
-/* The slowest to connect decides when all begin; a signal or an end begins it too. */
+/* The others end too: they would wait for the one that failed, or have half of a result. */
+static void fail(struct run *run, int error)
+{
+	if (run->error == 0)
+		run->error = error;
+	stop(run);
+}
+
+static void start_processes(struct run *run)
+{
+	pid_t parent = getpid();
+	pid_t pid;
+
+	/* If it is ignored, which a parent of ours may have left so, nothing is there to reap. */
+	signal(SIGCHLD, SIG_DFL);
+	for (uint64_t i = 0; i < run->load.processes && run->error == 0; i++) {
+		pid = fork();
+		if (pid < 0) {
+			fail(run, -errno);
+		} else if (pid > 0) {
+			run->left++;
+		} else {
+			prctl(PR_SET_PDEATHSIG, SIGKILL);
+			_exit(getppid() == parent ? -load_work(&run->load, i) : 0);
+		}
+	}
+}
+
+static void reap_processes(struct run *run)
+{
+	int status;
+
+	while (waitpid(-1, &status, WNOHANG) > 0) {
+		run->left--;
+		if (status != 0)
+			fail(run, WIFEXITED(status) ? -WEXITSTATUS(status) : -EIO);
+	}
+}
+
+/* The slowest to connect decides when all begin. */
 static void release_processes(struct run *run, uint64_t now_ns)
 {
-	load_collect(run->plan, run->shared, &run->now);
+	load_collect(&run->load, &run->now);
 	if (!run->now.ready)
 		return;
 	run->reported_ns = now_ns;
-	__atomic_store_n(&run->shared->start_ns, now_ns, __ATOMIC_RELEASE);
+	__atomic_store_n(&run->load.shared->start_ns, now_ns, __ATOMIC_RELEASE);
 }
 
 static void report_interval(struct run *run, uint64_t now_ns)
 {
-	load_collect(run->plan, run->shared, &run->now);
-	load_report_progress(&run->report, &run->now, &run->before,
-			     now_ns - run->shared->start_ns, now_ns - run->reported_ns);
-	if (!report_heard(run->report.report))
-		__atomic_store_n(&run->shared->stop, true, __ATOMIC_RELAXED);
+	load_collect(&run->load, &run->now);
+	load_report_progress(&run->load, &run->now, &run->before,
+			     now_ns - run->load.shared->start_ns, now_ns - run->reported_ns);
+	if (!report_heard(run->load.report))
+		stop(run);
 	run->before = run->now;
 	run->reported_ns = now_ns;
 }
 
-/* What the user wants: the end, or how it stands in a line that stays. */
-static void heed_user(struct run *run)
+/* Waits until every process has ended; says how it stands on the way. */
+static void watch_processes(struct run *run)
 {
-	if (interrupt_ended() < 0)
-		__atomic_store_n(&run->shared->stop, true, __ATOMIC_RELAXED);
-	if (run->shared->start_ns > 0 && interrupt_asked()) {
-		report_interval(run, clock_now_ns());
-		terminal_keep();
-	}
-}
+	struct pollfd polls[1];
 
-/* Whether a process that has ended did so with an error. It is still to be reaped. */
-static bool has_failed(pid_t pid)
-{
-	siginfo_t info = {0};
-
-	return waitid(P_PID, (id_t)pid, &info, WEXITED | WNOWAIT) < 0 || info.si_status != 0;
-}
-
-/* Waits until every process has ended; says how it stands on the way. Returns 0 or -errno. */
-static int watch_processes(struct run *run)
-{
-	uint64_t left = run->plan->processes;
-
-	while (left > 0) {
-		bool started = run->shared->start_ns > 0;
-		uint64_t wake_ns = run->reported_ns + PROGRESS_NS;
-		uint64_t now_ns = clock_now_ns();
-		uint64_t wait_ns = wake_ns > now_ns ? wake_ns - now_ns : 0;
+	while (run->left > 0) {
+		bool started = run->load.shared->start_ns > 0;
+		uint64_t wake_ns = run->load.progress ? run->reported_ns + PROGRESS_NS : UINT64_MAX;
+		uint64_t now_ns;
+		bool asked;
+		int r;
 
 		if (!started)
-			wait_ns = START_POLL_NS;
-		else if (!run->report.progress)
-			wait_ns = PROGRESS_NS;
-		if (poll(run->polls, run->plan->processes + 1,
-			 (int)((wait_ns + 999999) / 1000000)) < 0 && errno != EINTR)
-			return -errno;
-		for (uint64_t i = 0; i < run->plan->processes; i++) {
-			if (run->polls[i].fd < 0 || !run->polls[i].revents)
-				continue;
-			run->polls[i].fd = fd_close(run->polls[i].fd);
-			left--;
-			/* The others would wait for it to be ready, or have half of a result. */
-			if (has_failed(run->pids[i]))
-				__atomic_store_n(&run->shared->stop, true, __ATOMIC_RELAXED);
-		}
-		heed_user(run);
+			wake_ns = clock_now_ns() + START_POLL_NS;
+		r = interrupt_poll(polls, 0, wake_ns);
+		if (r < 0)
+			fail(run, r);
+		if (interrupt_ended() < 0)
+			stop(run);
+		reap_processes(run);
 		now_ns = clock_now_ns();
+		asked = started && interrupt_asked();
 		if (!started)
 			release_processes(run, now_ns);
-		else if (run->report.progress && left > 0 && now_ns >= wake_ns)
+		else if (asked || (now_ns >= wake_ns && run->left > 0))
 			report_interval(run, now_ns);
+		if (asked)
+			terminal_keep();
 	}
-	return 0;
 }
 
-/* Returns 0 or the first -errno of a process; -EIO for one that was killed. */
-static int reap_processes(struct run *run)
+static int run_load(struct run *run)
 {
-	int error = 0;
-	int status;
-
-	for (uint64_t i = 0; i < run->plan->processes && run->pids[i] > 0; i++) {
-		if (waitpid(run->pids[i], &status, 0) < 0 || status == 0 || error < 0)
-			continue;
-		error = WIFEXITED(status) ? -WEXITSTATUS(status) : -EIO;
-	}
-	return error;
-}
-
-static double children_cpu_s(void)
-{
-	struct rusage usage;
-
-	getrusage(RUSAGE_CHILDREN, &usage);
-	return (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
-		(double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
-}
-
-static int run_processes(struct run *run)
-{
-	int error = start_processes(run);
-	int reaped;
-
-	if (error == 0)
-		error = watch_processes(run);
-	if (error < 0)
-		__atomic_store_n(&run->shared->stop, true, __ATOMIC_RELAXED);
-	reaped = reap_processes(run);
-	if (error == 0)
-		error = reaped;
-	return error;
-}
-
-static int run_load(struct invocation *invocation, struct settings *settings,
-		    const struct dial *dial)
-{
-	struct load_plan *plan = &settings->plan;
-	size_t size = sizeof(struct load_shared) + plan->processes * sizeof(struct load_tally);
-	struct report *report = &invocation->globals.report;
-	struct run *run = calloc(1, sizeof(*run));
-	uint8_t *table = payload_table_new(plan->size_bytes);
+	struct load *load = &run->load;
+	size_t size = sizeof(struct load_shared) + load->processes * sizeof(struct load_tally);
+	uint8_t *table = payload_table_new(load->size_bytes);
+	uint64_t start_ns;
 	uint64_t ended_ns;
-	int error = -ENOMEM;
 
-	if (!run || !table)
-		goto out;
-	plan->table = table;
-	run->plan = plan;
-	run->report = (struct load_report){
-		.report = report,
-		.plan = plan,
-		.terminal = terminal_obeys(STDERR_FILENO),
-	};
-	run->report.progress = settings->progress ||
-		(run->report.terminal && !report->quiet && !report->json);
-	dial_peer(dial, run->report.peer);
-	run->polls[plan->processes] = (struct pollfd){ .fd = interrupt_fd(), .events = POLLIN };
-	run->shared = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	if (run->shared == MAP_FAILED)
-		goto out;
-	error = run_processes(run);
+	load->table = table;
+	load->shared = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (!table || load->shared == MAP_FAILED) {
+		free(table);
+		return -ENOMEM;
+	}
+	start_processes(run);
+	watch_processes(run);
 	ended_ns = clock_now_ns();
-	load_collect(plan, run->shared, &run->now);
-	run->report.client_cpu_s = children_cpu_s();
-	if (error == 0 || run->shared->start_ns > 0)
-		load_report_summary(&run->report, &run->now, run->shared->start_ns > 0 ?
-				    ended_ns - run->shared->start_ns : 0);
-	munmap(run->shared, size);
-	if (error == 0 && (load_errors(&run->now) > 0 || run->now.raw.count == 0))
-		error = 1;
-out:
-	if (error < 0)
-		report_error(report, "load: %s", strerror(-error));
+	start_ns = load->shared->start_ns;
+	load_collect(load, &run->now);
+	if (run->error == 0 || start_ns > 0)
+		load_report_summary(load, &run->now, start_ns > 0 ? ended_ns - start_ns : 0);
+	munmap(load->shared, size);
 	free(table);
-	free(run);
-	if (error < 0)
-		return STATUS_LOCAL;
-	return error == 0 ? STATUS_OK : STATUS_FAILED;
+	return run->error;
 }
 
 static int run(struct invocation *invocation)
 {
-	struct settings settings = {
-		.plan = { .connections = 8, .size_bytes = 64, .timeout_us = 5 * CLOCK_US_PER_S },
+	static struct run run = {
+		.load = { .connections = 8, .size_bytes = 64, .timeout_us = 5 * CLOCK_US_PER_S },
 	};
-	struct load_plan *plan = &settings.plan;
+	struct report *report = &invocation->globals.report;
+	struct load *load = &run.load;
 	struct address_spec target;
 	struct dial dial;
 	int status;
+	int r;
 
-	status = command_parse_target(invocation, take, &settings, &target);
+	status = command_parse_target(invocation, take, load, &target);
 	if (status != COMMAND_PROCEED)
 		return status;
-	if (plan->duration_us == 0)
-		plan->duration_us = plan->messages > 0 ? DURATION_WITH_COUNT_US : DURATION_US;
-	if (plan->processes == 0)
-		plan->processes = default_processes();
-	if (plan->processes > plan->connections)
-		plan->processes = plan->connections;
-	plan->dial = dial_options(&invocation->globals);
+	if (load->duration_us == 0)
+		load->duration_us = load->messages > 0 ? DURATION_WITH_COUNT_US : DURATION_US;
+	if (load->processes == 0)
+		load->processes = default_processes();
+	if (load->processes > load->connections)
+		load->processes = load->connections;
+	load->dial = dial_options(&invocation->globals);
 	/* The time for a message is the one for connecting too, unless that has a shorter one. */
-	if (plan->timeout_us < plan->dial.timeout_us || !invocation->globals.connect_timeout_given)
-		plan->dial.timeout_us = plan->timeout_us;
-	if (interrupt_open(&invocation->globals.report, invocation->globals.deadline_us, true) < 0)
+	if (load->timeout_us < load->dial.timeout_us || !invocation->globals.connect_timeout_given)
+		load->dial.timeout_us = load->timeout_us;
+	if (interrupt_open(report, invocation->globals.deadline_us, true) < 0)
 		return STATUS_LOCAL;
 	/* One connection finds out which address answers; the load follows it. */
-	status = dial_target(&invocation->globals.report, &target, &plan->dial, &dial);
+	status = dial_target(report, &target, &load->dial, &dial);
 	if (status != COMMAND_PROCEED)
 		return status;
 	fd_close(dial.fd);
-	plan->target = dial.attempts[dial.winner].target;
+	load->target = dial.attempts[dial.winner].target;
+	dial_peer(&dial, load->peer);
+	load->report = report;
+	load->terminal = terminal_obeys(STDERR_FILENO);
+	load->progress |= load->terminal && !report->quiet && !report->json;
 	raise_descriptor_limit();
-	return run_load(invocation, &settings, &dial);
+	r = run_load(&run);
+	if (r < 0) {
+		report_error(report, "load: %s", strerror(-r));
+		return STATUS_LOCAL;
+	}
+	return load_errors(&run.now) > 0 || run.now.raw.count == 0 ? STATUS_FAILED : STATUS_OK;
 }
 
 const struct command command_load = {

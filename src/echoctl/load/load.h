@@ -24,7 +24,7 @@ enum load_phase {
 };
 
 /* Set before the first fork, then only read. */
-struct load_plan {
+struct load {
 	struct dial_address target;
 	struct dial_options dial;	/* its timeout is the one for each attempt to connect */
 	uint64_t processes;
@@ -36,6 +36,12 @@ struct load_plan {
 	uint64_t timeout_us;		/* for one message */
 	bool reconnect;			/* a connection for each message */
 	const uint8_t *table;		/* payload_table_new() */
+	struct load_shared *shared;
+	/* Of the parent alone: where it reports. */
+	struct report *report;
+	char peer[ADDRESS_TEXT_MAX];
+	bool progress;			/* the live line is wanted */
+	bool terminal;			/* and may be rewritten in place */
 };
 
 /* What one process counts; the parent reads it while it runs. */
@@ -59,31 +65,21 @@ struct load_shared {
 	struct load_tally tallies[];
 };
 
-/* The whole life of process number index of plan->processes. Returns 0 or -errno. */
-int load_work(const struct load_plan *plan, struct load_shared *shared, uint64_t index);
+/* The whole life of process number index of load->processes. Returns 0 or -errno. */
+int load_work(const struct load *load, uint64_t index);
 
 /* The counters of all processes together; ret_tally is overwritten. */
-void load_collect(const struct load_plan *plan, const struct load_shared *shared,
-		  struct load_tally *ret_tally);
+void load_collect(const struct load *load, struct load_tally *ret_tally);
 
 uint64_t load_errors(const struct load_tally *tally);
 
-struct load_report {
-	struct report *report;
-	const struct load_plan *plan;
-	char peer[ADDRESS_TEXT_MAX];
-	bool progress;			/* the live line is wanted */
-	bool terminal;			/* and may be rewritten in place */
-	double client_cpu_s;		/* of all processes */
-};
-
 /* The live line: what the last interval brought. */
-void load_report_progress(struct load_report *report, const struct load_tally *now,
+void load_report_progress(const struct load *load, const struct load_tally *now,
 			  const struct load_tally *before, uint64_t elapsed_ns,
 			  uint64_t interval_ns);
 
-/* The end: rates, errors by phase, percentiles, the drawn histogram. */
-void load_report_summary(struct load_report *report, const struct load_tally *tally,
+/* The end, when all processes are reaped: rates, errors by phase, percentiles, the histogram. */
+void load_report_summary(const struct load *load, const struct load_tally *tally,
 			 uint64_t elapsed_ns);
 
 #endif

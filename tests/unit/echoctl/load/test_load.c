@@ -21,8 +21,7 @@
 #define HOUR_US (3600 * (uint64_t)CLOCK_US_PER_S)
 
 static uint8_t table[PAYLOAD_WINDOWS + SIZE_BYTES];
-static uint8_t buffer[LOAD_BUFFER_BYTES];
-static struct load_plan plan;
+static struct load load;
 static struct load_tally tally;
 static struct load_worker worker;
 static struct load_connection connection;
@@ -38,16 +37,18 @@ static int set_up(void **state)
 		return -1;
 	peer_fd = fds[1];
 	memset(&tally, 0, sizeof(tally));
-	plan = (struct load_plan){
+	load = (struct load){
 		.processes = 1, .connections = 1, .size_bytes = SIZE_BYTES, .timeout_us = HOUR_US,
 		.dial.timeout_us = HOUR_US, .table = table,
 	};
 	worker = (struct load_worker){
-		.plan = &plan, .tally = &tally, .quota = 10, .connections = &connection,
+		.load = &load, .tally = &tally, .quota = 10, .connections = &connection,
 		.n_connections = 1, .untried = 1, .epoll_fd = epoll_create1(EPOLL_CLOEXEC),
-		.buffer = buffer,
 	};
-	connection = (struct load_connection){ .fd = fds[0], .bytes = table };
+	connection = (struct load_connection){
+		.fd = fds[0],
+		.exchange = { .bytes = table, .size = SIZE_BYTES },
+	};
 	return epoll_ctl(worker.epoll_fd, EPOLL_CTL_ADD, fds[0], &event);
 }
 
@@ -66,7 +67,9 @@ static void enter(enum load_state state, bool active, bool late)
 	connection.state = state;
 	connection.active = active;
 	connection.began_ns = clock_now_ns() - (late ? 2 * HOUR_US : HOUR_US / 2) * 1000;
-	connection.sent_bytes = SIZE_BYTES;
+	connection.exchange.sent_bytes = SIZE_BYTES;
+	connection.exchange.received_bytes = state == ECHOING ? 0 : SIZE_BYTES;
+	connection.exchange.half_close = state == CLOSING;
 	worker.active = active;
 	worker.begun = active;
 	worker.connecting = state == CONNECTING;
@@ -88,7 +91,7 @@ static void test_echo_in_time(void **state)
 	(void)state;
 	enter(ECHOING, true, false);
 	assert_int_equal(write(peer_fd, table, SIZE_BYTES), SIZE_BYTES);
-	load_connection_take(&worker, &connection, EPOLLIN);
+	load_worker_take(&worker, &connection, EPOLLIN);
 	assert_int_equal(load_errors(&tally), 0);
 	assert_int_equal(tally.raw.count, 1);
 	assert_int_equal(connection.state, IDLE);
@@ -100,7 +103,7 @@ static void test_echo_too_late(void **state)
 	(void)state;
 	enter(ECHOING, true, true);
 	assert_int_equal(write(peer_fd, table, SIZE_BYTES), SIZE_BYTES);
-	load_connection_take(&worker, &connection, EPOLLIN);
+	load_worker_take(&worker, &connection, EPOLLIN);
 	assert_failed(LOAD_ECHO, -ETIMEDOUT);
 	assert_int_equal(tally.raw.count, 0);
 }
@@ -109,7 +112,7 @@ static void test_connected_in_time(void **state)
 {
 	(void)state;
 	enter(CONNECTING, false, false);
-	load_connection_take(&worker, &connection, EPOLLOUT);
+	load_worker_take(&worker, &connection, EPOLLOUT);
 	assert_int_equal(load_errors(&tally), 0);
 	assert_int_equal(tally.connections, 1);
 	assert_int_equal(connection.state, IDLE);
@@ -118,9 +121,9 @@ static void test_connected_in_time(void **state)
 static void test_connected_too_late(void **state)
 {
 	(void)state;
-	plan.reconnect = true;
+	load.reconnect = true;
 	enter(CONNECTING, true, true);
-	load_connection_take(&worker, &connection, EPOLLOUT);
+	load_worker_take(&worker, &connection, EPOLLOUT);
 	assert_failed(LOAD_CONNECT, -ETIMEDOUT);
 	assert_int_equal(tally.connections, 0);
 }
@@ -128,10 +131,10 @@ static void test_connected_too_late(void **state)
 static void test_end_too_late(void **state)
 {
 	(void)state;
-	plan.reconnect = true;
+	load.reconnect = true;
 	enter(CLOSING, true, true);
 	peer_fd = fd_close(peer_fd);
-	load_connection_take(&worker, &connection, EPOLLIN);
+	load_worker_take(&worker, &connection, EPOLLIN);
 	assert_failed(LOAD_EOF, -ETIMEDOUT);
 }
 
@@ -139,14 +142,14 @@ static void test_end_too_late(void **state)
 static void test_echo_and_end(void **state)
 {
 	(void)state;
-	plan.reconnect = true;
+	load.reconnect = true;
 	enter(ECHOING, true, false);
 	assert_int_equal(write(peer_fd, table, SIZE_BYTES), SIZE_BYTES);
-	load_connection_take(&worker, &connection, EPOLLIN);
+	load_worker_take(&worker, &connection, EPOLLIN);
 	assert_int_equal(connection.state, CLOSING);
 	assert_int_equal(tally.raw.count, 0);
 	peer_fd = fd_close(peer_fd);
-	load_connection_take(&worker, &connection, EPOLLIN);
+	load_worker_take(&worker, &connection, EPOLLIN);
 	assert_int_equal(tally.raw.count, 1);
 	assert_int_equal(load_errors(&tally), 0);
 	assert_int_equal(worker.active, 0);
@@ -158,7 +161,7 @@ static void test_end_in_place_of_a_message(void **state)
 	enter(IDLE, false, false);
 	worker.begun = 9;
 	peer_fd = fd_close(peer_fd);
-	load_connection_take(&worker, &connection, EPOLLIN);
+	load_worker_take(&worker, &connection, EPOLLIN);
 	assert_failed(LOAD_ECHO, -ENODATA);
 	assert_int_equal(worker.begun, 10);
 }
@@ -168,7 +171,7 @@ static void reset_by_peer(void)
 {
 	assert_int_equal(write(connection.fd, table, 1), 1);
 	peer_fd = fd_close(peer_fd);
-	load_connection_take(&worker, &connection, EPOLLIN | EPOLLHUP | EPOLLERR);
+	load_worker_take(&worker, &connection, EPOLLIN | EPOLLHUP | EPOLLERR);
 }
 
 /* No FIN is awaited there. */
@@ -184,7 +187,7 @@ static void test_reset_in_place_of_a_message(void **state)
 static void test_reset_in_place_of_the_end(void **state)
 {
 	(void)state;
-	plan.reconnect = true;
+	load.reconnect = true;
 	enter(CLOSING, true, false);
 	reset_by_peer();
 	assert_failed(LOAD_EOF, -ECONNRESET);
@@ -196,7 +199,7 @@ static void test_end_behind_the_last_message(void **state)
 	enter(IDLE, false, false);
 	worker.begun = worker.quota;
 	peer_fd = fd_close(peer_fd);
-	load_connection_take(&worker, &connection, EPOLLIN);
+	load_worker_take(&worker, &connection, EPOLLIN);
 	assert_int_equal(load_errors(&tally), 0);
 	assert_int_equal(worker.begun, worker.quota);
 	assert_int_equal(connection.state, CLOSED);
@@ -209,7 +212,7 @@ static void test_end_behind_the_duration(void **state)
 	enter(IDLE, false, false);
 	worker.end_ns = clock_now_ns();
 	peer_fd = fd_close(peer_fd);
-	load_connection_take(&worker, &connection, EPOLLIN);
+	load_worker_take(&worker, &connection, EPOLLIN);
 	assert_int_equal(load_errors(&tally), 0);
 	assert_int_equal(connection.state, CLOSED);
 }

@@ -1,0 +1,448 @@
+/* SPDX-License-Identifier: MIT */
+/* One process of load: an epoll loop that allocates nothing for a message. */
+#include "echoctl/load/worker.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+
+#include "base/clock.h"
+#include "base/fd.h"
+#include "echoctl/probe/payload.h"
+
+#define BATCH 256			/* events taken at a time */
+#define CONNECTING_MAX 64		/* at a time, so that no backlog overflows */
+#define SWEEP_NS 100000000u		/* between looks for what is overdue or to be opened */
+#define START_POLL_NS 1000000u
+#define RETRY_NS 1000000u		/* before the next look at a backlog that is full */
+
+/* Not every message that there is time for has begun, or failed before it did. */
+static bool has_more(const struct load_worker *worker, uint64_t now_ns)
+{
+	return worker->begun < worker->quota && (worker->end_ns == 0 || now_ns < worker->end_ns);
+}
+
+/* Its time is over: what comes now comes too late. For what connects or carries a message. */
+static bool is_overdue(const struct load_worker *worker, const struct load_connection *connection,
+		       uint64_t now_ns)
+{
+	uint64_t limit_us = connection->state == CONNECTING ? worker->load->dial.timeout_us :
+			    worker->load->timeout_us;
+
+	return now_ns - connection->began_ns > limit_us * 1000;
+}
+
+/* When the next message is due, with a rate. */
+static uint64_t next_due_ns(const struct load_worker *worker)
+{
+	/* Messages are dealt out in turn: ours are every n-th of the common schedule. */
+	return schedule_due_ns(&worker->schedule,
+			       worker->dealt * worker->load->processes + worker->index);
+}
+
+/* The connection is free for a message: long-lived and open, or to be opened for it. */
+static void set_free(struct load_worker *worker, struct load_connection *connection)
+{
+	connection->state = IDLE;
+	if (connection->queued)
+		return;
+	connection->queued = true;
+	connection->next = NULL;
+	if (worker->idle_first)
+		worker->idle_last->next = connection;
+	else
+		worker->idle_first = connection;
+	worker->idle_last = connection;
+}
+
+/* The one that has been free for the longest time; NULL if none is. */
+static struct load_connection *first_free(struct load_worker *worker)
+{
+	while (worker->idle_first && worker->idle_first->state != IDLE) {
+		worker->idle_first->queued = false;
+		worker->idle_first = worker->idle_first->next;
+	}
+	return worker->idle_first;
+}
+
+static void hang_up(struct load_worker *worker, struct load_connection *connection)
+{
+	if (connection->state == CONNECTING)
+		worker->connecting--;
+	else if (connection->fd >= 0)
+		worker->tally->open--;
+	if (connection->active)
+		worker->active--;
+	connection->active = false;
+	connection->fd = fd_close(connection->fd);
+	connection->state = CLOSED;
+}
+
+static void note_tried(struct load_worker *worker, struct load_connection *connection)
+{
+	if (!connection->tried)
+		worker->untried--;
+	connection->tried = true;
+}
+
+/*
+ * Closes; counts a failed message, unless none was under way and none is left to begin. The error
+ * is -errno, or what exchange_why() takes.
+ */
+static void fail(struct load_worker *worker, struct load_connection *connection,
+		 enum load_phase phase, int error)
+{
+	bool counts = connection->active || has_more(worker, clock_now_ns());
+
+	if (counts) {
+		worker->tally->errors[phase]++;
+		worker->tally->reasons[phase] = error;
+		/* It stands for one, so that a count of messages ends with a dead server too. */
+		if (!connection->active)
+			worker->begun++;
+	}
+	note_tried(worker, connection);
+	hang_up(worker, connection);
+}
+
+static int watch(struct load_worker *worker, struct load_connection *connection, int operation,
+		 uint32_t events)
+{
+	struct epoll_event event = { .events = events, .data.ptr = connection };
+
+	connection->writes = events & EPOLLOUT;
+	return epoll_ctl(worker->epoll_fd, operation, connection->fd, &event) < 0 ? -errno : 0;
+}
+
+/* Also once more, if a Unix backlog was full. Want of a socket ends the process. */
+static void try_to_connect(struct load_worker *worker, struct load_connection *connection)
+{
+	struct dial_options options = worker->load->dial;
+	enum dial_phase phase;
+	uint64_t soon_ns;
+	int error;
+	int fd;
+
+	/* The other connections cannot wait. */
+	options.at_once = true;
+	fd = dial_start(&worker->load->target, &options, &phase);
+	if (fd == -EAGAIN) {
+		soon_ns = clock_now_ns() + RETRY_NS;
+		if (soon_ns < worker->sweep_ns)
+			worker->sweep_ns = soon_ns;
+		return;
+	}
+	if (fd < 0 && phase == DIAL_SOCKET) {
+		worker->error = fd;
+		return;
+	}
+	connection->fd = fd;
+	error = fd < 0 ? fd : watch(worker, connection, EPOLL_CTL_ADD, EPOLLOUT);
+	if (error < 0)
+		fail(worker, connection, LOAD_CONNECT, error);
+}
+
+static void start_connecting(struct load_worker *worker, struct load_connection *connection,
+			     uint64_t now_ns)
+{
+	connection->began_ns = now_ns;
+	connection->message = 0;
+	connection->state = CONNECTING;
+	worker->connecting++;
+	try_to_connect(worker, connection);
+}
+
+static void push(struct load_worker *worker, struct load_connection *connection)
+{
+	int r = exchange_send(connection->fd, &connection->exchange);
+	bool writes = connection->exchange.sent_bytes < connection->exchange.size;
+
+	if (r == 0 && writes != connection->writes)
+		r = watch(worker, connection, EPOLL_CTL_MOD, EPOLLIN | (writes ? EPOLLOUT : 0));
+	if (r < 0)
+		fail(worker, connection, LOAD_SEND, r);
+}
+
+static void send_message(struct load_worker *worker, struct load_connection *connection)
+{
+	connection->exchange = (struct exchange){
+		.bytes = worker->load->table +
+			payload_window(connection->number, connection->message++),
+		.size = worker->load->size_bytes,
+	};
+	connection->state = ECHOING;
+	push(worker, connection);
+}
+
+/* Begins what is due, as long as a connection is free for it. */
+static void begin_due(struct load_worker *worker, uint64_t now_ns)
+{
+	struct load_connection *connection = first_free(worker);
+	uint64_t due_ns;
+
+	while (connection && worker->error == 0 && now_ns < worker->end_ns &&
+	       worker->begun < worker->quota) {
+		due_ns = worker->load->rate > 0 ? next_due_ns(worker) : now_ns;
+		if (due_ns > now_ns)
+			return;
+		worker->idle_first = connection->next;
+		connection->queued = false;
+		connection->active = true;
+		connection->due_ns = due_ns;
+		connection->began_ns = now_ns;
+		worker->active++;
+		worker->begun++;
+		worker->dealt++;
+		if (worker->load->reconnect)
+			start_connecting(worker, connection, now_ns);
+		else
+			send_message(worker, connection);
+		/* Of many that begin together each has its own time. */
+		connection = first_free(worker);
+		if (connection)
+			now_ns = clock_now_ns();
+	}
+}
+
+static void take_connection(struct load_worker *worker, struct load_connection *connection)
+{
+	uint64_t now_ns = clock_now_ns();
+	int error = 0;
+
+	getsockopt(connection->fd, SOL_SOCKET, SO_ERROR, &error, &(socklen_t){sizeof(error)});
+	if (error == 0 && is_overdue(worker, connection, now_ns))
+		error = ETIMEDOUT;
+	if (error == 0)
+		error = -watch(worker, connection, EPOLL_CTL_MOD, EPOLLIN);
+	if (error != 0) {
+		fail(worker, connection, LOAD_CONNECT, -error);
+		return;
+	}
+	/* Unix sockets refuse, and need it not. */
+	setsockopt(connection->fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
+	note_tried(worker, connection);
+	worker->connecting--;
+	worker->tally->connections++;
+	worker->tally->open++;
+	histogram_record(&worker->tally->connect, now_ns - connection->began_ns);
+	if (connection->active)
+		send_message(worker, connection);
+	else
+		set_free(worker, connection);
+}
+
+/* A message has passed, with a connection of its own its end included. */
+static void finish(struct load_worker *worker, struct load_connection *connection,
+		   uint64_t now_ns)
+{
+	histogram_record(&worker->tally->raw, connection->echoed_ns - connection->began_ns);
+	if (worker->load->rate > 0)
+		histogram_record(&worker->tally->corrected,
+				 connection->echoed_ns - connection->due_ns);
+	if (connection->state == CLOSING)
+		hang_up(worker, connection);
+	else
+		worker->active--;
+	connection->active = false;
+	set_free(worker, connection);
+	begin_due(worker, now_ns);
+}
+
+/* The echo; behind it, or in place of a message, nothing but the peer's FIN may come. */
+static void take_input(struct load_worker *worker, struct load_connection *connection)
+{
+	enum load_phase phase = connection->state == CLOSING ? LOAD_EOF : LOAD_ECHO;
+	size_t before = connection->exchange.received_bytes;
+	int r = exchange_receive(connection->fd, &connection->exchange);
+	uint64_t now_ns;
+
+	worker->tally->bytes += connection->exchange.received_bytes - before;
+	if (r == 0)
+		return;
+	now_ns = clock_now_ns();
+	if (r > 0 && is_overdue(worker, connection, now_ns))
+		r = -ETIMEDOUT;
+	if (r < 0) {
+		fail(worker, connection, r == -EBADMSG ? LOAD_VERIFY : phase, r);
+		return;
+	}
+	if (connection->state == ECHOING)
+		connection->echoed_ns = now_ns;
+	if (connection->state == CLOSING || !worker->load->reconnect) {
+		finish(worker, connection, now_ns);
+		return;
+	}
+	connection->state = CLOSING;
+	connection->exchange.half_close = true;
+	if (shutdown(connection->fd, SHUT_WR) < 0)
+		fail(worker, connection, LOAD_EOF, -errno);
+}
+
+void load_worker_take(struct load_worker *worker, struct load_connection *connection,
+		      uint32_t events)
+{
+	assert(connection->fd >= 0 || connection->state == CLOSED);
+	if (connection->state == CONNECTING) {
+		take_connection(worker, connection);
+		return;
+	}
+	/* First what has come: an error of sending must not hide it. */
+	if (connection->state != CLOSED && events & ~(uint32_t)EPOLLOUT)
+		take_input(worker, connection);
+	if (connection->state == ECHOING && connection->writes && events & EPOLLOUT)
+		push(worker, connection);
+}
+
+/* Where it would fail if it did now. */
+static enum load_phase phase_of(const struct load_connection *connection)
+{
+	if (connection->state == CONNECTING)
+		return LOAD_CONNECT;
+	if (connection->state == CLOSING)
+		return LOAD_EOF;
+	return connection->exchange.sent_bytes < connection->exchange.size ? LOAD_SEND : LOAD_ECHO;
+}
+
+/*
+ * What is closed is opened: before the start once, after it whenever a sweep comes along, as long
+ * as there is something for it to carry.
+ */
+static bool wants_opening(const struct load_worker *worker,
+			  const struct load_connection *connection, uint64_t now_ns)
+{
+	return connection->state == CLOSED && worker->connecting < CONNECTING_MAX &&
+		(!connection->tried || (worker->end_ns > 0 && has_more(worker, now_ns)));
+}
+
+/* Gives up what takes too long; opens what is closed, a few at a time. */
+static void sweep(struct load_worker *worker, uint64_t now_ns)
+{
+	worker->sweep_ns = now_ns + (worker->end_ns > 0 ? SWEEP_NS : START_POLL_NS);
+	for (size_t i = 0; i < worker->n_connections; i++) {
+		struct load_connection *connection = &worker->connections[i];
+
+		if ((connection->active || connection->state == CONNECTING) &&
+		    is_overdue(worker, connection, now_ns))
+			fail(worker, connection, phase_of(connection), -ETIMEDOUT);
+		else if (connection->state == CONNECTING && connection->fd < 0)
+			try_to_connect(worker, connection);
+		else if (worker->load->reconnect && connection->state == CLOSED)
+			set_free(worker, connection);
+		else if (wants_opening(worker, connection, now_ns))
+			start_connecting(worker, connection, now_ns);
+	}
+	if (worker->load->reconnect || worker->untried == 0)
+		__atomic_store_n(&worker->tally->ready, true, __ATOMIC_RELEASE);
+}
+
+static void wait_for_events(struct load_worker *worker, uint64_t now_ns)
+{
+	struct epoll_event events[BATCH];
+	uint64_t wake_ns = worker->sweep_ns;
+	struct timespec timeout = {0};
+	int count;
+
+	if (worker->end_ns == 0)
+		wake_ns = now_ns + START_POLL_NS;
+	else if (worker->load->rate > 0 && worker->begun < worker->quota &&
+		 first_free(worker) && next_due_ns(worker) < wake_ns)
+		wake_ns = next_due_ns(worker);
+	if (wake_ns > now_ns)
+		timeout.tv_nsec = (long)(wake_ns - now_ns);
+	count = epoll_pwait2(worker->epoll_fd, events, BATCH, &timeout, NULL);
+	for (int i = 0; i < count; i++)
+		load_worker_take(worker, events[i].data.ptr, events[i].events);
+	if (count < 0 && errno != EINTR)
+		worker->error = -errno;
+}
+
+/* The parent has given the signal: from now on messages may begin. */
+static void start(struct load_worker *worker, uint64_t start_ns)
+{
+	worker->schedule = (struct schedule){
+		.start_ns = start_ns, .period_ns = CLOCK_NS_PER_S,
+		.per_period = worker->load->rate > 0 ? worker->load->rate : 1,
+	};
+	worker->end_ns = start_ns + worker->load->duration_us * 1000;
+}
+
+static void work(struct load_worker *worker)
+{
+	const struct load_shared *shared = worker->load->shared;
+
+	while (worker->error == 0) {
+		uint64_t now_ns = clock_now_ns();
+		uint64_t start_ns = __atomic_load_n(&shared->start_ns, __ATOMIC_ACQUIRE);
+
+		if (__atomic_load_n(&shared->stop, __ATOMIC_RELAXED))
+			break;
+		if (worker->end_ns == 0 && start_ns > 0)
+			start(worker, start_ns);
+		if (now_ns >= worker->sweep_ns)
+			sweep(worker, now_ns);
+		begin_due(worker, now_ns);
+		if (worker->end_ns > 0 && worker->active == 0 &&
+		    (now_ns >= worker->end_ns || worker->begun >= worker->quota))
+			break;
+		if (worker->error == 0)
+			wait_for_events(worker, now_ns);
+	}
+}
+
+/* The share of process number index when total is dealt out in turn. */
+static uint64_t share(uint64_t total, uint64_t processes, uint64_t index)
+{
+	return total / processes + (index < total % processes ? 1 : 0);
+}
+
+/* Their latency is unknown, so they are counted separately and not left out. */
+static uint64_t count_not_begun(const struct load_worker *worker)
+{
+	uint64_t now_ns = clock_now_ns();
+	uint64_t until_ns = now_ns < worker->end_ns ? now_ns : worker->end_ns - 1;
+	uint64_t left = worker->quota > worker->begun ? worker->quota - worker->begun : 0;
+	uint64_t due;
+
+	if (worker->load->rate == 0 || worker->end_ns == 0)
+		return 0;
+	due = share(schedule_count(&worker->schedule, until_ns), worker->load->processes,
+		    worker->index);
+	due = due > worker->dealt ? due - worker->dealt : 0;
+	return due < left ? due : left;
+}
+
+int load_work(const struct load *load, uint64_t index)
+{
+	size_t n_connections = share(load->connections, load->processes, index);
+	struct load_worker worker = {
+		.load = load,
+		.tally = &load->shared->tallies[index],
+		.index = index,
+		.n_connections = n_connections,
+		.untried = n_connections,
+		.quota = load->messages > 0 ? share(load->messages, load->processes, index) :
+			UINT64_MAX,
+		.connections = calloc(n_connections, sizeof(*worker.connections)),
+		.epoll_fd = epoll_create1(EPOLL_CLOEXEC),
+	};
+
+	assert(index < load->processes && load->processes <= load->connections);
+	if (worker.epoll_fd < 0)
+		worker.error = -errno;
+	if (!worker.connections)
+		worker.error = -ENOMEM;
+	for (size_t i = 0; i < n_connections && worker.error == 0; i++) {
+		worker.connections[i].fd = -1;
+		worker.connections[i].number = i * load->processes + index;
+	}
+	prctl(PR_SET_TIMERSLACK, 1);
+	work(&worker);
+	worker.tally->not_begun = count_not_begun(&worker);
+	/* The process ends here, and takes connections and memory with it. */
+	return worker.error;
+}
