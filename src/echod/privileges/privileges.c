@@ -1,17 +1,21 @@
 /* SPDX-License-Identifier: MIT */
-/* Giving up root, and the limits of the process. Linux only: capabilities(7), prctl(2). */
+/* Giving up root, for a while or for good, and limits. Linux only: capabilities(7), prctl(2). */
 #include "echod/privileges/privileges.h"
 
 #include <assert.h>
 #include <cap-ng.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <grp.h>
 #include <inttypes.h>
 #include <pwd.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/fsuid.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "echod/log/log.h"
@@ -29,41 +33,36 @@ static bool is_missing(int error)
 	return error == 0 || error == ENOENT || error == ESRCH;	/* getpwnam(3) */
 }
 
-const struct passwd *privileges_find_user(const struct configuration *configuration,
-					  int *ret_error)
+/* Whom root becomes: the entry has static storage. Returns 0 or -errno (-ENOENT: no such user). */
+static int find_user(const struct configuration *configuration, const struct passwd **ret_user)
 {
-	const struct passwd *user;
-
 	errno = 0;
-	user = getpwnam(configuration->user);
+	*ret_user = getpwnam(configuration->user);
 	/* the default user may be missing */
-	if (!user && is_missing(errno) && !configuration->user_is_set) {
+	if (!*ret_user && is_missing(errno) && !configuration->user_is_set) {
 		errno = 0;
-		user = getpwnam(FALLBACK_USER);
+		*ret_user = getpwnam(FALLBACK_USER);
 	}
-	if (!user)
-		*ret_error = is_missing(errno) ? -ENOENT : -errno;
-	return user;
+	if (*ret_user)
+		return 0;
+	return is_missing(errno) ? -ENOENT : -errno;
 }
 
 /* The same, with words about what is wrong. */
-static const struct passwd *require_user(const struct configuration *configuration, int *ret_error)
+static int require_user(const struct configuration *configuration, const struct passwd **ret_user)
 {
-	const struct passwd *user = privileges_find_user(configuration, ret_error);
+	const char *name = configuration->user;
+	int r = find_user(configuration, ret_user);
 
-	if (!user && *ret_error == -ENOENT) {
-		log_error("user: %s: no such user", configuration->user);
-	} else if (!user) {
-		log_errno(LOG_ERR, *ret_error, "user: %s", configuration->user);
-	} else if (user->pw_uid == 0) {
-		log_error("user: %s is root: nothing would be given up", user->pw_name);
-		*ret_error = -EPERM;
-		return NULL;
-	} else if (strcmp(user->pw_name, configuration->user) != 0) {
-		log_warning("user %s does not exist, becoming %s", configuration->user,
-			    user->pw_name);
+	if (r < 0) {
+		log_error("user: %s: %s", name, r == -ENOENT ? "no such user" : strerror(-r));
+	} else if ((*ret_user)->pw_uid == 0) {
+		log_error("user: %s is root: nothing would be given up", name);
+		r = -EPERM;
+	} else if (strcmp((*ret_user)->pw_name, name) != 0) {
+		log_warning("user %s does not exist, becoming %s", name, (*ret_user)->pw_name);
 	}
-	return user;
+	return r;
 }
 
 /* What libcap-ng says about a failure is a number of its own; errno may tell why. */
@@ -110,11 +109,11 @@ static int become(uid_t uid, gid_t gid)
 int privileges_drop(const struct configuration *configuration)
 {
 	const struct passwd *user;
-	int r = 0;
+	int r;
 
 	if (geteuid() == 0) {
-		user = require_user(configuration, &r);
-		if (!user)
+		r = require_user(configuration, &user);
+		if (r < 0)
 			return r;
 		r = become(user->pw_uid, user->pw_gid);
 	} else {
@@ -157,4 +156,86 @@ void privileges_check_limits(const struct configuration *configuration)
 		    SUPERVISOR_DESCRIPTORS + 3 * SETTINGS_MAX_SOCKETS, "descriptors");
 	raise_limit(RLIMIT_NPROC, "NPROC", key, (uint64_t)connections + OTHER_PROCESSES,
 		    "processes of the user");
+}
+
+/*
+ * Before root gives itself up it makes files: Unix sockets, and the folder of the control socket.
+ * Below a folder that the service user may write it could be led astray: that user can put a link
+ * in the place of any name between two calls. So there root does not act itself, but with the
+ * rights that the service user has over files (setfsuid(2)): wherever a link leads, no more is done
+ * than that user could have done. Everywhere else that user cannot interfere.
+ */
+static struct privileges_owner service = { (uid_t)-1, (gid_t)-1 };
+
+int privileges_identify(const struct configuration *configuration)
+{
+	const struct passwd *user;
+	int r;
+
+	if (geteuid() != 0)
+		return 0;
+	r = find_user(configuration, &user);
+	if (r < 0)
+		return r;
+	/* what may be written by way of a group counts as well */
+	if (initgroups(user->pw_name, user->pw_gid) < 0)
+		return -errno;
+	service = (struct privileges_owner){ user->pw_uid, user->pw_gid };
+	return 0;
+}
+
+struct privileges_owner privileges_owner(void)
+{
+	return service;
+}
+
+/* Whether the user whose file system ids are ours may put something else in the place of entry. */
+static bool may_replace(const char *folder, const char *entry)
+{
+	struct stat status;
+
+	if (stat(folder, &status) < 0)
+		return false;
+	if (status.st_uid == service.uid)
+		return true;
+	if (faccessat(AT_FDCWD, folder, W_OK, AT_EACCESS) < 0)
+		return false;
+	/* in a folder like /tmp what belongs to somebody else stays where it is */
+	return !(status.st_mode & S_ISVTX) || lstat(entry, &status) < 0 ||
+	       status.st_uid == service.uid;
+}
+
+static bool may_replace_part(const char *path)
+{
+	char folder[sizeof(((struct sockaddr_un *)0)->sun_path)];
+	char entry[sizeof(folder)];
+	const char *end;
+
+	for (const char *slash = path; slash; slash = strchr(slash + 1, '/')) {
+		end = strchrnul(slash + 1, '/');
+		snprintf(folder, sizeof(folder), "%.*s", (int)(slash - path + 1), path);
+		snprintf(entry, sizeof(entry), "%.*s", (int)(end - path), path);
+		if (may_replace(folder, entry))
+			return true;
+	}
+	return false;
+}
+
+void privileges_lend(const char *path, gid_t group)
+{
+	assert(path[0] == '/');
+	if (geteuid() != 0 || service.uid == (uid_t)-1)
+		return;
+	setfsgid(service.gid);
+	setfsuid(service.uid);
+	if (!may_replace_part(path))
+		privileges_take_back();
+	else if (group != (gid_t)-1)
+		setfsgid(group);
+}
+
+void privileges_take_back(void)
+{
+	setfsuid(geteuid());
+	setfsgid(getegid());
 }

@@ -7,8 +7,6 @@
 
 #include "echod/configuration/configuration.h"
 
-struct passwd;
-
 /*
  * If started as root: becomes configuration->user (groups, all three ids), drops every
  * capability, and proves that root cannot be regained. If the default user does not exist,
@@ -17,13 +15,6 @@ struct passwd;
  * 0 or -errno (-ENOENT: no such user).
  */
 int privileges_drop(const struct configuration *configuration);
-
-/*
- * Whom privileges_drop() will become: its password entry (static storage), or NULL and *ret_error
- * (-ENOENT: no such user). Silent.
- */
-const struct passwd *privileges_find_user(const struct configuration *configuration,
-					  int *ret_error);
 
 /*
  * As root, before it makes files: finds out who the service user is, whose groups are ours from

@@ -14,18 +14,6 @@
 
 #define UNIX_MODE 0666	/* a public service, as 127.0.0.1 is; the folder decides who gets there */
 
-static int bind_tcp(int fd, const struct address *address, bool is_dual)
-{
-	int on = 1, v6only = !is_dual;
-
-	if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) < 0)
-		return -errno;
-	if (address->any.sa_family == AF_INET6 &&
-	    setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &v6only, sizeof(v6only)) < 0)
-		return -errno;
-	return bind(fd, &address->any, address->length) < 0 ? -errno : 0;
-}
-
 /*
  * A listening socket of the caller's or -errno, then *ret_call is the call that failed. protocol is
  * that of socket(2), if it is no Unix socket.
@@ -33,8 +21,8 @@ static int bind_tcp(int fd, const struct address *address, bool is_dual)
 static int bind_address(const struct address *address, int protocol, bool is_dual,
 			const char **ret_call)
 {
+	int on = 1, v6only = !is_dual;
 	FD_CLEANUP int fd = -1;
-	int r;
 
 	if (address->any.sa_family == AF_UNIX)
 		return unix_listen(address->un.sun_path, UNIX_MODE, (gid_t)-1, ret_call);
@@ -43,9 +31,11 @@ static int bind_address(const struct address *address, int protocol, bool is_dua
 	if (fd < 0)
 		return -errno;
 	*ret_call = "bind";
-	r = bind_tcp(fd, address, is_dual);
-	if (r < 0)
-		return r;
+	if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) < 0 ||
+	    (address->any.sa_family == AF_INET6 &&
+	     setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &v6only, sizeof(v6only)) < 0) ||
+	    bind(fd, &address->any, address->length) < 0)
+		return -errno;
 	*ret_call = "listen";
 	if (listen(fd, SOCKETS_BACKLOG) < 0)
 		return -errno;
@@ -65,22 +55,10 @@ static bool is_any_port(const struct address *address)
 	return address->any.sa_family != AF_UNIX && address->in.sin_port == 0;
 }
 
-/* Whether item is bound to the address, or to a port that was chosen for it. */
-static bool has_address(const struct listening_socket *item, const struct address *address)
-{
-	struct settings_socket wire = sockets_wire_address(&address->any);
-
-	if (is_any_port(address) && item->is_any_port)
-		wire.port = item->wire.port;
-	if (memcmp(&item->wire, &wire, sizeof(wire)) != 0)
-		return false;
-	return wire.family != ENDPOINT_UNIX || strcmp(item->unix_path, address->un.sun_path) == 0;
-}
-
 static bool is_bound(const struct sockets *sockets, const struct address *address)
 {
 	for (size_t i = 0; sockets && i < sockets->count; i++)
-		if (has_address(&sockets->items[i], address))
+		if (sockets_has_address(&sockets->items[i], address))
 			return true;
 	return false;
 }
@@ -114,7 +92,7 @@ static const struct listening_socket *find_previous(const struct element *elemen
 	for (size_t i = 0; previous && i < previous->count; i++) {
 		const struct listening_socket *item = &previous->items[i];
 
-		if (has_address(item, address) && (is_either || item->is_dual == is_dual) &&
+		if (sockets_has_address(item, address) && (is_either || item->is_dual == is_dual) &&
 		    is_still_there(item) && !sockets_find(element->sockets, item))
 			return item;
 	}

@@ -1,16 +1,20 @@
 /* SPDX-License-Identifier: MIT */
-/* The set of listening sockets: filled, given its options, released. */
+/*
+ * The set of listening sockets: filled, also by systemd, given its options, compared with listen,
+ * released.
+ */
 #include "echod/sockets/sockets.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
-#include <unistd.h>
+#include <systemd/sd-daemon.h>
 
 #include "base/fd.h"
 #include "echod/log/log.h"
@@ -23,27 +27,28 @@
 
 struct settings_socket sockets_wire_address(const struct sockaddr *address)
 {
+	static const uint8_t any[16];
 	struct settings_socket wire = {0};
-	struct sockaddr_in6 in6;
-	struct sockaddr_in in;
+	struct endpoint endpoint;
 
-	if (address->sa_family == AF_UNIX) {
-		wire.family = ENDPOINT_UNIX;
-	} else if (address->sa_family == AF_INET) {
-		memcpy(&in, address, sizeof(in));
-		wire.family = ENDPOINT_INET;
-		wire.wildcard = in.sin_addr.s_addr == htonl(INADDR_ANY);
-		wire.port = ntohs(in.sin_port);
-		memcpy(wire.address, &in.sin_addr, sizeof(in.sin_addr));
-	} else {
-		memcpy(&in6, address, sizeof(in6));
-		wire.family = ENDPOINT_INET6;
-		wire.wildcard = IN6_IS_ADDR_UNSPECIFIED(&in6.sin6_addr);
-		wire.port = ntohs(in6.sin6_port);
-		wire.scope = in6.sin6_scope_id;
-		memcpy(wire.address, &in6.sin6_addr, sizeof(in6.sin6_addr));
-	}
+	endpoint_set(&endpoint, (const void *)address);
+	wire.family = endpoint.family;
+	wire.wildcard = endpoint.family != ENDPOINT_UNIX &&
+			memcmp(endpoint.address, any, sizeof(any)) == 0;
+	wire.port = endpoint.port;
+	wire.scope = endpoint.scope;
+	memcpy(wire.address, endpoint.address, sizeof(wire.address));
 	return wire;
+}
+
+bool sockets_has_address(const struct listening_socket *item, const struct address *address)
+{
+	struct settings_socket wire = sockets_wire_address(&address->any);
+
+	if (wire.port == 0 && item->is_any_port)
+		wire.port = item->wire.port;
+	return memcmp(&item->wire, &wire, sizeof(wire)) == 0 &&
+	       (!item->unix_path || strcmp(item->unix_path, address->un.sun_path) == 0);
 }
 
 static bool takes_ipv4_too(int fd)
@@ -161,4 +166,137 @@ void sockets_release(struct sockets *sockets, const struct sockets *kept)
 	}
 	free(sockets->items);
 	*sockets = (struct sockets){0};
+}
+
+/* Why a passed descriptor cannot be used, as a phrase; NULL when it can. */
+static const char *find_fault(int fd)
+{
+	if (sd_is_socket(fd, AF_UNSPEC, 0, -1) <= 0)
+		return "not a socket";
+	if (sd_is_socket(fd, AF_UNSPEC, SOCK_STREAM, -1) <= 0)
+		return "not a stream socket (use ListenStream=)";
+	if (sd_is_socket(fd, AF_UNSPEC, SOCK_STREAM, 1) <= 0)
+		return "not a listening socket (use Accept=no, or echod --inetd)";
+	if (sd_is_socket(fd, AF_INET, SOCK_STREAM, 1) <= 0 &&
+	    sd_is_socket(fd, AF_INET6, SOCK_STREAM, 1) <= 0 &&
+	    sd_is_socket(fd, AF_UNIX, SOCK_STREAM, 1) <= 0)
+		return "neither IPv4 nor IPv6 nor Unix";
+	return NULL;
+}
+
+/* Takes one; fd is owned by the set or closed. */
+static int take_one(struct sockets *sockets, int fd, int index, const char *name)
+{
+	const char *fault = find_fault(fd);
+	int r;
+
+	if (fault) {
+		log_error("passed socket %d (%s): %s", index, name, fault);
+		fd_close(fd);
+		return -EINVAL;
+	}
+	r = fd_set_cloexec(fd, true);
+	if (r == 0)
+		r = fd_set_nonblocking(fd, true);
+	if (r < 0)
+		fd_close(fd);
+	else
+		r = sockets_add(sockets, fd, false);
+	if (r == -E2BIG)
+		log_error("passed socket %d (%s): more than %u", index, name, SETTINGS_MAX_SOCKETS);
+	else if (r < 0)
+		log_errno(LOG_ERR, r, "passed socket %d (%s)", index, name);
+	return r;
+}
+
+int sockets_take_passed(struct sockets *ret_sockets)
+{
+	struct sockets sockets = {0};
+	char **names = NULL;
+	int count, r = 0;
+
+	count = sd_listen_fds_with_names(1, &names);
+	if (count < 0) {
+		log_errno(LOG_ERR, count, "the sockets passed in LISTEN_FDS");
+		return count;
+	}
+	for (int i = 0; i < count; i++) {
+		int one = take_one(&sockets, SD_LISTEN_FDS_START + i, i, names[i]);
+
+		if (r == 0)
+			r = one;
+		free(names[i]);
+	}
+	free(names);
+	sockets.passed = count > 0;
+	if (r < 0)
+		sockets_release(&sockets, NULL);
+	else
+		*ret_sockets = sockets;
+	return r;
+}
+
+/* Whether an element of listen stands for a passed socket. */
+static bool names(const struct configured_address *element, const struct listening_socket *item)
+{
+	for (int i = 0; i < element->address_count; i++) {
+		struct address address = element->addresses[i];
+		bool is_inet6 = address.any.sa_family == AF_INET6;
+
+		if (!element->spec.is_unix && element->spec.port == 0)
+			address.in.sin_port = htons(item->wire.port);
+		/* an interface that is not to be seen from here (PrivateNetwork=) may be any */
+		if (is_inet6 && address_scope(&element->spec, &address.in6.sin6_scope_id) < 0)
+			address.in6.sin6_scope_id = item->wire.scope;
+		if (sockets_has_address(item, &address))
+			return true;
+	}
+	return false;
+}
+
+/* Writes a list with its lead before the first element. */
+static void write_next(FILE *stream, const char **lead, const char *text)
+{
+	fprintf(stream, "%s%s", *lead, text);
+	*lead = ", ";
+}
+
+bool sockets_differ(const struct sockets *sockets, const struct configuration *configuration,
+		    char **ret_text)
+{
+	const struct configured_address *listen = configuration->listen;
+	const char *lead = "not passed: ";
+	bool is_named[SETTINGS_MAX_SOCKETS] = {0}, is_complete = true;
+	char *text = NULL;
+	size_t size;
+	FILE *stream;
+
+	assert(sockets && configuration && ret_text);
+	if (!sockets->passed || !configuration->listen_is_set)
+		return false;
+	stream = open_memstream(&text, &size);
+	if (!stream)
+		return false;
+	for (size_t i = 0; i < configuration->listen_count; i++) {
+		bool is_passed = false;
+
+		for (size_t j = 0; j < sockets->count; j++) {
+			if (names(&listen[i], &sockets->items[j]))
+				is_passed = is_named[j] = true;
+		}
+		if (!is_passed)
+			write_next(stream, &lead, listen[i].text);
+		is_complete &= is_passed;
+	}
+	lead = is_complete ? "not in listen: " : "; not in listen: ";
+	for (size_t i = 0; i < sockets->count; i++) {
+		if (!is_named[i])
+			write_next(stream, &lead, sockets->items[i].text);
+	}
+	if (fclose(stream) != 0 || size == 0) {
+		free(text);
+		return false;
+	}
+	*ret_text = text;
+	return true;
 }

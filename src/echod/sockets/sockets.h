@@ -33,6 +33,9 @@ struct sockets {
 /* The address as it crosses the border to the listener; a Unix one has no more than its family. */
 struct settings_socket sockets_wire_address(const struct sockaddr *address);
 
+/* Whether item is bound to the address, or to a port that was chosen for it. */
+bool sockets_has_address(const struct listening_socket *item, const struct address *address);
+
 /*
  * Adds fd, which is the set's from now on (closed on failure too); its text and address come
  * from getsockname(2). Returns 0, -ENOMEM, -E2BIG above SETTINGS_MAX_SOCKETS, or -errno.
