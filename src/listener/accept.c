@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /* The only judge of limits: accept, look, then fork or refuse. */
-#include "listener/accept.h"
-
 #include <assert.h>
 #include <netinet/in.h>
 #include <string.h>
@@ -9,9 +7,7 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/sys.h"
-#include "listener/events.h"
-#include "listener/spawn.h"
-#include "wire/endpoint.h"
+#include "listener/listener.h"
 #include "worker/worker.h"
 
 #define ACCEPT_BATCH 16		/* a turn of the loop and socket: reaping comes in between */
@@ -27,7 +23,7 @@ bool accept_is_multipath(int fd)
 
 static uint64_t accept_all_live(const struct listener *listener)
 {
-	return (uint64_t)listener->live +
+	return (uint64_t)listener_live(listener) +
 	       atomic_load_explicit(&listener->table->foreign_live, memory_order_relaxed);
 }
 
@@ -38,11 +34,15 @@ bool accept_at_limit(const struct listener *listener)
 
 void accept_note_limit(struct listener *listener)
 {
-	if (!listener->is_at_limit && accept_at_limit(listener))
-		events_note_limit(listener, true);
-	else if (listener->is_at_limit &&
-		 accept_all_live(listener) * 8 <= listener->settings->connections * 7ull)
-		events_note_limit(listener, false);
+	const uint32_t limit = listener->settings->connections;
+	bool is_at_limit = accept_at_limit(listener);
+
+	if (listener->is_at_limit)
+		is_at_limit = accept_all_live(listener) * 8 > limit * 7ull;
+	if (is_at_limit == listener->is_at_limit)
+		return;
+	listener->is_at_limit = is_at_limit;
+	events_note(listener, EVENT_LIMIT, clock_now_ns(), limit, is_at_limit);
 }
 
 bool accept_is_open(const struct listener *listener)
@@ -55,7 +55,7 @@ bool accept_is_open(const struct listener *listener)
 
 static void accept_take_over(struct listener *listener, struct connection *connection)
 {
-	int r = spawn_worker(listener, connection);
+	int r = workers_start(listener, connection);
 
 	if (r == 0)
 		return;
@@ -77,7 +77,11 @@ void accept_pending(struct listener *listener)
 static void accept_refuse(struct listener *listener, struct connection *connection,
 			  enum refuse_reason reason)
 {
-	events_put_refused(listener, connection, reason);
+	struct event event = events_about(connection, EVENT_REFUSED);
+
+	event.reason = (uint16_t)reason;
+	events_count(&listener->table->totals.refused[reason], 1);
+	events_put(listener, &event);
 	(void)sys_shutdown(connection->fd, SHUT_WR);
 	connection->fd = fd_close(connection->fd);
 }
@@ -88,13 +92,12 @@ void accept_give_up(struct listener *listener)
 		accept_refuse(listener, &listener->pending, REFUSE_CONNECTIONS);
 }
 
-/* Returns true when the connection may have a worker and is counted for its source. */
+/* Returns true if the connection may have a worker, and is counted for its source. */
 static bool accept_judge(struct listener *listener, struct connection *connection)
 {
 	uint8_t address[16];
 	int r;
 
-	connection->source = SOURCES_NONE;
 	if (accept_at_limit(listener)) {
 		accept_refuse(listener, connection, REFUSE_CONNECTIONS);
 		return false;

@@ -1,63 +1,84 @@
 /* SPDX-License-Identifier: MIT */
-/* Messages of enum message_type, one datagram each. */
-#include "listener/channel.h"
-
+/* What the supervisor is told: messages, one datagram each, and events in the ring. */
 #include <assert.h>
 #include <string.h>
 
-#include "base/fd.h"
+#include "base/clock.h"
 #include "base/sys.h"
+#include "listener/listener.h"
 
-#define RECEIVE_BATCH 16	/* messages a turn of the loop */
-
-static int send_message(int fd, const struct message *message)
-{
-	ssize_t n = sys_send(fd, message, sizeof(*message), MSG_NOSIGNAL | MSG_DONTWAIT);
-
-	return n < 0 ? (int)n : 0;
-}
+#define STARVED_RETRY_NS 100000000u
 
 int channel_send(struct listener *listener, enum message_type type, uint32_t value)
 {
-	const struct message message = { .type = type, .value = value };
+	struct message message = { .type = type, .value = value };
+	ssize_t n;
 
 	if (listener->channel_fd < 0)
 		return -EPIPE;
-	return send_message(listener->channel_fd, &message);
+	if (type == MESSAGE_FAILED)
+		memcpy(message.text, listener->step,
+		       strnlen(listener->step, sizeof(message.text) - 1));
+	n = sys_send(listener->channel_fd, &message, sizeof(message), MSG_NOSIGNAL | MSG_DONTWAIT);
+	return n < 0 ? (int)n : 0;
 }
 
-void channel_send_failed(int channel_fd, const char *what, int error)
+void events_put(struct listener *listener, const struct event *event)
 {
-	struct message message = { .type = MESSAGE_FAILED, .value = (uint32_t)-error };
-	size_t length = strnlen(what, sizeof(message.text) - 1);
+	struct table *table = listener->table;
+	uint64_t head = atomic_load_explicit(&table->ring_head, memory_order_relaxed);
+	uint64_t tail = atomic_load_explicit(&table->ring_tail, memory_order_acquire);
+
+	if (head - tail >= RING_EVENTS) {
+		events_count(&table->totals.events_dropped, 1);
+	} else {
+		table->ring[head % RING_EVENTS] = *event;
+		atomic_store_explicit(&table->ring_head, head + 1, memory_order_release);
+	}
+	if (atomic_exchange(&table->asleep, 0) == 1 &&
+	    channel_send(listener, MESSAGE_WAKE, 0) < 0)
+		atomic_store(&table->asleep, 1);
+}
+
+void events_note(struct listener *listener, enum event_type type, uint64_t now_ns, uint32_t detail,
+		 uint32_t count)
+{
+	const struct event event = {
+		.type = type,
+		.slot = SLOTS_NONE,
+		.start_ns = now_ns,
+		.end_ns = now_ns,
+		.detail = detail,
+		.count = count,
+	};
+
+	events_put(listener, &event);
+}
+
+struct event events_about(const struct connection *connection, enum event_type type)
+{
+	return (struct event){
+		.type = type,
+		.slot = SLOTS_NONE,
+		.start_ns = connection->start_ns,
+		.end_ns = connection->start_ns,
+		.socket = (uint16_t)connection->socket,
+		.peer = connection->peer,
+		.local = connection->local,
+	};
+}
+
+void events_starve(struct listener *listener, int error, uint64_t now_ns)
+{
+	struct starvation *starvation = &listener->starvation;
 
 	assert(error < 0);
-	memcpy(message.text, what, length);
-	(void)send_message(channel_fd, &message);
-}
-
-enum channel_order channel_receive(struct listener *listener)
-{
-	enum channel_order order = CHANNEL_NOTHING;
-
-	for (int i = 0; i < RECEIVE_BATCH; i++) {
-		struct message message;
-		ssize_t n = sys_recv(listener->channel_fd, &message, sizeof(message), MSG_DONTWAIT);
-
-		if (n == -EAGAIN || n == -EINTR)
-			break;
-		if (n <= 0) {
-			listener->channel_fd = fd_close(listener->channel_fd);
-			return order == CHANNEL_END ? order : CHANNEL_STOP;
-		}
-		if ((size_t)n < sizeof(message))
-			continue;
-		if (message.type == MESSAGE_PING)
-			(void)channel_send(listener, MESSAGE_PONG, message.value);
-		else if (message.type == MESSAGE_STOP && message.value == STOP_END)
-			order = CHANNEL_END;
-		else if (message.type == MESSAGE_STOP && order == CHANNEL_NOTHING)
-			order = CHANNEL_STOP;
-	}
-	return order;
+	starvation->retry_ns = now_ns + STARVED_RETRY_NS;
+	starvation->count++;
+	events_count(&listener->table->totals.starved, 1);
+	if (now_ns < starvation->report_ns)
+		return;
+	events_note(listener, EVENT_STARVED, now_ns, (uint32_t)-error, starvation->count);
+	starvation->count = 0;
+	starvation->report_ns = now_ns + CLOCK_NS_PER_S;
 }

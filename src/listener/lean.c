@@ -27,17 +27,14 @@
 #include <assert.h>
 #include <fcntl.h>
 #include <sched.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "base/fd.h"
 #include "base/sys.h"
 #include "worker/echo.h"
 
 #define PAGE_BYTES 4096u
-
-#if LEAN
-
-#include <sys/rseq.h>
-
 #define WINDOW_BYTES (2ul << 20)
 #define STEP_BYTES (64ul << 10)
 #define STACK_BYTES (16ul << 10)
@@ -46,18 +43,22 @@
 	((STACK_BYTES + SHARED_STACK_BYTES + ECHO_SMALL_BYTES + PAGE_BYTES - 1) & \
 	 ~(PAGE_BYTES - 1ul))
 
-/* Maps at the first place of the window that is free; elsewhere when there is none. */
-static void *window_map(struct lean *lean, int fd, size_t size, int protection, int flags)
+/* Where workers will live: the next place to try, and stack and small buffer of all of them. */
+static uintptr_t window_next;
+static uint8_t *stack_top;
+
+/* Maps at the first free place of the window, the aligned 2 MiB of our text; else elsewhere. */
+static void *window_map(int fd, size_t size, int protection, int flags)
 {
-	uintptr_t end = lean->window + WINDOW_BYTES;
+	uintptr_t end = ((uintptr_t)worker_run & ~(WINDOW_BYTES - 1)) + WINDOW_BYTES;
 
 	assert(size > 0);
-	for (uintptr_t at = lean->next; at + size <= end; at += STEP_BYTES) {
+	for (uintptr_t at = window_next; LEAN && at + size <= end; at += STEP_BYTES) {
 		void *memory = mmap((void *)at, size, protection, flags | MAP_FIXED_NOREPLACE, fd,
 				    0);
 
 		if (memory != MAP_FAILED) {
-			lean->next = (at + size + STEP_BYTES - 1) & ~(STEP_BYTES - 1);
+			window_next = (at + size + STEP_BYTES - 1) & ~(STEP_BYTES - 1);
 			return memory;
 		}
 		if (errno != EEXIST)
@@ -66,29 +67,32 @@ static void *window_map(struct lean *lean, int fd, size_t size, int protection, 
 	return mmap(NULL, size, protection, flags, fd, 0);
 }
 
-int lean_open(struct lean *ret_lean)
+int lean_open(void)
 {
 	uint8_t *region;
 
-	ret_lean->window = ret_lean->next = (uintptr_t)worker_run & ~(WINDOW_BYTES - 1);
-	/* the first page goes away again: a stack that overflows shall meet nothing */
-	region = window_map(ret_lean, -1, PAGE_BYTES + REGION_BYTES, PROT_READ | PROT_WRITE,
+	window_next = (uintptr_t)worker_run & ~(WINDOW_BYTES - 1);
+	region = window_map(-1, PAGE_BYTES + REGION_BYTES, PROT_READ | PROT_WRITE,
 			    MAP_PRIVATE | MAP_ANONYMOUS);
 	if (region == MAP_FAILED)
 		return -ENOMEM;
-	(void)munmap(region, PAGE_BYTES);
-	region += PAGE_BYTES;
-	ret_lean->stack_top = region + STACK_BYTES + SHARED_STACK_BYTES;
-	ret_lean->small = ret_lean->stack_top;
+	/* a stack that overflows shall meet nothing */
+	if (LEAN)
+		(void)munmap(region, PAGE_BYTES);
+	stack_top = region + PAGE_BYTES + STACK_BYTES + SHARED_STACK_BYTES;
 	return 0;
 }
 
-void *lean_map_shared(struct lean *lean, int fd, size_t size, int protection)
+void *lean_map_shared(int fd, size_t size, int protection)
 {
-	void *memory = window_map(lean, fd, size, protection, MAP_SHARED);
+	void *memory = window_map(fd, size, protection, MAP_SHARED);
 
 	return memory == MAP_FAILED ? NULL : memory;
 }
+
+#if LEAN
+
+#include <sys/rseq.h>
 
 /* The size that libc registered is that of the first rseq ABI; newer ones name a smaller one. */
 static int lean_unregister_rseq(void)
@@ -105,39 +109,21 @@ static int lean_unregister_rseq(void)
 	return -errno;
 }
 
-/* A hexadecimal number of /proc/self/maps; *text is moved behind it and one more character. */
-static uintptr_t parse_address(const char **text)
-{
-	uintptr_t value = 0;
-
-	for (;; ++*text) {
-		char c = **text;
-
-		if (c >= '0' && c <= '9')
-			value = value << 4 | (uintptr_t)(c - '0');
-		else if (c >= 'a' && c <= 'f')
-			value = value << 4 | (uintptr_t)(c - 'a' + 10);
-		else
-			break;
-	}
-	++*text;
-	return value;
-}
-
 static const uint8_t constant = 1;	/* stands where the constants of the program are */
 
 /*
- * One line, "BEGIN-END PERMISSIONS ...": keeps shared mappings, the region, our text and our
- * constants (one mapping with both where the linker could).
+ * One line of /proc/self/maps, "BEGIN-END PERMISSIONS ...": keeps shared mappings, the region, our
+ * text and our constants (one mapping with both if the linker could).
  */
-static void lean_trim_mapping(const struct lean *lean, const char *line)
+static void lean_trim_mapping(const char *line)
 {
-	uintptr_t begin = parse_address(&line);
-	uintptr_t end = parse_address(&line);
-	uintptr_t region = (uintptr_t)lean->stack_top - STACK_BYTES - SHARED_STACK_BYTES;
+	char *rest;
+	uintptr_t begin = strtoul(line, &rest, 16);
+	uintptr_t end = strtoul(rest + 1, &rest, 16);
+	uintptr_t region = (uintptr_t)stack_top - STACK_BYTES - SHARED_STACK_BYTES;
 	const uintptr_t kept[] = { region, (uintptr_t)worker_run, (uintptr_t)&constant };
 
-	if (strlen(line) < 4 || line[3] == 's')
+	if (strlen(rest) > 4 && rest[4] == 's')
 		return;
 	for (size_t i = 0; i < sizeof(kept) / sizeof(kept[0]); i++) {
 		if (begin <= kept[i] && kept[i] < end)
@@ -146,52 +132,30 @@ static void lean_trim_mapping(const struct lean *lean, const char *line)
 	(void)madvise((void *)begin, end - begin, MADV_DONTFORK);
 }
 
-static ssize_t read_maps(char *text, size_t size)
-{
-	size_t length = 0;
-	ssize_t n = 1;
-	int fd = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
-
-	if (fd < 0)
-		return -errno;
-	while (length < size - 1 && n > 0) {
-		n = read(fd, text + length, size - 1 - length);
-		length += n > 0 ? (size_t)n : 0;
-	}
-	(void)close(fd);
-	text[length] = '\0';
-	return (ssize_t)length;
-}
-
-int lean_trim(const struct lean *lean)
+void lean_trim(void)
 {
 	static char text[16384];
+	FD_CLEANUP int fd = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd < 0 ? -errno : fd_read_full(fd, text, sizeof(text) - 1);
 	char *line = text, *end;
-	ssize_t n = read_maps(text, sizeof(text));
-	int r;
 
-	if (n < 0)
-		return (int)n;
-	r = lean_unregister_rseq();
-	if (r < 0)
-		return r;
+	if (n < 0 || lean_unregister_rseq() < 0)
+		return;
 	while ((end = strchr(line, '\n'))) {
 		*end = '\0';
-		lean_trim_mapping(lean, line);
+		lean_trim_mapping(line);
 		line = end + 1;
 	}
-	return 0;
 }
 
-pid_t lean_fork(const struct lean *lean, struct worker_call *call, int exit_signal,
-		_Atomic int32_t *ret_pid)
+pid_t lean_fork(struct worker_call *call, int exit_signal, _Atomic int32_t *ret_pid)
 {
 	register long child_tid __asm__("r10") = 0;
 	register long tls __asm__("r8") = 0;
 	register struct slot *slot __asm__("r12") = call->slot;
 	register const struct settings *settings __asm__("r13") = call->settings;
 	register uint64_t proof __asm__("r14") = call->proof;
-	register uint8_t *small __asm__("r15") = call->small;
+	register uint8_t *small __asm__("r15") = stack_top;
 	register const _Atomic uint64_t *command __asm__("r9") = call->command; /* stays there */
 	long r;
 
@@ -210,7 +174,7 @@ pid_t lean_fork(const struct lean *lean, struct worker_call *call, int exit_sign
 			 "1:"
 			 : "=a"(r)
 			 : "0"((long)SYS_clone), "D"((long)(CLONE_PARENT_SETTID | exit_signal)),
-			   "S"(lean->stack_top), "d"(ret_pid), "r"(child_tid), "r"(tls),
+			   "S"(stack_top), "d"(ret_pid), "r"(child_tid), "r"(tls),
 			   "b"(worker_pack(call->fd, call->flags)), "r"(slot), "r"(settings),
 			   "r"(proof), "r"(small), "r"(command)
 			 : "rcx", "r11", "memory", "cc");
@@ -219,24 +183,8 @@ pid_t lean_fork(const struct lean *lean, struct worker_call *call, int exit_sign
 
 #else
 
-int lean_open(struct lean *ret_lean)
+void lean_trim(void)
 {
-	ret_lean->small = sys_memory(ECHO_SMALL_BYTES);
-	return ret_lean->small ? 0 : -ENOMEM;
-}
-
-void *lean_map_shared(struct lean *lean, int fd, size_t size, int protection)
-{
-	void *memory = mmap(NULL, size, protection, MAP_SHARED, fd, 0);
-
-	(void)lean;
-	return memory == MAP_FAILED ? NULL : memory;
-}
-
-int lean_trim(const struct lean *lean)
-{
-	(void)lean;
-	return 0;
 }
 
 /* As fork(2), which knows neither CLONE_PARENT_SETTID nor another signal than SIGCHLD. */
@@ -249,18 +197,16 @@ static long plain_clone(unsigned long flags, _Atomic int32_t *ret_pid)
 #endif
 }
 
-pid_t lean_fork(const struct lean *lean, struct worker_call *call, int exit_signal,
-		_Atomic int32_t *ret_pid)
+pid_t lean_fork(struct worker_call *call, int exit_signal, _Atomic int32_t *ret_pid)
 {
 	long pid = plain_clone(CLONE_PARENT_SETTID | (unsigned long)exit_signal, ret_pid);
 
-	(void)lean;
 	if (pid == 0) {
 		const uint64_t proof = call->proof;
 
 		call->proof = 0;
 		worker_run(worker_pack(call->fd, call->flags), call->slot, call->settings, proof,
-			   call->small, call->command);
+			   stack_top, call->command);
 	}
 	return pid < 0 ? -errno : (pid_t)pid;
 }

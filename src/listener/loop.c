@@ -18,19 +18,15 @@
  *
  * It ends when it was told to stop, or the supervisor is gone, and the last worker is reaped.
  */
-#include "listener/loop.h"
-
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/sys.h"
-#include "listener/accept.h"
-#include "listener/channel.h"
-#include "listener/events.h"
-#include "listener/reap.h"
+#include "listener/listener.h"
 
 #define SWEEP_NS (10ull * CLOCK_NS_PER_S) /* for ends whose signal found no room in the queue */
 #define FOREIGN_NS 100000000u			/* looks at what older generations still have */
 #define PAUSE_NS 100000000u
+#define MESSAGE_BATCH 16	/* messages a turn */
 
 enum poll_index { POLL_SIGNAL, POLL_CHANNEL, POLL_SOCKETS };
 
@@ -44,7 +40,7 @@ static uint64_t loop_deadline_ns(const struct listener *listener, bool is_open, 
 {
 	uint64_t deadline_ns = UINT64_MAX;
 
-	if (listener->live > 0 || listener->is_stopping)
+	if (listener_live(listener) > 0 || listener->is_stopping)
 		deadline_ns = earlier(deadline_ns, listener->sweep_ns);
 	if (listener->starvation.retry_ns != 0)
 		deadline_ns = earlier(deadline_ns, listener->starvation.retry_ns);
@@ -86,7 +82,7 @@ static void loop_look_at_clock(struct listener *listener)
 	if (now_ns >= listener->starvation.retry_ns)
 		listener->starvation.retry_ns = 0;
 	if (now_ns >= listener->sweep_ns) {
-		reap_all(listener);
+		workers_reap_all(listener);
 		listener->sweep_ns = now_ns + SWEEP_NS;
 	}
 }
@@ -101,14 +97,29 @@ static void loop_stop(struct listener *listener)
 	(void)channel_send(listener, MESSAGE_STOPPED, 0);
 }
 
+/* What the supervisor wants; that it is gone is a stop too. Unknown messages are ignored. */
 static void loop_obey(struct listener *listener)
 {
-	enum channel_order order = channel_receive(listener);
+	for (int i = 0; i < MESSAGE_BATCH; i++) {
+		struct message message;
+		ssize_t n = sys_recv(listener->channel_fd, &message, sizeof(message), MSG_DONTWAIT);
 
-	if (order != CHANNEL_NOTHING)
-		loop_stop(listener);
-	if (order == CHANNEL_END)
-		accept_give_up(listener);
+		if (n == -EAGAIN || n == -EINTR)
+			return;
+		if (n <= 0) {
+			listener->channel_fd = fd_close(listener->channel_fd);
+			loop_stop(listener);
+			return;
+		}
+		if ((size_t)n < sizeof(message))
+			continue;
+		if (message.type == MESSAGE_PING)
+			(void)channel_send(listener, MESSAGE_PONG, message.value);
+		if (message.type == MESSAGE_STOP)
+			loop_stop(listener);
+		if (message.type == MESSAGE_STOP && message.value == STOP_END)
+			accept_give_up(listener);
+	}
 }
 
 /*
@@ -121,7 +132,7 @@ static void loop_pause(struct listener *listener, int error)
 
 	events_starve(listener, error == -EINVAL ? -EMFILE : error, clock_now_ns());
 	(void)sys_poll(NULL, 0, &pause);
-	reap_signalled(listener);
+	workers_reap(listener);
 	loop_obey(listener);
 }
 
@@ -138,7 +149,7 @@ static void loop_turn(struct listener *listener)
 	if (ready <= 0)
 		return;
 	if (fds[POLL_SIGNAL].revents != 0)
-		reap_signalled(listener);
+		workers_reap(listener);
 	if (fds[POLL_CHANNEL].revents != 0)
 		loop_obey(listener);
 	for (unsigned int i = POLL_SOCKETS; i < count; i++) {
@@ -147,14 +158,9 @@ static void loop_turn(struct listener *listener)
 	}
 }
 
-static bool loop_is_done(const struct listener *listener)
-{
-	return listener->is_stopping && listener->live == 0 && listener->pending.fd < 0;
-}
-
 void loop_run(struct listener *listener)
 {
-	while (!loop_is_done(listener)) {
+	while (!listener->is_stopping || listener_live(listener) > 0 || listener->pending.fd >= 0) {
 		accept_note_limit(listener);
 		loop_turn(listener);
 		accept_pending(listener);

@@ -11,14 +11,9 @@
 #include <unistd.h>
 
 #include "base/sys.h"
-#include "listener/accept.h"
-#include "listener/channel.h"
-#include "listener/loop.h"
-#include "listener/start.h"
+#include "listener/listener.h"
 
 enum listener_exit { EXIT_DRAINED = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
-
-static struct listener listener;
 
 /* A datagram socket of the supervisor's, or somebody has started the program by hand. */
 static bool is_started_by_echod(void)
@@ -32,7 +27,7 @@ static bool is_started_by_echod(void)
 
 int main(void)
 {
-	const char *what = "";
+	struct listener *listener;
 	int r;
 
 	(void)prctl(PR_SET_NAME, "echod-listener", 0, 0, 0);
@@ -42,17 +37,22 @@ int main(void)
 	}
 	/* Ctrl-C on a terminal is for echod, which then drains us */
 	(void)setsid();
-	listener.channel_fd = LISTENER_FD_CHANNEL;
-	r = start_listener(&listener, &what);
+	listener = tables_memory(sizeof(*listener));
+	if (!listener)
+		sys_exit(EXIT_FAILED);
+	listener->channel_fd = LISTENER_FD_CHANNEL;
+	listener->pending.fd = -1;
+	listener->next_id = 1;
+	r = start_listener(listener);
 	if (r < 0) {
-		channel_send_failed(LISTENER_FD_CHANNEL, what, r);
+		(void)channel_send(listener, MESSAGE_FAILED, (uint32_t)-r);
 		sys_exit(EXIT_FAILED);
 	}
 	/* the connection is descriptor 0: a worker then closes the others with one call */
 	(void)close(STDIN_FILENO);
-	(void)channel_send(&listener, MESSAGE_READY, (uint32_t)listener.missing_filter);
-	if (listener.settings->mode == MODE_SINGLE)
-		accept_single(&listener);
-	loop_run(&listener);
+	(void)channel_send(listener, MESSAGE_READY, (uint32_t)listener->missing_filter);
+	if (listener->settings->mode == MODE_SINGLE)
+		accept_single(listener);
+	loop_run(listener);
 	sys_exit(EXIT_DRAINED);
 }

@@ -1,98 +1,110 @@
 /* SPDX-License-Identifier: MIT */
-/* The start of a listener: nothing is used before it was checked. */
-#include "listener/start.h"
-
+/*
+ * From the descriptors that the supervisor passed to a listener that is ready to fork: nothing is
+ * used before it was checked, then all is given up that listener and workers do not need.
+ */
 #include <fcntl.h>
+#include <linux/capability.h>
+#include <linux/filter.h>
+#include <linux/landlock.h>
+#include <linux/oom.h>
+#include <linux/seccomp.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
 #include <sys/stat.h>
 
 #include "base/fd.h"
 #include "base/sys.h"
-#include "listener/accept.h"
-#include "listener/memory.h"
-#include "listener/reap.h"
-#include "listener/sandbox.h"
+#include "listener/lean.h"
+#include "listener/listener.h"
 #include "worker/echo.h"
 #include "worker/worker.h"
 
 #define SEALS_REQUIRED (F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE)
 
-/* Maps all of a memory file of at least size bytes and closes it. NULL: errno is set. */
-static void *map_file(struct lean *lean, int fd, uint64_t size, int protection, size_t *ret_size)
+/* What systemd/echod.service lowers that of the supervisor by: workers are then like anybody. */
+#define OOM_SCORE_STEP 300
+
+/* The counters of a coverage build go to files at the end. */
+#ifdef COVERAGE
+#define IS_COVERED true
+#else
+#define IS_COVERED false
+#endif
+
+/* 0: it is no file. */
+static uint64_t file_bytes(int fd)
 {
 	struct stat status;
+
+	if (fstat(fd, &status) < 0 || !S_ISREG(status.st_mode))
+		return 0;
+	return (uint64_t)status.st_size;
+}
+
+/* Maps size bytes of a memory file and closes it. Returns NULL and sets errno if it cannot. */
+static void *map_file(int fd, uint64_t size, int protection)
+{
 	void *memory;
 
-	if (fstat(fd, &status) < 0)
-		return NULL;
-	if (!S_ISREG(status.st_mode) || status.st_size <= 0 || (uint64_t)status.st_size < size) {
+	if (file_bytes(fd) < size) {
 		errno = EINVAL;
 		return NULL;
 	}
-	memory = lean_map_shared(lean, fd, (size_t)status.st_size, protection);
-	if (!memory)
-		return NULL;
-	(void)fd_close(fd);
-	*ret_size = (size_t)status.st_size;
+	memory = lean_map_shared(fd, (size_t)size, protection);
+	if (memory)
+		(void)fd_close(fd);
 	return memory;
 }
 
-static int take_settings(struct listener *listener, const char **ret_what)
+static int take_settings(struct listener *listener)
 {
+	uint64_t size = file_bytes(LISTENER_FD_SETTINGS);
 	int seals = fcntl(LISTENER_FD_SETTINGS, F_GET_SEALS);
-	void *memory;
-	size_t size = 0;
-	int r;
 
 	if (seals < 0)
 		return -errno;
 	if ((seals & SEALS_REQUIRED) != SEALS_REQUIRED)
 		return -EPERM;
-	memory = map_file(&listener->lean, LISTENER_FD_SETTINGS, sizeof(struct settings), PROT_READ,
-			  &size);
-	if (!memory)
-		return -errno;
-	r = settings_check(memory, size, ret_what);
-	if (r < 0)
-		return r;
-	listener->settings = memory;
-	return 0;
-}
-
-static int take_table(struct listener *listener)
-{
-	uint32_t slots = listener->settings->connections;
-	size_t size = 0;
-	struct table *table =
-		map_file(&listener->lean, LISTENER_FD_TABLE, scoreboard_table_bytes(slots),
-			 PROT_READ | PROT_WRITE, &size);
-
-	if (!table || madvise(table, size, MADV_DONTFORK) < 0)
-		return -errno;
-	if (table->magic != TABLE_MAGIC || table->version != wire_version || table->slots != slots)
+	if (size < sizeof(struct settings))
 		return -EINVAL;
-	listener->table = table;
-	return 0;
+	listener->settings = map_file(LISTENER_FD_SETTINGS, size, PROT_READ);
+	if (!listener->settings)
+		return -errno;
+	return settings_check(listener->settings, (size_t)size, &listener->step);
 }
 
 static int take_slots(struct listener *listener)
 {
-	size_t size = 0;
-
-	listener->shared = map_file(&listener->lean, LISTENER_FD_SLOTS,
+	listener->shared = map_file(LISTENER_FD_SLOTS,
 				    scoreboard_slots_bytes(listener->settings->connections),
-				    PROT_READ | PROT_WRITE, &size);
+				    PROT_READ | PROT_WRITE);
 	return listener->shared ? 0 : -errno;
 }
 
 static int take_commands(struct listener *listener)
 {
-	size_t size = 0;
-
-	listener->commands = map_file(&listener->lean, LISTENER_FD_COMMANDS,
+	listener->commands = map_file(LISTENER_FD_COMMANDS,
 				      scoreboard_commands_bytes(listener->settings->connections),
-				      PROT_READ, &size);
+				      PROT_READ);
 	return listener->commands ? 0 : -errno;
+}
+
+static int take_table(struct listener *listener)
+{
+	const uint32_t slots = listener->settings->connections;
+	const uint64_t size = scoreboard_table_bytes(slots);
+	struct table *table = map_file(LISTENER_FD_TABLE, size, PROT_READ | PROT_WRITE);
+
+	if (!table || madvise(table, (size_t)size, MADV_DONTFORK) < 0)
+		return -errno;
+	if (table->magic != TABLE_MAGIC || table->version != wire_version || table->slots != slots)
+		return -EINVAL;
+	listener->table = table;
+	return 0;
 }
 
 static int take_socket(struct listener *listener, uint32_t index, int fd)
@@ -118,43 +130,11 @@ static int take_sockets(struct listener *listener)
 	return 0;
 }
 
-/*
- * Accepted TCP connections inherit the ticks; Unix ones do not, their workers set them. A
- * listener of other settings still accepts from the same sockets, and goes on with it when this
- * one fails: nothing that can fail comes after this.
- */
-static int set_ticks(const struct listener *listener, const char **ret_what)
-{
-	uint64_t tick_us = echo_tick_us(listener->settings);
-	int r = 0;
-
-	if (listener->settings->mode == MODE_SINGLE)
-		return 0;
-	*ret_what = "listening sockets";
-	for (uint32_t i = 0; i < listener->settings->socket_count && r == 0; i++) {
-		r = echo_set_timeout(listener->sockets[i], SO_RCVTIMEO, tick_us);
-		if (r == 0)
-			r = echo_set_timeout(listener->sockets[i], SO_SNDTIMEO, tick_us);
-	}
-	return r;
-}
-
 static int make_tables(struct listener *listener)
 {
-	uint64_t seed[2];
 	int r = slots_init(&listener->slots, listener->settings->connections);
-	ssize_t n;
 
-	if (r < 0)
-		return r;
-	listener->holders = memory_get(listener->settings->connections * sizeof(struct holder));
-	listener->random = memory_get(RANDOM_WORDS * sizeof(*listener->random));
-	if (!listener->holders || !listener->random)
-		return -ENOMEM;
-	n = sys_random(seed, sizeof(seed));
-	if (n != (ssize_t)sizeof(seed))
-		return n < 0 ? (int)n : -EIO;
-	return sources_init(&listener->sources, listener->settings, seed);
+	return r < 0 ? r : sources_init(&listener->sources, listener->settings);
 }
 
 /*
@@ -163,77 +143,181 @@ static int make_tables(struct listener *listener)
  */
 static int set_signals(struct listener *listener)
 {
-	struct sigaction action = { .sa_handler = worker_interrupt };
+	const struct sigaction action = { .sa_handler = worker_interrupt };
 	const struct sigaction usual = { .sa_handler = SIG_DFL };
 	sigset_t set;
 
 	sigemptyset(&set);
+	sigaddset(&set, REAP_SIGNAL);
 	if (sigprocmask(SIG_SETMASK, &set, NULL) < 0 || sigaction(SIGURG, &action, NULL) < 0 ||
 	    sigaction(SIGALRM, &action, NULL) < 0 || sigaction(SIGPIPE, &usual, NULL) < 0)
 		return -errno;
-	listener->signal_fd = reap_open();
-	return listener->signal_fd < 0 ? listener->signal_fd : 0;
+	listener->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	return listener->signal_fd < 0 ? -errno : 0;
 }
 
-/* The block, the scoreboard and the sockets. */
-static int take_descriptors(struct listener *listener, const char **ret_what)
+/*
+ * When memory is short the kernel ends the process with the highest score. That has to be a worker,
+ * whose end gives back one connection, and not the supervisor, with whom all would end. Raising the
+ * score is allowed to anybody; if it cannot be written nothing is lost but that.
+ */
+static int raise_oom_score(struct listener *listener)
 {
-	int r;
+	FD_CLEANUP int fd = open("/proc/self/oom_score_adj", O_RDWR | O_CLOEXEC);
+	char text[16] = "";
+	long score;
+	int length;
 
-	*ret_what = "memory for workers";
-	r = lean_open(&listener->lean);
-	if (r < 0)
-		return r;
-	*ret_what = "settings";
-	r = take_settings(listener, ret_what);
-	if (r < 0)
-		return r;
-	*ret_what = "slots";
-	r = take_slots(listener);
-	if (r < 0)
-		return r;
-	*ret_what = "commands";
-	r = take_commands(listener);
-	if (r < 0)
-		return r;
-	*ret_what = "table";
-	r = take_table(listener);
-	if (r < 0)
-		return r;
-	*ret_what = "listening sockets";
-	return take_sockets(listener);
+	(void)listener;
+	if (fd < 0 || read(fd, text, sizeof(text) - 1) <= 0)
+		return 0;
+	score = strtol(text, NULL, 10) + OOM_SCORE_STEP;
+	length = snprintf(text, sizeof(text), "%ld",
+			  score < OOM_SCORE_ADJ_MAX ? score : OOM_SCORE_ADJ_MAX);
+	(void)!pwrite(fd, text, (size_t)length, 0);
+	return 0;
 }
 
-/* What the listener needs for itself. */
-static int make_state(struct listener *listener, const char **ret_what)
+static int forgo_privileges(struct listener *listener)
 {
-	int r;
-
-	*ret_what = "tables";
-	r = make_tables(listener);
-	if (r < 0)
-		return r;
-	*ret_what = "signals";
-	return set_signals(listener);
+	(void)listener;
+	return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ? -errno : 0;
 }
 
-int start_listener(struct listener *listener, const char **ret_what)
+/*
+ * The supervisor has given up what it could. capset(2) is called only when something is left:
+ * the system call filter of the unit does not allow it.
+ */
+static int drop_capabilities(struct listener *listener)
 {
-	int r = take_descriptors(listener, ret_what);
+	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
+	struct __user_cap_data_struct held[2], none[2] = {0};
+	unsigned long capability = 0;
 
+	(void)listener;
+	(void)prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
+	while (prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) == 0)
+		capability++;
+	if (syscall(SYS_capget, &header, held) == 0 && memcmp(held, none, sizeof(none)) == 0)
+		return 0;
+	return syscall(SYS_capset, &header, none) < 0 ? -errno : 0;
+}
+
+/* Every right over files that this kernel's version of Landlock knows is handled and none given. */
+static int deny_files(struct listener *listener)
+{
+	static const uint64_t rights_of_version[] = { 0, (1u << 13) - 1, (1u << 14) - 1,
+						      (1u << 15) - 1, (1u << 15) - 1,
+						      (1u << 16) - 1 };
+	const size_t known = sizeof(rights_of_version) / sizeof(rights_of_version[0]) - 1;
+	struct landlock_ruleset_attr rules = { .handled_access_fs = 0 };
+	FD_CLEANUP int fd = -1;
+	long version = syscall(SYS_landlock_create_ruleset, NULL, 0,
+			       LANDLOCK_CREATE_RULESET_VERSION);
+
+	(void)listener;
+	if (version <= 0 || IS_COVERED)
+		return 0;
+	rules.handled_access_fs =
+		rights_of_version[(size_t)version < known ? (size_t)version : known];
+	fd = (int)syscall(SYS_landlock_create_ruleset, &rules, sizeof(rules.handled_access_fs), 0);
+	if (fd < 0)
+		return -errno;
+	return syscall(SYS_landlock_restrict_self, fd, 0) < 0 ? -errno : 0;
+}
+
+/* No core dumps, no file larger than nothing, a few descriptors beside the listening sockets. */
+static int set_limits(struct listener *listener)
+{
+	int r = sys_set_limit(RLIMIT_CORE, 0);
+
+	if (r == 0 && !IS_COVERED)
+		r = sys_set_limit(RLIMIT_FSIZE, 0);
 	if (r == 0)
-		r = make_state(listener, ret_what);
-	if (r < 0)
+		r = sys_set_limit(RLIMIT_NOFILE, settings_descriptors(listener->settings));
+	return r;
+}
+
+/* One that cannot be installed is a failure only with SETTINGS_FILTER_REQUIRED. */
+static int install_filter(struct listener *listener)
+{
+	const struct settings *settings = listener->settings;
+	const struct sock_fprog program = {
+		.len = (unsigned short)settings->filter_count,
+		.filter = (struct sock_filter *)(uintptr_t)settings_filter(settings),
+	};
+	int r;
+
+	listener->worker_flags = worker_common_flags(settings);
+	if ((settings->flags & SETTINGS_FILTER) == 0)
+		return 0;
+	r = sys_seccomp(SECCOMP_SET_MODE_FILTER, 0, &program);
+	if (r == 0 || (settings->flags & SETTINGS_FILTER_REQUIRED))
 		return r;
-	listener->pending.fd = -1;
-	listener->next_id = 1;
-	/* not fatal: without it each fork costs more */
-	(void)lean_trim(&listener->lean);
-	r = sandbox_enter(listener->settings, &listener->missing_filter, ret_what);
-	if (r < 0)
-		return r;
-	listener->worker_flags = worker_common_flags(listener->settings);
-	if (listener->missing_filter != 0)
-		listener->worker_flags &= ~(uint32_t)WORKER_FILTER;
-	return set_ticks(listener, ret_what);
+	listener->missing_filter = -r;
+	listener->worker_flags &= ~(uint32_t)WORKER_FILTER;
+	return 0;
+}
+
+/*
+ * Accepted TCP connections inherit the ticks; Unix ones do not, their workers set them. A
+ * listener of other settings still accepts from the same sockets, and goes on with it if this
+ * one fails: nothing that can fail comes after this.
+ */
+static int set_ticks(struct listener *listener)
+{
+	int r = 0;
+
+	if (listener->settings->mode == MODE_SINGLE)
+		return 0;
+	for (uint32_t i = 0; i < listener->settings->socket_count && r == 0; i++)
+		r = echo_set_ticks(listener->sockets[i], listener->settings);
+	return r;
+}
+
+static int take_memory(struct listener *listener)
+{
+	(void)listener;
+	return lean_open();
+}
+
+/* Before the sandbox closes /proc. */
+static int trim_memory(struct listener *listener)
+{
+	(void)listener;
+	lean_trim();
+	return 0;
+}
+
+static const struct {
+	const char *name;
+	int (*run)(struct listener *listener);
+} steps[] = {
+	{ "memory for workers", take_memory },
+	{ "settings", take_settings },
+	{ "slots", take_slots },
+	{ "commands", take_commands },
+	{ "table", take_table },
+	{ "listening sockets", take_sockets },
+	{ "tables", make_tables },
+	{ "signals", set_signals },
+	{ "memory to inherit", trim_memory },
+	{ "OOM score", raise_oom_score },
+	{ "no_new_privs", forgo_privileges },
+	{ "capabilities", drop_capabilities },
+	{ "resource limits", set_limits },
+	{ "Landlock", deny_files },
+	{ "seccomp filter", install_filter },
+	{ "listening sockets", set_ticks },
+};
+
+int start_listener(struct listener *listener)
+{
+	int r = 0;
+
+	for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]) && r == 0; i++) {
+		listener->step = steps[i].name;
+		r = steps[i].run(listener);
+	}
+	return r;
 }

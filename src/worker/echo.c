@@ -38,6 +38,14 @@ int echo_set_timeout(int fd, int name, uint64_t us)
 	return sys_setsockopt(fd, SOL_SOCKET, name, &timeout, sizeof(timeout));
 }
 
+int echo_set_ticks(int fd, const struct settings *settings)
+{
+	uint64_t tick_us = echo_tick_us(settings);
+	int r = echo_set_timeout(fd, SO_RCVTIMEO, tick_us);
+
+	return r < 0 ? r : echo_set_timeout(fd, SO_SNDTIMEO, tick_us);
+}
+
 int echo_keep_urgent(int fd)
 {
 	const int on = 1;

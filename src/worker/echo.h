@@ -44,6 +44,9 @@ uint64_t echo_tick_us(const struct settings *settings);
 /* SO_RCVTIMEO or SO_SNDTIMEO (name); 0 = for ever. Returns 0 or -errno. */
 int echo_set_timeout(int fd, int name, uint64_t us);
 
+/* Both of them to a tick. */
+int echo_set_ticks(int fd, const struct settings *settings);
+
 /* Urgent data (RFC 6093) stays in its place among the others. Returns 0 or -errno. */
 int echo_keep_urgent(int fd);
 

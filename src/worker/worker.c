@@ -64,10 +64,7 @@ static void worker_start_session(struct echo *echo)
 /* What fails is an option that this kind of connection has not: MPTCP carries no urgent data. */
 static void worker_set_options(const struct echo *echo)
 {
-	uint64_t tick_us = echo_tick_us(echo->settings);
-
-	(void)echo_set_timeout(echo->fd, SO_RCVTIMEO, tick_us);
-	(void)echo_set_timeout(echo->fd, SO_SNDTIMEO, tick_us);
+	(void)echo_set_ticks(echo->fd, echo->settings);
 	(void)echo_keep_urgent(echo->fd);
 	if (echo->is_tcp) {
 		const uint32_t ms = settings_user_timeout_ms(echo->settings->stall_us);

@@ -26,13 +26,15 @@ static inline uint32_t worker_common_flags(const struct settings *settings)
 	       (settings->session_us > 0 ? WORKER_SESSION : 0);
 }
 
-/* All that a worker is given: six values (two in one), few enough to travel in registers. */
+/*
+ * What a worker is given; with its buffer these are six values (two in one), few enough to travel
+ * in registers.
+ */
 struct worker_call {
 	int fd;			/* its connection */
 	uint32_t flags;		/* enum worker_flag */
 	struct slot *slot;
 	const struct settings *settings;
-	uint8_t *small;		/* ECHO_SMALL_BYTES, and on to the end of the last page */
 	const _Atomic uint64_t *command;	/* its word of the commands */
 	/*
 	 * A random number that the worker forgets with the first byte that it gets, and leaves in

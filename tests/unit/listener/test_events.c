@@ -10,7 +10,7 @@
 
 #include <cmocka.h>
 
-#include "listener/events.h"
+#include "listener/listener.h"
 
 struct fixture {
 	struct listener listener;

@@ -7,7 +7,7 @@
 
 #include <cmocka.h>
 
-#include "listener/slots.h"
+#include "listener/tables.h"
 
 #define SLOTS 100u
 
@@ -30,7 +30,6 @@ static void test_each_once(void **state)
 	assert_int_equal(slots_take(&slots), 3);
 	assert_int_equal(slots_take(&slots), 7);
 	assert_int_equal(slots_take(&slots), SLOTS_NONE);
-	slots_release(&slots);
 }
 
 static void test_unknown_pid(void **state)
@@ -45,7 +44,6 @@ static void test_unknown_pid(void **state)
 	assert_int_equal(slots_unbind(&slots, -1), SLOTS_NONE);
 	assert_int_equal(slots_unbind(&slots, 4711), 2);
 	assert_int_equal(slots_unbind(&slots, 4711), SLOTS_NONE);
-	slots_release(&slots);
 }
 
 /* Against an array: binds and unbinds in every order leave the others reachable. */
@@ -75,7 +73,6 @@ static void test_as_an_array(void **state)
 		if (pid_of[slot] != 0)
 			assert_int_equal(slots_unbind(&slots, pid_of[slot]), slot);
 	}
-	slots_release(&slots);
 }
 
 int main(void)

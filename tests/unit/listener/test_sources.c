@@ -10,9 +10,7 @@
 #include <cmocka.h>
 
 #include "base/clock.h"
-#include "listener/sources.h"
-
-static const uint64_t seed[2] = { 1, 2 };
+#include "listener/tables.h"
 
 static const struct settings defaults = {
 	.connections = 8,
@@ -44,12 +42,11 @@ static void test_off(void **state)
 	uint32_t source = 0;
 
 	(void)state;
-	assert_int_equal(sources_init(&sources, &defaults, seed), 0);
+	assert_int_equal(sources_init(&sources, &defaults), 0);
 	set_ipv4(address, 0x7f000001);
 	assert_int_equal(sources_enter(&sources, address, 0, &source), 0);
 	assert_int_equal(source, SOURCES_NONE);
 	sources_leave(&sources, source);
-	sources_release(&sources);
 }
 
 static void test_per_source(void **state)
@@ -61,7 +58,7 @@ static void test_per_source(void **state)
 
 	(void)state;
 	settings.connections_per_source = 2;
-	assert_int_equal(sources_init(&sources, &settings, seed), 0);
+	assert_int_equal(sources_init(&sources, &settings), 0);
 	set_ipv4(address, 0xc0000201);
 	assert_int_equal(sources_enter(&sources, address, 0, &first), 0);
 	set_ipv4(address, 0xc00002fe);
@@ -76,7 +73,6 @@ static void test_per_source(void **state)
 	set_ipv4(address, 0xc0000203);
 	assert_int_equal(sources_enter(&sources, address, 0, &first), 0);
 	assert_int_equal(sources_enter(&sources, address, 0, &refused), -EUSERS);
-	sources_release(&sources);
 }
 
 static void test_ipv6_prefix(void **state)
@@ -88,14 +84,13 @@ static void test_ipv6_prefix(void **state)
 
 	(void)state;
 	settings.connections_per_source = 1;
-	assert_int_equal(sources_init(&sources, &settings, seed), 0);
+	assert_int_equal(sources_init(&sources, &settings), 0);
 	set_ipv6(address, 0x20010db800000001u, 1);
 	assert_int_equal(sources_enter(&sources, address, 0, &source), 0);
 	set_ipv6(address, 0x20010db800000001u, 0xffffffffffffffffu);
 	assert_int_equal(sources_enter(&sources, address, 0, &source), -EUSERS);
 	set_ipv6(address, 0x20010db800000002u, 1);
 	assert_int_equal(sources_enter(&sources, address, 0, &source), 0);
-	sources_release(&sources);
 }
 
 static void test_rate(void **state)
@@ -108,7 +103,7 @@ static void test_rate(void **state)
 	(void)state;
 	settings.rate_per_source = 10;
 	settings.rate_burst = 2;
-	assert_int_equal(sources_init(&sources, &settings, seed), 0);
+	assert_int_equal(sources_init(&sources, &settings), 0);
 	set_ipv4(address, 0x0a000001);
 	for (int i = 0; i < 2; i++) {
 		assert_int_equal(sources_enter(&sources, address, 0, &source), 0);
@@ -118,7 +113,6 @@ static void test_rate(void **state)
 	assert_int_equal(sources_enter(&sources, address, CLOCK_NS_PER_S / 10, &source), 0);
 	sources_leave(&sources, source);
 	assert_int_equal(sources_enter(&sources, address, CLOCK_NS_PER_S / 10, &source), -EAGAIN);
-	sources_release(&sources);
 }
 
 /* A flood from a /48 forgets idle sources, never one with a connection, and never fails. */
@@ -133,7 +127,7 @@ static void test_flood(void **state)
 	settings.connections_per_source = 1;
 	settings.rate_per_source = 1;
 	settings.rate_burst = 1;
-	assert_int_equal(sources_init(&sources, &settings, seed), 0);
+	assert_int_equal(sources_init(&sources, &settings), 0);
 	set_ipv4(victim, 0xc0000201);
 	assert_int_equal(sources_enter(&sources, victim, 0, &held), 0);
 	for (uint64_t i = 0; i < 4 * SOURCES_IDLE; i++) {
@@ -145,7 +139,30 @@ static void test_flood(void **state)
 	assert_int_equal(sources_enter(&sources, address, 0, &source), -EAGAIN);
 	set_ipv6(address, 0x20010db800000000u, 1);
 	assert_int_equal(sources_enter(&sources, address, 0, &source), 0);
-	sources_release(&sources);
+}
+
+/* Without a rate there is nothing to remember a source for: one node serves all that come. */
+static void test_flood_without_rate(void **state)
+{
+	struct settings settings = defaults;
+	struct sources sources;
+	uint8_t address[16];
+	uint32_t held = 0, source = 0;
+
+	(void)state;
+	settings.connections_per_source = 1;
+	assert_int_equal(sources_init(&sources, &settings), 0);
+	set_ipv6(address, 1, 1);
+	assert_int_equal(sources_enter(&sources, address, 0, &held), 0);
+	for (uint64_t i = 0; i < 4 * SOURCES_IDLE; i++) {
+		set_ipv6(address, 0x20010db800000000u + i, 1);
+		assert_int_equal(sources_enter(&sources, address, 0, &source), 0);
+		assert_int_equal(sources_enter(&sources, address, 0, &held), -EUSERS);
+		sources_leave(&sources, source);
+	}
+	assert_int_equal(sources.used, 2);
+	set_ipv6(address, 1, 1);
+	assert_int_equal(sources_enter(&sources, address, 0, &source), -EUSERS);
 }
 
 int main(void)
@@ -156,6 +173,7 @@ int main(void)
 		cmocka_unit_test(test_ipv6_prefix),
 		cmocka_unit_test(test_rate),
 		cmocka_unit_test(test_flood),
+		cmocka_unit_test(test_flood_without_rate),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

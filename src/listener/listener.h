@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: MIT */
+/* What a listener knows, and what its parts do for each other. */
+#ifndef LISTENER_LISTENER_H
+#define LISTENER_LISTENER_H
+
+#include <signal.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "listener/tables.h"
+#include "wire/endpoint.h"
+#include "wire/event.h"
+#include "wire/scoreboard.h"
+#include "wire/settings.h"
+
+/*
+ * A worker's end is told by this real-time signal and not by SIGCHLD: real-time signals queue,
+ * each with the process id, so that one can wait for that one process. wait4(-1) walks along all
+ * children of the caller, which takes a millisecond with 10,000 of them.
+ */
+#define REAP_SIGNAL (SIGRTMIN)
+
+#define RANDOM_WORDS 32u	/* as much as getrandom(2) always gives at once */
+
+/* An accepted connection that has no worker yet. */
+struct connection {
+	int fd;			/* -1: none */
+	uint32_t socket;	/* index of the listening socket */
+	uint32_t source;	/* node in sources, SOURCES_NONE */
+	uint32_t flags;		/* enum worker_flag */
+	uint64_t start_ns;
+	struct endpoint peer;
+	struct endpoint local;
+};
+
+/* Want of a resource (descriptors, memory, processes): no accept before the deadline or a reap. */
+struct starvation {
+	uint64_t retry_ns;	/* 0: not starved, a reap or the loop's clock set it back */
+	uint64_t report_ns;	/* no event before that time */
+	uint32_t count;		/* since the last event */
+};
+
+/* In memory of tables_memory(): a worker must not know the proofs of the next ones. */
+struct listener {
+	const char *step;		/* of the start, for MESSAGE_FAILED */
+	const struct settings *settings;
+	struct table *table;
+	struct slot *shared;		/* the workers' slots; untrusted */
+	const _Atomic uint64_t *commands;	/* one for each slot, the supervisor writes them */
+	uint32_t worker_flags;		/* enum worker_flag, of every worker */
+	int missing_filter;		/* errno of the seccomp filter that it goes without, or 0 */
+	int channel_fd;			/* -1: the supervisor is gone */
+	int signal_fd;			/* the ends of workers, one record each */
+	int sockets[SETTINGS_MAX_SOCKETS];
+	bool is_multipath[SETTINGS_MAX_SOCKETS];	/* of each, see accept_is_multipath() */
+
+	uint64_t next_id;
+	bool is_stopping;
+	bool is_at_limit;		/* EVENT_LIMIT was sent */
+	struct connection pending;	/* accepted, waits for a worker */
+	struct starvation starvation;
+	uint64_t sweep_ns;		/* next look for ends that no signal has told */
+
+	struct slots slots;
+	struct sources sources;
+	uint64_t random[RANDOM_WORDS];	/* for the proofs of workers */
+	uint32_t random_left;
+};
+
+/* Connections that have a worker. */
+static inline uint32_t listener_live(const struct listener *listener)
+{
+	return atomic_load_explicit(&listener->table->live, memory_order_relaxed);
+}
+
+/*
+ * Takes over the descriptors of enum listener_fd: checks settings, table and slots and maps them,
+ * prepares the sockets, enters the sandbox. Returns 0, or -errno: listener->step then says at
+ * what. What was taken stays open either way: the process ends then.
+ */
+int start_listener(struct listener *listener);
+
+/* Serves until it was told to stop and the last worker is reaped. */
+void loop_run(struct listener *listener);
+
+/*
+ * True if fd is an MPTCP socket. A listening one knows fewer options than TCP, and the plain TCP
+ * connections that it accepts as well inherit fewer still: their workers set them.
+ */
+bool accept_is_multipath(int fd);
+
+/* True if no more connections may be taken: connections live here and in older generations. */
+bool accept_at_limit(const struct listener *listener);
+
+/* Reports that the limit is reached, and that it was left by an eighth. */
+void accept_note_limit(struct listener *listener);
+
+/* True if the listening sockets belong into the poll set. */
+bool accept_is_open(const struct listener *listener);
+
+/* Takes a bounded number of connections from one socket that is readable. */
+void accept_turn(struct listener *listener, uint32_t socket);
+
+/* Tries again to give the connection that waits for one a worker, unless still starved. */
+void accept_pending(struct listener *listener);
+
+/* Refuses the connection that waits for a worker, if there is one. */
+void accept_give_up(struct listener *listener);
+
+/* The one connection of MODE_SINGLE, which was accepted by somebody else. */
+void accept_single(struct listener *listener);
+
+/*
+ * Forks a worker for connection, fills its entry and slot, and closes the connection here.
+ * Returns 0, or -errno (-EAGAIN, -ENOMEM: no process or memory) and then nothing has changed:
+ * the caller still has the connection.
+ */
+int workers_start(struct listener *listener, struct connection *connection);
+
+/* Reaps those whose records wait in signal_fd, a bounded number a call. */
+void workers_reap(struct listener *listener);
+
+/* Reaps all that have ended, whether a signal told or not: its cost grows with live workers. */
+void workers_reap_all(struct listener *listener);
+
+/*
+ * Sends a message; with MESSAGE_FAILED the listener's step goes as its text. Returns 0 or -errno
+ * (-EAGAIN: the supervisor does not read; -EPIPE: it is gone).
+ */
+int channel_send(struct listener *listener, enum message_type type, uint32_t value);
+
+/*
+ * Appends a copy to the ring of the table; never blocks, drops and counts if it is full. Wakes the
+ * supervisor if it has said that it sleeps.
+ */
+void events_put(struct listener *listener, const struct event *event);
+
+/* Puts an event that is of no connection. */
+void events_note(struct listener *listener, enum event_type type, uint64_t now_ns, uint32_t detail,
+		uint32_t count);
+
+/* What is known of a connection when it starts. */
+struct event events_about(const struct connection *connection, enum event_type type);
+
+/*
+ * Something is short (error is a negative errno): no accept until a worker has ended or 100 ms
+ * are over. Said once a second at most, with the count.
+ */
+void events_starve(struct listener *listener, int error, uint64_t now_ns);
+
+/* A counter of the totals, which only the listener writes. */
+static inline void events_count(_Atomic uint64_t *counter, uint64_t more)
+{
+	uint64_t old = atomic_load_explicit(counter, memory_order_relaxed);
+
+	/* Whoever sees that a connection has ended sees that it was accepted, too. */
+	atomic_store_explicit(counter, old + more, memory_order_release);
+}
+
+#endif
