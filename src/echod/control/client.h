@@ -7,9 +7,9 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
+#include <sys/un.h>
 #include <jansson.h>
 
-#include "base/cidr.h"
 #include "echod/control/control.h"
 
 #define CONTROL_VERSION 1
@@ -60,7 +60,7 @@ struct control_client {
 struct control {
 	struct supervisor *supervisor;
 	int fd;
-	char *path;			/* owned */
+	struct sockaddr_un address;	/* it is bound to */
 	struct unix_file file;		/* that was made there */
 	struct sd_event_source *io;
 	struct control_client *clients;

@@ -103,12 +103,6 @@ static bool client_take_line(struct control_client *client)
 	return true;
 }
 
-static bool client_is_busy(const struct control_client *client)
-{
-	return client->reply || client->is_listing || client->wait != WAIT_NONE ||
-	       client->close_after_reply;
-}
-
 /* False when the client has closed its end or is gone. */
 static bool client_receive(struct control_client *client)
 {
@@ -146,14 +140,13 @@ static bool client_turn(struct control_client *client)
 /* What has to happen for the next turn. */
 static void client_arm(struct control_client *client)
 {
+	bool is_busy = client->reply || client->is_listing || client->close_after_reply;
 	uint32_t events = 0;
 
-	if (!client_is_busy(client))
-		events = line_end(client) ? EPOLLOUT : EPOLLIN;
-	else if (client->wait == WAIT_NONE)
-		events = EPOLLOUT;
-	else
+	if (client->wait != WAIT_NONE)
 		timer_disarm(client->timer);
+	else
+		events = is_busy || line_end(client) ? EPOLLOUT : EPOLLIN;
 	sd_event_source_set_io_events(client->io, events);
 }
 
@@ -341,33 +334,23 @@ struct unix_file control_file(const struct control *control)
 	return control ? control->file : (struct unix_file){0};
 }
 
-/* The path that it is bound to; a reload may have brought another one for the next start. */
-static char *path_of(int fd)
-{
-	struct sockaddr_un address = { .sun_family = AF_UNSPEC };
-	socklen_t length = sizeof(address);
-
-	if (getsockname(fd, (struct sockaddr *)&address, &length) < 0 ||
-	    address.sun_family != AF_UNIX)
-		return NULL;
-	return strndup(address.sun_path, sizeof(address.sun_path));
-}
-
 int control_adopt(struct supervisor *supervisor, int fd, gid_t group, struct unix_file file,
 		  struct control **ret_control)
 {
-	struct control *made = calloc(1, sizeof(*made));
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	socklen_t length = sizeof(address);
+	struct control *made;
 
 	assert(fd >= 0);
+	/* a reload may have brought another path for the next start */
+	if (getsockname(fd, (struct sockaddr *)&address, &length) < 0)
+		return -errno;
+	made = calloc(1, sizeof(*made));
 	if (!made)
 		return -ENOMEM;
 	made->supervisor = supervisor;
-	made->path = path_of(fd);
-	if (!made->path) {
-		free(made);
-		return -ENOMEM;
-	}
-	made->file = file.inode ? file : unix_find(made->path);
+	made->address = address;
+	made->file = file.inode ? file : unix_find(address.sun_path);
 	made->group = group;
 	made->fd = fd;
 	*ret_control = made;
@@ -392,15 +375,12 @@ static int tell_failure(const struct configuration *configuration, int error, co
 {
 	const char *path = configuration->control.path;
 
-	if (configuration->control.group && strcmp(call, "chown") == 0) {
-		log_errno(LOG_ERR, error, "control.group: %s", configuration->control.group);
-	} else if (configuration->control.path_is_set) {
-		log_errno(LOG_ERR, error, "control.path: %s", path);
-	} else {
-		log_errno(LOG_NOTICE, error, "no control socket: %s", path);
-		return 0;
-	}
-	return error;
+	if (configuration->control.group && strcmp(call, "chown") == 0)
+		return log_errno(LOG_ERR, error, "control.group: %s", configuration->control.group);
+	if (configuration->control.path_is_set)
+		return log_errno(LOG_ERR, error, "control.path: %s", path);
+	log_errno(LOG_NOTICE, error, "no control socket: %s", path);
+	return 0;
 }
 
 int control_open(struct supervisor *supervisor, struct control **ret_control)
@@ -436,7 +416,7 @@ int control_restore(struct control *control)
 	struct control old;
 	int r;
 
-	if (!control || unix_is_same(unix_find(control->path), control->file))
+	if (!control || unix_is_same(unix_find(control->address.sun_path), control->file))
 		return 0;
 	r = control_open(control->supervisor, &fresh);
 	if (r < 0 || !fresh)
@@ -448,7 +428,7 @@ int control_restore(struct control *control)
 	*control = *fresh;
 	*fresh = old;
 	control_free(fresh);
-	log_info("control: %s is there again", control->path);
+	log_info("control: %s is there again", control->address.sun_path);
 	return control_watch(control);
 }
 
@@ -473,8 +453,7 @@ void control_free(struct control *control)
 		client_free(control->clients);
 	}
 	sd_event_source_disable_unref(control->io);
-	unix_remove(control->path, control->file);
+	unix_remove(control->address.sun_path, control->file);
 	fd_close(control->fd);
-	free(control->path);
 	free(control);
 }

@@ -19,6 +19,11 @@
 #include "echod/state/totals.h"
 #include "wire/event.h"
 
+/* Logs at notice what a client did: "control: ... (uid 0, pid 4711)". */
+#define log_action(client, format, ...) \
+	log_notice("control: " format " (uid %u, pid %d)", ##__VA_ARGS__, \
+		   (unsigned)(client)->uid, (int)(client)->pid)
+
 void control_reply(struct control_client *client, json_t *reply)
 {
 	char *line = reply ? json_dumps(reply, JSON_COMPACT) : NULL;
@@ -66,20 +71,6 @@ json_t *control_text(const char *text)
 		made = json_string(copy);
 	free(copy);
 	return made;
-}
-
-/* Logs at notice what a client did: "control: ... (uid 0, pid 4711)". */
-__attribute__((format(printf, 2, 3)))
-static void log_action(const struct control_client *client, const char *format, ...)
-{
-	char text[256];
-	va_list arguments;
-
-	va_start(arguments, format);
-	vsnprintf(text, sizeof(text), format, arguments);
-	va_end(arguments);
-	log_notice("control: %s (uid %u, pid %d)", text, (unsigned)client->uid,
-		   (int)client->pid);
 }
 
 static const char *const end_names[] = END_NAMES;
@@ -209,7 +200,7 @@ static bool list_row(struct control_client *client, const struct generation *gen
 	snprintf(name, sizeof(name), "%" PRIu64 ".%" PRIu64, generation->number, id);
 	report_peer(&entry->peer, peer);
 	report_local(&entry->local, &entry->peer,
-			    generation_unix_path(generation, entry->socket, path), local);
+		     generation_unix_path(generation, entry->socket, path), local);
 	/* The listener may have given the slot to another one while we read. */
 	if (atomic_load(&entry->id) != id)
 		return false;
@@ -253,57 +244,35 @@ void control_list_more(struct control_client *client)
 					(json_int_t)client->list_count));
 }
 
-/* Returns 0, or -errno if some could not be told; *ret_count is how many were. */
-static int kill_source(struct supervisor *supervisor, const struct cidr *source,
-		       unsigned *ret_count)
-{
-	uint8_t address[16];
-	int failed = 0;
-
-	*ret_count = 0;
-	for (struct generation *i = supervisor->generations; i; i = i->next) {
-		for (uint32_t slot = 0; slot < i->scoreboard.slots; slot++) {
-			uint64_t id = scoreboard_peer(&i->scoreboard, slot, address);
-			int r;
-
-			if (!id || !cidr_contains(source->prefix, source->bits, address))
-				continue;
-			r = generation_kill_slot(i, slot, id);
-			if (r == 0)
-				++*ret_count;
-			else if (r != -ESRCH)	/* it has ended meanwhile */
-				failed = r;
-		}
-	}
-	return failed;
-}
-
 /* As kill_by_id(). */
 static int kill_by_source(struct control_client *client, const char *text)
 {
+	const struct supervisor *supervisor = client->control->supervisor;
+	uint8_t address[16];
 	struct cidr source;
 	const char *why;
-	unsigned count;
-	int r;
+	int count = 0, failed = 0;
 
 	if (cidr_parse(text, &source, &why) < 0) {
 		control_reply_error(client, "source: %s", why);
 		return -EINVAL;
 	}
-	r = kill_source(client->control->supervisor, &source, &count);
-	log_action(client, "ends %u connections of source %s", count, text);
-	if (r < 0)
-		control_reply_error(client, "source: %u connections end, not all of them: %s",
-				    count, strerror(-r));
-	return r < 0 ? r : (int)count;
-}
+	for (struct generation *i = supervisor->generations; i; i = i->next) {
+		for (uint32_t slot = 0; slot < i->scoreboard.slots; slot++) {
+			uint64_t id = scoreboard_peer(&i->scoreboard, slot, address);
+			int r = -ESRCH;		/* it has ended meanwhile */
 
-static int kill_connection(struct supervisor *supervisor, uint64_t number, uint64_t id)
-{
-	struct generation *generation = find_generation(supervisor, number);
-
-	return generation && generation->number == number ?
-	       generation_kill_connection(generation, id) : -ESRCH;
+			if (id && cidr_contains(source.prefix, source.bits, address))
+				r = generation_kill_slot(i, slot, id);
+			count += r == 0;
+			failed = r == 0 || r == -ESRCH ? failed : r;
+		}
+	}
+	log_action(client, "ends %d connections of source %s", count, text);
+	if (failed)
+		control_reply_error(client, "source: %d connections end, not all of them: %s",
+				    count, strerror(-failed));
+	return failed ? failed : count;
 }
 
 /* As list shows it, "3.1047". */
@@ -322,14 +291,17 @@ static bool id_parse(const char *text, uint64_t *ret_number, uint64_t *ret_id)
 /* Returns how many were told to end, or -errno if the client was told why they were not. */
 static int kill_by_id(struct control_client *client, const char *text)
 {
+	struct generation *generation;
 	uint64_t number, id;
-	int r;
+	int r = -ESRCH;
 
 	if (!id_parse(text, &number, &id)) {
 		control_reply_error(client, "id: a generation and a connection, as in 3.1047");
 		return -EINVAL;
 	}
-	r = kill_connection(client->control->supervisor, number, id);
+	generation = find_generation(client->control->supervisor, number);
+	if (generation && generation->number == number)
+		r = generation_kill_connection(generation, id);
 	if (r == -ESRCH)
 		control_reply_error(client, "id: no connection %s", text);
 	else if (r < 0)

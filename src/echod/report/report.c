@@ -31,30 +31,22 @@ void report_configure(struct report *report, const struct configuration *configu
 
 const char *report_peer(const struct endpoint *peer, char text[ADDRESS_TEXT_MAX])
 {
-	struct address address = {0};
+	struct sockaddr_in6 address = {
+		.sin6_family = AF_INET6,
+		.sin6_port = htons(peer->port),
+		.sin6_scope_id = peer->scope,
+	};
 	pid_t pid;
 	uid_t uid;
 
-	switch (peer->family) {
-	case ENDPOINT_INET:
-		address.in.sin_family = AF_INET;
-		address.in.sin_port = htons(peer->port);
-		memcpy(&address.in.sin_addr, peer->address, sizeof(address.in.sin_addr));
-		return address_format(&address.any, sizeof(address.in), text);
-	case ENDPOINT_INET6:
-		address.in6.sin6_family = AF_INET6;
-		address.in6.sin6_port = htons(peer->port);
-		address.in6.sin6_scope_id = peer->scope;
-		memcpy(&address.in6.sin6_addr, peer->address, sizeof(address.in6.sin6_addr));
-		return address_format(&address.any, sizeof(address.in6), text);
-	case ENDPOINT_UNIX:
-		memcpy(&pid, peer->address, sizeof(pid));
-		memcpy(&uid, peer->address + sizeof(pid), sizeof(uid));
-		snprintf(text, ADDRESS_TEXT_MAX, "unix:pid=%d,uid=%u", (int)pid, (unsigned)uid);
-		return text;
-	default:
+	if (endpoint_address(peer, address.sin6_addr.s6_addr))
+		return address_format((const struct sockaddr *)&address, sizeof(address), text);
+	if (peer->family != ENDPOINT_UNIX)
 		return strcpy(text, "unknown");
-	}
+	memcpy(&pid, peer->address, sizeof(pid));
+	memcpy(&uid, peer->address + sizeof(pid), sizeof(uid));
+	snprintf(text, ADDRESS_TEXT_MAX, "unix:pid=%d,uid=%u", (int)pid, (unsigned)uid);
+	return text;
 }
 
 const char *report_local(const struct endpoint *local, const struct endpoint *peer,
