@@ -20,29 +20,16 @@ static int fail(int error, const char **ret_why, const char *why)
 	return error;
 }
 
-static bool is_ipv6_literal(const char *host)
+/* The interface of fe80::1%eth0 is left to address_scope(). */
+static bool parse_inet6(const char *host, struct in6_addr *ret_address)
 {
 	char literal[INET6_ADDRSTRLEN];
 	size_t length = strcspn(host, "%");
-	struct in6_addr address;
 
 	if (length >= sizeof(literal) || (host[length] == '%' && host[length + 1] == '\0'))
 		return false;
 	*(char *)mempcpy(literal, host, length) = '\0';
-	return inet_pton(AF_INET6, literal, &address) == 1;
-}
-
-static int parse_port(const char *text, uint16_t *ret_port, const char **ret_why)
-{
-	uint64_t port;
-	int r = number_parse(text, 0, UINT16_MAX, &port);
-
-	if (r == -ERANGE)
-		return fail(r, ret_why, "port not in 0-65535");
-	if (r < 0)
-		return fail(r, ret_why, "port is not a number");
-	*ret_port = (uint16_t)port;
-	return 0;
+	return inet_pton(AF_INET6, literal, ret_address) == 1;
 }
 
 static int parse_unix(const char *path, struct address_spec *ret_spec, const char **ret_why)
@@ -63,6 +50,7 @@ static int parse_unix(const char *path, struct address_spec *ret_spec, const cha
 /* Cuts host (a copy of the text) at its port. *ret_port_text is NULL when it has none. */
 static int split_host(char **host, char **ret_port_text, const char **ret_why)
 {
+	struct in6_addr address;
 	char *colon;
 
 	*ret_port_text = NULL;
@@ -74,11 +62,11 @@ static int split_host(char **host, char **ret_port_text, const char **ret_why)
 		if (end[1] == ':')
 			*ret_port_text = end + 2;
 		*end = '\0';
-		if (!is_ipv6_literal(*host))
+		if (!parse_inet6(*host, &address))
 			return fail(-EINVAL, ret_why, "no IPv6 address between the brackets");
 		return 0;
 	}
-	if (is_ipv6_literal(*host))
+	if (parse_inet6(*host, &address))
 		return 0;
 	colon = strchr(*host, ':');
 	if (!colon)
@@ -107,6 +95,7 @@ int address_parse(const char *text, int default_port, struct address_spec *ret_s
 	struct address_spec spec = { .port = (uint16_t)default_port };
 	char *host = copy;
 	char *port_text;
+	uint64_t port;
 	int r;
 
 	if (!is_printable(text))
@@ -131,9 +120,11 @@ int address_parse(const char *text, int default_port, struct address_spec *ret_s
 	if (!port_text && default_port < 0)
 		return fail(-EINVAL, ret_why, "port missing");
 	if (port_text) {
-		r = parse_port(port_text, &spec.port, ret_why);
+		r = number_parse(port_text, 0, UINT16_MAX, &port);
 		if (r < 0)
-			return r;
+			return fail(r, ret_why, r == -ERANGE ? "port not in 0-65535" :
+							       "port is not a number");
+		spec.port = (uint16_t)port;
 	}
 	spec.is_wildcard = strcmp(host, "*") == 0;
 	strcpy(spec.host, host);
@@ -141,44 +132,30 @@ int address_parse(const char *text, int default_port, struct address_spec *ret_s
 	return 0;
 }
 
-static struct address make_inet(struct in_addr host, uint16_t port)
+static bool make_literal(const char *host, uint16_t port, struct address *ret_address)
 {
-	return (struct address){
-		.length = sizeof(struct sockaddr_in),
-		.in = { .sin_family = AF_INET, .sin_port = htons(port), .sin_addr = host },
-	};
-}
+	struct address address = {0};
 
-static struct address make_inet6(struct in6_addr host, uint16_t port)
-{
-	return (struct address){
-		.length = sizeof(struct sockaddr_in6),
-		.in6 = { .sin6_family = AF_INET6, .sin6_port = htons(port), .sin6_addr = host },
-	};
-}
-
-/* An address as such; returns as address_expand() does. */
-static int expand_literal(const struct address_spec *spec, struct address *ret_address)
-{
-	char host[sizeof(spec->host)];
-	struct in6_addr inet6;
-	struct in_addr inet;
-
-	if (inet_pton(AF_INET, spec->host, &inet) == 1) {
-		*ret_address = make_inet(inet, spec->port);
-		return 1;
+	if (inet_pton(AF_INET, host, &address.in.sin_addr) == 1) {
+		address.length = sizeof(address.in);
+		address.in.sin_family = AF_INET;
+		address.in.sin_port = htons(port);
+	} else if (parse_inet6(host, &address.in6.sin6_addr)) {
+		address.length = sizeof(address.in6);
+		address.in6.sin6_family = AF_INET6;
+		address.in6.sin6_port = htons(port);
+	} else {
+		return false;
 	}
-	*(char *)mempcpy(host, spec->host, strcspn(spec->host, "%")) = '\0';
-	if (inet_pton(AF_INET6, host, &inet6) != 1)
-		return -ENODATA;
-	*ret_address = make_inet6(inet6, spec->port);
-	return 1;
+	*ret_address = address;
+	return true;
 }
 
 int address_expand(const struct address_spec *spec,
 		   struct address ret_addresses[ADDRESS_EXPAND_MAX])
 {
-	const struct in_addr any = { htonl(INADDR_ANY) }, loopback = { htonl(INADDR_LOOPBACK) };
+	const char *hosts[ADDRESS_EXPAND_MAX] = { spec->host, NULL };
+	int count = 0;
 
 	if (spec->is_unix) {
 		ret_addresses[0] = (struct address){ .length = sizeof(struct sockaddr_un),
@@ -189,16 +166,16 @@ int address_expand(const struct address_spec *spec,
 		return 1;
 	}
 	if (spec->is_wildcard) {
-		ret_addresses[0] = make_inet6(in6addr_any, spec->port);
-		ret_addresses[1] = make_inet(any, spec->port);
-		return 2;
+		hosts[0] = "::";
+		hosts[1] = "0.0.0.0";
+	} else if (strcasecmp(spec->host, "localhost") == 0) {
+		hosts[0] = "127.0.0.1";
+		hosts[1] = "::1";
 	}
-	if (strcasecmp(spec->host, "localhost") == 0) {
-		ret_addresses[0] = make_inet(loopback, spec->port);
-		ret_addresses[1] = make_inet6(in6addr_loopback, spec->port);
-		return 2;
-	}
-	return expand_literal(spec, ret_addresses);
+	while (count < ADDRESS_EXPAND_MAX && hosts[count] &&
+	       make_literal(hosts[count], spec->port, &ret_addresses[count]))
+		count++;
+	return count > 0 ? count : -ENODATA;
 }
 
 int address_scope(const struct address_spec *spec, uint32_t *ret_scope)

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
@@ -39,23 +40,11 @@ static const struct unit {
 
 static const char size_suffixes[] = "KMGT";
 
-static inline int digit(char c)
-{
-	return c >= '0' && c <= '9' ? c - '0' : -1;
-}
-
 /* Reads digits, sticks at UINT64_MAX. Returns where they end. */
 static const char *scan_whole(const char *text, uint64_t *ret_value)
 {
-	uint64_t value = 0;
-
-	for (; digit(*text) >= 0; text++) {
-		if (__builtin_mul_overflow(value, 10u, &value) ||
-		    __builtin_add_overflow(value, (unsigned)digit(*text), &value))
-			value = UINT64_MAX;
-	}
-	*ret_value = value;
-	return text;
+	*ret_value = isdigit((unsigned char)*text) ? strtoull(text, NULL, 10) : 0;
+	return text + strspn(text, "0123456789");
 }
 
 int number_parse(const char *text, uint64_t min, uint64_t max, uint64_t *ret_value)
@@ -82,11 +71,11 @@ static const char *scan_decimal(const char *text, struct decimal *ret_decimal)
 	if (next == text)
 		return NULL;
 	if (*next == '.') {
-		if (digit(*++next) < 0)
+		if (!isdigit((unsigned char)*++next))
 			return NULL;
-		for (; digit(*next) >= 0; next++) {
+		for (; isdigit((unsigned char)*next); next++) {
 			weight /= 10;
-			decimal.fraction += (uint32_t)digit(*next) * weight;
+			decimal.fraction += (uint32_t)(*next - '0') * weight;
 		}
 	}
 	*ret_decimal = decimal;
