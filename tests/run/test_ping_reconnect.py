@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: MIT
 """echoctl ping --reconnect: a connection for each probe."""
 import re
+import socket
 import subprocess
 
 from harness import (DEADLINE_S, case, main, program, read_exactly, run_echoctl,
@@ -91,6 +92,19 @@ def test_unix_full():
         assert counts(summary) == {"sent": 1, "lost": 1, "unsent": 4}, summary
         assert {probe.get("why") for probe in probes if probe["result"] == "unsent"} == \
             {"the peer does not accept"}, probes
+
+
+@case("a probe that still connects is overdue there, and lost there")
+def test_overdue_connecting():
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as listener:
+        result, probes, summary = ping("--reconnect", "-c", "5", "-i", "5ms", "-W", "300ms",
+                                       "127.0.0.1:%d" % listener.getsockname()[1])
+    assert result.returncode == 1, result
+    assert counts(summary) == {"sent": 5, "lost": 5}, summary
+    phases = [{probe["seq"]: probe["phase"] for probe in probes if probe["result"] == wanted}
+              for wanted in ("overdue", "lost")]
+    assert phases[0] == phases[1] and phases[0][1] == "echo", phases
+    assert phases[0][5] == "connect", phases
 
 
 main()

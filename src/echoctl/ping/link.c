@@ -2,6 +2,7 @@
 /* One connection that carries probes. */
 #include "echoctl/ping/link.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -14,8 +15,9 @@
 
 int ping_link_open(struct ping_link *link, int fd, size_t size_bytes, size_t capacity)
 {
+	assert(fd >= 0 && size_bytes > 0 && capacity > 0);
 	*link = (struct ping_link){
-		.fd = -1,
+		.fd = fd,
 		.size_bytes = size_bytes,
 		.out = malloc(size_bytes),
 		.out_bytes = size_bytes,
@@ -27,7 +29,6 @@ int ping_link_open(struct ping_link *link, int fd, size_t size_bytes, size_t cap
 		ping_link_close(link);
 		return -ENOMEM;
 	}
-	link->fd = fd;
 	/* A probe must not wait for the echo of the one before (RFC 896). Unix sockets refuse. */
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
 	return 0;
@@ -42,7 +43,7 @@ void ping_link_close(struct ping_link *link)
 	*link = (struct ping_link){ .fd = -1 };
 }
 
-const struct ping_probe *ping_link_probe(const struct ping_link *link, size_t index)
+struct ping_probe *ping_link_probe(const struct ping_link *link, size_t index)
 {
 	return &link->window[(link->oldest + index) % link->capacity];
 }
@@ -69,17 +70,39 @@ int ping_link_flush(struct ping_link *link)
 	return 0;
 }
 
-int ping_link_send(struct ping_link *link, uint64_t sequence)
+/* Begins to send the youngest probe. */
+static int transmit(struct ping_link *link)
 {
-	struct ping_probe probe = { .sequence = sequence };
+	struct ping_probe *probe = ping_link_probe(link, link->count - 1);
 
-	if (ping_link_blocked(link) || link->count == link->capacity)
-		return -EAGAIN;
-	probe.sent_ns = clock_now_ns();
-	link->window[(link->oldest + link->count++) % link->capacity] = probe;
-	payload_fill(link->out, link->size_bytes, sequence, probe.sent_ns);
+	probe->sent_ns = clock_now_ns();
+	payload_fill(link->out, link->size_bytes, probe->sequence, probe->sent_ns);
 	link->out_bytes = 0;
 	return ping_link_flush(link);
+}
+
+int ping_link_send(struct ping_link *link, uint64_t sequence)
+{
+	if (ping_link_blocked(link) || link->count == link->capacity)
+		return -EAGAIN;
+	*ping_link_probe(link, link->count++) = (struct ping_probe){
+		.sequence = sequence,
+		.sent_ns = link->started_ns,
+	};
+	return link->connecting ? 0 : transmit(link);
+}
+
+int ping_link_connected(struct ping_link *link)
+{
+	int error = 0;
+
+	getsockopt(link->fd, SOL_SOCKET, SO_ERROR, &error, &(socklen_t){sizeof(error)});
+	if (error != 0)
+		return -error;
+	link->connecting = false;
+	link->connected_ns = clock_now_ns();
+	link->overdue = 0;
+	return transmit(link);
 }
 
 /* Reads towards a whole probe: 1 when it is there, 0 when not yet, -errno. */
@@ -116,40 +139,45 @@ static size_t find_probe(const struct ping_link *link)
 	return link->count;
 }
 
-int ping_link_receive(struct ping_link *link, struct ping_reply *ret_reply)
-{
-	enum ping_result result = PING_INTACT;
-	struct ping_probe probe;
-	size_t found;
-	int filled;
-
-	filled = fill(link);
-	if (filled <= 0)
-		return filled;
-	found = find_probe(link);
-	probe = *ping_link_probe(link, 0);
-	if (found == link->count)
-		result = PING_CORRUPT;
-	else if (found > 0)
-		result = PING_OVERTAKEN;
-	*ret_reply = (struct ping_reply){
-		.result = result,
-		.probe = probe,
-		.received_ns = link->in_ns,
-		.offset_bytes = payload_mismatch(link->in, link->size_bytes, probe.sequence,
-						 probe.sent_ns),
-	};
-	link->oldest = (link->oldest + 1) % link->capacity;
-	link->count--;
-	/* What overtook stays until its own turn comes. */
-	if (result != PING_OVERTAKEN)
-		link->in_bytes = 0;
-	return 1;
-}
-
-bool ping_link_has_more(const struct ping_link *link)
+/* Whether bytes are there already that are not part of a reply taken so far. */
+static bool has_more(const struct ping_link *link)
 {
 	char byte;
 
 	return recv(link->fd, &byte, sizeof(byte), MSG_DONTWAIT | MSG_PEEK) > 0;
+}
+
+int ping_link_receive(struct ping_link *link, struct ping_reply *ret_reply)
+{
+	int r = fill(link);
+	size_t found;
+
+	if (r <= 0)
+		return r;
+	found = find_probe(link);
+	*ret_reply = (struct ping_reply){
+		.probe = *ping_link_probe(link, 0),
+		.received_ns = link->in_ns,
+	};
+	ret_reply->offset_bytes = payload_mismatch(link->in, link->size_bytes,
+						   ret_reply->probe.sequence,
+						   ret_reply->probe.sent_ns);
+	if (found == link->count) {
+		ret_reply->result = PING_CORRUPT;
+		ret_reply->why = "differs";
+	} else if (found > 0) {
+		ret_reply->result = PING_LOST;
+		ret_reply->why = "a later probe came back";
+	} else if (link->capacity == 1 && has_more(link)) {
+		ret_reply->result = PING_CORRUPT;
+		ret_reply->why = "more bytes than sent";
+	}
+	link->oldest = (link->oldest + 1) % link->capacity;
+	link->count--;
+	if (link->overdue > 0)
+		link->overdue--;
+	/* What overtook stays until its own turn comes. */
+	if (ret_reply->result != PING_LOST)
+		link->in_bytes = 0;
+	return 1;
 }

@@ -10,27 +10,36 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* What becomes of a probe. */
+enum ping_result {
+	PING_OK,
+	PING_LATE,	/* it came back, but not in time */
+	PING_LOST,	/* it will never come back */
+	PING_CORRUPT,	/* its size came back with other bytes, or more than was sent */
+	PING_UNSENT,	/* due, but the peer did not read */
+	PING_OVERDUE,	/* not in time so far: one of those above is still to come */
+	PING_RESULTS,
+};
+
 struct ping_probe {
 	uint64_t sequence;
 	uint64_t sent_ns;	/* CLOCK_MONOTONIC; it also stands in the payload */
 };
 
-enum ping_result {
-	PING_INTACT,		/* the probe came back as it was sent */
-	PING_CORRUPT,		/* its size came back with other bytes */
-	PING_OVERTAKEN,		/* a later one came back: this one never will */
-	PING_SURPLUS,		/* the probe came back as it was sent, and more behind it */
-};
-
 struct ping_reply {
-	enum ping_result result;
+	enum ping_result result;	/* PING_OK, PING_LOST or PING_CORRUPT */
+	const char *why;		/* unless PING_OK; static */
 	struct ping_probe probe;
 	uint64_t received_ns;
-	size_t offset_bytes;	/* of the first difference, for PING_CORRUPT and PING_SURPLUS */
+	size_t offset_bytes;		/* of the first difference, if corrupt */
 };
 
 struct ping_link {
 	int fd;				/* -1: free */
+	bool connecting;		/* the first probe waits for it */
+	uint64_t started_ns;		/* when connecting began */
+	uint64_t connected_ns;
+	uint64_t overdue;		/* of the unanswered probes, how many were said to be so */
 	size_t size_bytes;		/* of every probe */
 	uint8_t *out;			/* the probe being sent, and how much of it is */
 	size_t out_bytes;
@@ -40,12 +49,12 @@ struct ping_link {
 	struct ping_probe *window;	/* ring of the probes not answered */
 	size_t capacity;
 	size_t oldest;
-	size_t count;
+	size_t count;			/* 0 if the link is free */
 };
 
 /*
- * Takes over fd, a connected socket or one on its way. capacity: probes that may be unanswered at
- * a time. Returns 0, or -ENOMEM; fd is the caller's then.
+ * Takes over fd, a connected socket or one on its way, in any case. capacity: probes that may be
+ * unanswered at a time. Returns 0 or -ENOMEM.
  */
 int ping_link_open(struct ping_link *link, int fd, size_t size_bytes, size_t capacity);
 
@@ -53,24 +62,31 @@ int ping_link_open(struct ping_link *link, int fd, size_t size_bytes, size_t cap
 void ping_link_close(struct ping_link *link);
 
 /* The index-th of the unanswered probes, the oldest first. */
-const struct ping_probe *ping_link_probe(const struct ping_link *link, size_t index);
+struct ping_probe *ping_link_probe(const struct ping_link *link, size_t index);
 
 /* True while a part of the last probe waits for the peer to read. */
 bool ping_link_blocked(const struct ping_link *link);
 
-/* Sends a probe, or as much of it as goes. Returns 0; -EAGAIN when blocked or full; -errno. */
+/*
+ * Sends a probe, or as much of it as goes; while connecting none. Returns 0; -EAGAIN if blocked or
+ * full; -errno.
+ */
 int ping_link_send(struct ping_link *link, uint64_t sequence);
+
+/*
+ * Connecting has ended: sends the probe that waits. Returns 0 or -errno; link->connecting tells
+ * whether it is that of connecting.
+ */
+int ping_link_connected(struct ping_link *link);
 
 /* Sends the rest of a probe. Returns 0 or -errno; being blocked is no error. */
 int ping_link_flush(struct ping_link *link);
 
 /*
- * Returns 1 with the next reply, 0 when there is none yet, else -errno: -ENODATA when the
- * peer has closed, -EBADMSG when it sent bytes that no probe waits for.
+ * Returns 1 with the next reply, 0 if there is none yet, else -errno: -ENODATA if the peer has
+ * closed, -EBADMSG if it sent bytes that no probe waits for. A link for a single probe sees at once
+ * what is behind its echo, another one with the next reply.
  */
 int ping_link_receive(struct ping_link *link, struct ping_reply *ret_reply);
-
-/* Whether bytes are there already that are not part of a reply taken so far. Does not wait. */
-bool ping_link_has_more(const struct ping_link *link);
 
 #endif

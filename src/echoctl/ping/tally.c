@@ -2,6 +2,7 @@
 /* Probes counted and reported. */
 #include "echoctl/ping/tally.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <math.h>
@@ -12,48 +13,47 @@
 
 #include "base/clock.h"
 
+static const char *const result_names[PING_RESULTS] = {
+	[PING_OK] = "ok",
+	[PING_LATE] = "late",
+	[PING_LOST] = "lost",
+	[PING_CORRUPT] = "corrupt",
+	[PING_UNSENT] = "unsent",
+	[PING_OVERDUE] = "overdue",
+};
+
 static double ms(double ns)
 {
 	return ns / 1e6;
 }
 
-/* A line about one probe, with the wall clock in front where that was asked for. */
-__attribute__((format(printf, 2, 3)))
-static void say(struct ping_tally *tally, const char *format, ...)
+/* What became of one probe: for programs with these details, which are freed; for people a line. */
+__attribute__((format(printf, 5, 6)))
+static void tell(struct ping_tally *tally, uint64_t sequence, enum ping_result result,
+		 json_t *details, const char *format, ...)
 {
+	json_t *event = json_pack("{s:s, s:I, s:s}", "event", "ping_probe", "seq",
+				  (json_int_t)sequence, "result", result_names[result]);
 	char stamp[40] = "";
 	char text[256];
 	struct timespec now;
 	va_list arguments;
 
+	if (tally->settings.timestamps) {
+		clock_gettime(CLOCK_REALTIME, &now);
+		json_object_set_new(event, "unix_ns", json_integer(
+			(json_int_t)now.tv_sec * CLOCK_NS_PER_S + now.tv_nsec));
+		snprintf(stamp, sizeof(stamp), "[%lld.%06ld] ", (long long)now.tv_sec,
+			 now.tv_nsec / 1000);
+	}
+	json_object_update_new(event, details);
+	report_json(tally->report, event);
 	if (tally->report->quiet)
 		return;
 	va_start(arguments, format);
 	vsnprintf(text, sizeof(text), format, arguments);
 	va_end(arguments);
-	if (tally->timestamps) {
-		clock_gettime(CLOCK_REALTIME, &now);
-		snprintf(stamp, sizeof(stamp), "[%lld.%06ld] ", (long long)now.tv_sec,
-			 now.tv_nsec / 1000);
-	}
 	report_text(tally->report, "%s%s\n", stamp, text);
-}
-
-/* What became of one probe, for programs; details are freed. */
-static void emit(const struct ping_tally *tally, uint64_t sequence, const char *result,
-		 json_t *details)
-{
-	json_t *event = json_pack("{s:s, s:I, s:s}", "event", "ping_probe",
-				  "seq", (json_int_t)sequence, "result", result);
-	struct timespec now;
-
-	if (tally->timestamps) {
-		clock_gettime(CLOCK_REALTIME, &now);
-		json_object_set_new(event, "unix_ns", json_integer(
-			(json_int_t)now.tv_sec * CLOCK_NS_PER_S + now.tv_nsec));
-	}
-	json_object_update_new(event, details);
-	report_json(tally->report, event);
 }
 
 static void count_rtt(struct ping_tally *tally, uint64_t rtt_ns)
@@ -68,78 +68,52 @@ static void tally_intact(struct ping_tally *tally, const struct ping_reply *repl
 			 uint64_t connect_ns)
 {
 	uint64_t rtt_ns = reply->received_ns - reply->probe.sent_ns;
-	bool late = rtt_ns > tally->late_after_ns;
-	json_t *details;
+	bool late = rtt_ns > tally->settings.late_us * 1000;
+	enum ping_result result = late ? PING_LATE : PING_OK;
+	json_t *details = json_pack("{s:I, s:I}", "size_bytes",
+				    (json_int_t)tally->settings.size_bytes,
+				    "rtt_ns", (json_int_t)rtt_ns);
 	char connect[48] = "";
 
-	if (late)
-		tally->late++;
-	else
-		tally->ok++;
+	tally->counts[result]++;
 	count_rtt(tally, rtt_ns);
-	details = json_pack("{s:I, s:I}", "size_bytes", (json_int_t)tally->size_bytes,
-			    "rtt_ns", (json_int_t)rtt_ns);
-	if (tally->connects) {
+	if (tally->settings.reconnect) {
 		snprintf(connect, sizeof(connect), "connect=%.3f ms ", ms((double)connect_ns));
 		json_object_set_new(details, "connect_ns", json_integer((json_int_t)connect_ns));
 		histogram_record(&tally->connect, connect_ns);
 	}
-	emit(tally, reply->probe.sequence, late ? "late" : "ok", details);
-	say(tally, "%" PRIu64 " bytes from %s: seq=%" PRIu64 " %stime=%.3f ms%s", tally->size_bytes,
-	    tally->peer, reply->probe.sequence, connect, ms((double)rtt_ns), late ? " (late)" : "");
-}
-
-static void tally_corrupt(struct ping_tally *tally, const struct ping_reply *reply,
-			  const char *what)
-{
-	tally->corrupt++;
-	emit(tally, reply->probe.sequence, "corrupt",
-	     json_pack("{s:I, s:s}", "offset_bytes", (json_int_t)reply->offset_bytes, "why", what));
-	say(tally, "%s: seq=%" PRIu64 " corrupt: %s from offset %zu on", tally->peer,
-	    reply->probe.sequence, what, reply->offset_bytes);
+	tell(tally, reply->probe.sequence, result, details,
+	     "%" PRIu64 " bytes from %s: seq=%" PRIu64 " %stime=%.3f ms%s",
+	     tally->settings.size_bytes, tally->peer, reply->probe.sequence, connect,
+	     ms((double)rtt_ns), late ? " (late)" : "");
 }
 
 void ping_tally_reply(struct ping_tally *tally, const struct ping_reply *reply, uint64_t connect_ns)
 {
-	switch (reply->result) {
-	case PING_INTACT:
+	uint64_t sequence = reply->probe.sequence;
+
+	assert(reply->result == PING_OK || reply->why);
+	if (reply->result == PING_OK) {
 		tally_intact(tally, reply, connect_ns);
-		break;
-	case PING_OVERTAKEN:
-		ping_tally_lost(tally, reply->probe.sequence, "echo", "a later probe came back");
-		break;
-	case PING_CORRUPT:
-		tally_corrupt(tally, reply, "differs");
-		break;
-	case PING_SURPLUS:
-		tally_corrupt(tally, reply, "more bytes than sent");
-		break;
+	} else if (reply->result == PING_LOST) {
+		ping_tally_missing(tally, PING_LOST, sequence, "echo", reply->why);
+	} else {
+		tally->counts[reply->result]++;
+		tell(tally, sequence, reply->result,
+		     json_pack("{s:I, s:s}", "offset_bytes", (json_int_t)reply->offset_bytes,
+			       "why", reply->why),
+		     "%s: seq=%" PRIu64 " corrupt: %s from offset %zu on", tally->peer, sequence,
+		     reply->why, reply->offset_bytes);
 	}
 }
 
-static void tally_trouble(struct ping_tally *tally, uint64_t sequence, const char *result,
-			  const char *phase, const char *why)
+void ping_tally_missing(struct ping_tally *tally, enum ping_result result, uint64_t sequence,
+			const char *phase, const char *why)
 {
-	emit(tally, sequence, result, json_pack("{s:s, s:s}", "phase", phase, "why", why));
-	say(tally, "%s: seq=%" PRIu64 " %s: %s: %s", tally->peer, sequence, result, phase, why);
-}
-
-void ping_tally_lost(struct ping_tally *tally, uint64_t sequence, const char *phase,
-		     const char *why)
-{
-	tally->lost++;
-	tally_trouble(tally, sequence, "lost", phase, why);
-}
-
-void ping_tally_overdue(struct ping_tally *tally, uint64_t sequence)
-{
-	tally_trouble(tally, sequence, "overdue", "echo", "no answer in time, still waiting");
-}
-
-void ping_tally_unsent(struct ping_tally *tally, uint64_t sequence, const char *why)
-{
-	tally->unsent++;
-	tally_trouble(tally, sequence, "unsent", "send", why);
+	tally->counts[result]++;
+	tell(tally, sequence, result, json_pack("{s:s, s:s}", "phase", phase, "why", why),
+	     "%s: seq=%" PRIu64 " %s: %s: %s", tally->peer, sequence, result_names[result], phase,
+	     why);
 }
 
 void ping_tally_broken(struct ping_tally *tally, const char *phase, int error, const char *why)
@@ -164,20 +138,20 @@ static void emit_summary(struct ping_tally *tally, bool final, uint64_t elapsed_
 		"event", "ping_summary",
 		"final", final,
 		"peer", report_string(tally->peer),
-		"size_bytes", (json_int_t)tally->size_bytes,
+		"size_bytes", (json_int_t)tally->settings.size_bytes,
 		"duration_ns", (json_int_t)elapsed_ns,
 		"sent", (json_int_t)tally->sent,
-		"ok", (json_int_t)tally->ok,
-		"lost", (json_int_t)tally->lost,
-		"corrupt", (json_int_t)tally->corrupt,
-		"late", (json_int_t)tally->late,
-		"unsent", (json_int_t)tally->unsent,
+		"ok", (json_int_t)tally->counts[PING_OK],
+		"lost", (json_int_t)tally->counts[PING_LOST],
+		"corrupt", (json_int_t)tally->counts[PING_CORRUPT],
+		"late", (json_int_t)tally->counts[PING_LATE],
+		"unsent", (json_int_t)tally->counts[PING_UNSENT],
 		"waiting", (json_int_t)waiting,
 		"broken", tally->broken,
 		"rtt", histogram_json(&tally->rtt),
 		"jitter_ns", round(jitter_ns(tally)));
 
-	if (tally->connects)
+	if (tally->settings.reconnect)
 		json_object_set_new(event, "connect", histogram_json(&tally->connect));
 	report_json(tally->report, event);
 }
@@ -200,15 +174,18 @@ static void print_times(struct ping_tally *tally, const char *name,
 void ping_tally_summary(struct ping_tally *tally, bool final)
 {
 	uint64_t elapsed_ns = clock_now_ns() - tally->started_ns;
-	uint64_t waiting = tally->sent - tally->ok - tally->lost - tally->corrupt - tally->late;
+	uint64_t waiting = tally->sent - tally->counts[PING_OK] - tally->counts[PING_LATE] -
+		tally->counts[PING_LOST] - tally->counts[PING_CORRUPT];
 
 	emit_summary(tally, final, elapsed_ns, waiting);
 	report_text(tally->report, "\n--- %s echo statistics ---\n", tally->peer);
 	report_text(tally->report, "%" PRIu64 " sent, %" PRIu64 " ok, %" PRIu64 " lost, %" PRIu64
-		    " corrupt, %" PRIu64 " late", tally->sent, tally->ok, tally->lost,
-		    tally->corrupt, tally->late);
-	if (tally->unsent > 0)
-		report_text(tally->report, ", %" PRIu64 " could not be sent", tally->unsent);
+		    " corrupt, %" PRIu64 " late", tally->sent, tally->counts[PING_OK],
+		    tally->counts[PING_LOST], tally->counts[PING_CORRUPT],
+		    tally->counts[PING_LATE]);
+	if (tally->counts[PING_UNSENT] > 0)
+		report_text(tally->report, ", %" PRIu64 " could not be sent",
+			    tally->counts[PING_UNSENT]);
 	if (waiting > 0)
 		report_text(tally->report, ", %" PRIu64 " %s", waiting,
 			    final ? "not waited for" : "on the way");
@@ -221,6 +198,7 @@ void ping_tally_summary(struct ping_tally *tally, bool final)
 
 bool ping_tally_well(const struct ping_tally *tally)
 {
-	return tally->ok > 0 && !tally->broken &&
-		tally->lost + tally->corrupt + tally->late + tally->unsent == 0;
+	return tally->counts[PING_OK] > 0 && !tally->broken && tally->counts[PING_LATE] == 0 &&
+		tally->counts[PING_LOST] == 0 && tally->counts[PING_CORRUPT] == 0 &&
+		tally->counts[PING_UNSENT] == 0;
 }
