@@ -10,7 +10,6 @@
 #include "base/cidr.h"
 #include "base/clock.h"
 #include "echoctl/daemon/client.h"
-#include "echoctl/output/units.h"
 
 #define CELL_MAX 32
 #define COLUMNS_MAX 16

@@ -8,7 +8,6 @@
 
 #include "echoctl/daemon/client.h"
 #include "echoctl/daemon/status_screen.h"
-#include "echoctl/output/terminal.h"
 #include "echoctl/probe/interrupt.h"
 
 #define INTERVAL_MS 1000

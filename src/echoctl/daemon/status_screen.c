@@ -7,7 +7,6 @@
 #include <time.h>
 
 #include "echoctl/daemon/client.h"
-#include "echoctl/output/units.h"
 
 #define BAR_COLUMNS 30
 

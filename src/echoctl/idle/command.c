@@ -20,7 +20,7 @@
 #include "echoctl/command_line/command.h"
 #include "echoctl/dial/dial.h"
 #include "echoctl/idle/grid.h"
-#include "echoctl/output/terminal.h"
+#include "echoctl/output/report.h"
 #include "echoctl/probe/exchange.h"
 #include "echoctl/probe/interrupt.h"
 #include "echoctl/probe/payload.h"

@@ -32,7 +32,6 @@
 #include "base/fd.h"
 #include "echoctl/command_line/command.h"
 #include "echoctl/load/load.h"
-#include "echoctl/output/terminal.h"
 #include "echoctl/probe/interrupt.h"
 #include "echoctl/probe/payload.h"
 

@@ -7,9 +7,6 @@
 #include <unistd.h>
 
 #include "echoctl/load/load.h"
-#include "echoctl/output/chart.h"
-#include "echoctl/output/terminal.h"
-#include "echoctl/output/units.h"
 #include "echoctl/probe/exchange.h"
 
 #define WIDTH_MAX 160

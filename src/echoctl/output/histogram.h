@@ -7,7 +7,9 @@
 #ifndef ECHOCTL_OUTPUT_HISTOGRAM_H
 #define ECHOCTL_OUTPUT_HISTOGRAM_H
 
+#include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include <jansson.h>
 
@@ -53,5 +55,15 @@ json_t *histogram_json(const struct histogram *histogram);
 
 /* How many values lie in from_ns <= value < below_ns, as exact as the buckets are. */
 uint64_t histogram_between(const struct histogram *histogram, uint64_t from_ns, uint64_t below_ns);
+
+#define CHART_ROWS_MAX 20
+
+/*
+ * One row for each step between smallest and largest value, the steps finer where the values lie
+ * close together: range, count, share (from 60 columns on), bar. Lines are at most width columns
+ * (at least 40). Bars are of eighth blocks with utf8, else of '#'. Nothing is written for an empty
+ * histogram.
+ */
+void chart_draw(FILE *stream, const struct histogram *histogram, unsigned width, bool utf8);
 
 #endif

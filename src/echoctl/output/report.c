@@ -4,14 +4,21 @@
 
 #include <ctype.h>
 #include <errno.h>
+#include <inttypes.h>
+#include <langinfo.h>
 #include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
-#include "echoctl/output/terminal.h"
+#define COLUMNS_DEFAULT 80
+#define ROWS_DEFAULT 24
+#define PROGRESS_MAX 256
+
+static bool progress_shown;
 
 /* For fopencookie(3): waits for a descriptor that somebody else has made non-blocking. */
 static ssize_t write_waiting(void *cookie, const char *bytes, size_t size)
@@ -47,30 +54,76 @@ void report_open(void)
 	stderr = errors;
 }
 
-static json_t *ascii_string(const char *value)
+json_t *report_string(const char *text)
 {
-	char *copy = strdup(value);
-	json_t *string = NULL;
+	json_t *string = text ? json_string(text) : json_null();
+	char *copy = string ? NULL : strdup(text);
 
-	if (copy != NULL) {
-		for (char *c = copy; *c != '\0'; c++) {
-			if ((unsigned char)*c > 127)
-				*c = '?';
-		}
-		string = json_string(copy);
+	if (!copy)
+		return string;
+	for (char *c = copy; *c; c++) {
+		if ((unsigned char)*c > 127)
+			*c = '?';
 	}
+	string = json_string(copy);
 	free(copy);
 	return string;
 }
 
-json_t *report_string(const char *text)
+bool terminal_obeys(int fd)
 {
-	json_t *string;
+	const char *name = getenv("TERM");
 
-	if (!text)
-		return json_null();
-	string = json_string(text);
-	return string ? string : ascii_string(text);
+	return isatty(fd) && name && strcmp(name, "dumb") != 0;
+}
+
+unsigned terminal_columns(int fd)
+{
+	struct winsize size;
+
+	return ioctl(fd, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : COLUMNS_DEFAULT;
+}
+
+unsigned terminal_rows(int fd)
+{
+	struct winsize size;
+
+	return ioctl(fd, TIOCGWINSZ, &size) == 0 && size.ws_row > 0 ? size.ws_row : ROWS_DEFAULT;
+}
+
+bool terminal_has_blocks(void)
+{
+	return strcmp(nl_langinfo(CODESET), "UTF-8") == 0;
+}
+
+void terminal_show(const char *format, ...)
+{
+	unsigned columns = terminal_columns(STDERR_FILENO);
+	char text[PROGRESS_MAX];
+	va_list arguments;
+
+	/* One column stays free: some terminals wrap when the last one is written. */
+	va_start(arguments, format);
+	vsnprintf(text, columns < sizeof(text) ? columns : sizeof(text), format, arguments);
+	va_end(arguments);
+	/* Carriage return, text, erase to the end of the line (ECMA-48 EL). */
+	fprintf(stderr, "\r%s\033[K", text);
+	progress_shown = true;
+}
+
+/* Takes the line of progress away. */
+static void terminal_clear(void)
+{
+	if (progress_shown)
+		fputs("\r\033[K", stderr);
+	progress_shown = false;
+}
+
+void terminal_keep(void)
+{
+	if (progress_shown)
+		fputc('\n', stderr);
+	progress_shown = false;
 }
 
 static void note_write(struct report *report, bool written)
@@ -101,12 +154,6 @@ void report_failure(struct report *report, const char *host, const char *address
 				      "address", report_string(address), "phase", phase,
 				      "errno", error ? strerrorname_np(error) : NULL,
 				      "message", report_string(why)));
-}
-
-void report_line(struct report *report, const char *line)
-{
-	if (report->json)
-		note_write(report, puts(line) >= 0 && fflush(stdout) == 0);
 }
 
 char *report_escape(const char *text, bool keep_lines)
@@ -207,4 +254,57 @@ bool report_finish(struct report *report)
 	if (report->error != 0 && report->error != -EPIPE)
 		report_error(report, "standard output: %s", strerror(-report->error));
 	return report->error == 0;
+}
+
+const char *units_bytes(double bytes, char text[UNITS_TEXT_MAX])
+{
+	static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB"};
+	size_t unit = 0;
+
+	while (bytes >= 1024 && unit + 1 < sizeof(units) / sizeof(*units)) {
+		bytes /= 1024;
+		unit++;
+	}
+	snprintf(text, UNITS_TEXT_MAX, unit == 0 ? "%.0f %s" : "%.1f %s", bytes, units[unit]);
+	return text;
+}
+
+const char *units_time(uint64_t time_ns, char text[UNITS_TEXT_MAX])
+{
+	static const struct {
+		uint64_t ns;
+		const char *name;
+	} units[] = { { 1000000000, "s" }, { 1000000, "ms" }, { 1000, "us" }, { 1, "ns" } };
+	unsigned i = 0;
+	unsigned decimals = 2;
+	double value;
+
+	while (units[i].ns > 1 && time_ns < units[i].ns)
+		i++;
+	value = (double)time_ns / (double)units[i].ns;
+	if (units[i].ns == 1 || value >= 99.95)
+		decimals = 0;
+	else if (value >= 9.995)
+		decimals = 1;
+	snprintf(text, UNITS_TEXT_MAX, "%.*f %s", (int)decimals, value, units[i].name);
+	return text;
+}
+
+const char *units_age(uint64_t age_ns, char text[UNITS_TEXT_MAX])
+{
+	uint64_t s = age_ns / 1000000000;
+
+	if (s == 0)
+		snprintf(text, UNITS_TEXT_MAX, "%" PRIu64 " ms", age_ns / 1000000);
+	else if (s < 60)
+		snprintf(text, UNITS_TEXT_MAX, "%" PRIu64 " s", s);
+	else if (s < 3600)
+		snprintf(text, UNITS_TEXT_MAX, "%" PRIu64 " min %" PRIu64 " s", s / 60, s % 60);
+	else if (s < 86400)
+		snprintf(text, UNITS_TEXT_MAX, "%" PRIu64 " h %" PRIu64 " min", s / 3600,
+			 s / 60 % 60);
+	else
+		snprintf(text, UNITS_TEXT_MAX, "%" PRIu64 " d %" PRIu64 " h", s / 86400,
+			 s / 3600 % 24);
+	return text;
 }

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* Where results leave echoctl: human text or one JSON object a line; diagnostics to stderr. */
+/*
+ * Where results leave echoctl: human text or one JSON object a line; diagnostics to stderr. What
+ * the terminal can, and the line of progress. Sizes and times for people.
+ */
 #ifndef ECHOCTL_OUTPUT_REPORT_H
 #define ECHOCTL_OUTPUT_REPORT_H
 
@@ -29,9 +32,6 @@ void report_json(struct report *report, json_t *object);
  */
 void report_failure(struct report *report, const char *host, const char *address,
 		    const char *phase, int error, const char *why);
-
-/* The same for a line (without newline) that is JSON already. */
-void report_line(struct report *report, const char *line);
 
 /*
  * A result for people to stdout, nothing in JSON mode. Whoever the text came from does not steer
@@ -63,5 +63,35 @@ bool report_heard(const struct report *report);
  * then. Call it before exiting.
  */
 bool report_finish(struct report *report);
+
+/* Whether fd is a terminal that knows escape codes; TERM=dumb says that it does not. */
+bool terminal_obeys(int fd);
+
+/* Of the terminal that fd is, or else 80 and 24. */
+unsigned terminal_columns(int fd);
+unsigned terminal_rows(int fd);
+
+/* Whether what is printed may be of blocks and bars (the locale says so). */
+bool terminal_has_blocks(void);
+
+/*
+ * Shows a line of progress on stderr in the place of the one before, cut at the width of the
+ * terminal; if terminal_obeys(STDERR_FILENO). Results and remarks take its place.
+ */
+void terminal_show(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* Leaves the line where it is, if there is one: the next one is another. */
+void terminal_keep(void);
+
+#define UNITS_TEXT_MAX 24
+
+/* "512 B", "1.5 MiB" */
+const char *units_bytes(double bytes, char text[UNITS_TEXT_MAX]);
+
+/* To three digits: "950 ns", "1.23 ms" */
+const char *units_time(uint64_t time_ns, char text[UNITS_TEXT_MAX]);
+
+/* "950 ms", "12 s", "3 min 4 s", "2 h 5 min", "9 d 3 h" */
+const char *units_age(uint64_t age_ns, char text[UNITS_TEXT_MAX]);
 
 #endif

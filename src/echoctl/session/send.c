@@ -12,8 +12,6 @@
 
 #include "base/clock.h"
 #include "base/fd.h"
-#include "echoctl/output/terminal.h"
-#include "echoctl/output/units.h"
 #include "echoctl/probe/exchange.h"
 #include "echoctl/probe/interrupt.h"
 #include "echoctl/session/session.h"

@@ -38,8 +38,6 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "echoctl/output/output.h"
-#include "echoctl/output/terminal.h"
-#include "echoctl/output/units.h"
 #include "echoctl/probe/interrupt.h"
 
 #define SENDER_PATIENCE_MS 5000	/* as session.h says */

@@ -11,7 +11,6 @@
 
 #include "echoctl/daemon/status_screen.h"
 #include "echoctl/output/report.h"
-#include "echoctl/output/units.h"
 
 static void test_escape(void **state)
 {

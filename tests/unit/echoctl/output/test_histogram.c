@@ -11,9 +11,8 @@
 
 #include <cmocka.h>
 
-#include "echoctl/output/chart.h"
-#include "echoctl/output/units.h"
 #include "echoctl/output/histogram.h"
+#include "echoctl/output/report.h"
 
 static struct histogram one;
 static struct histogram two;
