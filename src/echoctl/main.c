@@ -1,19 +1,152 @@
 /* SPDX-License-Identifier: MIT */
-/* echoctl: global options, then the command; an address alone is sent to. */
+/* echoctl: global options, then one of the commands; an address alone is sent to. */
 #include <errno.h>
 #include <fcntl.h>
 #include <locale.h>
 #include <signal.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "echoctl/command_line/command.h"
-#include "echoctl/commands.h"
 #include "echoctl/probe/interrupt.h"
 
 #define CONNECT_TIMEOUT_DEFAULT_US (10u * 1000000u)
 #define CONTROL_PATH_DEFAULT "/run/echod/control"
+#define SLIPS_MAX 2		/* more letters make another word of it */
+#define BEGINNING_MIN 3		/* fewer letters begin too much */
+
+extern const struct command command_check;
+extern const struct command command_drain;
+extern const struct command command_halfclose;
+extern const struct command command_idle;
+extern const struct command command_kill;
+extern const struct command command_list;
+extern const struct command command_load;
+extern const struct command command_log_level;
+extern const struct command command_metrics;
+extern const struct command command_ping;
+extern const struct command command_reload;
+extern const struct command command_send;
+extern const struct command command_status;
+extern const struct command command_sweep;
+extern const struct command command_trace;
+
+static const struct command command_help;
+
+/* In the order in which the help shows them. */
+static const struct command *const commands[] = {
+	&command_send,
+	&command_ping,
+	&command_check,
+	&command_halfclose,
+	&command_trace,
+	&command_sweep,
+	&command_load,
+	&command_idle,
+	&command_status,
+	&command_list,
+	&command_kill,
+	&command_reload,
+	&command_drain,
+	&command_log_level,
+	&command_metrics,
+	&command_help,
+	NULL,
+};
+
+static const struct command *find(const char *name)
+{
+	for (const struct command *const *i = commands; *i; i++) {
+		if (strcmp((*i)->name, name) == 0)
+			return *i;
+	}
+	return NULL;
+}
+
+/*
+ * How many letters are left of the longer one without what both begin and end with; 1 for a word
+ * that a name begins with.
+ */
+static size_t difference(const char *word, const char *name)
+{
+	size_t length = strlen(word);
+	size_t of_name = strlen(name);
+	size_t shorter = length < of_name ? length : of_name;
+	size_t start = 0;
+	size_t end = 0;
+
+	while (start < shorter && word[start] == name[start])
+		start++;
+	while (end < shorter - start && word[length - 1 - end] == name[of_name - 1 - end])
+		end++;
+	if (start == length && length >= BEGINNING_MIN)
+		return 1;
+	return (length > of_name ? length : of_name) - start - end;
+}
+
+/* Says which command the word is likely to mean, if any. Returns whether it did. */
+static bool suggest(const struct invocation *invocation, const char *word)
+{
+	const char *nearest = NULL;
+	size_t least = SLIPS_MAX + 1;
+
+	for (const struct command *const *i = commands; *i; i++) {
+		size_t letters = difference(word, (*i)->name);
+
+		if (letters < least) {
+			least = letters;
+			nearest = (*i)->name;
+		}
+	}
+	if (nearest)
+		report_error(&invocation->globals.report, "did you mean the command '%s'?",
+			     nearest);
+	return nearest;
+}
+
+static int refuse_word(const struct invocation *invocation, const char *word)
+{
+	const struct report *report = &invocation->globals.report;
+
+	report_error(report, "%s: no such command", word);
+	if (!suggest(invocation, word))
+		report_error(report, "'echoctl --help' shows the commands");
+	return STATUS_USAGE;
+}
+
+static int help(struct invocation *invocation)
+{
+	const struct command *command;
+	int status = command_parse(invocation, NULL, NULL);
+
+	if (status != COMMAND_PROCEED)
+		return status;
+	if (invocation->argc > 1)
+		return command_usage_error(invocation, "%s: one COMMAND only", invocation->argv[1]);
+	if (invocation->argc == 0) {
+		command_print_usage(commands, stdout);
+		return STATUS_OK;
+	}
+	command = find(invocation->argv[0]);
+	if (!command)
+		return refuse_word(invocation, invocation->argv[0]);
+	command_print_help(command);
+	return STATUS_OK;
+}
+
+static const struct command command_help = {
+	.name = "help",
+	.operands = "[COMMAND]",
+	.summary = "this text, or more about a command",
+	.help =
+	"Shows what --help shows: the commands, or one of them.\n"
+	"\n"
+	"Example:\n"
+	"  echoctl help ping\n",
+	.run = help,
+};
 
 /*
  * A standard descriptor that was closed would be taken by the next socket. What stands in for
@@ -35,21 +168,21 @@ static int run_command(struct invocation *invocation)
 	int status;
 
 	if (invocation->argc == 0) {
-		command_print_usage(invocation->commands, stderr);
+		command_print_usage(commands, stderr);
 		return STATUS_USAGE;
 	}
-	invocation->command = command_find(commands, word);
+	invocation->command = find(word);
 	if (invocation->command)
 		return invocation->command->run(invocation);
 	if (invocation->argc > 1 && invocation->argv[1][0] != '-')
-		return command_refuse_word(invocation, word);
+		return refuse_word(invocation, word);
 	/* The name of send takes the place of the word before, which is done with. */
-	invocation->command = command_find(commands, send_name);
+	invocation->command = find(send_name);
 	invocation->argc++;
 	*--invocation->argv = send_name;
 	status = invocation->command->run(invocation);
 	if (status == STATUS_UNREACHED || status == STATUS_USAGE)
-		command_suggest(invocation, word);
+		suggest(invocation, word);
 	return status;
 }
 

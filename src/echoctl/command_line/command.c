@@ -2,14 +2,16 @@
 /* The command line that all commands share. */
 #include "echoctl/command_line/command.h"
 
+#include <assert.h>
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "base/number.h"
+
 #define OPTIONS_MAX 64
 #define LETTERS_MAX 96
-#define SLIPS_MAX 2		/* more letters make another word of it */
-#define BEGINNING_MIN 3		/* fewer letters begin too much */
 
 static const struct option global_options[] = {
 	{"json", no_argument, NULL, OPTION_JSON},
@@ -23,6 +25,106 @@ static const struct option global_options[] = {
 	{"version", no_argument, NULL, 'V'},
 	{0},
 };
+
+static const char global_help[] =
+	"Global options:\n"
+	"      --json                  results as JSON, one object a line\n"
+	"  -4, --ipv4                  use IPv4 only\n"
+	"  -6, --ipv6                  use IPv6 only\n"
+	"      --connect-timeout TIME  for resolving and connecting together (10s)\n"
+	"      --control PATH          control socket of the local daemon\n"
+	"  -q, --quiet                 no progress, no summary on stderr\n"
+	"  -w, --deadline TIME         end of the whole command, whatever it waits for\n"
+	"  -h, --help                  this help\n"
+	"  -V, --version               the version\n";
+
+/* Reads a value within bounds; why: for what is malformed, too small, too large. */
+static const char *take_bounded(const char *value, int (*parse)(const char *, uint64_t *),
+				uint64_t min, uint64_t max, uint64_t *ret_value,
+				const char *const why[3])
+{
+	uint64_t parsed = 0;
+	int r = parse(value, &parsed);
+
+	if (r == -EDOM || (r == 0 && parsed < min))
+		return why[1];
+	if (r == -ERANGE || parsed > max)
+		return why[2];
+	if (r < 0)
+		return why[0];
+	*ret_value = parsed;
+	return NULL;
+}
+
+const char *command_take_duration(const char *value, uint64_t min_us, uint64_t max_us,
+				  uint64_t *ret_us)
+{
+	static const char *const why[] = {
+		"not a duration (as 90s, 250ms, 1min 30s)", "too short", "too long"
+	};
+
+	return take_bounded(value, duration_parse, min_us, max_us, ret_us, why);
+}
+
+const char *command_take_timeout(const char *value, uint64_t *ret_us)
+{
+	return command_take_duration(value, 1, UINT64_MAX, ret_us);
+}
+
+const char *command_take_size(const char *value, uint64_t min, uint64_t max, uint64_t *ret_bytes)
+{
+	static const char *const why[] = {
+		"not a size (as 1000, 64K, 1M)", "too small", "too large"
+	};
+
+	return take_bounded(value, size_parse, min, max, ret_bytes, why);
+}
+
+const char *command_take_number(const char *value, uint64_t min, uint64_t max, uint64_t *ret_number)
+{
+	switch (number_parse(value, min, max, ret_number)) {
+	case 0:
+		return NULL;
+	case -ERANGE:
+		return "out of range";
+	default:
+		return "not a number";
+	}
+}
+
+const char *command_take_list(const char *value,
+			      const char *(*take_one)(void *settings, const char *word),
+			      void *settings)
+{
+	const char *why = NULL;
+	char word[64];
+
+	while (!why && value) {
+		const char *comma = strchr(value, ',');
+		size_t length = comma ? (size_t)(comma - value) : strlen(value);
+
+		if (length >= sizeof(word))
+			return "too long";
+		snprintf(word, sizeof(word), "%.*s", (int)length, value);
+		why = take_one(settings, word);
+		value = comma ? comma + 1 : NULL;
+	}
+	return why;
+}
+
+const char *command_take_target(const char *value, int default_port,
+				struct address_spec *ret_target)
+{
+	const char *why = NULL;
+
+	if (address_parse(value, default_port, ret_target, &why) < 0)
+		return why;
+	if (ret_target->is_wildcard)
+		return "an address to listen on, not to reach";
+	if (!ret_target->is_unix && ret_target->port == 0)
+		return "nothing can be reached at port 0";
+	return NULL;
+}
 
 /* Returns NULL, or what is wrong with the value. */
 static const char *take_global(struct globals *globals, int option, const char *value)
@@ -50,65 +152,6 @@ static const char *take_global(struct globals *globals, int option, const char *
 		globals->control_path = value;
 		return *value ? NULL : "the path is empty";
 	}
-}
-
-const struct command *command_find(const struct command *const *commands, const char *name)
-{
-	for (; *commands; commands++) {
-		if (strcmp((*commands)->name, name) == 0)
-			return *commands;
-	}
-	return NULL;
-}
-
-/*
- * How many letters are left of the longer one without what both begin and end with; 1 for a word
- * that a name begins with.
- */
-static size_t difference(const char *word, const char *name)
-{
-	size_t length = strlen(word);
-	size_t of_name = strlen(name);
-	size_t shorter = length < of_name ? length : of_name;
-	size_t start = 0;
-	size_t end = 0;
-
-	while (start < shorter && word[start] == name[start])
-		start++;
-	while (end < shorter - start && word[length - 1 - end] == name[of_name - 1 - end])
-		end++;
-	if (start == length && length >= BEGINNING_MIN)
-		return 1;
-	return (length > of_name ? length : of_name) - start - end;
-}
-
-bool command_suggest(const struct invocation *invocation, const char *word)
-{
-	const char *nearest = NULL;
-	size_t least = SLIPS_MAX + 1;
-
-	for (const struct command *const *i = invocation->commands; *i; i++) {
-		size_t letters = difference(word, (*i)->name);
-
-		if (letters < least) {
-			least = letters;
-			nearest = (*i)->name;
-		}
-	}
-	if (nearest)
-		report_error(&invocation->globals.report, "did you mean the command '%s'?",
-			     nearest);
-	return nearest;
-}
-
-int command_refuse_word(const struct invocation *invocation, const char *word)
-{
-	const struct report *report = &invocation->globals.report;
-
-	report_error(report, "%s: no such command", word);
-	if (!command_suggest(invocation, word))
-		report_error(report, "'echoctl --help' shows the commands");
-	return STATUS_USAGE;
 }
 
 int command_usage_error(struct invocation *invocation, const char *format, ...)
@@ -182,6 +225,28 @@ static const char *option_text(const struct option *list, int option, char *text
 			snprintf(text, size, "--%s", list->name);
 	}
 	return text;
+}
+
+void command_print_usage(const struct command *const *commands, FILE *stream)
+{
+	fputs("Usage: echoctl [GLOBAL OPTIONS] COMMAND [OPTIONS] ADDRESS\n"
+	      "       echoctl [GLOBAL OPTIONS] ADDRESS\n\n"
+	      "Says whether a path to an echo service (RFC 862) carries every byte, both ways.\n"
+	      "ADDRESS is host, host:port, [v6]:port or unix:/path; the port defaults to 7.\n\n"
+	      "Commands (an ADDRESS alone means send):\n", stream);
+	for (; *commands; commands++)
+		fprintf(stream, "  %-11s %s\n", (*commands)->name, (*commands)->summary);
+	fprintf(stream, "\n%s\n"
+		"Exit status: 0 all well, 1 the echo failed, 2 target not reached, 3 usage,\n"
+		"4 local error. 'echoctl COMMAND --help' tells more about each.\n"
+		"Example: echo hello | echoctl localhost\n", global_help);
+}
+
+void command_print_help(const struct command *command)
+{
+	printf("Usage: echoctl [GLOBAL OPTIONS] %s [OPTIONS]%s%s\n\n%s\n%s", command->name,
+	       command->operands[0] != '\0' ? " " : "", command->operands, command->help,
+	       global_help);
 }
 
 static int show_help(const struct invocation *invocation)

@@ -56,9 +56,6 @@ struct command {
 	int status_unwritten;		/* when results cannot be written; 0: STATUS_LOCAL */
 };
 
-/* The command of this name, or NULL. */
-const struct command *command_find(const struct command *const *commands, const char *name);
-
 /* What --help says: of all commands, and behind one of them. */
 void command_print_usage(const struct command *const *commands, FILE *stream);
 void command_print_help(const struct command *command);
@@ -83,12 +80,6 @@ int command_parse_target(struct invocation *invocation, command_take take, void 
 
 /* The same for a command without operands. */
 int command_parse_alone(struct invocation *invocation, command_take take, void *settings);
-
-/* Says which command the word is likely to mean, if any. Returns whether it did. */
-bool command_suggest(const struct invocation *invocation, const char *word);
-
-/* Says that the word is no command. Returns STATUS_USAGE. */
-int command_refuse_word(const struct invocation *invocation, const char *word);
 
 /* Says "echoctl: ..." and where help is. Returns STATUS_USAGE. */
 int command_usage_error(struct invocation *invocation, const char *format, ...)
