@@ -8,7 +8,6 @@
 #include <unistd.h>
 
 #include "base/fd.h"
-#include "echod/command_line/effective.h"
 #include "echod/command_line/options.h"
 #include "echod/handover/handover.h"
 #include "echod/inetd.h"
@@ -21,7 +20,7 @@ static int serve(const struct options *options, int connection_fd)
 {
 	struct configuration *configuration;
 	int fd = -1;
-	int r = effective_load(options, -1, NULL, log_report, NULL, &configuration, &fd);
+	int r = options_load(options, -1, NULL, log_report, NULL, &configuration, &fd);
 
 	if (r < 0)
 		return r == -EBADMSG ? EX_CONFIG : EXIT_FAILURE;

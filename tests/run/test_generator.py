@@ -68,7 +68,7 @@ def test_both_families():
     with temporary_directory() as folder:
         _, err, drop_in = generate(folder, 'listen = {"localhost:7", "*:8"}\n')
         have_ipv6 = os.path.exists("/proc/net/if_inet6")
-        expected = ["", "127.0.0.1:7", "[::1]:7", "0.0.0.0:8", "[::]:8"]
+        expected = ["", "127.0.0.1:7", "[::1]:7", "[::]:8", "0.0.0.0:8"]
         assert err == ""
         assert streams(drop_in) == [i for i in expected if have_ipv6 or "[" not in i]
 
@@ -79,7 +79,7 @@ def test_shared_address():
         _, err, drop_in = generate(folder, 'listen = {"127.0.0.1:7", "LocalHost:7", "*:70",'
                                    ' "0.0.0.0:70", "unix:/run/%", "[0:0::1]:7"}\n')
         have_ipv6 = os.path.exists("/proc/net/if_inet6")
-        both = ["[::1]:7", "0.0.0.0:70", "[::]:70", "/run/%%"]
+        both = ["[::1]:7", "[::]:70", "0.0.0.0:70", "/run/%%"]
         rest = both if have_ipv6 else ["0.0.0.0:70", "/run/%%", "[::1]:7"]
         assert (err, streams(drop_in)) == ("", ["", "127.0.0.1:7", *rest])
 

@@ -34,6 +34,19 @@ struct options {
 int options_parse(int argc, char **argv, struct options *ret_options);
 
 /*
+ * Loads the file that the options name, with what they need of this host, and applies -l and -L.
+ * held_fd: the file as it was opened before, or -1. It is read again if the path can no longer be
+ * opened for want of privileges, and the file was neither renamed nor removed as far as that can be
+ * told. (In a directory that only root may enter only the main file can be reloaded, include()d
+ * ones cannot.) in_force: at a reload the settings until now; then a pipe that has nothing to read
+ * yet is an error. NULL: a start, or a test of one. Returns as configuration_load() does; *ret_fd
+ * (may be NULL), which the caller owns, is the descriptor to hold from now on, or -1.
+ */
+int options_load(const struct options *options, int held_fd, const struct configuration *in_force,
+		 configuration_report_fn report, void *context,
+		 struct configuration **ret_configuration, int *ret_fd);
+
+/*
  * Serves -t and -T: every error goes to standard error, then "FILE: OK" or the settings to
  * standard output. Returns the exit status: 0, EX_CONFIG (sysexits.h), or 1 when the output
  * could not be written.

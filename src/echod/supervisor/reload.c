@@ -24,7 +24,7 @@
 
 #include "base/clock.h"
 #include "base/fd.h"
-#include "echod/command_line/effective.h"
+#include "echod/command_line/options.h"
 #include "echod/control/control.h"
 #include "echod/handover/handover.h"
 #include "echod/log/log.h"
@@ -70,10 +70,9 @@ static int reload_start(struct supervisor *supervisor)
 	bool is_passed = supervisor->sockets.passed;
 	const struct sockets *sockets = is_passed ? &supervisor->sockets :
 						    &supervisor->next_sockets;
-	int r = effective_load(supervisor->options, supervisor->configuration_fd,
-			       supervisor->configuration, log_report, NULL,
-			       &supervisor->next_configuration,
-			       &supervisor->next_configuration_fd);
+	int r = options_load(supervisor->options, supervisor->configuration_fd,
+			     supervisor->configuration, log_report, NULL,
+			     &supervisor->next_configuration, &supervisor->next_configuration_fd);
 
 	if (r == 0 && !is_passed)
 		r = sockets_bind(supervisor->next_configuration, &supervisor->sockets,

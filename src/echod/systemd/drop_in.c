@@ -34,36 +34,32 @@ static void write_stream(struct lines *lines, const char *address)
 		fputs(line + 1, lines->stream);
 }
 
-/* Writes the addresses of one family. A scope stands behind the port there: [fe80::1]:7%eth0. */
-static void write_family(struct lines *lines, const struct address_spec *spec, sa_family_t family)
-{
-	struct address addresses[ADDRESS_EXPAND_MAX];
-	int count = address_expand(spec, addresses);
-	char text[ADDRESS_TEXT_MAX + ADDRESS_HOST_MAX];
-
-	for (int i = 0; i < count; i++) {
-		if (addresses[i].any.sa_family != family)
-			continue;
-		address_format(&addresses[i].any, addresses[i].length, text);
-		strcat(text, strchrnul(spec->host, '%'));
-		write_stream(lines, text);
-	}
-}
-
-/* Returns why the address cannot stand in a unit, or NULL when it was written. */
-static const char *write_address(const struct address_spec *spec, bool ipv6_available,
+/*
+ * Returns why the address cannot stand in a unit, or NULL when it was written. A scope stands
+ * behind the port there: [fe80::1]:7%eth0.
+ */
+static const char *write_address(const struct configured_address *listen, bool ipv6_available,
 				 struct lines *lines)
 {
-	if (spec->is_unix) {
-		write_stream(lines, spec->host);
+	const char *host = listen->spec.host;
+	char text[ADDRESS_TEXT_MAX + ADDRESS_HOST_MAX];
+
+	if (listen->spec.is_unix) {
+		write_stream(lines, host);
 		return NULL;
 	}
-	if (spec->port == 0)
+	if (listen->spec.port == 0)
 		return "port 0 has no place in a socket unit";
-	write_family(lines, spec, AF_INET);
-	/* a literal is left for systemd to judge */
-	if (ipv6_available || strchr(spec->host, ':'))
-		write_family(lines, spec, AF_INET6);
+	for (int i = 0; i < listen->address_count; i++) {
+		const struct address *address = &listen->addresses[i];
+
+		/* a literal is left for systemd to judge */
+		if (address->any.sa_family == AF_INET6 && !ipv6_available && !strchr(host, ':'))
+			continue;
+		address_format(&address->any, address->length, text);
+		strcat(text, strchrnul(host, '%'));
+		write_stream(lines, text);
+	}
 	return NULL;
 }
 
@@ -74,7 +70,7 @@ unsigned drop_in_make(const struct configuration *configuration, configuration_r
 	struct lines lines = {0};
 	unsigned written = 0;
 
-	assert(configuration->path && report && ret_text);
+	assert(configuration->path && ret_text);
 	lines.stream = open_memstream(&lines.text, &lines.size);
 	if (!lines.stream)
 		return 0;
@@ -86,13 +82,12 @@ unsigned drop_in_make(const struct configuration *configuration, configuration_r
 	      "ListenStream=\n", lines.stream);
 	for (size_t i = 0; i < configuration->listen_count; i++) {
 		const struct configured_address *address = &configuration->listen[i];
-		const char *why = write_address(&address->spec, ipv6_available, &lines);
+		const char *why = write_address(address, ipv6_available, &lines);
 		char text[ADDRESS_HOST_MAX + 128];
 
-		if (!why) {
-			written++;
+		written += !why;
+		if (!why || !report)
 			continue;
-		}
 		snprintf(text, sizeof(text), "%s: listen: %.200s: %s", configuration->path,
 			 address->text, why);
 		report(context, text);
@@ -104,12 +99,6 @@ unsigned drop_in_make(const struct configuration *configuration, configuration_r
 	else
 		free(lines.text);
 	return written;
-}
-
-static void say_nothing(void *context, const char *text)
-{
-	(void)context;
-	(void)text;
 }
 
 /* The text of the drop-in that systemd has read, which the caller frees; NULL: there is none. */
@@ -136,7 +125,7 @@ bool drop_in_is_read(const struct configuration *configuration)
 	bool is_read;
 
 	if (configuration->listen_is_set)
-		is_read = drop_in_make(configuration, say_nothing, NULL, &text) > 0 && installed &&
+		is_read = drop_in_make(configuration, NULL, NULL, &text) > 0 && installed &&
 			  strcmp(text, installed) == 0;
 	else
 		is_read = !installed;

@@ -17,8 +17,8 @@
 /*
  * Makes the drop-in (systemd.socket(5)) for the configured addresses: ListenStream= for each,
  * in place of the unit's own. "localhost" and "*" stand for both families, IPv6 only if the kernel
- * has it. An address that has no place in a unit is reported and left out. Returns the
- * number of addresses in the text, which the caller frees; 0: there is none.
+ * has it. An address that has no place in a unit is reported (report may be NULL) and left out.
+ * Returns the number of addresses in the text, which the caller frees; 0: there is none.
  */
 unsigned drop_in_make(const struct configuration *configuration, configuration_report_fn report,
 		      void *context, char **ret_text);

@@ -63,16 +63,7 @@ void notify_flush(void)
 }
 
 /* Replaces what waits of this kind. Each text has a STATUS=, so an older one need not be said. */
-static void tell(enum kind kind, const char *format, ...) __attribute__((format(printf, 2, 3)));
-
-/* A newline in a status would begin another field. */
-static const char *one_line(const char *status)
-{
-	assert(!strchr(status, '\n'));
-	return status;
-}
-
-static void tell(enum kind kind, const char *format, ...)
+__attribute__((format(printf, 2, 3))) static void tell(enum kind kind, const char *format, ...)
 {
 	va_list arguments;
 
@@ -81,6 +72,13 @@ static void tell(enum kind kind, const char *format, ...)
 	vsnprintf(pending[kind], TEXT_MAX, format, arguments);
 	va_end(arguments);
 	notify_flush();
+}
+
+/* A newline in a status would begin another field. */
+static const char *one_line(const char *status)
+{
+	assert(!strchr(status, '\n'));
+	return status;
 }
 
 void notify_ready(const char *status)

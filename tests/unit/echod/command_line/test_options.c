@@ -12,7 +12,6 @@
 #include <string.h>
 #include <syslog.h>
 
-#include "echod/command_line/effective.h"
 #include "echod/command_line/options.h"
 #include "unit/settings_file.h"
 
@@ -93,7 +92,7 @@ static void test_load(void **state)
 	settings_write("good", "listen = {\"127.0.0.1:1\"}\nlog { level = err }");
 	settings_write("bad", "limits { connections = 0 }");
 	assert_int_equal(parse("echod -c good -l *:2 -l [::1]:3 -L debug", &options), 0);
-	assert_int_equal(effective_load(&options, -1, NULL, settings_collect, NULL, &c, NULL), 0);
+	assert_int_equal(options_load(&options, -1, NULL, settings_collect, NULL, &c, NULL), 0);
 	assert_int_equal(c->listen_count, 2);
 	assert_string_equal(c->listen[0].text, "*:2");
 	assert_int_equal(c->log.level, LOG_DEBUG);
@@ -102,7 +101,7 @@ static void test_load(void **state)
 
 	c = NULL;
 	assert_int_equal(parse("echod -c bad -l *:2", &options), 0);
-	assert_int_equal(effective_load(&options, -1, NULL, settings_collect, NULL, &c, NULL),
+	assert_int_equal(options_load(&options, -1, NULL, settings_collect, NULL, &c, NULL),
 			 -EBADMSG);
 	assert_null(c);
 	assert_string_equal(settings_collected(),
