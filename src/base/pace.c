@@ -9,11 +9,8 @@
 /* What one token is worth; at least a nanosecond, so that no rate makes tokens free. */
 static uint64_t token_ns(uint32_t rate)
 {
-	uint64_t worth_ns;
-
 	assert(rate > 0);
-	worth_ns = CLOCK_NS_PER_S / rate;
-	return worth_ns > 0 ? worth_ns : 1;
+	return rate < CLOCK_NS_PER_S ? CLOCK_NS_PER_S / rate : 1;
 }
 
 void bucket_init(struct bucket *bucket, uint64_t now_ns, uint32_t rate, uint32_t burst)

@@ -357,19 +357,6 @@ int control_adopt(struct supervisor *supervisor, int fd, gid_t group, struct uni
 	return 0;
 }
 
-/* The group that may act besides, CONTROL_NO_GROUP without a name. Logs what is wrong with it. */
-static int find_group(const char *name, gid_t *ret_group)
-{
-	const struct group *group = name ? getgrnam(name) : NULL;
-
-	if (name && !group) {
-		log_error("control.group: %s: no such group", name);
-		return -ENOENT;
-	}
-	*ret_group = group ? group->gr_gid : CONTROL_NO_GROUP;
-	return 0;
-}
-
 /* Says why there is no socket. Returns error, or 0 if there need not be one. */
 static int tell_failure(const struct configuration *configuration, int error, const char *call)
 {
@@ -386,15 +373,18 @@ static int tell_failure(const struct configuration *configuration, int error, co
 int control_open(struct supervisor *supervisor, struct control **ret_control)
 {
 	const struct configuration *configuration = supervisor->configuration;
-	const char *path = configuration->control.path;
+	const char *path = configuration->control.path, *name = configuration->control.group;
+	const struct group *found = name ? getgrnam(name) : NULL;
+	gid_t group = found ? found->gr_gid : CONTROL_NO_GROUP;
 	FD_CLEANUP int fd = -1;
 	const char *call;
-	gid_t group;
-	int r = find_group(configuration->control.group, &group);
+	int r;
 
 	*ret_control = NULL;
-	if (r < 0)
-		return r;
+	if (name && !found) {
+		log_error("control.group: %s: no such group", name);
+		return -ENOENT;
+	}
 	/* root's own start: the folder in /run is made, as RuntimeDirectory= does under systemd */
 	r = geteuid() == 0 ? unix_make_folder(path) : 0;
 	if (r < 0)

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * From a call to a line. Escaping is done here, once, for every sink: as soon as text comes into
- * a record. A line that its sink cannot take now waits in a bounded queue; one
- * that finds no room there is counted, and the count is logged when there is room again.
+ * a record. A line that its sink cannot take now waits in a bounded queue; one that finds no room
+ * there is counted, and the count is logged when there is room again.
  */
 #include "echod/log/log.h"
 
 #include <assert.h>
+#include <ctype.h>
 #include <errno.h>
 #include <limits.h>
 #include <poll.h>
@@ -63,32 +64,24 @@ static const struct {
 	{"totals", "0b9d4a5833b849668cbc74002d2f9058"},
 };
 
-static bool is_continuation(unsigned char byte)
-{
-	return (byte & 0xc0) == 0x80;
-}
-
 /* Length of the UTF-8 sequence at bytes, 0 if there is none. Stops at the NUL by itself. */
 static size_t utf8_length(const unsigned char *bytes)
 {
-	uint32_t code;
+	static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
+	unsigned char lead = bytes[0];
+	size_t length = lead < 0x80 ? 1 : lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4;
+	uint32_t code = lead & (0xffu >> length);
 
-	if (bytes[0] < 0x80)
+	if (length == 1)
 		return 1;
-	if (bytes[0] < 0xc2 || bytes[0] > 0xf4 || !is_continuation(bytes[1]))
-		return 0;
-	if (bytes[0] < 0xe0)
-		return 2;
-	if (!is_continuation(bytes[2]))
-		return 0;
-	if (bytes[0] < 0xf0) {
-		code = (bytes[0] & 0x0fu) << 12 | (bytes[1] & 0x3fu) << 6 | (bytes[2] & 0x3fu);
-		return code < 0x800 || (code >= 0xd800 && code <= 0xdfff) ? 0 : 3;
+	for (size_t i = 1; i < length; i++) {
+		if ((bytes[i] & 0xc0) != 0x80)
+			return 0;
+		code = code << 6 | (bytes[i] & 0x3fu);
 	}
-	if (!is_continuation(bytes[3]))
+	if (lead < 0xc0 || lead > 0xf4 || code < least[length] || code > 0x10ffff)
 		return 0;
-	code = (bytes[0] & 0x07u) << 18 | (bytes[1] & 0x3fu) << 12;
-	return code < 0x10000 || code > 0x10ffff ? 0 : 4;
+	return code >= 0xd800 && code <= 0xdfff ? 0 : length;
 }
 
 static bool is_control(const unsigned char *bytes)
@@ -199,12 +192,8 @@ void log_record_add(struct log_record *record, const char *name, const char *for
 	put(&record->text, quote);
 
 	snprintf(journal_name, sizeof(journal_name), "ECHOD_%s=", name);
-	for (char *at = journal_name; *at != '\0'; at++) {
-		if (*at >= 'a' && *at <= 'z')
-			*at = (char)(*at - 'a' + 'A');
-		else if (*at == '-')
-			*at = '_';
-	}
+	for (char *at = journal_name; *at != '\0'; at++)
+		*at = *at == '-' ? '_' : (char)toupper((unsigned char)*at);
 	put_field(&record->fields, journal_name, value);
 }
 
@@ -412,40 +401,35 @@ void log_set_starting(bool is_starting)
 	state.is_starting = is_starting;
 }
 
+static const char *path_of(enum log_target target)
+{
+	return target == LOG_TARGET_JOURNAL ? LOG_SINK_JOURNAL_PATH : LOG_SINK_SYSLOG_PATH;
+}
+
 int log_open_at(enum log_target target, int facility, const char *path)
 {
+	bool is_auto = target == LOG_TARGET_AUTO;
 	struct log_sink sink;
 	int r;
 
-	assert(target != LOG_TARGET_AUTO);
+	/* a reload while syslogd restarts must not move the log to standard error */
+	if (is_auto)
+		target = state.is_chosen ? state.sink.target : log_sink_choose();
 	if (target != state.sink.target) {
-		r = log_sink_open(target, path, &sink);
+		r = log_sink_open(target, path ? path : path_of(target), &sink);
 		if (r < 0)
 			return r;
 		log_close();
 		state.sink = sink;
 	}
 	state.facility = facility;
+	state.is_chosen = is_auto;
 	return 0;
-}
-
-static const char *path_of(enum log_target target)
-{
-	return target == LOG_TARGET_JOURNAL ? LOG_SINK_JOURNAL_PATH : LOG_SINK_SYSLOG_PATH;
 }
 
 int log_open(enum log_target target, int facility)
 {
-	bool is_auto = target == LOG_TARGET_AUTO;
-	int r;
-
-	/* a reload while syslogd restarts must not move the log to standard error */
-	if (is_auto)
-		target = state.is_chosen ? state.sink.target : log_sink_choose();
-	r = log_open_at(target, facility, path_of(target));
-	if (r == 0)
-		state.is_chosen = is_auto;
-	return r;
+	return log_open_at(target, facility, NULL);
 }
 
 bool log_flush(void)

@@ -19,7 +19,7 @@
  */
 int log_open(enum log_target target, int facility);
 
-/* The same for a target that is not auto, with its socket at path (static): for tests. */
+/* The same with the socket of a log daemon at path (static): for tests. */
 int log_open_at(enum log_target target, int facility, const char *path);
 
 /*

@@ -100,14 +100,12 @@ bool log_sink_stderr_is_journal(void)
 	       status.st_ino == inode;
 }
 
-static bool can_open(enum log_target target, const char *path)
+static bool can_connect(const char *path)
 {
-	struct log_sink sink;
+	int fd = connect_socket(path, SOCK_DGRAM);
 
-	if (log_sink_open(target, path, &sink) < 0)
-		return false;
-	log_sink_close(&sink);
-	return true;
+	fd_close(fd);
+	return fd >= 0 || fd == -EPROTOTYPE;
 }
 
 static bool is_nonblocking(int fd)
@@ -119,12 +117,11 @@ static bool is_nonblocking(int fd)
 
 enum log_target log_sink_choose(void)
 {
-	if (log_sink_stderr_is_journal() && can_open(LOG_TARGET_JOURNAL, LOG_SINK_JOURNAL_PATH))
+	if (log_sink_stderr_is_journal() && can_connect(LOG_SINK_JOURNAL_PATH))
 		return LOG_TARGET_JOURNAL;
 	if (isatty(STDERR_FILENO) && is_nonblocking(STDERR_FILENO))
 		return LOG_TARGET_STDERR;
-	return can_open(LOG_TARGET_SYSLOG, LOG_SINK_SYSLOG_PATH) ? LOG_TARGET_SYSLOG :
-								   LOG_TARGET_STDERR;
+	return can_connect(LOG_SINK_SYSLOG_PATH) ? LOG_TARGET_SYSLOG : LOG_TARGET_STDERR;
 }
 
 int log_sink_open(enum log_target target, const char *path, struct log_sink *ret_sink)

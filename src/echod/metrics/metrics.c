@@ -53,17 +53,17 @@ static void write_reasons(const struct page *page, const char *name, const char 
 			reasons[i], values[i]);
 }
 
-static void write_seconds(const struct page *page, const char *name, uint64_t us)
+static void write_seconds(const struct page *page, const char *name, const char *suffix,
+			  uint64_t us)
 {
-	fprintf(page->stream, "echod_%s %" PRIu64 ".%06" PRIu64 "\n", name, us / CLOCK_US_PER_S,
-		us % CLOCK_US_PER_S);
+	fprintf(page->stream, "echod_%s%s %" PRIu64 ".%06" PRIu64 "\n", name, suffix,
+		us / CLOCK_US_PER_S, us % CLOCK_US_PER_S);
 }
 
 /* Bucket i counts what is shorter than 2^i units; the last one has no bound. */
 static void write_histogram(const struct page *page, const char *name, const uint64_t *buckets,
 			    unsigned count, double unit_s, uint64_t sum_us, const char *help)
 {
-	char sum_name[64];
 	uint64_t seen = 0;
 
 	write_family(page, name, "histogram", help);
@@ -74,8 +74,7 @@ static void write_histogram(const struct page *page, const char *name, const uin
 	}
 	seen += buckets[count - 1];
 	fprintf(page->stream, "echod_%s_bucket{le=\"+Inf\"} %" PRIu64 "\n", name, seen);
-	snprintf(sum_name, sizeof(sum_name), "%s_sum", name);
-	write_seconds(page, sum_name, sum_us);
+	write_seconds(page, name, "_sum", sum_us);
 	fprintf(page->stream, "echod_%s_count %" PRIu64 "\n", name, seen);
 }
 
@@ -145,7 +144,7 @@ static void write_page(const struct page *page, const struct supervisor *supervi
 	write_histogram(page, "fork_duration_seconds", tally.fork_histogram, FORK_BUCKETS, 1e-6,
 			tally.fork_sum_us, "How long it took to fork a worker.");
 	write_family(page, "start_time_seconds", "gauge", "When the daemon started, Unix time.");
-	write_seconds(page, "start_time_seconds", supervisor->started_realtime_us);
+	write_seconds(page, "start_time_seconds", "", supervisor->started_realtime_us);
 	write_family(page, "build_info", "gauge", "The version, as a label.");
 	fprintf(page->stream, "echod_build_info{version=\"%s\"} 1\n# EOF\n", PACKAGE_VERSION);
 }
