@@ -96,7 +96,7 @@ struct configuration {
 	} control;
 
 	struct {
-		char *file;		/* NULL = none: OpenMetrics text for node_exporter */
+		char *file;		/* NULL = none: metrics for the node exporter */
 	} metrics;
 
 	enum sandbox_mode sandbox;

@@ -111,6 +111,7 @@ int privileges_drop(const struct configuration *configuration)
 	const struct passwd *user;
 	int r;
 
+	assert(configuration);
 	if (geteuid() == 0) {
 		r = require_user(configuration, &user);
 		if (r < 0)
@@ -172,6 +173,7 @@ int privileges_identify(const struct configuration *configuration)
 	const struct passwd *user;
 	int r;
 
+	assert(configuration);
 	if (geteuid() != 0)
 		return 0;
 	r = find_user(configuration, &user);

@@ -71,7 +71,7 @@ int sockets_add(struct sockets *sockets, int fd, bool is_any_port)
 	struct listening_socket item = {.fd = fd, .is_any_port = is_any_port};
 	struct listening_socket *items;
 
-	assert(fd >= 0);
+	assert(sockets && fd >= 0);
 	if (sockets->count == SETTINGS_MAX_SOCKETS)
 		return -E2BIG;
 	if (getsockname(fd, &address.any, &length) < 0)
@@ -130,6 +130,7 @@ int sockets_apply_timeouts(const struct sockets *sockets,
 {
 	int r;
 
+	assert(sockets && configuration);
 	for (size_t i = 0; i < sockets->count; i++) {
 		if (sockets->items[i].wire.family == ENDPOINT_UNIX)
 			continue;
@@ -195,9 +196,7 @@ static int take_one(struct sockets *sockets, int fd, int index, const char *name
 		fd_close(fd);
 		return -EINVAL;
 	}
-	r = fd_set_cloexec(fd, true);
-	if (r == 0)
-		r = fd_set_nonblocking(fd, true);
+	r = fd_set_nonblocking(fd, true);
 	if (r < 0)
 		fd_close(fd);
 	else
@@ -215,6 +214,8 @@ int sockets_take_passed(struct sockets *ret_sockets)
 	char **names = NULL;
 	int count, r = 0;
 
+	assert(ret_sockets);
+	/* it sets close-on-exec */
 	count = sd_listen_fds_with_names(1, &names);
 	if (count < 0) {
 		log_errno(LOG_ERR, count, "the sockets passed in LISTEN_FDS");

@@ -110,7 +110,7 @@ int unix_listen(const char *path, mode_t mode, gid_t group, const char **ret_cal
 	bool is_old;
 	int r;
 
-	assert(path[0] == '/');
+	assert(path[0] == '/' && ret_call);
 	*ret_call = "socket";
 	if (strlen(path) >= sizeof(un.sun_path))
 		return -ENAMETOOLONG;

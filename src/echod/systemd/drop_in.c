@@ -70,7 +70,7 @@ unsigned drop_in_make(const struct configuration *configuration, configuration_r
 	struct lines lines = {0};
 	unsigned written = 0;
 
-	assert(configuration->path && ret_text);
+	assert(configuration && configuration->path && ret_text);
 	lines.stream = open_memstream(&lines.text, &lines.size);
 	if (!lines.stream)
 		return 0;
