@@ -278,7 +278,6 @@ const struct command command_check = {
 	.operands = "[ADDRESS | -H HOST]",
 	.summary = "monitoring plugin: one line, performance data, codes 0 to 3",
 	.help = help,
-	.short_options = "H:p:w:c:t:s:",
 	.long_options = options,
 	.run = run,
 	.status_unwritten = STATE_UNKNOWN,

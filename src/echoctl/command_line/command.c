@@ -11,7 +11,15 @@
 #include "base/number.h"
 
 #define OPTIONS_MAX 64
-#define LETTERS_MAX 96
+#define LETTERS_MAX (2 * OPTIONS_MAX + 3)
+
+/* getopt values, below the letters and above them, and below OPTION_OWN. */
+enum {
+	OPTION_JSON = 1,
+	OPTION_CONNECT_TIMEOUT,
+	OPTION_CONTROL,
+	OPTION_SHADOWED = 256,	/* and a letter that the command uses itself */
+};
 
 static const struct option global_options[] = {
 	{"json", no_argument, NULL, OPTION_JSON},
@@ -20,7 +28,7 @@ static const struct option global_options[] = {
 	{"connect-timeout", required_argument, NULL, OPTION_CONNECT_TIMEOUT},
 	{"control", required_argument, NULL, OPTION_CONTROL},
 	{"quiet", no_argument, NULL, 'q'},
-	{"deadline", required_argument, NULL, OPTION_DEADLINE},
+	{"deadline", required_argument, NULL, 'w'},
 	{"help", no_argument, NULL, 'h'},
 	{"version", no_argument, NULL, 'V'},
 	{0},
@@ -143,7 +151,6 @@ static const char *take_global(struct globals *globals, int option, const char *
 		globals->report.quiet = true;
 		return NULL;
 	case 'w':
-	case OPTION_DEADLINE:
 		return command_take_timeout(value, &globals->deadline_us);
 	case OPTION_CONNECT_TIMEOUT:
 		globals->connect_timeout_given = true;
@@ -168,41 +175,43 @@ int command_usage_error(struct invocation *invocation, const char *format, ...)
 	return STATUS_USAGE;
 }
 
-static void append_options(struct option *list, size_t *n, const struct option *more)
+static bool is_own(const struct command *command, int option)
 {
-	for (; more && more->name && *n + 1 < OPTIONS_MAX; more++)
-		list[(*n)++] = *more;
-	list[*n] = (struct option){0};
-}
+	const struct option *own = command ? command->long_options : NULL;
 
-/* The letters of the command alone. */
-static const char *own_letters(const struct command *command)
-{
-	return command && command->short_options ? command->short_options : "";
+	while (own && own->name && own->val != option)
+		own++;
+	return own && own->name;
 }
 
 /*
- * The command's options, then the global ones whose letter it does not use itself. In front of the
- * command its name ends them.
+ * The command's options, then the global ones; a letter that both have is the command's. In front
+ * of the command its name ends them.
  */
 static void merge_options(const struct command *command, struct option *list, char *letters)
 {
-	const char *own = own_letters(command);
+	const struct option *own = command ? command->long_options : NULL;
 	size_t n = 0;
-	size_t used;
 
-	append_options(list, &n, command ? command->long_options : NULL);
-	append_options(list, &n, global_options);
-	used = (size_t)snprintf(letters, LETTERS_MAX - sizeof(COMMAND_GLOBAL_LETTERS), "%s:%s",
-				command ? "" : "+", own);
-	for (const char *c = COMMAND_GLOBAL_LETTERS; *c != '\0'; c++) {
-		if (*c == ':' || strchr(own, *c))
-			continue;
-		letters[used++] = *c;
-		if (c[1] == ':')
-			letters[used++] = ':';
+	for (; own && own->name; own++)
+		list[n++] = *own;
+	for (const struct option *global = global_options; global->name; global++) {
+		list[n] = *global;
+		if (is_own(command, global->val))
+			list[n].val += OPTION_SHADOWED;
+		n++;
 	}
-	letters[used] = '\0';
+	assert(n < OPTIONS_MAX);
+	list[n] = (struct option){0};
+	letters = stpcpy(letters, command ? ":" : "+:");
+	for (size_t i = 0; i < n; i++) {
+		if (list[i].val <= OPTION_CONTROL || list[i].val >= OPTION_SHADOWED)
+			continue;
+		*letters++ = (char)list[i].val;
+		if (list[i].has_arg == required_argument)
+			*letters++ = ':';
+	}
+	*letters = '\0';
 }
 
 static int refuse_option(struct invocation *invocation, int option)
@@ -211,7 +220,7 @@ static int refuse_option(struct invocation *invocation, int option)
 
 	if (option == ':')
 		return command_usage_error(invocation, "%s: needs a value", word);
-	if (optopt > 0 && optopt < OPTION_JSON)
+	if (optopt > OPTION_CONTROL && optopt < OPTION_SHADOWED)
 		return command_usage_error(invocation, "-%c: no such option", optopt);
 	return command_usage_error(invocation, "%s: no such option, or ambiguous", word);
 }
@@ -265,16 +274,15 @@ static int take_option(struct invocation *invocation, const struct option *list,
 	const char *why = NULL;
 	char text[64];
 
-	if (option >= OPTION_OWN ||
-	    (option < OPTION_JSON && strchr(own_letters(invocation->command), option))) {
+	if (is_own(invocation->command, option)) {
 		why = take(settings, option, optarg);
-	} else if (option == 'h') {
+	} else if (option % OPTION_SHADOWED == 'h') {
 		return show_help(invocation);
-	} else if (option == 'V') {
+	} else if (option % OPTION_SHADOWED == 'V') {
 		printf("echoctl %s\n", PACKAGE_VERSION);
 		return STATUS_OK;
 	} else {
-		why = take_global(&invocation->globals, option, optarg);
+		why = take_global(&invocation->globals, option % OPTION_SHADOWED, optarg);
 	}
 	if (!why)
 		return COMMAND_PROCEED;

@@ -50,8 +50,7 @@ struct command {
 	const char *operands;		/* "ADDRESS" */
 	const char *summary;		/* one phrase, lower case, no full stop */
 	const char *help;		/* the command's own options and an example */
-	const char *short_options;	/* of the command alone, getopt(3); they win over globals */
-	const struct option *long_options;	/* ends with zeros; may be NULL */
+	const struct option *long_options;	/* val: its letter; ends with zeros; may be NULL */
 	int (*run)(struct invocation *invocation);	/* returns the exit status */
 	int status_unwritten;		/* when results cannot be written; 0: STATUS_LOCAL */
 };
@@ -103,15 +102,7 @@ const char *command_take_list(const char *value,
 const char *command_take_target(const char *value, int default_port,
 				struct address_spec *ret_target);
 
-/* getopt values of the long options without a letter; commands start theirs at OPTION_OWN. */
-enum {
-	OPTION_JSON = 256,
-	OPTION_CONNECT_TIMEOUT,
-	OPTION_CONTROL,
-	OPTION_DEADLINE,	/* as -w, which some commands use themselves */
-	OPTION_OWN = 512,
-};
-
-#define COMMAND_GLOBAL_LETTERS "46qw:hV"
+/* Commands start the getopt values of their long options without a letter here. */
+#define OPTION_OWN 512
 
 #endif

@@ -346,7 +346,6 @@ const struct command command_list = {
 	"\n"
 	"Example: the ten that are idle longest, of one network\n"
 	"  echoctl list --source 192.0.2.0/24 --sort idle --rows 10\n",
-	.short_options = "s:rn:S:",
 	.long_options = (const struct option[]){
 		{"sort", required_argument, NULL, 's'},
 		{"reverse", no_argument, NULL, 'r'},

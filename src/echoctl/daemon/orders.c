@@ -183,7 +183,6 @@ const struct command command_kill = {
 	"Examples:\n"
 	"  echoctl kill 3.1047\n"
 	"  echoctl kill --source 192.0.2.0/24\n",
-	.short_options = "S:",
 	.long_options = (const struct option[]){
 		{"source", required_argument, NULL, 'S'},
 		{0},

@@ -136,7 +136,6 @@ const struct command command_status = {
 	"\n"
 	"Example:\n"
 	"  echoctl status --watch\n",
-	.short_options = "w",
 	.long_options = (const struct option[]){
 		{"watch", no_argument, NULL, 'w'},
 		{0},

@@ -321,7 +321,6 @@ const struct command command_load = {
 	.operands = "ADDRESS",
 	.summary = "many connections at a fixed rate or as fast as they go",
 	.help = help,
-	.short_options = "c:d:n:s:",
 	.long_options = options,
 	.run = run,
 };

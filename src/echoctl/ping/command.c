@@ -419,7 +419,6 @@ const struct command command_ping = {
 	.operands = "ADDRESS",
 	.summary = "probe at a fixed schedule, with percentiles",
 	.help = help,
-	.short_options = "c:i:s:W:D",
 	.long_options = options,
 	.run = run,
 };

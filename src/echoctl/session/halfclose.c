@@ -192,7 +192,6 @@ const struct command command_halfclose = {
 		"  -S, --source ADDRESS        connect from this numeric address\n\n"
 		"Example:\n"
 		"  echoctl halfclose balancer.example:7\n",
-	.short_options = "s:S:",
 	.long_options = long_options,
 	.run = run,
 };

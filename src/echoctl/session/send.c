@@ -255,7 +255,6 @@ const struct command command_send = {
 		"Examples:\n"
 		"  echo hello | echoctl localhost\n"
 		"  echoctl send --drain-timeout 5s [2001:db8::7]:7 <disk.img >/dev/null\n",
-	.short_options = "o:S:",
 	.long_options = long_options,
 	.run = run,
 };

@@ -269,7 +269,6 @@ const struct command command_sweep = {
 		"  -S, --source ADDRESS        connect from this numeric address\n\n"
 		"Example:\n"
 		"  echoctl sweep -p random,crlf -s 1,100,1400,1500,64K echo.example\n",
-	.short_options = "p:s:S:",
 	.long_options = long_options,
 	.run = run,
 };

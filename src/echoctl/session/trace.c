@@ -235,7 +235,6 @@ const struct command command_trace = {
 		"  -S, --source ADDRESS        connect from this numeric address\n\n"
 		"Example:\n"
 		"  echoctl trace -6 echo.example\n",
-	.short_options = "s:S:",
 	.long_options = long_options,
 	.run = run,
 };
