@@ -116,8 +116,7 @@ static int receive(struct control_client *client)
 
 int control_read(struct control_client *client)
 {
-	size_t searched = 0;
-	char *end = NULL;
+	char *end;
 
 	assert(client->fd >= 0);
 	client->used -= client->taken;
@@ -125,14 +124,9 @@ int control_read(struct control_client *client)
 	client->taken = 0;
 	json_decref(client->reply);
 	client->reply = NULL;
-	for (;;) {
-		int r;
+	while (!(end = memchr(client->bytes, '\n', client->used))) {
+		int r = receive(client);
 
-		end = memchr(client->bytes + searched, '\n', client->used - searched);
-		if (end)
-			break;
-		searched = client->used;
-		r = receive(client);
 		if (r < 0)
 			return r;
 	}

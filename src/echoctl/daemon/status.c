@@ -45,7 +45,7 @@ static void leave_screen(struct view *view)
 /* Over the screen before, line by line, so that nothing flickers; what does not fit is left out. */
 static void repaint(struct view *view, char *text)
 {
-	unsigned rows = terminal_rows(STDOUT_FILENO);
+	unsigned rows = terminal_size(STDOUT_FILENO).ws_row;
 	char *rest = text;
 
 	report_raw(view->client.report, view->entered ? "\033[H" : SCREEN_ENTER "\033[H");

@@ -203,7 +203,7 @@ static void print_latency(const struct load *load, const char *name,
 void load_report_summary(const struct load *load, const struct load_tally *tally,
 			 uint64_t elapsed_ns)
 {
-	unsigned width = terminal_columns(STDOUT_FILENO);
+	unsigned width = terminal_size(STDOUT_FILENO).ws_col;
 
 	terminal_keep();
 	emit_summary(load, tally, elapsed_ns);

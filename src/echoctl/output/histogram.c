@@ -13,18 +13,14 @@
 #define WIDTH_WITH_SHARE 60
 
 /* Steps in a decade, in hundredths; the coarsest that gives enough rows is taken. */
-static const unsigned coarse[] = { 100, 200, 500 };
-static const unsigned medium[] = { 100, 150, 200, 300, 500, 700 };
-static const unsigned fine[] = { 100, 110, 120, 130, 140, 150, 160, 180, 200, 220, 250, 280, 310,
-	350, 400, 450, 500, 550, 600, 650, 700, 800, 900 };
-
 static const struct density {
-	const unsigned *steps;
 	unsigned count;
+	unsigned steps[23];
 } densities[] = {
-	{ coarse, sizeof(coarse) / sizeof(coarse[0]) },
-	{ medium, sizeof(medium) / sizeof(medium[0]) },
-	{ fine, sizeof(fine) / sizeof(fine[0]) },
+	{ 3, { 100, 200, 500 } },
+	{ 6, { 100, 150, 200, 300, 500, 700 } },
+	{ 23, { 100, 110, 120, 130, 140, 150, 160, 180, 200, 220, 250, 280, 310, 350, 400, 450, 500,
+		550, 600, 650, 700, 800, 900 } },
 };
 
 static unsigned bucket_of(uint64_t value_ns)
@@ -207,7 +203,7 @@ void chart_draw(FILE *stream, const struct histogram *histogram, unsigned width,
 
 	if (histogram->count == 0)
 		return;
-	for (unsigned i = 0; i < sizeof(densities) / sizeof(densities[0]); i++) {
+	for (unsigned i = 0; i < sizeof(densities) / sizeof(*densities); i++) {
 		unsigned from = row_of(&densities[i], histogram->min_ns);
 		unsigned to = row_of(&densities[i], histogram->max_ns);
 

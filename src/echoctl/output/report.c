@@ -11,11 +11,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <unistd.h>
 
-#define COLUMNS_DEFAULT 80
-#define ROWS_DEFAULT 24
 #define PROGRESS_MAX 256
 
 static bool progress_shown;
@@ -77,18 +74,16 @@ bool terminal_obeys(int fd)
 	return isatty(fd) && name && strcmp(name, "dumb") != 0;
 }
 
-unsigned terminal_columns(int fd)
+struct winsize terminal_size(int fd)
 {
-	struct winsize size;
+	struct winsize size = {0};
 
-	return ioctl(fd, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : COLUMNS_DEFAULT;
-}
-
-unsigned terminal_rows(int fd)
-{
-	struct winsize size;
-
-	return ioctl(fd, TIOCGWINSZ, &size) == 0 && size.ws_row > 0 ? size.ws_row : ROWS_DEFAULT;
+	(void)ioctl(fd, TIOCGWINSZ, &size);
+	if (size.ws_col == 0)
+		size.ws_col = 80;
+	if (size.ws_row == 0)
+		size.ws_row = 24;
+	return size;
 }
 
 bool terminal_has_blocks(void)
@@ -98,7 +93,7 @@ bool terminal_has_blocks(void)
 
 void terminal_show(const char *format, ...)
 {
-	unsigned columns = terminal_columns(STDERR_FILENO);
+	unsigned columns = terminal_size(STDERR_FILENO).ws_col;
 	char text[PROGRESS_MAX];
 	va_list arguments;
 
@@ -210,36 +205,19 @@ void report_text(struct report *report, const char *format, ...)
 	free(text);
 }
 
-__attribute__((format(printf, 1, 0)))
-static void say(const char *format, va_list arguments)
+void report_error(const struct report *report, const char *format, ...)
 {
-	char *text = format_escaped(format, arguments, false);
+	va_list arguments;
+	char *text;
 
+	(void)report;
+	va_start(arguments, format);
+	text = format_escaped(format, arguments, false);
+	va_end(arguments);
 	terminal_clear();
 	/* In one write, so that it stays whole among the output of others. */
 	fprintf(stderr, "echoctl: %s\n", text ? text : strerror(ENOMEM));
 	free(text);
-}
-
-void report_note(const struct report *report, const char *format, ...)
-{
-	va_list arguments;
-
-	if (report->quiet)
-		return;
-	va_start(arguments, format);
-	say(format, arguments);
-	va_end(arguments);
-}
-
-void report_error(const struct report *report, const char *format, ...)
-{
-	va_list arguments;
-
-	(void)report;
-	va_start(arguments, format);
-	say(format, arguments);
-	va_end(arguments);
 }
 
 bool report_heard(const struct report *report)

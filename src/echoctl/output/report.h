@@ -8,6 +8,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/ioctl.h>
 
 #include <jansson.h>
 
@@ -47,13 +48,13 @@ void report_raw(struct report *report, const char *format, ...)
 /* What report_text() writes for the text; the caller frees it; NULL: no memory. */
 char *report_escape(const char *text, bool keep_lines);
 
-/* A remark for people: "echoctl: ..." and a newline on stderr, nothing with -q. */
-void report_note(const struct report *report, const char *format, ...)
-	__attribute__((format(printf, 2, 3)));
-
 /* A diagnostic, or what a signal asked for: "echoctl: ..." and a newline on stderr, always. */
 void report_error(const struct report *report, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
+
+/* The same for a remark: nothing with -q. */
+#define report_note(report, ...) \
+	((report)->quiet ? (void)0 : report_error(report, __VA_ARGS__))
 
 /* Whether results can still be written: a command that goes on for long ends when not. */
 bool report_heard(const struct report *report);
@@ -67,9 +68,8 @@ bool report_finish(struct report *report);
 /* Whether fd is a terminal that knows escape codes; TERM=dumb says that it does not. */
 bool terminal_obeys(int fd);
 
-/* Of the terminal that fd is, or else 80 and 24. */
-unsigned terminal_columns(int fd);
-unsigned terminal_rows(int fd);
+/* Of the terminal that fd is, or else 80 columns and 24 rows. */
+struct winsize terminal_size(int fd);
 
 /* Whether what is printed may be of blocks and bars (the locale says so). */
 bool terminal_has_blocks(void);
