@@ -4,16 +4,18 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
 #include <sysexits.h>
 #include <unistd.h>
 
 #include "base/fd.h"
 #include "echod/command_line/options.h"
 #include "echod/handover/handover.h"
-#include "echod/inetd.h"
 #include "echod/log/log.h"
 #include "echod/log/sink.h"
 #include "echod/supervisor/supervisor.h"
+#include "wire/endpoint.h"
 
 /* connection_fd: for --inetd, else -1. Returns the exit status. */
 static int serve(const struct options *options, int connection_fd)
@@ -33,7 +35,7 @@ static int serve(const struct options *options, int connection_fd)
 		r = supervise(options, configuration, fd);
 	} else {
 		fd_close(fd);
-		r = inetd_serve(configuration, connection_fd);
+		r = supervise_single(configuration, connection_fd);
 	}
 	return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }
@@ -48,9 +50,59 @@ static int run(const struct options *options)
 	return supervise_again(options, block_fd) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 
+/* Returns 0 if fd is a connected stream socket of a family that we know, or -errno. */
+static int check_connection(int fd)
+{
+	struct sockaddr_storage peer;
+	socklen_t length = sizeof(peer);
+	int type = 0;
+	socklen_t type_length = sizeof(type);
+	struct endpoint endpoint;
+
+	if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &type_length) < 0)
+		return -errno;
+	if (type != SOCK_STREAM)
+		return -EPROTOTYPE;
+	if (getpeername(fd, (struct sockaddr *)&peer, &length) < 0)
+		return -errno;
+	endpoint_set(&endpoint, &peer);
+	return endpoint.family == ENDPOINT_NONE ? -EAFNOSUPPORT : 0;
+}
+
+static bool is_same_file(int left_fd, int right_fd)
+{
+	struct stat left, right;
+
+	return fstat(left_fd, &left) == 0 && fstat(right_fd, &right) == 0 &&
+	       left.st_dev == right.st_dev && left.st_ino == right.st_ino;
+}
+
+/*
+ * --inetd: one connection, already accepted by inetd(8) or systemd (Accept=yes). Takes it from
+ * descriptor 0 and puts /dev/null in its place, on standard output and error too if they are the
+ * same socket: nothing that echod prints reaches the peer. Returns the descriptor, which the caller
+ * owns, or -errno (-ENOTSOCK, -EPROTOTYPE, -ENOTCONN, -EAFNOSUPPORT: no connected stream socket).
+ */
+static int take_connection(void)
+{
+	FD_CLEANUP int null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+	FD_CLEANUP int connection_fd = -1;
+	int r = check_connection(STDIN_FILENO);
+
+	if (r < 0)
+		return r;
+	connection_fd = fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+	if (null_fd < 0 || connection_fd < 0)
+		return -errno;
+	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+		if (is_same_file(fd, connection_fd) && dup2(null_fd, fd) < 0)
+			return -errno;
+	return fd_steal(&connection_fd);
+}
+
 static int serve_connection(const struct options *options)
 {
-	int fd = inetd_take_connection();
+	int fd = take_connection();
 
 	if (fd < 0) {
 		log_errno(LOG_ERR, fd, "--inetd: standard input is not a connection");

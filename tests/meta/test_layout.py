@@ -36,7 +36,7 @@ echod/metrics        base wire log state
 echod/control        base wire log metrics report sockets state
 echod/handover       base control log state
 echod/supervisor     base command_line configuration control handover log metrics privileges
-                     sockets state systemd
+                     state systemd
 echod                *
 
 echoctl/output

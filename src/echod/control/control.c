@@ -16,7 +16,6 @@
 #include "echod/control/client.h"
 #include "echod/log/log.h"
 #include "echod/sockets/unix.h"
-#include "echod/state/timer.h"
 
 #define GROUPS_MAX 1024
 

@@ -16,7 +16,6 @@
 #include "echod/log/log.h"
 #include "echod/metrics/metrics.h"
 #include "echod/report/report.h"
-#include "echod/state/totals.h"
 #include "wire/event.h"
 
 /* Logs at notice what a client did: "control: ... (uid 0, pid 4711)". */
@@ -155,7 +154,7 @@ static json_t *status(const struct supervisor *supervisor)
 		"program_version", PACKAGE_VERSION,
 		"pid", (int)getpid(),
 		"uptime_ns", (json_int_t)(clock_now_ns() - supervisor->started_ns),
-		"draining", supervisor->ending.phase != ENDING_NONE,
+		"draining", supervisor->ending != ENDING_NONE,
 		"reloading", supervisor->reload_wanted || supervisor->reload_running,
 		"sockets", sockets_status(&supervisor->sockets),
 		"generations", generations_status(supervisor),
@@ -361,7 +360,7 @@ static void handle_reload(struct control_client *client, json_t *request)
 	struct supervisor *supervisor = client->control->supervisor;
 
 	(void)request;
-	if (supervisor->ending.phase != ENDING_NONE) {
+	if (supervisor->ending != ENDING_NONE) {
 		control_reply_error(client, "the daemon is stopping");
 		return;
 	}
@@ -376,7 +375,7 @@ static void handle_drain(struct control_client *client, json_t *request)
 {
 	(void)request;
 	client->wait = WAIT_DRAIN;
-	if (client->control->supervisor->ending.phase != ENDING_NONE)
+	if (client->control->supervisor->ending != ENDING_NONE)
 		return;
 	log_action(client, "drain");
 	client->control->supervisor->drain_wanted = true;

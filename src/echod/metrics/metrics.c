@@ -17,7 +17,6 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "echod/log/log.h"
-#include "echod/state/totals.h"
 #include "wire/event.h"
 
 #define TOTAL "_total"

@@ -12,13 +12,21 @@
 #include "base/pace.h"
 #include "echod/command_line/options.h"
 #include "echod/configuration/configuration.h"
-#include "echod/generation/ending.h"
 #include "echod/generation/generation.h"
 #include "echod/generation/launch.h"
 #include "echod/report/report.h"
 #include "echod/sockets/sockets.h"
 
 #define STATE_GENERATIONS_MAX 8u	/* alive; further reloads wait */
+#define STATE_KILL_INTERVAL_US 100000u	/* between two tries to end connections */
+
+/* Of the daemon as a whole: it ends, and all connections with it. */
+enum ending {
+	ENDING_NONE,
+	ENDING_WAIT,		/* connections may end by themselves */
+	ENDING_ORDER,		/* workers are told to end in an orderly way */
+	ENDING_KILL,		/* what is left is killed */
+};
 
 /* What each of them does stands in loop.c. */
 enum supervisor_timer {
@@ -30,6 +38,7 @@ enum supervisor_timer {
 	TIMER_SECOND,
 	TIMER_PING,
 	TIMER_LOG,		/* lines wait for their sink */
+	TIMER_HANDOVER,		/* the program on disk takes over as soon as the loop is idle */
 	TIMER_COUNT
 };
 
@@ -74,7 +83,8 @@ struct supervisor {
 	bool reload_running;		/* RELOADING=1 was sent, READY=1 not again yet */
 	bool reload_delay_said;
 	bool handover_failed;		/* in the reload that is wanted */
-	struct ending ending;
+	enum ending ending;
+	uint64_t ending_deadline_ns;	/* of this phase, CLOCK_MONOTONIC */
 
 	struct backoff backoff;
 	bool replacement_due;		/* the timer of the back-off runs */
@@ -83,7 +93,28 @@ struct supervisor {
 	char status[160];		/* as last told */
 
 	struct sd_event_source *timers[TIMER_COUNT];
-	struct sd_event_source *handover_source;
 };
+
+/* What the daemon has done since its start; generations that are gone count too. */
+void totals_sum(const struct supervisor *supervisor, struct tally *ret_tally);
+
+/* Live connections, of all generations and of all but one. */
+uint32_t totals_live(const struct supervisor *supervisor);
+uint32_t totals_foreign_live(const struct supervisor *supervisor,
+			     const struct generation *generation);
+
+/* What the live connections have received and sent so far, at this moment. */
+void totals_live_bytes(const struct supervisor *supervisor, uint64_t *ret_in, uint64_t *ret_out);
+
+/* How many generations are alive. */
+unsigned totals_generations(const struct supervisor *supervisor);
+
+/* Lets a one-shot timer fire after this time, whether it ran or not. */
+void timer_arm(struct sd_event_source *timer, uint64_t after_us);
+
+/* A timer that runs keeps its time: repeated calls would put it off again and again. */
+void timer_arm_idle(struct sd_event_source *timer, uint64_t after_us);
+
+void timer_disarm(struct sd_event_source *timer);
 
 #endif

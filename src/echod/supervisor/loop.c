@@ -1,21 +1,24 @@
 /* SPDX-License-Identifier: MIT */
 /* The event loop: what comes in is noted by the handlers, settle() decides what to do about it. */
+#include <assert.h>
 #include <inttypes.h>
 #include <signal.h>
+#include <string.h>
+#include <sys/wait.h>
 #include <systemd/sd-event.h>
 
 #include "base/clock.h"
 #include "echod/control/control.h"
 #include "echod/handover/handover.h"
 #include "echod/log/log.h"
-#include "echod/state/timer.h"
-#include "echod/state/totals.h"
 #include "echod/supervisor/parts.h"
 #include "echod/systemd/notify.h"
 
 #define RING_INTERVAL_US 20000u		/* between two looks into busy rings */
 #define LOG_INTERVAL_US 100000u		/* between two tries to write what waits for a sink */
 #define SECOND_US UINT64_C(1000000)
+#define PING_DEADLINE_US (30 * SECOND_US)	/* a listener that is silent so long hangs */
+#define PINGS 4u			/* in that time */
 
 /* Each listener counts the live connections of all the others against its own limit. */
 static void share_live(struct supervisor *supervisor)
@@ -71,9 +74,92 @@ static void on_event(void *context, struct generation *generation, const struct 
 			     generation_unix_path(generation, event->socket, path), clock_now_ns());
 }
 
-struct generation_hooks loop_hooks(struct supervisor *supervisor)
+static void log_listener_end(const struct generation *generation, pid_t pid, int status)
 {
-	return (struct generation_hooks){ on_ready, on_wake, on_event, supervisor };
+	if (WIFSIGNALED(status))
+		log_error("listener %d was killed by signal %d (%s)%s", pid, WTERMSIG(status),
+			  strsignal(WTERMSIG(status)),
+			  WTERMSIG(status) == SIGSYS ? ": a forbidden system call" : "");
+	else if (WEXITSTATUS(status) || !generation->stopped)
+		log_error("listener %d exited with status %d", pid, WEXITSTATUS(status));
+	else
+		log_debug("listener %d of generation %llu has finished", pid,
+			  (unsigned long long)generation->number);
+	if (generation_live(generation))
+		log_notice("listener %d left its connections behind, they go on: %u", pid,
+			   generation_live(generation));
+}
+
+static void listener_gone(struct supervisor *supervisor, struct generation *generation, int status)
+{
+	pid_t pid = generation->listener_pid;
+
+	/* Its last words (that it failed, events) come before the news of its end. */
+	generation_listener_gone(generation, status);
+	log_listener_end(generation, pid, status);
+	if (supervisor->starting == generation)
+		turnover_abandon(supervisor);
+	if (supervisor->current == generation) {
+		supervisor->current = NULL;
+		supervisor->listener_restarts++;
+		start_schedule_replacement(
+			supervisor, (clock_now_ns() - generation->started_ns) / 1000000);
+	}
+}
+
+static bool account_listener(struct supervisor *supervisor, pid_t pid, int status)
+{
+	for (struct generation *i = supervisor->generations; i; i = i->next)
+		if (i->listener_pid == pid) {
+			listener_gone(supervisor, i, status);
+			return true;
+		}
+	return false;
+}
+
+static bool account_orphan(struct supervisor *supervisor, pid_t pid, int status,
+			   const struct rusage *usage)
+{
+	for (struct generation *i = supervisor->generations; i; i = i->next)
+		if (generation_reap(i, pid, status, usage))
+			return true;
+	return false;
+}
+
+static bool account_stranger(struct supervisor *supervisor, int status)
+{
+	for (struct generation *i = supervisor->generations; i; i = i->next)
+		if (generation_reap_stranger(i, status))
+			return true;
+	return false;
+}
+
+/* An unknown child may be the orphan of a listener whose own end we have not fetched yet. */
+static void look_for_dead_listeners(struct supervisor *supervisor)
+{
+	for (struct generation *i = supervisor->generations; i; i = i->next) {
+		int status;
+
+		if (i->listener_pid && waitpid(i->listener_pid, &status, WNOHANG) > 0)
+			listener_gone(supervisor, i, status);
+	}
+}
+
+void reap_children(struct supervisor *supervisor)
+{
+	struct rusage usage;
+	int status;
+	pid_t pid;
+
+	while ((pid = wait4(-1, &status, WNOHANG, &usage)) > 0) {
+		if (account_listener(supervisor, pid, status) ||
+		    account_orphan(supervisor, pid, status, &usage))
+			continue;
+		look_for_dead_listeners(supervisor);
+		if (!account_orphan(supervisor, pid, status, &usage) &&
+		    !account_stranger(supervisor, status))
+			log_debug("child %d ended that no generation knows", pid);
+	}
 }
 
 static void retire_generations(struct supervisor *supervisor)
@@ -81,11 +167,11 @@ static void retire_generations(struct supervisor *supervisor)
 	for (struct generation **link = &supervisor->generations; *link;) {
 		struct generation *generation = *link;
 
-		if (!generation_is_gone(generation) || generation == supervisor->current ||
-		    generation == supervisor->starting) {
+		if (!generation_is_gone(generation)) {
 			link = &generation->next;
 			continue;
 		}
+		assert(generation != supervisor->current && generation != supervisor->starting);
 		*link = generation->next;
 		log_debug("generation %" PRIu64 " is gone", generation->number);
 		generation_retire(generation, &supervisor->retired);
@@ -96,10 +182,10 @@ static void retire_generations(struct supervisor *supervisor)
 /* What a client asked for; a reload has to wait for its turn. */
 static void grant_wishes(struct supervisor *supervisor)
 {
-	if (supervisor->drain_wanted && supervisor->ending.phase == ENDING_NONE)
+	if (supervisor->drain_wanted && supervisor->ending == ENDING_NONE)
 		drain_go_on(supervisor);
 	if (supervisor->kill_wanted)
-		timer_arm_idle(supervisor->timers[TIMER_KILL], ENDING_STEP_US);
+		timer_arm_idle(supervisor->timers[TIMER_KILL], STATE_KILL_INTERVAL_US);
 	supervisor->drain_wanted = supervisor->kill_wanted = false;
 }
 
@@ -111,7 +197,7 @@ static int settle(sd_event_source *source, void *context)
 	(void)source;
 	grant_wishes(supervisor);
 	retire_generations(supervisor);
-	if (supervisor->ending.phase != ENDING_NONE || supervisor->mode == MODE_SINGLE) {
+	if (supervisor->ending != ENDING_NONE || supervisor->mode == MODE_SINGLE) {
 		if (!supervisor->generations) {
 			control_note_drained(supervisor->control);
 			sd_event_exit(supervisor->loop, 0);
@@ -149,6 +235,38 @@ static int on_signal(sd_event_source *source, const struct signalfd_siginfo *inf
 	return 0;
 }
 
+/*
+ * A listener that hangs is killed: another takes the place of one that accepts, and the workers of
+ * any are ours then, so that their ends are seen. A service manager with a watchdog judges the
+ * current one for itself. Pings are counted and no time: that goes on while we are stopped and ask
+ * nothing.
+ */
+static void judge(struct supervisor *supervisor, struct generation *generation)
+{
+	bool is_current = generation == supervisor->current;
+
+	if (is_current && supervisor->watchdog_us && !generation->unanswered)
+		notify_alive();
+	if (generation->unanswered < PINGS || (is_current && supervisor->watchdog_us)) {
+		generation->unanswered++;
+		generation_ping(generation);
+		return;
+	}
+	log_error("listener %d does not answer, it is %s", generation->listener_pid,
+		  is_current ? "replaced" : "ended, its connections go on");
+	generation_kill_listener(generation);
+}
+
+static void watchdog_ping(struct supervisor *supervisor)
+{
+	for (struct generation *i = supervisor->generations; i; i = i->next)
+		if (i->listener_pid && i->state != GENERATION_STARTING &&
+		    !generation_is_stranger(i))
+			judge(supervisor, i);
+	timer_arm(supervisor->timers[TIMER_PING], supervisor->watchdog_us ?
+			supervisor->watchdog_us / PINGS : PING_DEADLINE_US / PINGS);
+}
+
 static void start_overdue(struct supervisor *supervisor)
 {
 	log_error("a listener was not ready within %" PRIu64 " s", START_DEADLINE_US / SECOND_US);
@@ -178,13 +296,20 @@ static void each_second(struct supervisor *supervisor)
 			scoreboard_note(&i->scoreboard, generation_live(i), now_ns);
 		status_write_metrics(supervisor, now_ns);
 	}
-	if (supervisor->is_ready)
-		status_tell(supervisor);
+	if (supervisor->is_ready && status_update(supervisor))
+		notify_status(supervisor->status);
 	notify_flush();
 	tell_dropped(supervisor);
 	if (supervisor->flush_ns <= now_ns)
 		supervisor->flush_ns = report_flush(&supervisor->report, now_ns);
 	timer_arm(supervisor->timers[TIMER_SECOND], SECOND_US);
+}
+
+static void hand_over(struct supervisor *supervisor)
+{
+	/* TERM may have come since. When this returns the program stays, and settle() reloads. */
+	if (supervisor->ending == ENDING_NONE)
+		supervisor->handover_failed = handover_execute(supervisor) < 0;
 }
 
 /* NULL: waking the loop is all, settle() does the rest. */
@@ -197,6 +322,7 @@ static void (*const timer_actions[TIMER_COUNT])(struct supervisor *supervisor) =
 	[TIMER_SECOND] = each_second,
 	[TIMER_PING] = watchdog_ping,
 	[TIMER_LOG] = NULL,
+	[TIMER_HANDOVER] = hand_over,
 };
 
 static int on_timer(sd_event_source *source, uint64_t now_us, void *context)
@@ -208,41 +334,6 @@ static int on_timer(sd_event_source *source, uint64_t now_us, void *context)
 		if (supervisor->timers[i] == source && timer_actions[i])
 			timer_actions[i](supervisor);
 	return 0;
-}
-
-static int on_handover(sd_event_source *source, void *context)
-{
-	struct supervisor *supervisor = context;
-
-	(void)source;
-	/* TERM may have come since. When this returns the program stays, and settle() reloads. */
-	if (supervisor->ending.phase == ENDING_NONE)
-		supervisor->handover_failed = handover_execute(supervisor) < 0;
-	return 0;
-}
-
-/* Idle: a signal that sd-event has read and not dispatched would be lost by exec(3). */
-static int add_handover(struct supervisor *supervisor)
-{
-	int r = sd_event_add_defer(supervisor->loop, &supervisor->handover_source, on_handover,
-				   supervisor);
-
-	if (r >= 0)
-		r = sd_event_source_set_priority(supervisor->handover_source,
-						 SD_EVENT_PRIORITY_IDLE);
-	if (r >= 0)
-		r = sd_event_source_set_enabled(supervisor->handover_source, SD_EVENT_OFF);
-	return r;
-}
-
-/*
- * A rate-limited source needs a timer of this clock as soon as it comes too often; newer versions
- * of systemd make it only then. With no descriptor free that would end the loop.
- */
-static int add_rate_limit_timer(struct supervisor *supervisor)
-{
-	return sd_event_add_time(supervisor->loop, NULL, CLOCK_BOOTTIME, UINT64_MAX, 0, on_timer,
-				 supervisor);
 }
 
 static int add_sources(struct supervisor *supervisor)
@@ -258,10 +349,17 @@ static int add_sources(struct supervisor *supervisor)
 		if (r >= 0)
 			r = sd_event_source_set_enabled(supervisor->timers[i], SD_EVENT_OFF);
 	}
+	/* A signal that sd-event has read and not dispatched would be lost by exec(3). */
 	if (r >= 0)
-		r = add_rate_limit_timer(supervisor);
+		r = sd_event_source_set_priority(supervisor->timers[TIMER_HANDOVER],
+						 SD_EVENT_PRIORITY_IDLE);
+	/*
+	 * A rate-limited source needs a timer of this clock as soon as it comes too often; newer
+	 * versions of systemd make it only then. With no descriptor free that would end the loop.
+	 */
 	if (r >= 0)
-		r = add_handover(supervisor);
+		r = sd_event_add_time(supervisor->loop, NULL, CLOCK_BOOTTIME, UINT64_MAX, 0,
+				      on_timer, supervisor);
 	if (r >= 0)
 		r = sd_event_add_post(supervisor->loop, NULL, settle, supervisor);
 	return r;
@@ -273,10 +371,9 @@ int loop_create(struct supervisor *supervisor)
 
 	if (r >= 0)
 		r = add_sources(supervisor);
-	if (r < 0) {
-		log_errno(LOG_ERR, r, "event loop");
-		return r;
-	}
+	if (r < 0)
+		return log_errno(LOG_ERR, r, "event loop");
+	supervisor->hooks = (struct generation_hooks){ on_ready, on_wake, on_event, supervisor };
 	timer_arm(supervisor->timers[TIMER_SECOND], SECOND_US);
 	timer_arm(supervisor->timers[TIMER_PING], SECOND_US);
 	return 0;

@@ -3,17 +3,20 @@
 #ifndef ECHOD_SUPERVISOR_PARTS_H
 #define ECHOD_SUPERVISOR_PARTS_H
 
-#include <stddef.h>
-
 #include "echod/state/state.h"
 
 #define START_DEADLINE_US (30 * UINT64_C(1000000))	/* from exec to MESSAGE_READY */
 
-/* loop.c: the loop with all its sources (0 or -errno, logged), and what generations call. */
+/* loop.c: the loop with all its sources. 0 or -errno (logged). */
 int loop_create(struct supervisor *supervisor);
-struct generation_hooks loop_hooks(struct supervisor *supervisor);
 
-/* start.c: a generation with these settings becomes supervisor->starting. 0 or -errno. */
+/* Takes every child that has ended. */
+void reap_children(struct supervisor *supervisor);
+
+/*
+ * reload.c: a generation with these settings becomes supervisor->starting (but that of --inetd,
+ * for which nothing waits). 0 or -errno.
+ */
 int start_generation(struct supervisor *supervisor, const struct configuration *configuration,
 		     const struct sockets *sockets, const struct program *listener);
 
@@ -21,23 +24,15 @@ int start_generation(struct supervisor *supervisor, const struct configuration *
 void start_replacement(struct supervisor *supervisor);
 void start_schedule_replacement(struct supervisor *supervisor, uint64_t lived_ms);
 
-/* reload.c: begins the reload that is wanted, brings it into force, or gives it up. */
+/* Begins the reload that is wanted. */
 void reload_begin(struct supervisor *supervisor);
-void reload_commit(struct supervisor *supervisor);
-void reload_abandon(struct supervisor *supervisor, const char *why);
 
 /*
- * turnover.c: supervisor->starting serves, or did not become ready: then it is killed, and what it
- * was started for is given up.
+ * supervisor->starting serves, or did not become ready: then it is killed, and what it was started
+ * for is given up.
  */
 void turnover_ready(struct supervisor *supervisor);
 void turnover_abandon(struct supervisor *supervisor);
-
-/* watchdog.c: asks each listener for a sign of life. */
-void watchdog_ping(struct supervisor *supervisor);
-
-/* reap.c: takes every child that has ended. */
-void reap_children(struct supervisor *supervisor);
 
 /*
  * drain.c: begins to end, and goes on faster when it is called again. The steps are what the timers
@@ -47,9 +42,8 @@ void drain_go_on(struct supervisor *supervisor);
 void drain_step(struct supervisor *supervisor);
 void kill_step(struct supervisor *supervisor);
 
-/* status.c: STATUS= when it has changed. */
-void status_tell(struct supervisor *supervisor);
-void status_format(const struct supervisor *supervisor, char *text, size_t size);
+/* status.c: supervisor->status as it is now. True if it has changed. */
+bool status_update(struct supervisor *supervisor);
 
 /* Writes metrics { file } when it is due. */
 void status_write_metrics(struct supervisor *supervisor, uint64_t now_ns);
@@ -60,7 +54,7 @@ uint64_t status_realtime_us(void);
 /* SIGUSR1: one line of totals. */
 void status_log_totals(const struct supervisor *supervisor);
 
-/* Warns when systemd passed other sockets than listen names. */
+/* Warns if systemd passed other sockets than listen names. */
 void status_compare_listen(const struct supervisor *supervisor);
 
 #endif

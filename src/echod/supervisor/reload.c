@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * SIGHUP: new settings are a new generation; the old one accepts no more when that is ready.
+ * New generations: at the start, in place of one whose listener died, and for a reload (SIGHUP):
+ * new settings are a new generation; the old one accepts no more when that is ready.
  *
  *     reload_begin()   another program at our path? then handover/ re-executes it, and that one
  *                      reloads. Eight generations alive? then the reload waits.
@@ -18,6 +19,9 @@
  * Two things do not follow a reload and are named in the log when they differ: the user, which was
  * changed to before the privileges went, and the control socket.
  */
+#include <assert.h>
+#include <errno.h>
+#include <inttypes.h>
 #include <string.h>
 #include <systemd/sd-event.h>
 #include <unistd.h>
@@ -30,14 +34,67 @@
 #include "echod/log/log.h"
 #include "echod/metrics/metrics.h"
 #include "echod/privileges/privileges.h"
-#include "echod/state/totals.h"
 #include "echod/supervisor/parts.h"
 #include "echod/systemd/notify.h"
+
+int start_generation(struct supervisor *supervisor, const struct configuration *configuration,
+		     const struct sockets *sockets, const struct program *listener)
+{
+	struct generation_plan plan = {
+		.number = ++supervisor->generation_count,
+		.configuration = configuration,
+		.sockets = sockets,
+		.listener = listener,
+		.mode = supervisor->mode,
+		.foreign_live = totals_live(supervisor),
+	};
+	struct generation *generation;
+	int r;
+
+	assert(!supervisor->starting);
+	r = generation_start(supervisor->loop, &plan, &supervisor->hooks, &generation);
+	if (r < 0)
+		return r;
+	generation->next = supervisor->generations;
+	supervisor->generations = generation;
+	if (supervisor->mode == MODE_SINGLE)	/* nothing waits until it is ready */
+		return 0;
+	supervisor->starting = generation;
+	timer_arm(supervisor->timers[TIMER_START], START_DEADLINE_US);
+	return 0;
+}
+
+void start_replacement(struct supervisor *supervisor)
+{
+	int r;
+
+	supervisor->replacement_due = false;
+	if (supervisor->current || supervisor->starting || supervisor->ending != ENDING_NONE)
+		return;
+	r = start_generation(supervisor, supervisor->configuration, &supervisor->sockets,
+			     &supervisor->listener);
+	if (r < 0)
+		start_schedule_replacement(supervisor, 0);
+}
+
+void start_schedule_replacement(struct supervisor *supervisor, uint64_t lived_ms)
+{
+	uint32_t delay_ms;
+
+	if (supervisor->ending != ENDING_NONE || supervisor->starting ||
+	    supervisor->replacement_due)
+		return;
+	delay_ms = backoff_next_ms(&supervisor->backoff, lived_ms);
+	if (delay_ms)
+		log_notice("a new listener is started in %" PRIu32 " ms", delay_ms);
+	supervisor->replacement_due = true;
+	timer_arm(supervisor->timers[TIMER_REPLACE], (uint64_t)delay_ms * 1000);
+}
 
 static void reload_finished(struct supervisor *supervisor, bool succeeded)
 {
 	supervisor->reload_running = false;
-	status_format(supervisor, supervisor->status, sizeof(supervisor->status));
+	status_update(supervisor);
 	notify_ready(supervisor->status);
 	control_note_reloaded(supervisor->control, succeeded);
 }
@@ -50,7 +107,7 @@ static void tell_clients(void *context, const char *text)
 	control_note_problem(supervisor->control, text);
 }
 
-void reload_abandon(struct supervisor *supervisor, const char *why)
+static void reload_abandon(struct supervisor *supervisor, const char *why)
 {
 	log_watch(NULL, NULL);
 	log_error("reload: %s, the old settings stay in force", why);
@@ -83,10 +140,8 @@ static int reload_start(struct supervisor *supervisor)
 		return r;
 	privileges_check_limits(supervisor->next_configuration);
 	r = program_open_next(&supervisor->listener, &supervisor->next_listener);
-	if (r < 0) {
-		log_errno(LOG_ERR, r, "%s", supervisor->listener.path);
-		return r;
-	}
+	if (r < 0)
+		return log_errno(LOG_ERR, r, "%s", supervisor->listener.path);
 	return start_generation(supervisor, supervisor->next_configuration, sockets,
 				&supervisor->next_listener);
 }
@@ -104,7 +159,7 @@ void reload_begin(struct supervisor *supervisor)
 	/* The new program reloads by itself; when it cannot be executed we go on here. */
 	if (!supervisor->handover_failed && handover_is_due()) {
 		/* as soon as no signal is left that was read and not handled */
-		sd_event_source_set_enabled(supervisor->handover_source, SD_EVENT_ONESHOT);
+		timer_arm_idle(supervisor->timers[TIMER_HANDOVER], 0);
 		return;
 	}
 	supervisor->handover_failed = false;
@@ -143,7 +198,7 @@ static void reopen_log(const struct configuration *configuration)
 			  "log: the target cannot be opened, the old one stays");
 }
 
-void reload_commit(struct supervisor *supervisor)
+static void reload_commit(struct supervisor *supervisor)
 {
 	struct configuration *old = supervisor->configuration;
 	struct configuration *new = supervisor->next_configuration;
@@ -177,4 +232,54 @@ void reload_commit(struct supervisor *supervisor)
 	log_watch(NULL, NULL);
 	log_info("reload: new settings are in force");
 	reload_finished(supervisor, true);
+}
+
+static void announce(struct supervisor *supervisor)
+{
+	for (size_t i = 0; i < supervisor->sockets.count; i++)
+		log_info("listening on %s", supervisor->sockets.items[i].text);
+	supervisor->is_ready = true;
+	log_set_starting(false);
+	status_update(supervisor);
+	notify_ready(supervisor->status);
+}
+
+/* The newest generation serves: the older ones accept no more. */
+void turnover_ready(struct supervisor *supervisor)
+{
+	struct generation *generation = supervisor->starting;
+
+	assert(generation);
+	supervisor->starting = NULL;
+	supervisor->current = generation;
+	timer_disarm(supervisor->timers[TIMER_START]);
+	for (struct generation *i = generation->next; i; i = i->next)
+		if (i->state != GENERATION_DRAINING)
+			generation_stop(i, STOP_REPLACED);
+	if (supervisor->next_configuration)
+		reload_commit(supervisor);
+	if (!supervisor->is_ready)
+		announce(supervisor);
+	log_debug("generation %" PRIu64 " serves, listener %d", generation->number,
+		  generation->listener_pid);
+}
+
+void turnover_abandon(struct supervisor *supervisor)
+{
+	struct generation *generation = supervisor->starting;
+
+	if (!generation)
+		return;
+	supervisor->starting = NULL;
+	timer_disarm(supervisor->timers[TIMER_START]);
+	generation_kill_listener(generation);
+	if (!supervisor->is_ready) {
+		log_error("the listener did not start");
+		sd_event_exit(supervisor->loop, -EPROTO);
+		return;
+	}
+	if (supervisor->next_configuration)
+		reload_abandon(supervisor, "the new listener did not start");
+	if (!supervisor->current)
+		start_schedule_replacement(supervisor, 0);
 }

@@ -9,10 +9,8 @@
 #include "base/clock.h"
 #include "echod/log/log.h"
 #include "echod/metrics/metrics.h"
-#include "echod/state/totals.h"
 #include "echod/supervisor/parts.h"
 #include "echod/systemd/drop_in.h"
-#include "echod/systemd/notify.h"
 
 #define METRICS_INTERVAL_NS (15 * UINT64_C(1000000000))	/* a usual scrape interval */
 
@@ -24,33 +22,27 @@ uint64_t status_realtime_us(void)
 	return (uint64_t)now.tv_sec * CLOCK_US_PER_S + (uint64_t)now.tv_nsec / 1000;
 }
 
-void status_format(const struct supervisor *supervisor, char *text, size_t size)
+bool status_update(struct supervisor *supervisor)
 {
+	char text[sizeof(supervisor->status)];
 	struct tally tally;
 	const char *note = "";
 
 	totals_sum(supervisor, &tally);
-	if (supervisor->ending.phase != ENDING_NONE)
+	if (supervisor->ending != ENDING_NONE)
 		note = "draining: ";
 	else if (supervisor->is_ready && !supervisor->current)
 		note = "no listener, trying again: ";
 	else if (supervisor->reload_delay_said)
 		note = "reload waits for an old generation: ";
-	snprintf(text, size, "%s%" PRIu64 " active (max %" PRIu32 "), %" PRIu64 " served, %" PRIu64
-		 " refused", note, tally_live(&tally),
-		 supervisor->configuration->limits.connections, tally_closed(&tally),
-		 tally_refused(&tally));
-}
-
-void status_tell(struct supervisor *supervisor)
-{
-	char text[sizeof(supervisor->status)];
-
-	status_format(supervisor, text, sizeof(text));
+	snprintf(text, sizeof(text),
+		 "%s%" PRIu64 " active (max %" PRIu32 "), %" PRIu64 " served, %" PRIu64 " refused",
+		 note, tally_live(&tally), supervisor->configuration->limits.connections,
+		 tally_closed(&tally), tally_refused(&tally));
 	if (!strcmp(text, supervisor->status))
-		return;
+		return false;
 	memcpy(supervisor->status, text, sizeof(text));
-	notify_status(text);
+	return true;
 }
 
 void status_write_metrics(struct supervisor *supervisor, uint64_t now_ns)

@@ -16,8 +16,6 @@
 #include "echod/log/log.h"
 #include "echod/metrics/metrics.h"
 #include "echod/privileges/privileges.h"
-#include "echod/state/timer.h"
-#include "echod/state/totals.h"
 #include "echod/supervisor/parts.h"
 #include "echod/systemd/notify.h"
 
@@ -32,9 +30,7 @@ static int open_sockets(struct supervisor *supervisor)
 		return r;
 	status_compare_listen(supervisor);
 	r = sockets_apply_timeouts(&supervisor->sockets, configuration);
-	if (r < 0)
-		log_errno(LOG_ERR, r, "socket options");
-	return r;
+	return r < 0 ? log_errno(LOG_ERR, r, "socket options") : 0;
 }
 
 /* The end of all preparations: nothing after this needs privileges. */
@@ -42,17 +38,11 @@ static int give_up_privileges(struct supervisor *supervisor)
 {
 	int r = program_find_listener(&supervisor->listener);
 
-	if (r < 0) {
-		log_errno(LOG_ERR, r, "%s", supervisor->listener.path);
-		return r;
-	}
-	r = privileges_drop(supervisor->configuration);
 	if (r < 0)
-		return r;
-	if (prctl(PR_SET_CHILD_SUBREAPER, 1) < 0) {
-		r = -errno;
-		log_errno(LOG_ERR, r, "prctl(PR_SET_CHILD_SUBREAPER)");
-	}
+		return log_errno(LOG_ERR, r, "%s", supervisor->listener.path);
+	r = privileges_drop(supervisor->configuration);
+	if (r == 0 && prctl(PR_SET_CHILD_SUBREAPER, 1) < 0)
+		r = log_errno(LOG_ERR, errno, "prctl(PR_SET_CHILD_SUBREAPER)");
 	return r;
 }
 
@@ -99,7 +89,6 @@ static void supervisor_release(struct supervisor *supervisor)
 	control_free(supervisor->control);
 	for (size_t i = 0; i < TIMER_COUNT; i++)
 		sd_event_source_unref(supervisor->timers[i]);
-	sd_event_source_unref(supervisor->handover_source);
 	sd_event_unref(supervisor->loop);
 	program_release(&supervisor->listener);
 	program_release(&supervisor->next_listener);
@@ -119,7 +108,6 @@ static void supervisor_init(struct supervisor *supervisor, const struct options 
 		.next_configuration_fd = -1,
 		.listener = { .fd = -1 },
 		.next_listener = { .fd = -1 },
-		.hooks = loop_hooks(supervisor),
 		.started_ns = clock_now_ns(),
 		.started_realtime_us = status_realtime_us(),
 		.reloaded_realtime_us = status_realtime_us(),
@@ -201,22 +189,15 @@ int supervise_again(const struct options *options, int block_fd)
 	return r;
 }
 
-static int start_single(struct supervisor *supervisor, const struct sockets *connection)
+static int start_single(struct supervisor *supervisor)
 {
-	const struct generation_plan plan = {
-		.number = 1,
-		.configuration = supervisor->configuration,
-		.sockets = connection,
-		.listener = &supervisor->listener,
-		.mode = MODE_SINGLE,
-	};
-	int r = sockets_apply_timeouts(connection, supervisor->configuration);
+	int r = sockets_apply_timeouts(&supervisor->sockets, supervisor->configuration);
 
 	if (r < 0)
 		log_errno(LOG_WARNING, r, "socket options");
 	report_configure(&supervisor->report, supervisor->configuration);
-	return generation_start(supervisor->loop, &plan, &supervisor->hooks,
-				&supervisor->generations);
+	return start_generation(supervisor, supervisor->configuration, &supervisor->sockets,
+				&supervisor->listener);
 }
 
 /* Served, or turned away by the access lists: then all is as it should be. */
@@ -231,7 +212,7 @@ static int judge_single(const struct supervisor *supervisor)
 	return -EPROTO;
 }
 
-int supervise_single(struct configuration *configuration, struct sockets *connection)
+int supervise_single(struct configuration *configuration, int connection_fd)
 {
 	struct supervisor supervisor;
 	int r;
@@ -239,13 +220,18 @@ int supervise_single(struct configuration *configuration, struct sockets *connec
 	supervisor_init(&supervisor, NULL);
 	supervisor.mode = MODE_SINGLE;
 	supervisor.configuration = configuration;
-	r = give_up_privileges(&supervisor);
+	supervisor.sockets.passed = true;
+	r = sockets_add(&supervisor.sockets, connection_fd, false);
+	if (r == 0) {
+		supervisor.sockets.items->wire.wildcard = 1;
+		r = give_up_privileges(&supervisor);
+	}
 	if (r == 0)
 		r = loop_create(&supervisor);
 	if (r == 0)
-		r = start_single(&supervisor, connection);
+		r = start_single(&supervisor);
 	/* The peer sees the end of the connection when the worker closes it, not before. */
-	sockets_release(connection, NULL);
+	sockets_release(&supervisor.sockets, NULL);
 	if (r == 0)
 		r = sd_event_loop(supervisor.loop);
 	if (r == 0) {

@@ -5,7 +5,6 @@
 
 #include "echod/command_line/options.h"
 #include "echod/configuration/configuration.h"
-#include "echod/sockets/sockets.h"
 
 /*
  * Runs the daemon until it is drained. configuration (owned from now on) came from
@@ -22,9 +21,9 @@ int supervise(const struct options *options, struct configuration *configuration
 int supervise_again(const struct options *options, int block_fd);
 
 /*
- * --inetd: serves the one connection of these sockets (both owned from now on) through a listener
- * of its own, until it has ended. Returns 0, or -errno when it could not be served (logged).
+ * --inetd: serves this one connection through a listener of its own, until it has ended. Both are
+ * owned from now on. Returns 0, or -errno if it could not be served (logged).
  */
-int supervise_single(struct configuration *configuration, struct sockets *connection);
+int supervise_single(struct configuration *configuration, int connection_fd);
 
 #endif

@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-#include "echod/state/totals.h"
+#include "echod/state/state.h"
 
 #define SLOTS 4u
 #define SECOND 1000000000ull

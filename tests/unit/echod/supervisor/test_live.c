@@ -11,7 +11,7 @@
 
 #include <cmocka.h>
 
-#include "echod/state/totals.h"
+#include "echod/state/state.h"
 #include "wire/settings.h"
 
 #define SLOTS 8u

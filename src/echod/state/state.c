@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* Sums over all generations of the daemon. */
-#include "echod/state/totals.h"
+/* Sums over all generations of the daemon, and the timers of its loop. */
+#include "echod/state/state.h"
+
+#include <assert.h>
+#include <systemd/sd-event.h>
 
 void totals_sum(const struct supervisor *supervisor, struct tally *ret_tally)
 {
@@ -39,4 +42,22 @@ unsigned totals_generations(const struct supervisor *supervisor)
 	for (struct generation *i = supervisor->generations; i; i = i->next)
 		count++;
 	return count;
+}
+
+void timer_arm(struct sd_event_source *timer, uint64_t after_us)
+{
+	assert(timer);
+	sd_event_source_set_time_relative(timer, after_us);
+	sd_event_source_set_enabled(timer, SD_EVENT_ONESHOT);
+}
+
+void timer_arm_idle(struct sd_event_source *timer, uint64_t after_us)
+{
+	if (sd_event_source_get_enabled(timer, NULL) == SD_EVENT_OFF)
+		timer_arm(timer, after_us);
+}
+
+void timer_disarm(struct sd_event_source *timer)
+{
+	sd_event_source_set_enabled(timer, SD_EVENT_OFF);
 }
