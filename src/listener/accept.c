@@ -148,9 +148,12 @@ static void accept_set_credentials(struct connection *connection)
 	memcpy(connection->peer.address + 4, &credentials.uid, sizeof(credentials.uid));
 }
 
-static void accept_describe(struct listener *listener, struct connection *connection,
-			    const struct sockaddr_storage *peer)
+/* Describes connection, which was accepted just now, and gives it a worker or refuses it. */
+static void accept_enter(struct listener *listener, struct connection *connection,
+			 const struct sockaddr_storage *peer)
 {
+	connection->start_ns = clock_now_ns();
+	events_count(&listener->table->totals.accepted, 1);
 	endpoint_set(&connection->peer, peer);
 	if (connection->peer.family == ENDPOINT_UNIX)
 		accept_set_credentials(connection);
@@ -158,9 +161,11 @@ static void accept_describe(struct listener *listener, struct connection *connec
 		connection->flags |= WORKER_OPTIONS |
 				     (accept_is_multipath(connection->fd) ? WORKER_NOT_TCP : 0);
 	accept_set_local(&settings_sockets(listener->settings)[connection->socket], connection);
+	if (accept_judge(listener, connection))
+		accept_take_over(listener, connection);
 }
 
-/* Returns 0, -EAGAIN when there is no more, or -errno. */
+/* Returns 0, -EAGAIN if there is no more, or -errno. */
 static int accept_one(struct listener *listener, uint32_t socket)
 {
 	struct connection connection = { .socket = socket };
@@ -170,11 +175,7 @@ static int accept_one(struct listener *listener, uint32_t socket)
 	connection.fd = sys_accept(listener->sockets[socket], (struct sockaddr *)&peer, &length);
 	if (connection.fd < 0)
 		return connection.fd;
-	connection.start_ns = clock_now_ns();
-	events_count(&listener->table->totals.accepted, 1);
-	accept_describe(listener, &connection, &peer);
-	if (accept_judge(listener, &connection))
-		accept_take_over(listener, &connection);
+	accept_enter(listener, &connection, &peer);
 	return 0;
 }
 
@@ -190,12 +191,9 @@ static bool is_transient(int error)
 void accept_turn(struct listener *listener, uint32_t socket)
 {
 	assert(socket < listener->settings->socket_count);
-	for (int i = 0; i < ACCEPT_BATCH; i++) {
-		int r;
+	for (int i = 0; i < ACCEPT_BATCH && accept_is_open(listener); i++) {
+		int r = accept_one(listener, socket);
 
-		if (!accept_is_open(listener))
-			return;
-		r = accept_one(listener, socket);
 		if (r == -EAGAIN)
 			return;
 		/* want of something, or a socket that is broken: no reason to spin */
@@ -214,12 +212,8 @@ void accept_single(struct listener *listener)
 	socklen_t length = sizeof(peer);
 
 	assert(listener->settings->mode == MODE_SINGLE);
-	connection.start_ns = clock_now_ns();
-	events_count(&listener->table->totals.accepted, 1);
 	if (sys_getpeername(connection.fd, (struct sockaddr *)&peer, &length) < 0)
 		peer.ss_family = AF_UNSPEC;
-	accept_describe(listener, &connection, &peer);
 	listener->is_stopping = true;
-	if (accept_judge(listener, &connection))
-		accept_take_over(listener, &connection);
+	accept_enter(listener, &connection, &peer);
 }

@@ -32,7 +32,6 @@
 
 #include "base/fd.h"
 #include "base/sys.h"
-#include "worker/echo.h"
 
 #define PAGE_BYTES 4096u
 #define WINDOW_BYTES (2ul << 20)

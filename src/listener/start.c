@@ -20,7 +20,6 @@
 #include "base/sys.h"
 #include "listener/lean.h"
 #include "listener/listener.h"
-#include "worker/echo.h"
 #include "worker/worker.h"
 
 #define SEALS_REQUIRED (F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE)
@@ -134,7 +133,11 @@ static int make_tables(struct listener *listener)
 {
 	int r = slots_init(&listener->slots, listener->settings->connections);
 
-	return r < 0 ? r : sources_init(&listener->sources, listener->settings);
+	if (r == 0)
+		r = sources_init(&listener->sources, listener->settings);
+	/* this was the last memory, and soon /proc is closed */
+	lean_trim();
+	return r;
 }
 
 /*
@@ -178,23 +181,19 @@ static int raise_oom_score(struct listener *listener)
 	return 0;
 }
 
-static int forgo_privileges(struct listener *listener)
-{
-	(void)listener;
-	return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ? -errno : 0;
-}
-
 /*
  * The supervisor has given up what it could. capset(2) is called only when something is left:
  * the system call filter of the unit does not allow it.
  */
-static int drop_capabilities(struct listener *listener)
+static int drop_privileges(struct listener *listener)
 {
 	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
 	struct __user_cap_data_struct held[2], none[2] = {0};
 	unsigned long capability = 0;
 
 	(void)listener;
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+		return -errno;
 	(void)prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
 	while (prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) == 0)
 		capability++;
@@ -248,7 +247,11 @@ static int install_filter(struct listener *listener)
 	};
 	int r;
 
-	listener->worker_flags = worker_common_flags(settings);
+	/* so that a worker that ends soon reads no settings, which would cost it a page fault */
+	if (settings->session_us > 0)
+		listener->worker_flags |= WORKER_SESSION;
+	if (settings->flags & SETTINGS_WORKER_FILTER)
+		listener->worker_flags |= WORKER_FILTER;
 	if ((settings->flags & SETTINGS_FILTER) == 0)
 		return 0;
 	r = sys_seccomp(SECCOMP_SET_MODE_FILTER, 0, &program);
@@ -275,25 +278,10 @@ static int set_ticks(struct listener *listener)
 	return r;
 }
 
-static int take_memory(struct listener *listener)
-{
-	(void)listener;
-	return lean_open();
-}
-
-/* Before the sandbox closes /proc. */
-static int trim_memory(struct listener *listener)
-{
-	(void)listener;
-	lean_trim();
-	return 0;
-}
-
 static const struct {
 	const char *name;
 	int (*run)(struct listener *listener);
 } steps[] = {
-	{ "memory for workers", take_memory },
 	{ "settings", take_settings },
 	{ "slots", take_slots },
 	{ "commands", take_commands },
@@ -301,10 +289,8 @@ static const struct {
 	{ "listening sockets", take_sockets },
 	{ "tables", make_tables },
 	{ "signals", set_signals },
-	{ "memory to inherit", trim_memory },
 	{ "OOM score", raise_oom_score },
-	{ "no_new_privs", forgo_privileges },
-	{ "capabilities", drop_capabilities },
+	{ "privileges", drop_privileges },
 	{ "resource limits", set_limits },
 	{ "Landlock", deny_files },
 	{ "seccomp filter", install_filter },
@@ -313,8 +299,9 @@ static const struct {
 
 int start_listener(struct listener *listener)
 {
-	int r = 0;
+	int r = lean_open();
 
+	listener->step = "memory for workers";
 	for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]) && r == 0; i++) {
 		listener->step = steps[i].name;
 		r = steps[i].run(listener);

@@ -4,7 +4,7 @@
  * as bytes flow: reads and writes give up after a tick (SO_RCVTIMEO, SO_SNDTIMEO), and only then
  * are the clock and the unsent bytes looked at.
  */
-#include "worker/echo.h"
+#include "worker/worker.h"
 
 #include <linux/sockios.h>
 
@@ -16,8 +16,7 @@
 #define FULL_READS 2u		/* since it was last quiet, and the connection is a bulk one */
 #define TURNS 16u		/* between looks at command and clock while it never waits */
 #define PAGE_BYTES 4096u
-#define NS_PER_US 1000u
-#define US_PER_S 1000000u
+#define BIG_BYTES 1048576u
 
 uint64_t echo_tick_us(const struct settings *settings)
 {
@@ -78,7 +77,7 @@ int echo_error(const struct echo *echo, int error)
 static void echo_shrink(struct echo *echo)
 {
 	if (echo->buffer != echo->small)
-		(void)sys_munmap(echo->buffer, ECHO_BIG_BYTES);
+		(void)sys_munmap(echo->buffer, BIG_BYTES);
 	echo->buffer = echo->small;
 	echo->size = ECHO_SMALL_BYTES;
 	echo->full_reads = 0;
@@ -99,13 +98,13 @@ static void echo_grow(struct echo *echo)
 {
 	uint8_t *big;
 
-	if (echo->size == ECHO_BIG_BYTES || ++echo->full_reads < FULL_READS)
+	if (echo->size == BIG_BYTES || ++echo->full_reads < FULL_READS)
 		return;
-	big = sys_memory(ECHO_BIG_BYTES);
+	big = sys_memory(BIG_BYTES);
 	if (!big)
 		return;
 	echo->buffer = big;
-	echo->size = ECHO_BIG_BYTES;
+	echo->size = BIG_BYTES;
 }
 
 int echo_tick(struct echo *echo)

@@ -10,13 +10,10 @@
 #include <stddef.h>
 
 #include "base/sys.h"
-#include "worker/echo.h"
 
 #define LINGER_NS 1000000000u		/* how long we wait for the peer's FIN after ours */
 #define LINGER_TICK_US 250000u
 #define DELIVERY_FIRST_US 5000u		/* first look at what the peer has not yet taken */
-#define NS_PER_US 1000u
-#define US_PER_S 1000000u
 
 #define TCP_STATE_CLOSED 7		/* TCP_CLOSE of the kernel's net/tcp_states.h */
 

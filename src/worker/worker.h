@@ -1,13 +1,20 @@
 /* SPDX-License-Identifier: MIT */
-/* A worker's life from the fork to its exit. */
+/* A worker's life from the fork to its exit, and the echo itself with its timers. */
 #ifndef WORKER_WORKER_H
 #define WORKER_WORKER_H
 
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <stdnoreturn.h>
 
 #include "wire/scoreboard.h"
 #include "wire/settings.h"
+
+#define ECHO_GO (-1)			/* no reason to end yet */
+#define ECHO_SMALL_BYTES 65536u		/* read at once; only what is used is ever touched */
+#define NS_PER_US 1000u
+#define US_PER_S 1000000u
 
 enum worker_flag {
 	WORKER_NOT_TCP = 1u << 0,	/* a Unix stream, or MPTCP */
@@ -15,16 +22,6 @@ enum worker_flag {
 	WORKER_FILTER = 1u << 2,	/* has to install the narrower filter */
 	WORKER_SESSION = 1u << 3,	/* the session has an end */
 };
-
-/*
- * The flags that are the same for all workers. They travel with the others so that a worker
- * that ends soon never reads the settings, which would cost it a page fault.
- */
-static inline uint32_t worker_common_flags(const struct settings *settings)
-{
-	return ((settings->flags & SETTINGS_WORKER_FILTER) ? WORKER_FILTER : 0) |
-	       (settings->session_us > 0 ? WORKER_SESSION : 0);
-}
 
 /*
  * What a worker is given; with its buffer these are six values (two in one), few enough to travel
@@ -63,5 +60,56 @@ void worker_interrupt(int number);
  */
 noreturn void worker_run(uint64_t fd_and_flags, struct slot *slot, const struct settings *settings,
 			 uint64_t proof, uint8_t *small, const _Atomic uint64_t *command);
+
+/* One connection. All of it lies on the worker's stack. */
+struct echo {
+	int fd;				/* blocking; SO_RCVTIMEO and SO_SNDTIMEO are one tick */
+	bool is_tcp;			/* else a Unix stream, or MPTCP */
+	uint64_t proof;			/* of struct worker_call; 0 once a byte came */
+	struct slot *slot;
+	const _Atomic uint64_t *command;	/* from the supervisor; its page is touched late */
+	const struct settings *settings;
+	uint8_t *small;			/* ECHO_SMALL_BYTES */
+	uint8_t *buffer;		/* small, or mapped */
+	size_t size;			/* of one read */
+	unsigned int full_reads;	/* since it was last quiet */
+	unsigned int turns;
+	uint64_t bytes_in;
+	uint64_t bytes_out;
+	uint64_t session_end_ns;	/* 0: none */
+	uint64_t quiet_since_ns;	/* no byte in either direction since; 0: not yet a tick */
+	int unsent;			/* at the last tick */
+	bool is_dormant;		/* SO_RCVTIMEO is the rest of the idle time */
+};
+
+/*
+ * How long a read or a write may wait before the timers are looked at: short against both,
+ * because only a look at the unsent bytes tells a slow peer from one that has stalled.
+ */
+uint64_t echo_tick_us(const struct settings *settings);
+
+/* SO_RCVTIMEO or SO_SNDTIMEO (name); 0 = for ever. Returns 0 or -errno. */
+int echo_set_timeout(int fd, int name, uint64_t us);
+
+/* Both of them to a tick. */
+int echo_set_ticks(int fd, const struct settings *settings);
+
+/* Urgent data (RFC 6093) stays in its place among the others. Returns 0 or -errno. */
+int echo_keep_urgent(int fd);
+
+/* Echoes until the peer's FIN (END_FIN), a timer, a command or an error: enum end_reason. */
+int echo_run(struct echo *echo);
+
+/*
+ * To be called when a wait was interrupted or a tick is over: the supervisor's command and the
+ * session's end. Returns ECHO_GO or the reason to end.
+ */
+int echo_look(const struct echo *echo);
+
+/* A tick went by without a byte. Returns ECHO_GO, END_IDLE or END_STALL. */
+int echo_tick(struct echo *echo);
+
+/* What errno (negative) of a socket means: END_RESET or END_ERROR; the slot's detail is set. */
+int echo_error(const struct echo *echo, int error);
 
 #endif

@@ -4,7 +4,7 @@
  * where it would send back bytes that begin with MAGIC it does what they say, and answers with
  * what came of it. test_hostile_worker.py is the peer.
  */
-#include "worker/echo.h"
+#include "worker/worker.h"
 
 #include "base/sys.h"
 
