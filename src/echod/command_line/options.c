@@ -253,7 +253,7 @@ int options_load(const struct options *options, int held_fd, const struct config
 	FD_CLEANUP int fd = file_open(options->configuration_path, held_fd);
 	int r;
 
-	assert(options && options->configuration_path && report && ret_configuration);
+	assert(report && ret_configuration);
 	if (fd >= 0 && !in_force)
 		fd_set_nonblocking(fd, false);
 	r = configuration_load(options->configuration_path, fd, needs(options, in_force), report,

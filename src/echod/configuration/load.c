@@ -124,6 +124,7 @@ static int keep_value(cfg_t *cfg, cfg_opt_t *option, const char *text, void *ret
 	char why[KEY_WHY_MAX];
 	int r;
 
+	*(long *)ret_value = -place;
 	if (!key) {	/* "limits|connections", a path in libConfuse's syntax */
 		complain_unknown(load, cfg, option->name);
 		return 0;
@@ -140,7 +141,8 @@ static int keep_value(cfg_t *cfg, cfg_opt_t *option, const char *text, void *ret
 		complain(load, place, key->section, key->name, "%s", why);
 	if (r == -E2BIG)
 		load->full_list = key;
-	*(long *)ret_value = r < 0 ? -place : place;
+	else if (r == 0)
+		*(long *)ret_value = place;
 	return 0;
 }
 
@@ -225,10 +227,10 @@ static void parse(struct load *load, const struct source *source)
 }
 
 /*
- * Reads a file by its descriptor, or -errno of opening it. name is taken over. Returns 0 whatever
- * is wrong with the text, or -errno if there is none.
+ * Reads the next file, whose name stands in files, by its descriptor or -errno of opening it.
+ * Returns 0 whatever is wrong with the text, or -errno if there is none.
  */
-static int read_file(struct load *load, char *name, int fd)
+static int read_file(struct load *load, int fd)
 {
 	long outer = load->file;
 	unsigned outer_fault_line = load->fault_line;
@@ -236,7 +238,6 @@ static int read_file(struct load *load, char *name, int fd)
 	int r;
 
 	load->file = load->file_count++;
-	load->files[load->file] = name;
 	load->depth++;
 	r = fd < 0 ? fd : source_read(fd, &source);
 	if (r == 0) {
@@ -258,10 +259,10 @@ static int include_file(cfg_t *cfg, cfg_opt_t *option, int argc, const char **ar
 {
 	struct load *load = loading;
 	const char *outer = load->files[load->file], *slash = strrchr(outer, '/');
+	char **name = &load->files[load->file_count];
 	long place = place_of(cfg);
 	FD_CLEANUP int fd = -1;
 	int line = cfg->line, r;
-	char *name;
 
 	(void)option;
 	if (argc != 1) {
@@ -275,15 +276,16 @@ static int include_file(cfg_t *cfg, cfg_opt_t *option, int argc, const char **ar
 				 : "nested deeper than 10 files, or in a circle");
 		return 0;
 	}
-	if (asprintf(&name, "%.*s%s", slash && *argv[0] != '/' ? (int)(slash + 1 - outer) : 0,
+	if (asprintf(name, "%.*s%s", slash && *argv[0] != '/' ? (int)(slash + 1 - outer) : 0,
 		     outer, argv[0]) < 0) {
+		*name = NULL;
 		load->out_of_memory = true;
 		return -1;
 	}
-	fd = source_open(name);
-	r = read_file(load, name, fd);
+	fd = source_open(*name);
+	r = read_file(load, fd);
 	if (r < 0)
-		complain(load, place, "", "include", "%s: %s", name, strerror(-r));
+		complain(load, place, "", "include", "%s: %s", *name, strerror(-r));
 	cfg->line = line;
 	return load->is_over ? -1 : 0;
 }
@@ -458,7 +460,7 @@ static void release(struct load *load)
 		cfg_free(load->parser);
 	for (size_t i = 0; i < load->problem_count; i++)
 		free(load->problems[i].text);
-	for (long i = 0; i < load->file_count; i++)
+	for (size_t i = 0; i < FILES_MAX; i++)
 		free(load->files[i]);
 	configuration_free(load->configuration);
 }
@@ -467,16 +469,14 @@ static void release(struct load *load)
 static int run(struct load *load, const char *path, int fd, unsigned needs)
 {
 	FD_CLEANUP int opened_fd = fd < 0 ? source_open(path) : -1;
-	char *name = strdup(path);
 	int r = configuration_default(&load->configuration);
 
 	load->parser = new_parser();
-	if (!load->parser || !name || r < 0) {
-		free(name);
+	load->files[0] = strdup(path);
+	if (!load->parser || !load->files[0] || r < 0)
 		return -ENOMEM;
-	}
 	cfg_set_error_function(load->parser, keep_error);
-	r = read_file(load, name, fd < 0 ? opened_fd : fd);
+	r = read_file(load, fd < 0 ? opened_fd : fd);
 	if (r < 0)
 		complain(load, 0, "", "", "%s", strerror(-r));
 	else

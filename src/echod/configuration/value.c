@@ -295,7 +295,7 @@ int key_store(const struct key *key, const char *text, struct configuration *con
 	void *field = (char *)configuration + key->offset;
 	size_t *count = (size_t *)(void *)((char *)configuration + key->count_offset);
 
-	assert(key && text && configuration && why);
+	assert(text && why);
 	if (*text == '\0' && key->min > 0)
 		return refuse(why, NULL, "is empty");
 	switch (key->kind) {

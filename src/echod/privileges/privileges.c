@@ -33,36 +33,40 @@ static bool is_missing(int error)
 	return error == 0 || error == ENOENT || error == ESRCH;	/* getpwnam(3) */
 }
 
-/* Whom root becomes: the entry has static storage. Returns 0 or -errno (-ENOENT: no such user). */
-static int find_user(const struct configuration *configuration, const struct passwd **ret_user)
+/* Whom root becomes, in static storage; NULL, and *ret_error (-ENOENT: no such user). */
+static const struct passwd *find_user(const struct configuration *configuration, int *ret_error)
 {
+	const struct passwd *user;
+
 	errno = 0;
-	*ret_user = getpwnam(configuration->user);
+	user = getpwnam(configuration->user);
 	/* the default user may be missing */
-	if (!*ret_user && is_missing(errno) && !configuration->user_is_set) {
+	if (!user && is_missing(errno) && !configuration->user_is_set) {
 		errno = 0;
-		*ret_user = getpwnam(FALLBACK_USER);
+		user = getpwnam(FALLBACK_USER);
 	}
-	if (*ret_user)
-		return 0;
-	return is_missing(errno) ? -ENOENT : -errno;
+	if (!user)
+		*ret_error = is_missing(errno) ? -ENOENT : -errno;
+	return user;
 }
 
 /* The same, with words about what is wrong. */
-static int require_user(const struct configuration *configuration, const struct passwd **ret_user)
+static const struct passwd *require_user(const struct configuration *configuration, int *ret_error)
 {
+	const struct passwd *user = find_user(configuration, ret_error);
 	const char *name = configuration->user;
-	int r = find_user(configuration, ret_user);
 
-	if (r < 0) {
-		log_error("user: %s: %s", name, r == -ENOENT ? "no such user" : strerror(-r));
-	} else if ((*ret_user)->pw_uid == 0) {
+	if (!user) {
+		log_error("user: %s: %s", name,
+			  *ret_error == -ENOENT ? "no such user" : strerror(-*ret_error));
+	} else if (user->pw_uid == 0) {
 		log_error("user: %s is root: nothing would be given up", name);
-		r = -EPERM;
-	} else if (strcmp((*ret_user)->pw_name, name) != 0) {
-		log_warning("user %s does not exist, becoming %s", name, (*ret_user)->pw_name);
+		*ret_error = -EPERM;
+		return NULL;
+	} else if (strcmp(user->pw_name, name) != 0) {
+		log_warning("user %s does not exist, becoming %s", name, user->pw_name);
 	}
-	return r;
+	return user;
 }
 
 /* What libcap-ng says about a failure is a number of its own; errno may tell why. */
@@ -113,8 +117,8 @@ int privileges_drop(const struct configuration *configuration)
 
 	assert(configuration);
 	if (geteuid() == 0) {
-		r = require_user(configuration, &user);
-		if (r < 0)
+		user = require_user(configuration, &r);
+		if (!user)
 			return r;
 		r = become(user->pw_uid, user->pw_gid);
 	} else {
@@ -176,8 +180,8 @@ int privileges_identify(const struct configuration *configuration)
 	assert(configuration);
 	if (geteuid() != 0)
 		return 0;
-	r = find_user(configuration, &user);
-	if (r < 0)
+	user = find_user(configuration, &r);
+	if (!user)
 		return r;
 	/* what may be written by way of a group counts as well */
 	if (initgroups(user->pw_name, user->pw_gid) < 0)

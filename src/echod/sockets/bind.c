@@ -218,7 +218,7 @@ int sockets_bind(const struct configuration *configuration, const struct sockets
 	struct sockets sockets = {0};
 	int r = 0;
 
-	assert(configuration && configuration->listen_count > 0 && ret_sockets);
+	assert(configuration->listen_count > 0 && ret_sockets);
 	for (size_t i = 0; i < configuration->listen_count; i++) {
 		const struct configured_address *wanted = &configuration->listen[i];
 		const struct element element = {&sockets, previous, wanted,

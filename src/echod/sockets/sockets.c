@@ -272,7 +272,7 @@ bool sockets_differ(const struct sockets *sockets, const struct configuration *c
 	size_t size;
 	FILE *stream;
 
-	assert(sockets && configuration && ret_text);
+	assert(sockets && ret_text);
 	if (!sockets->passed || !configuration->listen_is_set)
 		return false;
 	stream = open_memstream(&text, &size);

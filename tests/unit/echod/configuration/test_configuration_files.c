@@ -80,6 +80,17 @@ static void test_unknown_keys(void **state)
 		"t:16: lissten: unknown key\n");
 }
 
+/* What is written to a key by way of libConfuse's paths is refused, and has no place. */
+static void test_paths(void **state)
+{
+	(void)state;
+	settings_expect_text("\"access|deny\" = {10.0.0.0/8, ::/0}\n"
+			     "access { allow = {10.0.0.0/8} }\n"
+			     "limits { rate-per-source = 1 rate-burst = 0 }\n"
+			     "\"limits|rate-burst\" = 1",
+			     "t:1: deny: unknown key\nt:4: rate-burst: unknown key\n");
+}
+
 /* It ends the reading, as a mistake in the grammar does. */
 static void test_unknown_section(void **state)
 {
@@ -439,6 +450,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_lines),
 		cmocka_unit_test(test_unknown_keys),
+		cmocka_unit_test(test_paths),
 		cmocka_unit_test(test_unknown_section),
 		cmocka_unit_test(test_gone_keys),
 		cmocka_unit_test(test_grammar),
