@@ -413,7 +413,7 @@ def memory(data, seals=SEALS):
 
 
 def block(records, lines=b"", magic=0x65636862, count=None, line_bytes=None):
-    """Values (kind, index, name, value) as src/echod/handover/block.h has them."""
+    """Values (kind, index, name, value) as src/echod/handover/handover.c has them."""
     def pack(kind, index, name, value):
         data = value if isinstance(value, bytes) else struct.pack("=i", value)
         return struct.pack("=4I28s8s", kind, index, 0, len(data), name.encode(), data)
