@@ -210,7 +210,7 @@ int main(int argc, char **argv)
 		status = run_command(&invocation);
 	interrupt_close();
 	if (report_finish(&invocation.globals.report))
-		return status;
+		return status == COMMAND_PROCEED ? STATUS_OK : status;
 	if (invocation.command && invocation.command->status_unwritten != 0)
 		return invocation.command->status_unwritten;
 	return STATUS_LOCAL;

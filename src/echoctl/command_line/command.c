@@ -225,17 +225,6 @@ static int refuse_option(struct invocation *invocation, int option)
 	return command_usage_error(invocation, "%s: no such option, or ambiguous", word);
 }
 
-/* How the user would write the option: its long name if it has one. */
-static const char *option_text(const struct option *list, int option, char *text, size_t size)
-{
-	snprintf(text, size, "-%c", option);
-	for (; list->name; list++) {
-		if (list->val == option)
-			snprintf(text, size, "--%s", list->name);
-	}
-	return text;
-}
-
 void command_print_usage(const struct command *const *commands, FILE *stream)
 {
 	fputs("Usage: echoctl [GLOBAL OPTIONS] COMMAND [OPTIONS] ADDRESS\n"
@@ -272,7 +261,6 @@ static int take_option(struct invocation *invocation, const struct option *list,
 		       command_take take, void *settings)
 {
 	const char *why = NULL;
-	char text[64];
 
 	if (is_own(invocation->command, option)) {
 		why = take(settings, option, optarg);
@@ -286,9 +274,10 @@ static int take_option(struct invocation *invocation, const struct option *list,
 	}
 	if (!why)
 		return COMMAND_PROCEED;
-	return command_usage_error(invocation, "%s %s: %s",
-				   option_text(list, option, text, sizeof(text)),
-				   optarg ? optarg : "", why);
+	while (list->val != option)
+		list++;
+	return command_usage_error(invocation, "--%s %s: %s", list->name, optarg ? optarg : "",
+				   why);
 }
 
 int command_parse(struct invocation *invocation, command_take take, void *settings)
@@ -298,13 +287,12 @@ int command_parse(struct invocation *invocation, command_take take, void *settin
 	int option;
 	int status;
 
+	assert(take || !invocation->command || !invocation->command->long_options);
 	merge_options(invocation->command, list, letters);
 	optind = 0;
 	opterr = 0;
-	for (;;) {
-		option = getopt_long(invocation->argc, invocation->argv, letters, list, NULL);
-		if (option == -1)
-			break;
+	while ((option = getopt_long(invocation->argc, invocation->argv, letters, list,
+				     NULL)) != -1) {
 		if (option == '?' || option == ':')
 			return refuse_option(invocation, option);
 		status = take_option(invocation, list, option, take, settings);

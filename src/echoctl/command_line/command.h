@@ -51,7 +51,7 @@ struct command {
 	const char *summary;		/* one phrase, lower case, no full stop */
 	const char *help;		/* the command's own options and an example */
 	const struct option *long_options;	/* val: its letter; ends with zeros; may be NULL */
-	int (*run)(struct invocation *invocation);	/* returns the exit status */
+	int (*run)(struct invocation *invocation);	/* exit status, COMMAND_PROCEED for 0 */
 	int status_unwritten;		/* when results cannot be written; 0: STATUS_LOCAL */
 };
 

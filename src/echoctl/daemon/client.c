@@ -170,6 +170,7 @@ int control_failed(const struct control_client *client, int error)
 	const char *why = strerror(-error);
 	int status = STATUS_UNREACHED;
 
+	assert(error < 0);
 	switch (error) {
 	case -EINTR:
 		report_error(client->report, "interrupted");
@@ -208,6 +209,7 @@ int control_failed(const struct control_client *client, int error)
 
 int control_judge(const struct control_client *client)
 {
+	assert(client->reply);
 	report_json(client->report, json_incref(client->reply));
 	if (strcmp(control_text(client->reply, "event"), "error") != 0)
 		return COMMAND_PROCEED;

@@ -294,7 +294,6 @@ static void print_rows(struct list *list, struct report *report)
 static int receive(struct list *list, struct control_client *client)
 {
 	int r = control_ask(client, "list", NULL, NULL);
-	int status;
 
 	while (r == 0 && strcmp(control_text(client->reply, "event"), "connection") == 0) {
 		r = take_row(list, client->reply);
@@ -306,8 +305,7 @@ static int receive(struct list *list, struct control_client *client)
 		return control_failed(client, r);
 	if (strcmp(control_text(client->reply, "event"), "list") == 0)
 		print_rows(list, client->report);
-	status = control_judge(client);
-	return status == COMMAND_PROCEED ? STATUS_OK : status;
+	return control_judge(client);
 }
 
 static int run(struct invocation *invocation)

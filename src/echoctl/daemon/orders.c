@@ -200,11 +200,10 @@ static int log_level(struct invocation *invocation)
 	if (invocation->argc != 1)
 		return command_usage_error(invocation, "name one LEVEL");
 	status = control_exchange(&client, "log-level", "level", invocation->argv[0]);
-	if (status != COMMAND_PROCEED)
-		return status;
-	report_text(client.report, "log level is %s until the next reload\n",
-		    control_text(client.reply, "level"));
-	return STATUS_OK;
+	if (status == COMMAND_PROCEED)
+		report_text(client.report, "log level is %s until the next reload\n",
+			    control_text(client.reply, "level"));
+	return status;
 }
 
 const struct command command_log_level = {
@@ -228,10 +227,9 @@ static int metrics(struct invocation *invocation)
 
 	if (status == COMMAND_PROCEED)
 		status = control_exchange(&client, "metrics", NULL, NULL);
-	if (status != COMMAND_PROCEED)
-		return status;
-	report_text(client.report, "%s", control_text(client.reply, "text"));
-	return STATUS_OK;
+	if (status == COMMAND_PROCEED)
+		report_text(client.report, "%s", control_text(client.reply, "text"));
+	return status;
 }
 
 const struct command command_metrics = {

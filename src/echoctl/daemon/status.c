@@ -119,7 +119,7 @@ static int run(struct invocation *invocation)
 	} while (view.watch && status == COMMAND_PROCEED && poll(&wait, 1, INTERVAL_MS) == 0);
 	leave_screen(&view);
 	control_close(&view.client);
-	return status == COMMAND_PROCEED ? STATUS_OK : status;
+	return status;
 }
 
 const struct command command_status = {

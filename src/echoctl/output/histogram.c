@@ -2,6 +2,7 @@
 /* Log-linear latency histogram, and how it is drawn. */
 #include "echoctl/output/histogram.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <math.h>
 
@@ -83,7 +84,8 @@ void histogram_merge(struct histogram *into, const struct histogram *from)
 void histogram_difference(const struct histogram *now, const struct histogram *before,
 			  struct histogram *ret_histogram)
 {
-	*ret_histogram = (struct histogram){ 0 };
+	assert(ret_histogram != now && ret_histogram != before);
+	*ret_histogram = (struct histogram){0};
 	for (unsigned i = 0; i < HISTOGRAM_BUCKETS; i++) {
 		uint64_t count = now->buckets[i] - before->buckets[i];
 
@@ -105,6 +107,7 @@ uint64_t histogram_percentile(const struct histogram *histogram, double percent)
 	uint64_t seen = 0;
 	uint64_t value_ns;
 
+	assert(percent >= 0 && percent <= 100);
 	if (histogram->count == 0)
 		return 0;
 	for (unsigned i = 0; i + 1 < HISTOGRAM_BUCKETS; i++) {

@@ -9,25 +9,19 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static int open_anew(int fd)
-{
-	char path[32];
-
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-	return open(path, O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-}
-
 int output_open(int fd, struct output *ret_output)
 {
 	struct output output = {.fd = -1};
 	struct stat status;
+	char path[32];
 
 	if (fd >= 0) {
 		if (fstat(fd, &status) < 0)
 			return -errno;
 		output.is_socket = S_ISSOCK(status.st_mode);
+		snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
 		if (S_ISFIFO(status.st_mode) || isatty(fd))
-			output.fd = open_anew(fd);
+			output.fd = open(path, O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
 		/* Not ours to open (a pipe of another user's): its writes may block then. */
 		if (output.fd < 0)
 			output.fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);

@@ -129,15 +129,11 @@ static void note_write(struct report *report, bool written)
 
 void report_json(struct report *report, json_t *object)
 {
-	char *line;
-
-	if (report->json) {
-		line = json_dumps(object, JSON_COMPACT | JSON_REAL_PRECISION(12));
-		errno = ENOMEM;
-		note_write(report, line && fputs(line, stdout) >= 0 && putchar('\n') != EOF &&
-				   fflush(stdout) == 0);
-		free(line);
-	}
+	errno = ENOMEM;
+	if (report->json)
+		note_write(report, json_dumpf(object, stdout, JSON_COMPACT |
+					      JSON_REAL_PRECISION(12)) == 0 &&
+				   putchar('\n') != EOF && fflush(stdout) == 0);
 	json_decref(object);
 }
 
