@@ -133,7 +133,7 @@ static const struct field supervisor_fields[] = {
 	FIELD(supervisor, started_ns),
 	FIELD(supervisor, started_realtime_us),
 	FIELD(supervisor, reloaded_realtime_us),
-	{ 0 }
+	{0}
 };
 
 static const struct field rest_fields[] = {
@@ -148,7 +148,7 @@ static const struct field rest_fields[] = {
 	FIELD(block_rest, log.lost),
 	FIELD(block_rest, log.lost_unsaid),
 	FIELD(block_rest, log.is_torn),
-	{ 0 }
+	{0}
 };
 
 static const struct field socket_fields[] = {
@@ -156,7 +156,7 @@ static const struct field socket_fields[] = {
 	FIELD(listening_socket, is_any_port),
 	FIELD(listening_socket, file.device),
 	FIELD(listening_socket, file.inode),
-	{ 0 }
+	{0}
 };
 
 static const struct field generation_fields[] = {
@@ -172,12 +172,12 @@ static const struct field generation_fields[] = {
 	FD(generation, scoreboard.commands_fd),
 	FIELD(generation, orphans.live),
 	FIELD(generation, started_ns),
-	{ 0 }
+	{0}
 };
 
 static const struct field tally_fields[] = {
 	TALLY_FIELDS(COUNTER, COUNTERS)
-	{ 0 }
+	{0}
 };
 
 static const struct field *const fields_of[] = {
@@ -592,7 +592,7 @@ static int take_all(struct supervisor *supervisor, const struct block_view *view
 
 int handover_restore(struct supervisor *supervisor, int block_fd, bool *ret_is_rehearsal)
 {
-	struct stat status = { 0 };
+	struct stat status = {0};
 	struct block_view view;
 	void *bytes = MAP_FAILED;
 	int r = -EBADMSG;

@@ -107,22 +107,17 @@ static void listener_gone(struct supervisor *supervisor, struct generation *gene
 	}
 }
 
-static bool account_listener(struct supervisor *supervisor, pid_t pid, int status)
+/* True if pid was a listener, or an orphan of one. */
+static bool account(struct supervisor *supervisor, pid_t pid, int status,
+		    const struct rusage *usage)
 {
-	for (struct generation *i = supervisor->generations; i; i = i->next)
-		if (i->listener_pid == pid) {
+	for (struct generation *i = supervisor->generations; i; i = i->next) {
+		if (i->listener_pid == pid)
 			listener_gone(supervisor, i, status);
-			return true;
-		}
-	return false;
-}
-
-static bool account_orphan(struct supervisor *supervisor, pid_t pid, int status,
-			   const struct rusage *usage)
-{
-	for (struct generation *i = supervisor->generations; i; i = i->next)
-		if (generation_reap(i, pid, status, usage))
-			return true;
+		else if (!generation_reap(i, pid, status, usage))
+			continue;
+		return true;
+	}
 	return false;
 }
 
@@ -152,11 +147,10 @@ void reap_children(struct supervisor *supervisor)
 	pid_t pid;
 
 	while ((pid = wait4(-1, &status, WNOHANG, &usage)) > 0) {
-		if (account_listener(supervisor, pid, status) ||
-		    account_orphan(supervisor, pid, status, &usage))
+		if (account(supervisor, pid, status, &usage))
 			continue;
 		look_for_dead_listeners(supervisor);
-		if (!account_orphan(supervisor, pid, status, &usage) &&
+		if (!account(supervisor, pid, status, &usage) &&
 		    !account_stranger(supervisor, status))
 			log_debug("child %d ended that no generation knows", pid);
 	}

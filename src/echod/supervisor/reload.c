@@ -189,19 +189,11 @@ static void replace_sockets(struct supervisor *supervisor)
 	*new = (struct sockets){0};
 }
 
-static void reopen_log(const struct configuration *configuration)
-{
-	int r = log_open(configuration->log.target, configuration->log.facility);
-
-	if (r < 0)
-		log_errno(LOG_WARNING, r,
-			  "log: the target cannot be opened, the old one stays");
-}
-
 static void reload_commit(struct supervisor *supervisor)
 {
 	struct configuration *old = supervisor->configuration;
 	struct configuration *new = supervisor->next_configuration;
+	int r;
 
 	if (!supervisor->sockets.passed)
 		replace_sockets(supervisor);
@@ -214,7 +206,9 @@ static void reload_commit(struct supervisor *supervisor)
 	supervisor->reloaded_realtime_us = status_realtime_us();
 
 	/* Not only when it is another one: what could not be opened before may be there now. */
-	reopen_log(new);
+	r = log_open(new->log.target, new->log.facility);
+	if (r < 0)
+		log_errno(LOG_WARNING, r, "log: the target cannot be opened, the old one stays");
 	log_set_level(new->log.level);
 	report_configure(&supervisor->report, new);
 	if (strcmp(new->user, old->user) != 0)

@@ -189,17 +189,6 @@ int supervise_again(const struct options *options, int block_fd)
 	return r;
 }
 
-static int start_single(struct supervisor *supervisor)
-{
-	int r = sockets_apply_timeouts(&supervisor->sockets, supervisor->configuration);
-
-	if (r < 0)
-		log_errno(LOG_WARNING, r, "socket options");
-	report_configure(&supervisor->report, supervisor->configuration);
-	return start_generation(supervisor, supervisor->configuration, &supervisor->sockets,
-				&supervisor->listener);
-}
-
 /* Served, or turned away by the access lists: then all is as it should be. */
 static int judge_single(const struct supervisor *supervisor)
 {
@@ -224,12 +213,18 @@ int supervise_single(struct configuration *configuration, int connection_fd)
 	r = sockets_add(&supervisor.sockets, connection_fd, false);
 	if (r == 0) {
 		supervisor.sockets.items->wire.wildcard = 1;
+		r = sockets_apply_timeouts(&supervisor.sockets, configuration);
+		if (r < 0)
+			log_errno(LOG_WARNING, r, "socket options");
 		r = give_up_privileges(&supervisor);
 	}
 	if (r == 0)
 		r = loop_create(&supervisor);
-	if (r == 0)
-		r = start_single(&supervisor);
+	if (r == 0) {
+		report_configure(&supervisor.report, configuration);
+		r = start_generation(&supervisor, configuration, &supervisor.sockets,
+				     &supervisor.listener);
+	}
 	/* The peer sees the end of the connection when the worker closes it, not before. */
 	sockets_release(&supervisor.sockets, NULL);
 	if (r == 0)
