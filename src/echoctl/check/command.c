@@ -29,17 +29,12 @@ enum {
 	OPTION_HALF_CLOSE = OPTION_OWN,
 };
 
-struct threshold {
-	const char *text;	/* as given, for the performance data; NULL: none */
-	struct range range;
-};
-
 struct check {
 	struct report *report;
 	const char *host;
 	uint64_t port;
-	struct threshold warning;
-	struct threshold critical;
+	struct range warning;
+	struct range critical;
 	double timeout_s;
 	uint64_t size_bytes;
 	bool half_close;
@@ -80,19 +75,13 @@ static const struct option options[] = {
 	{0},
 };
 
-static const char *take_threshold(const char *value, struct threshold *ret_threshold)
+static const char *take_threshold(const char *value, struct range *ret_range)
 {
-	struct range range;
+	int r = range_parse(value, ret_range);
 
-	switch (range_parse(value, &range)) {
-	case 0:
-		*ret_threshold = (struct threshold){ .text = value, .range = range };
-		return NULL;
-	case -ERANGE:
+	if (r == -ERANGE)
 		return "a range whose start lies above its end";
-	default:
-		return "not a range (as 10, 10:, ~:10, 10:20, @10:20)";
-	}
+	return r < 0 ? "not a range (as 10, 10:, ~:10, 10:20, @10:20)" : NULL;
 }
 
 static const char *take_timeout(const char *value, double *ret_timeout_s)
@@ -132,11 +121,6 @@ static const char *take(void *data, int option, const char *value)
 	}
 }
 
-static const char *text_of(const struct threshold *threshold)
-{
-	return threshold->text ? threshold->text : "";
-}
-
 /* The one line. Performance data only when the echo came: no time would be taken for a fast one. */
 __attribute__((format(printf, 3, 4)))
 static int conclude(struct check *check, enum state state, const char *format, ...)
@@ -159,8 +143,8 @@ static int conclude(struct check *check, enum state state, const char *format, .
 	if (check->elapsed_ns > 0) {
 		snprintf(performance, sizeof(performance),
 			 "|time=%.6fs;%s;%s;0;%.3f size=%" PRIu64 "B;;;0",
-			 (double)check->elapsed_ns / 1e9, text_of(&check->warning),
-			 text_of(&check->critical), check->timeout_s, check->size_bytes);
+			 (double)check->elapsed_ns / 1e9, check->warning.text,
+			 check->critical.text, check->timeout_s, check->size_bytes);
 		json_object_set_new(event, "time_ns", json_integer((json_int_t)check->elapsed_ns));
 	}
 	report_json(check->report, event);
@@ -173,9 +157,9 @@ static int judge_time(struct check *check)
 	double time_s = (double)check->elapsed_ns / 1e9;
 	enum state state = STATE_OK;
 
-	if (check->warning.text && range_alerts(&check->warning.range, time_s))
+	if (range_alerts(&check->warning, time_s))
 		state = STATE_WARNING;
-	if (check->critical.text && range_alerts(&check->critical.range, time_s))
+	if (range_alerts(&check->critical, time_s))
 		state = STATE_CRITICAL;
 	return conclude(check, state, "%" PRIu64 " bytes verified%s in %.6f s",
 			check->size_bytes, check->half_close ? ", half-close passed," : "", time_s);
@@ -187,61 +171,51 @@ static int exchange(struct check *check, uint64_t deadline_ns)
 	char peer[ADDRESS_TEXT_MAX];
 	struct exchange result;
 	uint8_t *bytes = malloc(check->size_bytes);
-	int error;
+	int r;
 
 	dial_peer(&check->dial, peer);
 	if (!bytes)
 		return conclude(check, STATE_UNKNOWN, "out of memory");
 	payload_fill(bytes, check->size_bytes, 1, check->started_ns);
-	error = exchange_run(fd, bytes, check->size_bytes, check->half_close, deadline_ns,
-			     &result);
+	r = exchange_run(fd, bytes, check->size_bytes, check->half_close, deadline_ns, &result);
 	free(bytes);
-	if (error < 0)
-		/* Who ends the check takes nothing from the target. */
-		return conclude(check, error == -EINTR ? STATE_UNKNOWN : STATE_CRITICAL,
+	if (r < 0)
+		/* A check that was interrupted says nothing about the target. */
+		return conclude(check, r == -EINTR ? STATE_UNKNOWN : STATE_CRITICAL,
 				"%s: %s: %s after %zu of %" PRIu64 " bytes", peer, result.phase,
-				exchange_why(error), result.received_bytes, check->size_bytes);
+				exchange_why(r), result.received_bytes, check->size_bytes);
 	check->elapsed_ns = result.ended_ns - check->started_ns;
 	return judge_time(check);
 }
 
-/* Where it was last tried, behind the name: " (192.0.2.7:7)", or nothing. */
-static const char *last_address(const struct dial *dial, char text[ADDRESS_TEXT_MAX + 4])
+static int unreached(struct check *check)
 {
+	const struct dial *dial = &check->dial;
+	enum state state = dial_status(dial) == STATUS_UNREACHED ? STATE_CRITICAL : STATE_UNKNOWN;
 	const struct dial_address *last;
 	char address[ADDRESS_TEXT_MAX];
 
-	*text = '\0';
 	if (dial->n_attempts == 0)
-		return text;
+		return conclude(check, state, "%s: %s: %s", check->target.host,
+				dial_phase_name(dial->phase), dial->why);
 	last = &dial->attempts[dial->n_attempts - 1].target;
 	address_format((const struct sockaddr *)&last->address, last->length, address);
-	snprintf(text, ADDRESS_TEXT_MAX + 4, " (%s)", address);
-	return text;
+	return conclude(check, state, "%s (%s): %s: %s", check->target.host, address,
+			dial_phase_name(dial->phase), dial->why);
 }
 
 static int reach(struct check *check, struct globals *globals)
 {
 	struct dial_options dial = dial_options(globals);
 	uint64_t timeout_us = (uint64_t)(check->timeout_s * 1e6);
-	char address[ADDRESS_TEXT_MAX + 4];
-	enum state state;
-	int error;
 
 	/* The time for all of it is the one for connecting too, unless that has its own. */
 	if (timeout_us < dial.timeout_us || !globals->connect_timeout_given)
 		dial.timeout_us = timeout_us;
 	check->started_ns = clock_now_ns();
-	error = dial_resolve(&check->target, &dial, &check->dial);
-	if (error == 0)
-		error = dial_connect(&dial, &check->dial);
-	if (error < 0) {
-		state = dial_status(&check->dial) == STATUS_UNREACHED ? STATE_CRITICAL :
-									STATE_UNKNOWN;
-		return conclude(check, state, "%s%s: %s: %s", check->target.host,
-				last_address(&check->dial, address),
-				dial_phase_name(check->dial.phase), check->dial.why);
-	}
+	if (dial_resolve(&check->target, &dial, &check->dial) < 0 ||
+	    dial_connect(&dial, &check->dial) < 0)
+		return unreached(check);
 	return exchange(check, check->started_ns + timeout_us * 1000);
 }
 
@@ -250,6 +224,8 @@ static int run(struct invocation *invocation)
 	struct check check = {
 		.report = &invocation->globals.report,
 		.port = COMMAND_DEFAULT_PORT,
+		.warning = { .text = "", .start = -INFINITY, .end = INFINITY },
+		.critical = { .text = "", .start = -INFINITY, .end = INFINITY },
 		.timeout_s = 10,
 		.size_bytes = 64,
 	};

@@ -24,7 +24,7 @@ static int parse_number(const char *text, const char *end, double *ret_value)
 
 int range_parse(const char *text, struct range *ret_range)
 {
-	struct range range = { .start = 0, .end = INFINITY };
+	struct range range = { .text = text, .start = 0, .end = INFINITY };
 	const char *end = text + strlen(text);
 	const char *colon;
 

@@ -11,6 +11,7 @@
 #include <stdbool.h>
 
 struct range {
+	const char *text;	/* as given; range_parse() keeps it */
 	double start;		/* -INFINITY: no lower end */
 	double end;		/* INFINITY: no upper end */
 	bool alert_inside;

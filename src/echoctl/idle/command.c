@@ -315,7 +315,10 @@ static int wait_for_events(struct idle *idle, uint64_t wake_ns)
 	if (progress_ns < wake_ns)
 		wake_ns = progress_ns;
 	for (size_t i = 0; i < idle->n_probes; i++)
-		polls[i] = (struct pollfd){ .fd = idle->probes[i].fd, .events = POLLIN };
+		polls[i] = (struct pollfd){
+			.fd = matters(idle, &idle->probes[i]) ? idle->probes[i].fd : -1,
+			.events = POLLIN,
+		};
 	ready = interrupt_poll(polls, idle->n_probes, wake_ns);
 	for (size_t i = 0; i < idle->n_probes && ready > 0; i++) {
 		if (polls[i].revents && matters(idle, &idle->probes[i]))

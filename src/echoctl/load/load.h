@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Many connections at once: what to do, what the processes share, and what they count. */
+/* Many connections at once: what to do, what the processes share, and what one of them has. */
 #ifndef ECHOCTL_LOAD_LOAD_H
 #define ECHOCTL_LOAD_LOAD_H
 
@@ -10,6 +10,8 @@
 #include "echoctl/dial/dial.h"
 #include "echoctl/output/histogram.h"
 #include "echoctl/output/report.h"
+#include "echoctl/probe/exchange.h"
+#include "echoctl/probe/schedule.h"
 
 #define LOAD_PROCESSES_MAX 16
 
@@ -68,18 +70,53 @@ struct load_shared {
 /* The whole life of process number index of load->processes. Returns 0 or -errno. */
 int load_work(const struct load *load, uint64_t index);
 
-/* The counters of all processes together; ret_tally is overwritten. */
-void load_collect(const struct load *load, struct load_tally *ret_tally);
+enum load_state {
+	CLOSED,		/* to be opened at the next sweep */
+	CONNECTING,
+	IDLE,
+	ECHOING,
+	CLOSING,	/* our FIN is out, the peer's is awaited */
+};
 
-uint64_t load_errors(const struct load_tally *tally);
+struct load_connection {
+	enum load_state state;
+	int fd;
+	bool tried;			/* it was open once, or its first attempt has failed */
+	bool queued;			/* stands in the idle queue, even if closed since */
+	bool active;			/* carries a message */
+	bool writes;			/* EPOLLOUT is asked for */
+	uint64_t number;		/* among those of all processes */
+	uint64_t message;		/* how many it has begun */
+	struct exchange exchange;	/* of the latest message */
+	uint64_t began_ns;		/* of connecting or of the message */
+	uint64_t due_ns;
+	uint64_t echoed_ns;		/* when the whole echo had come */
+	struct load_connection *next;	/* in the idle queue */
+};
 
-/* The live line: what the last interval brought. */
-void load_report_progress(const struct load *load, const struct load_tally *now,
-			  const struct load_tally *before, uint64_t elapsed_ns,
-			  uint64_t interval_ns);
+struct load_worker {
+	const struct load *load;
+	struct load_tally *tally;
+	uint64_t index;
+	struct load_connection *connections;
+	size_t n_connections;
+	struct load_connection *idle_first;
+	struct load_connection *idle_last;
+	size_t connecting;
+	size_t untried;
+	size_t active;			/* messages under way */
+	uint64_t begun;			/* messages, of quota; some failed as connections */
+	uint64_t quota;
+	uint64_t dealt;			/* messages, of the schedule: what fails is no turn of it */
+	struct schedule schedule;	/* events of all processes; ours are every n-th */
+	uint64_t end_ns;		/* nothing begins after it; 0: before the start */
+	uint64_t sweep_ns;
+	int epoll_fd;
+	int error;			/* -errno: this side cannot go on */
+};
 
-/* The end, when all processes are reaped: rates, errors by phase, percentiles, the histogram. */
-void load_report_summary(const struct load *load, const struct load_tally *tally,
-			 uint64_t elapsed_ns);
+/* Takes events of epoll(7). */
+void load_worker_take(struct load_worker *worker, struct load_connection *connection,
+		      uint32_t events);
 
 #endif

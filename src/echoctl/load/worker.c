@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* One process of load: an epoll loop that allocates nothing for a message. */
-#include "echoctl/load/worker.h"
+#include "echoctl/load/load.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -237,8 +237,7 @@ static void take_connection(struct load_worker *worker, struct load_connection *
 }
 
 /* A message has passed, with a connection of its own its end included. */
-static void finish(struct load_worker *worker, struct load_connection *connection,
-		   uint64_t now_ns)
+static void finish(struct load_worker *worker, struct load_connection *connection, uint64_t now_ns)
 {
 	histogram_record(&worker->tally->raw, connection->echoed_ns - connection->began_ns);
 	if (worker->load->rate > 0)

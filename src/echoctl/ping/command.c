@@ -3,16 +3,22 @@
  * echoctl ping: numbered, time-stamped probes at a fixed schedule. The loop sends what is due,
  * takes what comes, and waits no longer than needed.
  */
+#include <assert.h>
 #include <errno.h>
+#include <inttypes.h>
+#include <math.h>
 #include <poll.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <time.h>
 
 #include "base/clock.h"
 #include "echoctl/command_line/command.h"
 #include "echoctl/dial/dial.h"
+#include "echoctl/output/histogram.h"
 #include "echoctl/ping/link.h"
-#include "echoctl/ping/tally.h"
 #include "echoctl/probe/exchange.h"
 #include "echoctl/probe/interrupt.h"
 #include "echoctl/probe/schedule.h"
@@ -28,14 +34,36 @@ enum {
 	OPTION_RECONNECT = OPTION_OWN,
 };
 
+/* What the user asked for. */
+struct settings {
+	uint64_t count;			/* 0: until stopped */
+	uint64_t interval_us;
+	uint64_t late_us;
+	uint64_t size_bytes;
+	bool timestamps;
+	bool reconnect;			/* a connection for each probe */
+};
+
 struct ping {
-	struct ping_tally tally;
+	struct settings settings;
+	struct report *report;
+	const char *host;		/* as the user named it */
+	char peer[ADDRESS_TEXT_MAX];
 	struct schedule schedule;
 	struct dial_address target;
 	struct dial_options dial;
 	uint64_t next;			/* event of the schedule; its sequence is one more */
 	struct ping_link links[LINKS_MAX];
 	unsigned n_links;		/* in use: 1, or LINKS_MAX with --reconnect */
+	/* What has become of the probes. */
+	uint64_t started_ns;
+	uint64_t sent;			/* ok, late, lost, corrupt, and what is still on its way */
+	uint64_t counts[PING_RESULTS];
+	struct histogram rtt;		/* of ok and late */
+	struct histogram connect;	/* until the connection stood; separate from rtt */
+	const char *broken;		/* why the connection ended early, or NULL */
+	uint64_t last_rtt_ns;
+	double jitter_sum_ns;		/* of the differences between successive rtt */
 };
 
 static const char help[] =
@@ -68,7 +96,7 @@ static const struct option options[] = {
 
 static const char *take(void *data, int option, const char *value)
 {
-	struct ping_settings *settings = data;
+	struct settings *settings = data;
 
 	switch (option) {
 	case 'c':
@@ -90,6 +118,200 @@ static const char *take(void *data, int option, const char *value)
 	}
 }
 
+static const char *const result_names[PING_RESULTS] = {
+	[PING_OK] = "ok",
+	[PING_LATE] = "late",
+	[PING_LOST] = "lost",
+	[PING_CORRUPT] = "corrupt",
+	[PING_UNSENT] = "unsent",
+	[PING_OVERDUE] = "overdue",
+};
+
+static double ms(double ns)
+{
+	return ns / 1e6;
+}
+
+/* What became of one probe: for programs with these details, which are freed; for people a line. */
+__attribute__((format(printf, 5, 6)))
+static void tell(struct ping *ping, uint64_t sequence, enum ping_result result, json_t *details,
+		 const char *format, ...)
+{
+	json_t *event = json_pack("{s:s, s:I, s:s}", "event", "ping_probe", "seq",
+				  (json_int_t)sequence, "result", result_names[result]);
+	char stamp[40] = "";
+	char text[256];
+	struct timespec now;
+	va_list arguments;
+
+	if (ping->settings.timestamps) {
+		clock_gettime(CLOCK_REALTIME, &now);
+		json_object_set_new(event, "unix_ns", json_integer(
+			(json_int_t)now.tv_sec * CLOCK_NS_PER_S + now.tv_nsec));
+		snprintf(stamp, sizeof(stamp), "[%lld.%06ld] ", (long long)now.tv_sec,
+			 now.tv_nsec / 1000);
+	}
+	json_object_update_new(event, details);
+	report_json(ping->report, event);
+	if (ping->report->quiet)
+		return;
+	va_start(arguments, format);
+	vsnprintf(text, sizeof(text), format, arguments);
+	va_end(arguments);
+	report_text(ping->report, "%s%s\n", stamp, text);
+}
+
+static void count_rtt(struct ping *ping, uint64_t rtt_ns)
+{
+	if (ping->rtt.count > 0)
+		ping->jitter_sum_ns += fabs((double)rtt_ns - (double)ping->last_rtt_ns);
+	ping->last_rtt_ns = rtt_ns;
+	histogram_record(&ping->rtt, rtt_ns);
+}
+
+static void tally_intact(struct ping *ping, const struct ping_reply *reply, uint64_t connect_ns)
+{
+	uint64_t rtt_ns = reply->received_ns - reply->probe.sent_ns;
+	bool late = rtt_ns > ping->settings.late_us * 1000;
+	enum ping_result result = late ? PING_LATE : PING_OK;
+	json_t *details = json_pack("{s:I, s:I}", "size_bytes",
+				    (json_int_t)ping->settings.size_bytes,
+				    "rtt_ns", (json_int_t)rtt_ns);
+	char connect[48] = "";
+
+	ping->counts[result]++;
+	count_rtt(ping, rtt_ns);
+	if (ping->settings.reconnect) {
+		snprintf(connect, sizeof(connect), "connect=%.3f ms ", ms((double)connect_ns));
+		json_object_set_new(details, "connect_ns", json_integer((json_int_t)connect_ns));
+		histogram_record(&ping->connect, connect_ns);
+	}
+	tell(ping, reply->probe.sequence, result, details,
+	     "%" PRIu64 " bytes from %s: seq=%" PRIu64 " %stime=%.3f ms%s",
+	     ping->settings.size_bytes, ping->peer, reply->probe.sequence, connect,
+	     ms((double)rtt_ns), late ? " (late)" : "");
+}
+
+/* A probe without a reply: lost, unsent or overdue. phase: "connect", "send", "echo". */
+static void tally_missing(struct ping *ping, enum ping_result result, uint64_t sequence,
+			  const char *phase, const char *why)
+{
+	ping->counts[result]++;
+	tell(ping, sequence, result, json_pack("{s:s, s:s}", "phase", phase, "why", why),
+	     "%s: seq=%" PRIu64 " %s: %s: %s", ping->peer, sequence, result_names[result], phase,
+	     why);
+}
+
+/* What the link has made of a probe; connect_ns counts with --reconnect only. */
+static void tally_reply(struct ping *ping, const struct ping_reply *reply, uint64_t connect_ns)
+{
+	uint64_t sequence = reply->probe.sequence;
+
+	assert(reply->result == PING_OK || reply->why);
+	if (reply->result == PING_OK) {
+		tally_intact(ping, reply, connect_ns);
+	} else if (reply->result == PING_LOST) {
+		tally_missing(ping, PING_LOST, sequence, "echo", reply->why);
+	} else {
+		ping->counts[reply->result]++;
+		tell(ping, sequence, reply->result,
+		     json_pack("{s:I, s:s}", "offset_bytes", (json_int_t)reply->offset_bytes,
+			       "why", reply->why),
+		     "%s: seq=%" PRIu64 " corrupt: %s from offset %zu on", ping->peer, sequence,
+		     reply->why, reply->offset_bytes);
+	}
+}
+
+/* The connection of all probes is broken: -errno of that phase, and the same in words. */
+static void tally_broken(struct ping *ping, const char *phase, int error, const char *why)
+{
+	bool by_peer = error == -ENODATA || error == -EBADMSG;
+
+	ping->broken = why;
+	report_error(ping->report, "%s: %s: %s", ping->peer, phase, why);
+	report_failure(ping->report, ping->host, ping->peer, phase, by_peer ? 0 : -error, why);
+}
+
+static double jitter_ns(const struct ping *ping)
+{
+	return ping->rtt.count > 1 ? ping->jitter_sum_ns / (double)(ping->rtt.count - 1) : 0;
+}
+
+static void emit_summary(struct ping *ping, bool final, uint64_t elapsed_ns,
+			 uint64_t waiting)
+{
+	json_t *event = json_pack(
+		"{s:s, s:b, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s?, s:o, s:f}",
+		"event", "ping_summary",
+		"final", final,
+		"peer", report_string(ping->peer),
+		"size_bytes", (json_int_t)ping->settings.size_bytes,
+		"duration_ns", (json_int_t)elapsed_ns,
+		"sent", (json_int_t)ping->sent,
+		"ok", (json_int_t)ping->counts[PING_OK],
+		"lost", (json_int_t)ping->counts[PING_LOST],
+		"corrupt", (json_int_t)ping->counts[PING_CORRUPT],
+		"late", (json_int_t)ping->counts[PING_LATE],
+		"unsent", (json_int_t)ping->counts[PING_UNSENT],
+		"waiting", (json_int_t)waiting,
+		"broken", ping->broken,
+		"rtt", histogram_json(&ping->rtt),
+		"jitter_ns", round(jitter_ns(ping)));
+
+	if (ping->settings.reconnect)
+		json_object_set_new(event, "connect", histogram_json(&ping->connect));
+	report_json(ping->report, event);
+}
+
+static void print_times(struct ping *ping, const char *name,
+			const struct histogram *histogram)
+{
+	if (histogram->count == 0)
+		return;
+	report_text(ping->report, "%s min/avg/max/mdev %.3f/%.3f/%.3f/%.3f ms\n", name,
+		    ms((double)histogram->min_ns), ms(histogram->mean_ns),
+		    ms((double)histogram->max_ns), ms(histogram_deviation(histogram)));
+	report_text(ping->report, "%s p50/p90/p99/p99.9 %.3f/%.3f/%.3f/%.3f ms\n", name,
+		    ms((double)histogram_percentile(histogram, 50)),
+		    ms((double)histogram_percentile(histogram, 90)),
+		    ms((double)histogram_percentile(histogram, 99)),
+		    ms((double)histogram_percentile(histogram, 99.9)));
+}
+
+/* The statistics; final: at the end of the run. */
+static void tally_summary(struct ping *ping, bool final)
+{
+	uint64_t elapsed_ns = clock_now_ns() - ping->started_ns;
+	uint64_t waiting = ping->sent - ping->counts[PING_OK] - ping->counts[PING_LATE] -
+		ping->counts[PING_LOST] - ping->counts[PING_CORRUPT];
+
+	emit_summary(ping, final, elapsed_ns, waiting);
+	report_text(ping->report, "\n--- %s echo statistics ---\n", ping->peer);
+	report_text(ping->report, "%" PRIu64 " sent, %" PRIu64 " ok, %" PRIu64 " lost, %" PRIu64
+		    " corrupt, %" PRIu64 " late", ping->sent, ping->counts[PING_OK],
+		    ping->counts[PING_LOST], ping->counts[PING_CORRUPT],
+		    ping->counts[PING_LATE]);
+	if (ping->counts[PING_UNSENT] > 0)
+		report_text(ping->report, ", %" PRIu64 " could not be sent",
+			    ping->counts[PING_UNSENT]);
+	if (waiting > 0)
+		report_text(ping->report, ", %" PRIu64 " %s", waiting,
+			    final ? "not waited for" : "on the way");
+	report_text(ping->report, " in %.3f s\n", (double)elapsed_ns / 1e9);
+	print_times(ping, "rtt", &ping->rtt);
+	if (ping->rtt.count > 1)
+		report_text(ping->report, "jitter %.3f ms\n", ms(jitter_ns(ping)));
+	print_times(ping, "connect", &ping->connect);
+}
+
+/* True if every probe came back whole and in time, and there was one. */
+static bool all_well(const struct ping *ping)
+{
+	return ping->counts[PING_OK] > 0 && !ping->broken && ping->counts[PING_LATE] == 0 &&
+		ping->counts[PING_LOST] == 0 && ping->counts[PING_CORRUPT] == 0 &&
+		ping->counts[PING_UNSENT] == 0;
+}
+
 static const char *why(int error)
 {
 	return error == -EBADMSG ? "the peer sent bytes that no probe waits for" :
@@ -99,7 +321,7 @@ static const char *why(int error)
 /* When the index-th unanswered probe of the link has had its time. */
 static uint64_t late_at_ns(const struct ping *ping, const struct ping_link *link, uint64_t index)
 {
-	return ping_link_probe(link, index)->sent_ns + ping->tally.settings.late_us * 1000;
+	return ping_link_probe(link, index)->sent_ns + ping->settings.late_us * 1000;
 }
 
 static const char *phase_of(const struct ping_link *link)
@@ -110,10 +332,10 @@ static const char *phase_of(const struct ping_link *link)
 /* The connection is lost and all its probes with it. With --reconnect the others go on. */
 static void break_link(struct ping *ping, struct ping_link *link, const char *phase, int error)
 {
-	if (!ping->tally.settings.reconnect)
-		ping_tally_broken(&ping->tally, phase, error, why(error));
+	if (!ping->settings.reconnect)
+		tally_broken(ping, phase, error, why(error));
 	for (uint64_t i = 0; i < link->count; i++)
-		ping_tally_missing(&ping->tally, PING_LOST, ping_link_probe(link, i)->sequence,
+		tally_missing(ping, PING_LOST, ping_link_probe(link, i)->sequence,
 				   phase, why(error));
 	ping_link_close(link);
 }
@@ -121,7 +343,7 @@ static void break_link(struct ping *ping, struct ping_link *link, const char *ph
 /* The index-th unanswered probe of the link will not come back any more. */
 static void give_up(struct ping *ping, const struct ping_link *link, uint64_t index)
 {
-	ping_tally_missing(&ping->tally, PING_LOST, ping_link_probe(link, index)->sequence,
+	tally_missing(ping, PING_LOST, ping_link_probe(link, index)->sequence,
 			   phase_of(link), "no answer");
 }
 
@@ -156,7 +378,7 @@ static int reconnect(struct ping *ping, uint64_t sequence)
 	int r;
 
 	if (!link) {
-		ping_tally_missing(&ping->tally, PING_UNSENT, sequence, "send",
+		tally_missing(ping, PING_UNSENT, sequence, "send",
 				   "too many connections wait");
 		return 0;
 	}
@@ -165,17 +387,17 @@ static int reconnect(struct ping *ping, uint64_t sequence)
 	if (fd < 0 && phase == DIAL_SOCKET)
 		return fd;
 	if (fd == -EAGAIN) {
-		ping_tally_missing(&ping->tally, PING_UNSENT, sequence, "send",
+		tally_missing(ping, PING_UNSENT, sequence, "send",
 				   "the peer does not accept");
 		return 0;
 	}
-	ping->tally.sent++;
+	ping->sent++;
 	if (fd < 0) {
-		ping_tally_missing(&ping->tally, PING_LOST, sequence, dial_phase_name(phase),
+		tally_missing(ping, PING_LOST, sequence, dial_phase_name(phase),
 				   why(fd));
 		return 0;
 	}
-	r = ping_link_open(link, fd, ping->tally.settings.size_bytes, 1);
+	r = ping_link_open(link, fd, ping->settings.size_bytes, 1);
 	link->connecting = true;
 	link->started_ns = started_ns;
 	return r < 0 ? r : ping_link_send(link, sequence);
@@ -186,15 +408,15 @@ static int send_probe(struct ping *ping, uint64_t sequence)
 	int r;
 
 	/* The first probe uses the connection that found the address. */
-	if (ping->tally.settings.reconnect && sequence > 1)
+	if (ping->settings.reconnect && sequence > 1)
 		return reconnect(ping, sequence);
 	r = ping_link_send(&ping->links[0], sequence);
 	if (r == -EAGAIN) {
-		ping_tally_missing(&ping->tally, PING_UNSENT, sequence, "send",
+		tally_missing(ping, PING_UNSENT, sequence, "send",
 				   "the peer does not read");
 		return 0;
 	}
-	ping->tally.sent++;
+	ping->sent++;
 	if (r < 0)
 		break_link(ping, &ping->links[0], "send", r);
 	return 0;
@@ -202,7 +424,7 @@ static int send_probe(struct ping *ping, uint64_t sequence)
 
 static bool all_sent(const struct ping *ping)
 {
-	uint64_t count = ping->tally.settings.count;
+	uint64_t count = ping->settings.count;
 
 	return count > 0 && ping->next >= count;
 }
@@ -212,13 +434,13 @@ static int send_due(struct ping *ping)
 	uint64_t now_ns = clock_now_ns();
 	int r = 0;
 
-	while (r == 0 && !ping->tally.broken && !all_sent(ping)) {
+	while (r == 0 && !ping->broken && !all_sent(ping)) {
 		uint64_t due_ns = schedule_due_ns(&ping->schedule, ping->next);
 
 		if (due_ns > now_ns)
 			break;
 		if (now_ns - due_ns > SUSPENDED_NS + ping->schedule.period_ns) {
-			report_note(ping->tally.report, "was stopped for %.1f s, goes on",
+			report_note(ping->report, "was stopped for %.1f s, goes on",
 				    (double)(now_ns - due_ns) / 1e9);
 			ping->schedule.start_ns += now_ns - due_ns;
 		}
@@ -234,7 +456,7 @@ static void say_overdue(struct ping *ping, uint64_t now_ns)
 
 		while (link->overdue < link->count &&
 		       late_at_ns(ping, link, link->overdue) <= now_ns)
-			ping_tally_missing(&ping->tally, PING_OVERDUE,
+			tally_missing(ping, PING_OVERDUE,
 					   ping_link_probe(link, link->overdue++)->sequence,
 					   phase_of(link), "no answer in time, still waiting");
 	}
@@ -259,7 +481,7 @@ static uint64_t wake_ns(const struct ping *ping)
 static bool finished(const struct ping *ping)
 {
 	/* Each has its time, which begins when it was really sent. */
-	return interrupt_ended() < 0 || ping->tally.broken || !report_heard(ping->tally.report) ||
+	return interrupt_ended() < 0 || ping->broken || !report_heard(ping->report) ||
 		wake_ns(ping) == UINT64_MAX;
 }
 
@@ -272,8 +494,8 @@ static void take_replies(struct ping *ping, struct ping_link *link)
 		r = ping_link_receive(link, &reply);
 		if (r <= 0)
 			break;
-		ping_tally_reply(&ping->tally, &reply, link->connected_ns - link->started_ns);
-		if (ping->tally.settings.reconnect) {
+		tally_reply(ping, &reply, link->connected_ns - link->started_ns);
+		if (ping->settings.reconnect) {
 			ping_link_close(link);
 			return;
 		}
@@ -347,7 +569,7 @@ static void close_links(struct ping *ping, uint64_t now_ns)
 static int run_probes(struct ping *ping, const struct dial *dial)
 {
 	const struct dial_attempt *winner = &dial->attempts[dial->winner];
-	const struct ping_settings *settings = &ping->tally.settings;
+	const struct settings *settings = &ping->settings;
 	int r;
 
 	ping->n_links = settings->reconnect ? LINKS_MAX : 1;
@@ -361,9 +583,9 @@ static int run_probes(struct ping *ping, const struct dial *dial)
 	ping->links[0].connected_ns = winner->ended_ns;
 	/* Probes a millisecond apart do not bear the usual 50 us of slack. */
 	prctl(PR_SET_TIMERSLACK, 1);
-	ping->tally.started_ns = clock_now_ns();
+	ping->started_ns = clock_now_ns();
 	ping->schedule = (struct schedule){
-		.start_ns = ping->tally.started_ns,
+		.start_ns = ping->started_ns,
 		.period_ns = settings->interval_us * 1000,
 		.per_period = 1,
 	};
@@ -373,7 +595,7 @@ static int run_probes(struct ping *ping, const struct dial *dial)
 		if (r < 0 || finished(ping))
 			break;
 		if (interrupt_asked())
-			ping_tally_summary(&ping->tally, false);
+			tally_summary(ping, false);
 		r = wait_for_events(ping);
 	}
 	close_links(ping, clock_now_ns());
@@ -383,7 +605,7 @@ static int run_probes(struct ping *ping, const struct dial *dial)
 static int run(struct invocation *invocation)
 {
 	static struct ping ping = {
-		.tally.settings = {
+		.settings = {
 			.interval_us = 1000000, .late_us = 1000000, .size_bytes = 64,
 		},
 	};
@@ -393,7 +615,7 @@ static int run(struct invocation *invocation)
 	int status;
 	int r;
 
-	status = command_parse_target(invocation, take, &ping.tally.settings, &target);
+	status = command_parse_target(invocation, take, &ping.settings, &target);
 	if (status != COMMAND_PROCEED)
 		return status;
 	if (interrupt_open(report, invocation->globals.deadline_us, true) < 0)
@@ -402,16 +624,16 @@ static int run(struct invocation *invocation)
 	status = dial_target(report, &target, &ping.dial, &dial);
 	if (status != COMMAND_PROCEED)
 		return status;
-	ping.tally.report = report;
-	ping.tally.host = target.host;
-	dial_peer(&dial, ping.tally.peer);
+	ping.report = report;
+	ping.host = target.host;
+	dial_peer(&dial, ping.peer);
 	r = run_probes(&ping, &dial);
-	ping_tally_summary(&ping.tally, true);
+	tally_summary(&ping, true);
 	if (r < 0) {
 		report_error(report, "ping: %s", strerror(-r));
 		return STATUS_LOCAL;
 	}
-	return ping_tally_well(&ping.tally) ? STATUS_OK : STATUS_FAILED;
+	return all_well(&ping) ? STATUS_OK : STATUS_FAILED;
 }
 
 const struct command command_ping = {
