@@ -140,10 +140,11 @@ def wait_journal(since, predicate, what):
 
 
 class Clients:
-    """Threads that connect and echo all the time; every refused connection is a failure."""
+    """Threads that connect and echo all the time; a refused connection is a failure, or not."""
 
-    def __init__(self, count=3):
+    def __init__(self, count=3, refusals=False):
         self.failures, self.served = [], 0
+        self._refusals = refusals
         self._stop = threading.Event()
         self._threads = [threading.Thread(target=self._work, daemon=True) for _ in range(count)]
         for thread in self._threads:
@@ -154,7 +155,8 @@ class Clients:
             try:
                 sock = connect_to(ADDRESSES[0])
             except OSError as error:
-                self.failures.append(repr(error))
+                if not self._refusals:
+                    self.failures.append(repr(error))
                 continue
             try:
                 exchange(sock, b"x" * 100)
@@ -162,9 +164,9 @@ class Clients:
             except OSError:
                 pass    # a connection that the killed daemon had taken may be lost
 
-    def more(self):
+    def more(self, count=20):
         before = self.served
-        wait_until(lambda: self.served > before + 20, "connections are served")
+        wait_until(lambda: self.served > before + count, "connections are served")
 
     def finish(self):
         self._stop.set()
