@@ -123,7 +123,7 @@ dnl Only the prefix /usr owns systemd's directory; systemd looks below /usr/loca
 AC_DEFUN([ECHOD_SYSTEMD_DIRECTORY],
 	[AS_CASE([$with_systemdsystemunitdir,$prefix],
 		[yes,/usr], [PKG_CHECK_VAR([systemdsystemunitdir], [systemd], [systemdsystemunitdir], [],
-			[systemdsystemunitdir='/lib/systemd/system'])],
+			[systemdsystemunitdir='/usr/lib/systemd/system'])],
 		[yes,*], [systemdsystemunitdir='${prefix}/lib/systemd/system'],
 		[no,*], [systemdsystemunitdir=],
 		[systemdsystemunitdir=$with_systemdsystemunitdir])

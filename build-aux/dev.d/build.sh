@@ -18,13 +18,23 @@ command_deps()
 	say "dependencies: complete (${groups[*]})"
 }
 
+# The first of these that apt knows, else the last.
+choose_package()
+{
+	while [ $# -gt 1 ] && ! apt-cache show "$1" >/dev/null 2>&1; do
+		shift
+	done
+	say "$1"
+}
+
 # Prints the packages of these groups that are not installed, one a line.
 missing_packages()
 {
 	local group package
 	for group in "$@"; do
-		[ -n "${PACKAGES[$group]:-}" ] || die "no such group of packages: $group"
 		for package in ${PACKAGES[$group]}; do
+			# shellcheck disable=SC2086 # one word a package
+			package=$(choose_package ${package//|/ })
 			case $(dpkg-query -W -f='${db:Status-Status}' "$package" 2>/dev/null) in
 			installed) ;;
 			*) say "$package" ;;
@@ -36,29 +46,33 @@ missing_packages()
 # Installs what these groups need and the machine lacks.
 install_packages()
 {
-	local missing sudo=() answer
+	local missing=() sudo=() answer group
+	for group in "$@"; do
+		[ -n "${PACKAGES[$group]:-}" ] || die "no such group of packages: $group"
+	done
 	if ! command -v apt-get >/dev/null || ! command -v dpkg-query >/dev/null; then
 		say "dev: no apt-get here, not looking for packages ($*)" >&2
 		return
 	fi
-	missing=$(missing_packages "$@")
-	[ -n "$missing" ] || return 0
-	# shellcheck disable=SC2086 # one word a package
-	set -- $missing
+	mapfile -t missing < <(missing_packages "$@")
+	[ "${#missing[@]}" -gt 0 ] || return 0
 	if [ "$(id -u)" -ne 0 ]; then
-		command -v sudo >/dev/null || die "missing packages; as root: apt-get install $*"
+		command -v sudo >/dev/null ||
+			die "missing packages; as root: apt-get install ${missing[*]}"
 		sudo=(sudo)
 		if [ "$ASSUME_YES" = no ]; then
-			[ -t 0 ] || die "missing packages (--yes installs them): $*"
-			read -r -p "Install these packages with sudo apt-get: $*? [y/N] " answer
-			[[ $answer == [yY]* ]] || die "not installed: $*"
+			[ -t 0 ] || die "missing packages (--yes installs them): ${missing[*]}"
+			read -r -p "Install with sudo apt-get: ${missing[*]}? [y/N] " answer
+			[[ $answer == [yY]* ]] || die "not installed: ${missing[*]}"
 		fi
 	fi
-	say "installing: $*"
 	local apt_get=("${sudo[@]}" env DEBIAN_FRONTEND=noninteractive
 		apt-get -qq -y --no-install-recommends -o DPkg::Lock::Timeout=300)
 	"${apt_get[@]}" update
-	"${apt_get[@]}" install "$@" >/dev/null
+	# only now a fresh machine knows which packages there are
+	mapfile -t missing < <(missing_packages "$@")
+	say "installing: ${missing[*]}"
+	"${apt_get[@]}" install "${missing[@]}" >/dev/null
 }
 
 # Unpacks the packages of UNPACKED in build/unpacked and puts their programs on PATH. One that
@@ -67,6 +81,8 @@ unpack_packages()
 {
 	local package directory
 	for package in "${UNPACKED[@]}"; do
+		# shellcheck disable=SC2086 # one word a package
+		package=$(choose_package ${package//|/ })
 		directory=$PWD/$BUILD/unpacked/$package
 		PATH=$PATH:$directory/usr/bin
 		[ ! -d "$directory/usr" ] || continue

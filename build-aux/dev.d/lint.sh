@@ -40,11 +40,15 @@ lint_clang()
 	return "$status"
 }
 
+# What it takes for uninitialised are buffers that an argument beside them fills; compilers and
+# clang-tidy know better.
 lint_cppcheck()
 {
 	source_files 'src/*.c' | xargs -r cppcheck -q --std=c11 --inline-suppr --error-exitcode=1 \
 		--enable=warning,portability,performance --suppress=missingIncludeSystem \
 		--suppress=constStatement:src/listener/lean.c --suppress=arrayIndexThenCheck \
+		--suppress=normalCheckLevelMaxBranches --suppress=uninitvar \
+		--force -DSYSCONFDIR='""' -DLISTENERDIR='""' \
 		--include="$BUILD/config.h" -I src -j"$(nproc)"
 }
 
@@ -88,10 +92,20 @@ lint_units()
 	[ -z "$output" ] || { say "$output" && return 1; }
 }
 
+# debian/ is written for the oldest release that is supported: what a newer one would rather have is
+# no fault.
+LINTIAN_OF_NEWER=(older-debian-watch-file-standard package-uses-old-debhelper-compat-version
+	redundant-priority-optional-field redundant-rules-requires-root-no-field
+	upstream-metadata-file-is-missing)
+
 lint_packages()
 {
+	local tag suppressed=
+	for tag in "${LINTIAN_OF_NEWER[@]}"; do
+		[ ! -e "/usr/share/lintian/tags/${tag::1}/$tag.tag" ] || suppressed+=,$tag
+	done
 	lintian --fail-on error,warning,info,pedantic --display-info --pedantic \
-		"$BUILD"/deb/*.changes
+		--suppress-tags "${suppressed#,}" "$BUILD"/deb/*.changes
 }
 
 command_lint()

@@ -22,6 +22,17 @@ make_tarball()
 	say "$directory/echod-$version.tar.xz"
 }
 
+# limit_standards FILE: claims no newer version of Debian's policy than is known to this release.
+limit_standards()
+{
+	local known claimed
+	known=$(sed -nE 's/^ *"version" : "([0-9]+\.[0-9]+\.[0-9]+).*/\1/p' \
+		/usr/share/lintian/data/debian-policy/releases.json | sort -V | tail -n 1)
+	claimed=$(sed -n 's/^Standards-Version: //p' "$1")
+	known=$(printf '%s\n' "$known" "$claimed" | sort -V | head -n 1)
+	sed -i "s/^Standards-Version: .*/Standards-Version: $known/" "$1"
+}
+
 # unpack_source DIRECTORY: the Debian source tree there, its original tarball (which has no
 # debian/) beside it; prints the tree's path. A version that the changelog lacks gets an entry.
 unpack_source()
@@ -45,6 +56,7 @@ unpack_source()
 			cat debian/changelog
 		} >"$tree/debian/changelog"
 	fi
+	limit_standards "$tree/debian/control"
 	say "$tree"
 }
 
@@ -65,11 +77,14 @@ build_packages()
 # dynamic symbols to look at: that it is position independent and bound early is seen in it.
 check_hardening()
 {
-	local tree=$1 listener
+	local tree=$1 listener programs skipped=(--nocfprotection)
 	blhc --all --debian "$tree.build" || return
-	hardening-check --nocfprotection "$tree"/debian/echod/usr/sbin/echod \
-		"$tree"/debian/echod/lib/systemd/system-generators/echod-generator \
-		"$tree"/debian/echoctl/usr/bin/echoctl || return
+	[[ $(hardening-check --help) != *--nobranchprotection* ]] ||
+		skipped+=(--nobranchprotection)
+	mapfile -t programs < <(find "$tree"/debian/{echod,echoctl} -type f \
+		\( -path '*/sbin/echod' -o -name echod-generator -o -path '*/bin/echoctl' \))
+	[ "${#programs[@]}" -eq 3 ] || return
+	hardening-check "${skipped[@]}" "${programs[@]}" || return
 	listener=$tree/debian/echod/usr/libexec/echod/echod-listener
 	readelf -hld "$listener" >"$tree.listener" || return
 	if ! grep -q 'Type: *DYN' "$tree.listener" || ! grep -q 'FLAGS_1.* NOW' "$tree.listener" ||

@@ -14,14 +14,24 @@ from harness import child_pids, descendant_pids, status_fields, wait_until  # no
 
 PACKAGES = ["autopkgtest", "dbus", "libconfuse2", "libjansson4", "libseccomp2", "libsystemd0",
             "netcat-openbsd", "socat", "systemd", "systemd-sysv"]
-SUITE = "bookworm"
 CLONE_NEWNET = 0x40000000
+CGROUPS = "/sys/fs/cgroup"
+
+
+def archive():
+    """The suite of this machine, and where apt has it from."""
+    targets = subprocess.run(["apt-get", "indextargets", "--format", "$(RELEASE) $(REPO_URI)",
+                              "Created-By: Packages", "Label: Debian"],
+                             check=True, capture_output=True, text=True).stdout
+    assert targets, "apt knows no Debian archive here (apt-get update)"
+    return targets.splitlines()[0].split()
 
 
 def base_tree():
     """The path of the tree; made when it is not in the cache or the packages have changed."""
     cache = os.environ.get("XDG_CACHE_HOME") or "/var/cache"
-    digest = hashlib.sha256(" ".join([SUITE, *PACKAGES]).encode()).hexdigest()[:12]
+    suite, uri = archive()
+    digest = hashlib.sha256(" ".join([suite, *PACKAGES]).encode()).hexdigest()[:12]
     tree = os.path.join(cache, "echod-dev", f"tree-{digest}")
     os.makedirs(os.path.dirname(tree), exist_ok=True)
     with open(tree + ".lock", "w", encoding="ascii") as lock:
@@ -29,7 +39,7 @@ def base_tree():
         if not os.path.exists(os.path.join(tree, ".complete")):
             shutil.rmtree(tree, ignore_errors=True)
             subprocess.run(["mmdebstrap", "--quiet", "--variant=minbase",
-                            "--include=" + ",".join(PACKAGES), SUITE, tree],
+                            "--include=" + ",".join(PACKAGES), suite, tree, uri],
                            check=True, stdin=subprocess.DEVNULL)
             with open(os.path.join(tree, ".complete"), "w", encoding="ascii"):
                 pass
@@ -40,10 +50,18 @@ def remove_left_groups():
     """Control groups that a machine which was killed has left: the next one could not boot."""
     for hierarchy in ("unified", "systemd", "."):
         for name in ("payload", "supervisor"):
-            top = os.path.join("/sys/fs/cgroup", hierarchy, name)
+            top = os.path.join(CGROUPS, hierarchy, name)
             for folder, _, _ in os.walk(top, topdown=False):
                 with contextlib.suppress(OSError):      # somebody is in it
                     os.rmdir(folder)
+
+
+def with_cgroups(*command):
+    """The command, run where the hierarchy of cgroups is the one that systemd knows today."""
+    if os.path.exists(os.path.join(CGROUPS, "cgroup.controllers")):
+        return command
+    return ["unshare", "--mount", "--propagation=private", "sh", "-c",
+            f'mount -t cgroup2 cgroup2 {CGROUPS} && exec "$@"', "sh", *command]
 
 
 class Machine:
@@ -58,11 +76,12 @@ class Machine:
         # the tree itself is only read: several machines can stand on it
         environment = {**os.environ, "SYSTEMD_NSPAWN_LOCK": "0"}
         self._nspawn = subprocess.Popen(
-            ["systemd-nspawn", "-q", "-D", base_tree(), "--keep-unit", "--register=no",
-             f"--machine={os.path.basename(stage)}-{os.getpid()}",
-             "--private-network", "--volatile=overlay", "--hostname=echod-test",
-             "--console=pipe", *(f"--bind={outside}:{inside}"
-                                 for inside, outside in (binds or {}).items()), "-b"],
+            with_cgroups(
+                "systemd-nspawn", "-q", "-D", base_tree(), "--keep-unit", "--register=no",
+                f"--machine={os.path.basename(stage)}-{os.getpid()}",
+                "--private-network", "--volatile=overlay", "--hostname=echod-test",
+                "--console=pipe", *(f"--bind={outside}:{inside}"
+                                    for inside, outside in (binds or {}).items()), "-b"),
             env=environment, stdin=subprocess.DEVNULL, stdout=self._console,
             stderr=subprocess.STDOUT)
         try:

@@ -305,7 +305,8 @@ def test_autopkgtest():
         shutil.copytree(source, machine.path(INSIDE + "/source"))
     machine.write(INSIDE + "/source/debian/files", "")  # the sign that nothing is to be built
     machine.run("sh", "-c", "rm -rf /etc/apt/sources.list*; mkdir /etc/apt/sources.list.d")
-    result = machine.run("autopkgtest", "--no-built-binaries", INSIDE + "/source/", "--", "null",
+    result = machine.run("autopkgtest", "--ignore-restrictions=isolation-machine",
+                         "--no-built-binaries", INSIDE + "/source/", "--", "null",
                          check=False, deadline_s=150)
     note("\n".join(line for line in result.stdout.splitlines() if " PASS" in line))
     assert result.returncode == 0, result.stdout[-6000:]
