@@ -37,6 +37,7 @@ struct problem {
 
 struct load {
 	char *files[FILES_MAX];		/* their names, as in messages */
+	cfg_opt_t *tables[FILES_MAX];	/* of the files around them: keep_table() */
 	long file_count;
 	long file;			/* the one that is read now */
 	unsigned depth;			/* how many files stand around it */
@@ -251,6 +252,22 @@ static int read_file(struct load *load, int fd)
 }
 
 /*
+ * An unknown name in an included file moves the table of options, but libConfuse looks at that of
+ * include() once more when it is back in the file around it. So that file's table is kept.
+ */
+static bool keep_table(struct load *load, cfg_t *cfg)
+{
+	size_t size = (cfg_num(cfg) + 1) * sizeof(*cfg->opts);
+	cfg_opt_t *copy = malloc(size);
+
+	if (!copy)
+		return false;
+	load->tables[load->file_count] = cfg->opts;
+	cfg->opts = memcpy(copy, cfg->opts, size);
+	return true;
+}
+
+/*
  * include("FILE"), relative to the folder of the file around it. If the file cannot be read that is
  * noted, and the outer one goes on. libConfuse's own include would wait for a pipe, read without
  * end, and take a file with an error for one that is still open.
@@ -277,8 +294,9 @@ static int include_file(cfg_t *cfg, cfg_opt_t *option, int argc, const char **ar
 		return 0;
 	}
 	if (asprintf(name, "%.*s%s", slash && *argv[0] != '/' ? (int)(slash + 1 - outer) : 0,
-		     outer, argv[0]) < 0) {
+		     outer, argv[0]) < 0)
 		*name = NULL;
+	if (!*name || !keep_table(load, cfg)) {
 		load->out_of_memory = true;
 		return -1;
 	}
@@ -460,8 +478,10 @@ static void release(struct load *load)
 		cfg_free(load->parser);
 	for (size_t i = 0; i < load->problem_count; i++)
 		free(load->problems[i].text);
-	for (size_t i = 0; i < FILES_MAX; i++)
+	for (size_t i = 0; i < FILES_MAX; i++) {
 		free(load->files[i]);
+		free(load->tables[i]);
+	}
 	configuration_free(load->configuration);
 }
 
