@@ -118,7 +118,7 @@ static bool accept_judge(struct listener *listener, struct connection *connectio
 	return true;
 }
 
-/* The local end: as bound, or asked for where the socket is bound to every address. */
+/* The local end is that of the socket, or asked for if this is bound to every address. */
 static void accept_set_local(const struct settings_socket *socket, struct connection *connection)
 {
 	struct sockaddr_storage storage;

@@ -10,7 +10,7 @@
  *    heap, libc, TLS or the old stack: it has none. Its files are compiled freestanding and without
  *    stack protector, and tests/run/test_lean.py looks at what they refer to.
  * 2. One region (lean_open, lean_map_shared): stack, small buffer, slots, commands and settings
- *    stand in the same aligned 2 MiB as the worker's text where there is room: one page table
+ *    lie in the same aligned 2 MiB as the worker's text if there is room: one page table
  *    instead of up to four, 4 KiB and 1 us each. Care: the listener never touches the private
  *    part, or it would be copied on write.
  * 3. Stack and buffer share a page (lean_open): a worker with small messages dirties one page,
@@ -19,8 +19,8 @@
  *    six values that a worker needs travel in registers, so that nothing is copied to the stack.
  *    Care: it never returns.
  * 5. No rseq (lean_trim): a registered area would be written by the kernel in each worker at the
- *    first preemption. Care: without TLS that write is a segmentation fault, so that no trimming
- *    happens when the area cannot be unregistered.
+ *    first preemption. Care: without TLS that write is a segmentation fault, so nothing is trimmed
+ *    if the area cannot be unregistered.
  */
 #include "listener/lean.h"
 
@@ -108,7 +108,7 @@ static int lean_unregister_rseq(void)
 	return -errno;
 }
 
-static const uint8_t constant = 1;	/* stands where the constants of the program are */
+static const uint8_t constant = 1;	/* its address is among the constants of the program */
 
 /*
  * One line of /proc/self/maps, "BEGIN-END PERMISSIONS ...": keeps shared mappings, the region, our

@@ -153,7 +153,7 @@ static inline void events_count(_Atomic uint64_t *counter, uint64_t more)
 {
 	uint64_t old = atomic_load_explicit(counter, memory_order_relaxed);
 
-	/* Whoever sees that a connection has ended sees that it was accepted, too. */
+	/* a reader that sees the end of a connection sees that it was accepted, too */
 	atomic_store_explicit(counter, old + more, memory_order_release);
 }
 

@@ -182,7 +182,7 @@ static int raise_oom_score(struct listener *listener)
 }
 
 /*
- * The supervisor has given up what it could. capset(2) is called only when something is left:
+ * The supervisor has given up what it could. capset(2) is called only if something is left:
  * the system call filter of the unit does not allow it.
  */
 static int drop_privileges(struct listener *listener)

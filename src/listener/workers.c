@@ -217,9 +217,9 @@ static bool reap_wait(struct listener *listener, pid_t pid)
 }
 
 /*
- * Who has ended. The kernel sends a child's record, but for signalfd(2) a real-time number with a
- * code that small is one of poll: what stands in the place of the process id comes as the band,
- * which is the id where the low half of a long stands first. -1: any child, dear with many.
+ * The process that has ended. The kernel sends a child's record, but signalfd(2) takes a real-time
+ * signal with such a small code for one of poll and puts the process id into the band: into its
+ * low half, which only a little-endian machine reads as the id. -1: any child, slow with many.
  */
 static pid_t reap_pid(const struct signalfd_siginfo *record)
 {

@@ -106,9 +106,9 @@ enum slot_command {
 };
 
 /*
- * A command and whom it is for, one word a slot; 0: none. What was meant for the worker that
- * had the slot before means nothing to this one. 0 is for whoever has the slot. All of this is the
- * same in every version.
+ * A command and the process that it is for, one word for each slot; 0: none. A worker ignores what
+ * was meant for the one before it. Process 0 is any worker of the slot. All of this is the same in
+ * every version.
  */
 static inline uint64_t command_make(int32_t pid, enum slot_command command)
 {

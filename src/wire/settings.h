@@ -50,7 +50,7 @@ enum settings_at_limit {
 
 enum settings_flag {
 	SETTINGS_FILTER = 1u << 0,		/* install filter[] before the first fork */
-	SETTINGS_FILTER_REQUIRED = 1u << 1,	/* fail when that is impossible */
+	SETTINGS_FILTER_REQUIRED = 1u << 1,	/* fail if that is impossible */
 	SETTINGS_WORKER_FILTER = 1u << 2,	/* install worker_filter[] in each worker */
 	SETTINGS_REPORT_OPEN = 1u << 3,		/* send EVENT_OPENED too */
 };

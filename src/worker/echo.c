@@ -177,9 +177,8 @@ static int echo_wait(struct echo *echo, int error, bool is_reading)
 }
 
 /*
- * A look now and then. A short write has waited for a tick in vain, or was cut by a signal. One
- * that carries little never looks, which spares it a page fault: what is meant for it interrupts
- * its wait.
+ * A look now and then. A short write has waited for a tick in vain, or was cut by a signal. A quiet
+ * connection never reads its command word (that saves a page fault): a signal interrupts its wait.
  */
 static inline int echo_turn(struct echo *echo, bool is_short)
 {

@@ -70,7 +70,7 @@ static void worker_set_options(const struct echo *echo)
 	}
 }
 
-/* Round-trip time and retransmits into the slot. Returns false when the kernel does not say. */
+/* Round-trip time and retransmits into the slot. Returns false if the kernel does not say. */
 static bool worker_measure(const struct echo *echo, struct tcp_info *ret_info)
 {
 	socklen_t length = sizeof(*ret_info);
