@@ -103,7 +103,6 @@ struct load_worker {
 	struct load_connection *idle_first;
 	struct load_connection *idle_last;
 	size_t connecting;
-	size_t untried;
 	size_t active;			/* messages under way */
 	uint64_t begun;			/* messages, of quota; some failed as connections */
 	uint64_t quota;

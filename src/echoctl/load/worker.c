@@ -83,13 +83,6 @@ static void hang_up(struct load_worker *worker, struct load_connection *connecti
 	connection->state = CLOSED;
 }
 
-static void note_tried(struct load_worker *worker, struct load_connection *connection)
-{
-	if (!connection->tried)
-		worker->untried--;
-	connection->tried = true;
-}
-
 /*
  * Closes; counts a failed message, unless none was under way and none is left to begin. The error
  * is -errno, or what exchange_why() takes.
@@ -97,16 +90,14 @@ static void note_tried(struct load_worker *worker, struct load_connection *conne
 static void fail(struct load_worker *worker, struct load_connection *connection,
 		 enum load_phase phase, int error)
 {
-	bool counts = connection->active || has_more(worker, clock_now_ns());
-
-	if (counts) {
+	if (connection->active || has_more(worker, clock_now_ns())) {
 		worker->tally->errors[phase]++;
 		worker->tally->reasons[phase] = error;
 		/* It stands for one, so that a count of messages ends with a dead server too. */
 		if (!connection->active)
 			worker->begun++;
 	}
-	note_tried(worker, connection);
+	connection->tried = true;
 	hang_up(worker, connection);
 }
 
@@ -125,8 +116,8 @@ static void try_to_connect(struct load_worker *worker, struct load_connection *c
 	struct dial_options options = worker->load->dial;
 	enum dial_phase phase;
 	uint64_t soon_ns;
-	int error;
 	int fd;
+	int r;
 
 	/* The other connections cannot wait. */
 	options.at_once = true;
@@ -142,9 +133,9 @@ static void try_to_connect(struct load_worker *worker, struct load_connection *c
 		return;
 	}
 	connection->fd = fd;
-	error = fd < 0 ? fd : watch(worker, connection, EPOLL_CTL_ADD, EPOLLOUT);
-	if (error < 0)
-		fail(worker, connection, LOAD_CONNECT, error);
+	r = fd < 0 ? fd : watch(worker, connection, EPOLL_CTL_ADD, EPOLLOUT);
+	if (r < 0)
+		fail(worker, connection, LOAD_CONNECT, r);
 }
 
 static void start_connecting(struct load_worker *worker, struct load_connection *connection,
@@ -225,7 +216,7 @@ static void take_connection(struct load_worker *worker, struct load_connection *
 	}
 	/* Unix sockets refuse, and need it not. */
 	setsockopt(connection->fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
-	note_tried(worker, connection);
+	connection->tried = true;
 	worker->connecting--;
 	worker->tally->connections++;
 	worker->tally->open++;
@@ -321,6 +312,8 @@ static bool wants_opening(const struct load_worker *worker,
 /* Gives up what takes too long; opens what is closed, a few at a time. */
 static void sweep(struct load_worker *worker, uint64_t now_ns)
 {
+	bool all_tried = true;
+
 	worker->sweep_ns = now_ns + (worker->end_ns > 0 ? SWEEP_NS : START_POLL_NS);
 	for (size_t i = 0; i < worker->n_connections; i++) {
 		struct load_connection *connection = &worker->connections[i];
@@ -334,8 +327,9 @@ static void sweep(struct load_worker *worker, uint64_t now_ns)
 			set_free(worker, connection);
 		else if (wants_opening(worker, connection, now_ns))
 			start_connecting(worker, connection, now_ns);
+		all_tried &= connection->tried;
 	}
-	if (worker->load->reconnect || worker->untried == 0)
+	if (worker->load->reconnect || all_tried)
 		__atomic_store_n(&worker->tally->ready, true, __ATOMIC_RELEASE);
 }
 
@@ -360,16 +354,6 @@ static void wait_for_events(struct load_worker *worker, uint64_t now_ns)
 		worker->error = -errno;
 }
 
-/* The parent has given the signal: from now on messages may begin. */
-static void start(struct load_worker *worker, uint64_t start_ns)
-{
-	worker->schedule = (struct schedule){
-		.start_ns = start_ns, .period_ns = CLOCK_NS_PER_S,
-		.per_period = worker->load->rate > 0 ? worker->load->rate : 1,
-	};
-	worker->end_ns = start_ns + worker->load->duration_us * 1000;
-}
-
 static void work(struct load_worker *worker)
 {
 	const struct load_shared *shared = worker->load->shared;
@@ -380,8 +364,11 @@ static void work(struct load_worker *worker)
 
 		if (__atomic_load_n(&shared->stop, __ATOMIC_RELAXED))
 			break;
-		if (worker->end_ns == 0 && start_ns > 0)
-			start(worker, start_ns);
+		/* The parent has given the signal: from now on messages may begin. */
+		if (worker->end_ns == 0 && start_ns > 0) {
+			worker->schedule.start_ns = start_ns;
+			worker->end_ns = start_ns + worker->load->duration_us * 1000;
+		}
 		if (now_ns >= worker->sweep_ns)
 			sweep(worker, now_ns);
 		begin_due(worker, now_ns);
@@ -423,11 +410,14 @@ int load_work(const struct load *load, uint64_t index)
 		.tally = &load->shared->tallies[index],
 		.index = index,
 		.n_connections = n_connections,
-		.untried = n_connections,
 		.quota = load->messages > 0 ? share(load->messages, load->processes, index) :
 			UINT64_MAX,
 		.connections = calloc(n_connections, sizeof(*worker.connections)),
 		.epoll_fd = epoll_create1(EPOLL_CLOEXEC),
+		.schedule = {
+			.period_ns = CLOCK_NS_PER_S,
+			.per_period = load->rate > 0 ? load->rate : 1,
+		},
 	};
 
 	assert(index < load->processes && load->processes <= load->connections);

@@ -34,18 +34,13 @@ enum {
 	OPTION_RECONNECT = OPTION_OWN,
 };
 
-/* What the user asked for. */
-struct settings {
+struct ping {
 	uint64_t count;			/* 0: until stopped */
 	uint64_t interval_us;
 	uint64_t late_us;
 	uint64_t size_bytes;
 	bool timestamps;
 	bool reconnect;			/* a connection for each probe */
-};
-
-struct ping {
-	struct settings settings;
 	struct report *report;
 	const char *host;		/* as the user named it */
 	char peer[ADDRESS_TEXT_MAX];
@@ -96,24 +91,24 @@ static const struct option options[] = {
 
 static const char *take(void *data, int option, const char *value)
 {
-	struct settings *settings = data;
+	struct ping *ping = data;
 
 	switch (option) {
 	case 'c':
-		return command_take_number(value, 1, UINT32_MAX, &settings->count);
+		return command_take_number(value, 1, UINT32_MAX, &ping->count);
 	case 'i':
 		return command_take_duration(value, INTERVAL_MIN_US, TIME_MAX_US,
-					     &settings->interval_us);
+					     &ping->interval_us);
 	case 's':
-		return command_take_size(value, 1, SIZE_MAX_BYTES, &settings->size_bytes);
+		return command_take_size(value, 1, SIZE_MAX_BYTES, &ping->size_bytes);
 	case 'W':
 		return command_take_duration(value, INTERVAL_MIN_US, TIME_MAX_US,
-					     &settings->late_us);
+					     &ping->late_us);
 	case 'D':
-		settings->timestamps = true;
+		ping->timestamps = true;
 		return NULL;
 	default:
-		settings->reconnect = true;
+		ping->reconnect = true;
 		return NULL;
 	}
 }
@@ -144,7 +139,7 @@ static void tell(struct ping *ping, uint64_t sequence, enum ping_result result, 
 	struct timespec now;
 	va_list arguments;
 
-	if (ping->settings.timestamps) {
+	if (ping->timestamps) {
 		clock_gettime(CLOCK_REALTIME, &now);
 		json_object_set_new(event, "unix_ns", json_integer(
 			(json_int_t)now.tv_sec * CLOCK_NS_PER_S + now.tv_nsec));
@@ -172,23 +167,23 @@ static void count_rtt(struct ping *ping, uint64_t rtt_ns)
 static void tally_intact(struct ping *ping, const struct ping_reply *reply, uint64_t connect_ns)
 {
 	uint64_t rtt_ns = reply->received_ns - reply->probe.sent_ns;
-	bool late = rtt_ns > ping->settings.late_us * 1000;
+	bool late = rtt_ns > ping->late_us * 1000;
 	enum ping_result result = late ? PING_LATE : PING_OK;
 	json_t *details = json_pack("{s:I, s:I}", "size_bytes",
-				    (json_int_t)ping->settings.size_bytes,
+				    (json_int_t)ping->size_bytes,
 				    "rtt_ns", (json_int_t)rtt_ns);
 	char connect[48] = "";
 
 	ping->counts[result]++;
 	count_rtt(ping, rtt_ns);
-	if (ping->settings.reconnect) {
+	if (ping->reconnect) {
 		snprintf(connect, sizeof(connect), "connect=%.3f ms ", ms((double)connect_ns));
 		json_object_set_new(details, "connect_ns", json_integer((json_int_t)connect_ns));
 		histogram_record(&ping->connect, connect_ns);
 	}
 	tell(ping, reply->probe.sequence, result, details,
 	     "%" PRIu64 " bytes from %s: seq=%" PRIu64 " %stime=%.3f ms%s",
-	     ping->settings.size_bytes, ping->peer, reply->probe.sequence, connect,
+	     ping->size_bytes, ping->peer, reply->probe.sequence, connect,
 	     ms((double)rtt_ns), late ? " (late)" : "");
 }
 
@@ -245,7 +240,7 @@ static void emit_summary(struct ping *ping, bool final, uint64_t elapsed_ns,
 		"event", "ping_summary",
 		"final", final,
 		"peer", report_string(ping->peer),
-		"size_bytes", (json_int_t)ping->settings.size_bytes,
+		"size_bytes", (json_int_t)ping->size_bytes,
 		"duration_ns", (json_int_t)elapsed_ns,
 		"sent", (json_int_t)ping->sent,
 		"ok", (json_int_t)ping->counts[PING_OK],
@@ -258,7 +253,7 @@ static void emit_summary(struct ping *ping, bool final, uint64_t elapsed_ns,
 		"rtt", histogram_json(&ping->rtt),
 		"jitter_ns", round(jitter_ns(ping)));
 
-	if (ping->settings.reconnect)
+	if (ping->reconnect)
 		json_object_set_new(event, "connect", histogram_json(&ping->connect));
 	report_json(ping->report, event);
 }
@@ -321,7 +316,7 @@ static const char *why(int error)
 /* When the index-th unanswered probe of the link has had its time. */
 static uint64_t late_at_ns(const struct ping *ping, const struct ping_link *link, uint64_t index)
 {
-	return ping_link_probe(link, index)->sent_ns + ping->settings.late_us * 1000;
+	return ping_link_probe(link, index)->sent_ns + ping->late_us * 1000;
 }
 
 static const char *phase_of(const struct ping_link *link)
@@ -332,7 +327,7 @@ static const char *phase_of(const struct ping_link *link)
 /* The connection is lost and all its probes with it. With --reconnect the others go on. */
 static void break_link(struct ping *ping, struct ping_link *link, const char *phase, int error)
 {
-	if (!ping->settings.reconnect)
+	if (!ping->reconnect)
 		tally_broken(ping, phase, error, why(error));
 	for (uint64_t i = 0; i < link->count; i++)
 		tally_missing(ping, PING_LOST, ping_link_probe(link, i)->sequence,
@@ -397,7 +392,7 @@ static int reconnect(struct ping *ping, uint64_t sequence)
 				   why(fd));
 		return 0;
 	}
-	r = ping_link_open(link, fd, ping->settings.size_bytes, 1);
+	r = ping_link_open(link, fd, ping->size_bytes, 1);
 	link->connecting = true;
 	link->started_ns = started_ns;
 	return r < 0 ? r : ping_link_send(link, sequence);
@@ -408,7 +403,7 @@ static int send_probe(struct ping *ping, uint64_t sequence)
 	int r;
 
 	/* The first probe uses the connection that found the address. */
-	if (ping->settings.reconnect && sequence > 1)
+	if (ping->reconnect && sequence > 1)
 		return reconnect(ping, sequence);
 	r = ping_link_send(&ping->links[0], sequence);
 	if (r == -EAGAIN) {
@@ -424,7 +419,7 @@ static int send_probe(struct ping *ping, uint64_t sequence)
 
 static bool all_sent(const struct ping *ping)
 {
-	uint64_t count = ping->settings.count;
+	uint64_t count = ping->count;
 
 	return count > 0 && ping->next >= count;
 }
@@ -495,7 +490,7 @@ static void take_replies(struct ping *ping, struct ping_link *link)
 		if (r <= 0)
 			break;
 		tally_reply(ping, &reply, link->connected_ns - link->started_ns);
-		if (ping->settings.reconnect) {
+		if (ping->reconnect) {
 			ping_link_close(link);
 			return;
 		}
@@ -569,16 +564,15 @@ static void close_links(struct ping *ping, uint64_t now_ns)
 static int run_probes(struct ping *ping, const struct dial *dial)
 {
 	const struct dial_attempt *winner = &dial->attempts[dial->winner];
-	const struct settings *settings = &ping->settings;
 	int r;
 
-	ping->n_links = settings->reconnect ? LINKS_MAX : 1;
+	ping->n_links = ping->reconnect ? LINKS_MAX : 1;
 	for (unsigned i = 0; i < ping->n_links; i++)
 		ping->links[i].fd = -1;
 	ping->target = winner->target;
 	ping->dial.at_once = true;
-	r = ping_link_open(&ping->links[0], dial->fd, settings->size_bytes,
-			   settings->reconnect ? 1 : WINDOW);
+	r = ping_link_open(&ping->links[0], dial->fd, ping->size_bytes,
+			   ping->reconnect ? 1 : WINDOW);
 	ping->links[0].started_ns = winner->started_ns;
 	ping->links[0].connected_ns = winner->ended_ns;
 	/* Probes a millisecond apart do not bear the usual 50 us of slack. */
@@ -586,7 +580,7 @@ static int run_probes(struct ping *ping, const struct dial *dial)
 	ping->started_ns = clock_now_ns();
 	ping->schedule = (struct schedule){
 		.start_ns = ping->started_ns,
-		.period_ns = settings->interval_us * 1000,
+		.period_ns = ping->interval_us * 1000,
 		.per_period = 1,
 	};
 	while (r == 0) {
@@ -605,9 +599,7 @@ static int run_probes(struct ping *ping, const struct dial *dial)
 static int run(struct invocation *invocation)
 {
 	static struct ping ping = {
-		.settings = {
-			.interval_us = 1000000, .late_us = 1000000, .size_bytes = 64,
-		},
+		.interval_us = 1000000, .late_us = 1000000, .size_bytes = 64,
 	};
 	struct report *report = &invocation->globals.report;
 	struct address_spec target;
@@ -615,7 +607,7 @@ static int run(struct invocation *invocation)
 	int status;
 	int r;
 
-	status = command_parse_target(invocation, take, &ping.settings, &target);
+	status = command_parse_target(invocation, take, &ping, &target);
 	if (status != COMMAND_PROCEED)
 		return status;
 	if (interrupt_open(report, invocation->globals.deadline_us, true) < 0)

@@ -43,7 +43,7 @@ static int set_up(void **state)
 	};
 	worker = (struct load_worker){
 		.load = &load, .tally = &tally, .quota = 10, .connections = &connection,
-		.n_connections = 1, .untried = 1, .epoll_fd = epoll_create1(EPOLL_CLOEXEC),
+		.n_connections = 1, .epoll_fd = epoll_create1(EPOLL_CLOEXEC),
 	};
 	connection = (struct load_connection){
 		.fd = fds[0],
