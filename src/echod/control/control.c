@@ -318,19 +318,12 @@ int control_watch(struct control *control)
 	return r;
 }
 
-int control_fd(const struct control *control)
+void control_save(const struct control *control, int *ret_fd, gid_t *ret_group,
+		  struct unix_file *ret_file)
 {
-	return control ? control->fd : -1;
-}
-
-gid_t control_group(const struct control *control)
-{
-	return control ? control->group : CONTROL_NO_GROUP;
-}
-
-struct unix_file control_file(const struct control *control)
-{
-	return control ? control->file : (struct unix_file){0};
+	*ret_fd = control ? control->fd : -1;
+	*ret_group = control ? control->group : CONTROL_NO_GROUP;
+	*ret_file = control ? control->file : (struct unix_file){0};
 }
 
 int control_adopt(struct supervisor *supervisor, int fd, gid_t group, struct unix_file file,

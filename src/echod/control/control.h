@@ -40,10 +40,9 @@ int control_watch(struct control *control);
 /* True when the two ask for different control sockets. */
 bool control_has_changed(const struct configuration *old, const struct configuration *new);
 
-/* What control_adopt() needs, for the handover; -1, CONTROL_NO_GROUP, none when control is NULL. */
-int control_fd(const struct control *control);
-gid_t control_group(const struct control *control);
-struct unix_file control_file(const struct control *control);
+/* What control_adopt() needs, for the handover; a descriptor of -1 if control is NULL. */
+void control_save(const struct control *control, int *ret_fd, gid_t *ret_group,
+		  struct unix_file *ret_file);
 
 /* Closes everything; the path is unlinked. NULL is allowed. */
 void control_free(struct control *control);

@@ -141,34 +141,6 @@ static json_t *connections_status(const struct supervisor *supervisor, const str
 			 "live_bytes_out", integer(out));
 }
 
-static json_t *status(const struct supervisor *supervisor)
-{
-	const char *path = supervisor->configuration->path;
-	struct tally tally;
-
-	totals_sum(supervisor, &tally);
-	return json_pack(
-		"{s:s, s:i, s:b, s:s, s:i, s:I, s:b, s:b, s:o, s:o, s:{s:o?, s:I}, s:o, s:I, s:I,"
-		" s:I, s:I, s:I, s:i}",
-		"event", "status", "version", CONTROL_VERSION, "ok", 1,
-		"program_version", PACKAGE_VERSION,
-		"pid", (int)getpid(),
-		"uptime_ns", (json_int_t)(clock_now_ns() - supervisor->started_ns),
-		"draining", supervisor->ending != ENDING_NONE,
-		"reloading", supervisor->reload_wanted || supervisor->reload_running,
-		"sockets", sockets_status(&supervisor->sockets),
-		"generations", generations_status(supervisor),
-		"settings", "path", path ? control_text(path) : NULL,
-		"loaded_us", (json_int_t)supervisor->reloaded_realtime_us,
-		"connections", connections_status(supervisor, &tally),
-		"log_suppressed", (json_int_t)supervisor->report.suppressed,
-		"log_lost", (json_int_t)log_lost(),
-		"events_dropped", (json_int_t)tally.events_dropped,
-		"starved", (json_int_t)tally.starved,
-		"listener_restarts", (json_int_t)supervisor->listener_restarts,
-		"log_level", log_level());
-}
-
 /* Newest first: the one with the highest number at or below this. */
 static struct generation *find_generation(const struct supervisor *supervisor, uint64_t number)
 {
@@ -332,8 +304,32 @@ static void handle_kill(struct control_client *client, json_t *request)
 
 static void handle_status(struct control_client *client, json_t *request)
 {
+	const struct supervisor *supervisor = client->control->supervisor;
+	const char *path = supervisor->configuration->path;
+	struct tally tally;
+
 	(void)request;
-	control_reply(client, status(client->control->supervisor));
+	totals_sum(supervisor, &tally);
+	control_reply(client, json_pack(
+		"{s:s, s:i, s:b, s:s, s:i, s:I, s:b, s:b, s:o, s:o, s:{s:o?, s:I}, s:o, s:I, s:I,"
+		" s:I, s:I, s:I, s:i}",
+		"event", "status", "version", CONTROL_VERSION, "ok", 1,
+		"program_version", PACKAGE_VERSION,
+		"pid", (int)getpid(),
+		"uptime_ns", (json_int_t)(clock_now_ns() - supervisor->started_ns),
+		"draining", supervisor->ending != ENDING_NONE,
+		"reloading", supervisor->reload_wanted || supervisor->reload_running,
+		"sockets", sockets_status(&supervisor->sockets),
+		"generations", generations_status(supervisor),
+		"settings", "path", path ? control_text(path) : NULL,
+		"loaded_us", (json_int_t)supervisor->reloaded_realtime_us,
+		"connections", connections_status(supervisor, &tally),
+		"log_suppressed", (json_int_t)supervisor->report.suppressed,
+		"log_lost", (json_int_t)log_lost(),
+		"events_dropped", (json_int_t)tally.events_dropped,
+		"starved", (json_int_t)tally.starved,
+		"listener_restarts", (json_int_t)supervisor->listener_restarts,
+		"log_level", log_level()));
 }
 
 static void handle_metrics(struct control_client *client, json_t *request)

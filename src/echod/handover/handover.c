@@ -335,12 +335,7 @@ static void put_all(FILE *stream, const struct supervisor *supervisor, struct bl
 static int give_block(const struct supervisor *supervisor, int settings_fd, bool is_rehearsal)
 {
 	struct block head = { .magic = BLOCK_MAGIC, .is_rehearsal = is_rehearsal };
-	struct block_rest rest = {
-		.settings_fd = settings_fd,
-		.control_fd = control_fd(supervisor->control),
-		.control_group = control_group(supervisor->control),
-		.control_file = control_file(supervisor->control),
-	};
+	struct block_rest rest = { .settings_fd = settings_fd };
 	char *bytes = NULL;
 	size_t size = 0;
 	FILE *stream = open_memstream(&bytes, &size);
@@ -348,6 +343,8 @@ static int give_block(const struct supervisor *supervisor, int settings_fd, bool
 	if (!stream)
 		return -errno;
 	log_save(&rest.log);
+	control_save(supervisor->control, &rest.control_fd, &rest.control_group,
+		     &rest.control_file);
 	fwrite(&head, sizeof(head), 1, stream);
 	put_all(stream, supervisor, &rest);
 	head.record_count = (uint32_t)(((size_t)ftell(stream) - sizeof(head)) /

@@ -6,7 +6,6 @@
  */
 #include "echod/metrics/metrics.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -19,26 +18,24 @@
 #include "echod/log/log.h"
 #include "wire/event.h"
 
-#define TOTAL "_total"
-
 struct page {
 	FILE *stream;
 	enum metrics_format format;
 };
 
-/* name: of the family's samples; that of a counter ends in TOTAL. */
+/* What the name of a family's samples ends in. */
+static const char *suffix_of(const char *type)
+{
+	return strcmp(type, "counter") == 0 ? "_total" : "";
+}
+
 static void write_family(const struct page *page, const char *name, const char *type,
 			 const char *help)
 {
-	size_t length = strlen(name);
+	const char *suffix = page->format == METRICS_OPENMETRICS ? "" : suffix_of(type);
 
-	if (strcmp(type, "counter") == 0) {
-		assert(strcmp(name + length - strlen(TOTAL), TOTAL) == 0);
-		if (page->format == METRICS_OPENMETRICS)
-			length -= strlen(TOTAL);
-	}
-	fprintf(page->stream, "# HELP echod_%.*s %s\n# TYPE echod_%.*s %s\n", (int)length, name,
-		help, (int)length, name, type);
+	fprintf(page->stream, "# HELP echod_%s%s %s\n# TYPE echod_%s%s %s\n", name, suffix, help,
+		name, suffix, type);
 }
 
 /* One counter for each of these reasons. */
@@ -48,7 +45,7 @@ static void write_reasons(const struct page *page, const char *name, const char 
 {
 	write_family(page, name, "counter", help);
 	for (size_t i = 0; i < count; i++)
-		fprintf(page->stream, "echod_%s{%s=\"%s\"} %" PRIu64 "\n", name, label,
+		fprintf(page->stream, "echod_%s_total{%s=\"%s\"} %" PRIu64 "\n", name, label,
 			reasons[i], values[i]);
 }
 
@@ -91,27 +88,27 @@ static void write_numbers(const struct page *page, const struct supervisor *supe
 		uint64_t value;
 		const char *help;
 	} numbers[] = {
-		{"connections_accepted" TOTAL, "counter", tally->accepted,
+		{"connections_accepted", "counter", tally->accepted,
 		 "Connections taken, refused ones included."},
-		{"connections_empty" TOTAL, "counter", tally->empty,
+		{"connections_empty", "counter", tally->empty,
 		 "Connections that ended without a byte (health checks)."},
 		{"connections_live", "gauge", tally_live(tally), "Connections now."},
 		{"connections_max", "gauge", supervisor->configuration->limits.connections,
 		 "The configured limit."},
-		{"received_bytes" TOTAL, "counter", tally->bytes_in,
+		{"received_bytes", "counter", tally->bytes_in,
 		 "Bytes received on connections that ended."},
-		{"sent_bytes" TOTAL, "counter", tally->bytes_out,
+		{"sent_bytes", "counter", tally->bytes_out,
 		 "Bytes sent on connections that ended."},
 		{"live_received_bytes", "gauge", live_in, "Bytes received on connections of now."},
 		{"live_sent_bytes", "gauge", live_out, "Bytes sent on connections of now."},
-		{"starved" TOTAL, "counter", tally->starved,
+		{"starved", "counter", tally->starved,
 		 "Times that accept or fork failed for want of a resource."},
-		{"events_dropped" TOTAL, "counter", tally->events_dropped,
+		{"events_dropped", "counter", tally->events_dropped,
 		 "Events that found the ring full."},
-		{"log_lines_suppressed" TOTAL, "counter", supervisor->report.suppressed,
+		{"log_lines_suppressed", "counter", supervisor->report.suppressed,
 		 "Log lines left out by the rate limit."},
-		{"log_lines_lost" TOTAL, "counter", log_lost(), "Log lines that no sink took."},
-		{"listener_restarts" TOTAL, "counter", supervisor->listener_restarts,
+		{"log_lines_lost", "counter", log_lost(), "Log lines that no sink took."},
+		{"listener_restarts", "counter", supervisor->listener_restarts,
 		 "Listeners that died and were replaced."},
 		{"generations", "gauge", totals_generations(supervisor),
 		 "Listeners with their workers, the draining ones included."},
@@ -121,7 +118,8 @@ static void write_numbers(const struct page *page, const struct supervisor *supe
 
 	for (size_t i = 0; i < sizeof(numbers) / sizeof(*numbers); i++) {
 		write_family(page, numbers[i].name, numbers[i].type, numbers[i].help);
-		fprintf(page->stream, "echod_%s %" PRIu64 "\n", numbers[i].name, numbers[i].value);
+		fprintf(page->stream, "echod_%s%s %" PRIu64 "\n", numbers[i].name,
+			suffix_of(numbers[i].type), numbers[i].value);
 	}
 }
 
@@ -133,9 +131,9 @@ static void write_page(const struct page *page, const struct supervisor *supervi
 
 	totals_sum(supervisor, &tally);
 	write_numbers(page, supervisor, &tally);
-	write_reasons(page, "connections_closed" TOTAL, "end", end_names, tally.closed, END_COUNT,
+	write_reasons(page, "connections_closed", "end", end_names, tally.closed, END_COUNT,
 		      "Connections that ended, by reason.");
-	write_reasons(page, "connections_refused" TOTAL, "reason", refuse_names, tally.refused,
+	write_reasons(page, "connections_refused", "reason", refuse_names, tally.refused,
 		      REFUSE_COUNT, "Connections accepted and closed at once, by reason.");
 	write_histogram(page, "connection_duration_seconds", tally.duration_histogram,
 			DURATION_BUCKETS, 1e-3, tally.duration_sum_us,
