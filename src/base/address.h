@@ -16,7 +16,7 @@
 /* What the text says, before any name is looked up. */
 struct address_spec {
 	bool is_unix;
-	bool is_multipath;		/* MPTCP; set by whoever reads a prefix "mptcp:" */
+	bool is_multipath;		/* MPTCP; set by the reader of a prefix "mptcp:" */
 	bool is_wildcard;		/* "*:port" */
 	uint16_t port;			/* host byte order */
 	char host[ADDRESS_HOST_MAX];	/* name or literal without brackets; or the Unix path */

@@ -21,8 +21,9 @@ int cidr_parse(const char *text, struct cidr *ret_cidr, const char **ret_why);
 bool cidr_is_ipv4(const uint8_t address[16]);
 
 /*
- * True when the first bits of address (16 bytes, IPv4 mapped) are those of the prefix. No IPv4
- * address is in an IPv6 prefix, though the mapped ones lie in ::/0: who writes that means IPv6.
+ * True if the first bits of address (16 bytes, IPv4 mapped) are those of the prefix. No IPv4
+ * address is in an IPv6 prefix, though the mapped ones lie in ::/0: a user who writes that means
+ * IPv6.
  */
 bool cidr_contains(const uint8_t prefix[16], unsigned bits, const uint8_t address[16]);
 

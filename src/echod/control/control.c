@@ -60,7 +60,7 @@ static void client_free(struct control_client *client)
 	free(client);
 }
 
-/* False when the client is gone. */
+/* Returns false if the client is gone. */
 static bool client_send(struct control_client *client)
 {
 	while (client->reply_sent < client->reply_size) {
@@ -102,7 +102,7 @@ static bool client_take_line(struct control_client *client)
 	return true;
 }
 
-/* False when the client has closed its end or is gone. */
+/* Returns false if the client has closed its end or is gone. */
 static bool client_receive(struct control_client *client)
 {
 	ssize_t n = recv(client->fd, client->request + client->request_size,
@@ -114,7 +114,7 @@ static bool client_receive(struct control_client *client)
 	return true;
 }
 
-/* Sends and answers as long as something can be done. False when the client is finished. */
+/* Sends and answers as long as something can be done. Returns false if the client is finished. */
 static bool client_turn(struct control_client *client)
 {
 	for (unsigned turns = 0; turns < 2; turns++) {

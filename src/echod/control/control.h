@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The control socket: one JSON object a line each way (DESIGN.md). Requests are bounded in size
- * and time, clients in number; whoever misbehaves is closed and nobody else notices.
+ * and time, clients in number; a client that misbehaves is closed and no other one notices.
  */
 #ifndef ECHOD_CONTROL_CONTROL_H
 #define ECHOD_CONTROL_CONTROL_H
@@ -37,7 +37,7 @@ int control_restore(struct control *control);
 /* Serves it in the supervisor's loop. Returns 0 or -errno. */
 int control_watch(struct control *control);
 
-/* True when the two ask for different control sockets. */
+/* True if the two ask for different control sockets. */
 bool control_has_changed(const struct configuration *old, const struct configuration *new);
 
 /* What control_adopt() needs, for the handover; a descriptor of -1 if control is NULL. */
@@ -57,7 +57,7 @@ void control_note_reloaded(struct control *control, bool succeeded);
 void control_note_killed(struct control *control, uint64_t first_ns);
 void control_note_drained(struct control *control);
 
-/* The daemon stops: whoever waits for a reload waits in vain. */
+/* The daemon stops: clients that wait for a reload are told so. */
 void control_note_stopping(struct control *control);
 
 #endif
