@@ -19,15 +19,12 @@
 
 #define SIZE_MAX_BYTES (UINT64_C(16) << 20)
 #define TIMEOUT_MAX_S 86400
+#define OPTION_HALF_CLOSE OPTION_OWN
 
 /* Monitoring Plugins Development Guidelines, 2.2 */
 enum state { STATE_OK, STATE_WARNING, STATE_CRITICAL, STATE_UNKNOWN };
 
 static const char *const state_names[] = { "OK", "WARNING", "CRITICAL", "UNKNOWN" };
-
-enum {
-	OPTION_HALF_CLOSE = OPTION_OWN,
-};
 
 struct check {
 	struct report *report;

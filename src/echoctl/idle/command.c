@@ -430,7 +430,6 @@ static int search(struct idle *idle)
 
 static int run(struct invocation *invocation)
 {
-	struct report *report = &invocation->globals.report;
 	static struct idle idle = {
 		.settings = {
 			.max_us = UINT64_C(600) * CLOCK_US_PER_S,
@@ -439,6 +438,7 @@ static int run(struct invocation *invocation)
 		},
 		.timeout_us = 5 * CLOCK_US_PER_S,
 	};
+	struct report *report = &invocation->globals.report;
 	struct address_spec target;
 	struct dial dial;
 	int status = command_parse_target(invocation, take, &idle, &target);
@@ -464,10 +464,10 @@ static int run(struct invocation *invocation)
 	idle.progress = terminal_obeys(STDERR_FILENO) && !report->quiet && !report->json;
 	status = search(&idle);
 	/* A round that could not begin takes nothing from what those before it have found. */
-	if (status != COMMAND_PROCEED && idle.survives_ns == 0 && idle.dies_ns == 0)
-		return status;
-	idle.stopped |= status != COMMAND_PROCEED;
-	report_verdict(&idle);
+	if (status == COMMAND_PROCEED || idle.survives_ns > 0 || idle.dies_ns > 0) {
+		idle.stopped |= status != COMMAND_PROCEED;
+		report_verdict(&idle);
+	}
 	if (status != COMMAND_PROCEED)
 		return status;
 	return idle.dies_ns > 0 || idle.stopped ? STATUS_FAILED : STATUS_OK;

@@ -2,6 +2,8 @@
 /* Which silences to try. */
 #include "echoctl/idle/grid.h"
 
+#include <assert.h>
+
 #define FINEST_NS 10000000u	/* closer bounds say nothing: a wake-up may take as long */
 
 size_t idle_bisect(const struct idle_settings *settings, uint64_t survives_ns, uint64_t dies_ns,
@@ -20,6 +22,7 @@ size_t idle_grid(const struct idle_settings *settings, uint64_t silences_ns[IDLE
 	uint64_t max_ns = settings->max_us * 1000;
 	size_t n = 0;
 
+	assert(settings->min_us > 0 && settings->parallel > 0);
 	for (uint64_t base_ns = settings->min_us * 1000; base_ns < max_ns; base_ns *= 2) {
 		for (uint64_t i = 0; i < settings->parallel; i++) {
 			uint64_t silence_ns = base_ns + base_ns * i / settings->parallel;

@@ -299,17 +299,9 @@ static enum load_phase phase_of(const struct load_connection *connection)
 }
 
 /*
- * What is closed is opened: before the start once, after it whenever a sweep comes along, as long
- * as there is something for it to carry.
+ * Gives up what takes too long; opens what is closed, a few at a time: before the start once, after
+ * it as long as there is something for it to carry.
  */
-static bool wants_opening(const struct load_worker *worker,
-			  const struct load_connection *connection, uint64_t now_ns)
-{
-	return connection->state == CLOSED && worker->connecting < CONNECTING_MAX &&
-		(!connection->tried || (worker->end_ns > 0 && has_more(worker, now_ns)));
-}
-
-/* Gives up what takes too long; opens what is closed, a few at a time. */
 static void sweep(struct load_worker *worker, uint64_t now_ns)
 {
 	bool all_tried = true;
@@ -325,7 +317,8 @@ static void sweep(struct load_worker *worker, uint64_t now_ns)
 			try_to_connect(worker, connection);
 		else if (worker->load->reconnect && connection->state == CLOSED)
 			set_free(worker, connection);
-		else if (wants_opening(worker, connection, now_ns))
+		else if (connection->state == CLOSED && worker->connecting < CONNECTING_MAX &&
+			 (!connection->tried || (worker->end_ns > 0 && has_more(worker, now_ns))))
 			start_connecting(worker, connection, now_ns);
 		all_tried &= connection->tried;
 	}

@@ -28,11 +28,8 @@
 #define SIZE_MAX_BYTES (UINT64_C(1) << 20)
 #define WINDOW 65536		/* probes on their way over one connection */
 #define LINKS_MAX 256		/* connections at a time with --reconnect */
+#define OPTION_RECONNECT OPTION_OWN
 #define SUSPENDED_NS 1000000000u	/* behind by more than this, we were stopped ourselves */
-
-enum {
-	OPTION_RECONNECT = OPTION_OWN,
-};
 
 struct ping {
 	uint64_t count;			/* 0: until stopped */
@@ -232,8 +229,7 @@ static double jitter_ns(const struct ping *ping)
 	return ping->rtt.count > 1 ? ping->jitter_sum_ns / (double)(ping->rtt.count - 1) : 0;
 }
 
-static void emit_summary(struct ping *ping, bool final, uint64_t elapsed_ns,
-			 uint64_t waiting)
+static void emit_summary(struct ping *ping, bool final, uint64_t elapsed_ns, uint64_t waiting)
 {
 	json_t *event = json_pack(
 		"{s:s, s:b, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s?, s:o, s:f}",
@@ -258,8 +254,7 @@ static void emit_summary(struct ping *ping, bool final, uint64_t elapsed_ns,
 	report_json(ping->report, event);
 }
 
-static void print_times(struct ping *ping, const char *name,
-			const struct histogram *histogram)
+static void print_times(struct ping *ping, const char *name, const struct histogram *histogram)
 {
 	if (histogram->count == 0)
 		return;

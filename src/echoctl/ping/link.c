@@ -105,7 +105,7 @@ int ping_link_connected(struct ping_link *link)
 	return transmit(link);
 }
 
-/* Reads towards a whole probe: 1 when it is there, 0 when not yet, -errno. */
+/* Reads towards a whole probe: 1 if it is there, 0 if not yet, -errno. */
 static int fill(struct ping_link *link)
 {
 	while (link->in_bytes < link->size_bytes) {
@@ -122,21 +122,24 @@ static int fill(struct ping_link *link)
 			return -EBADMSG;
 		link->in_bytes += (size_t)got;
 	}
-	link->in_ns = clock_now_ns();
 	return 1;
 }
 
-/* How many unanswered probes are older than the one whose echo this is; count when it is none. */
-static size_t find_probe(const struct ping_link *link)
+/* Where what came differs from the index-th of the unanswered probes; size_bytes: nowhere. */
+static size_t compare(const struct ping_link *link, size_t index)
 {
-	for (size_t i = 0; i < link->count; i++) {
-		const struct ping_probe *probe = ping_link_probe(link, i);
+	const struct ping_probe *probe = ping_link_probe(link, index);
 
-		if (payload_mismatch(link->in, link->size_bytes, probe->sequence,
-				     probe->sent_ns) == link->size_bytes)
-			return i;
-	}
-	return link->count;
+	return payload_mismatch(link->in, link->size_bytes, probe->sequence, probe->sent_ns);
+}
+
+static bool is_of_later_probe(const struct ping_link *link)
+{
+	size_t i = 1;
+
+	while (i < link->count && compare(link, i) < link->size_bytes)
+		i++;
+	return i < link->count;
 }
 
 /* Whether bytes are there already that are not part of a reply taken so far. */
@@ -150,24 +153,20 @@ static bool has_more(const struct ping_link *link)
 int ping_link_receive(struct ping_link *link, struct ping_reply *ret_reply)
 {
 	int r = fill(link);
-	size_t found;
 
 	if (r <= 0)
 		return r;
-	found = find_probe(link);
 	*ret_reply = (struct ping_reply){
 		.probe = *ping_link_probe(link, 0),
-		.received_ns = link->in_ns,
+		.received_ns = clock_now_ns(),
+		.offset_bytes = compare(link, 0),
 	};
-	ret_reply->offset_bytes = payload_mismatch(link->in, link->size_bytes,
-						   ret_reply->probe.sequence,
-						   ret_reply->probe.sent_ns);
-	if (found == link->count) {
-		ret_reply->result = PING_CORRUPT;
-		ret_reply->why = "differs";
-	} else if (found > 0) {
+	if (ret_reply->offset_bytes < link->size_bytes && is_of_later_probe(link)) {
 		ret_reply->result = PING_LOST;
 		ret_reply->why = "a later probe came back";
+	} else if (ret_reply->offset_bytes < link->size_bytes) {
+		ret_reply->result = PING_CORRUPT;
+		ret_reply->why = "differs";
 	} else if (link->capacity == 1 && has_more(link)) {
 		ret_reply->result = PING_CORRUPT;
 		ret_reply->why = "more bytes than sent";

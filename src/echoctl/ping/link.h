@@ -45,7 +45,6 @@ struct ping_link {
 	size_t out_bytes;
 	uint8_t *in;			/* the echo being received */
 	size_t in_bytes;
-	uint64_t in_ns;
 	struct ping_probe *window;	/* ring of the probes not answered */
 	size_t capacity;
 	size_t oldest;
