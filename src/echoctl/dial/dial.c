@@ -2,31 +2,18 @@
 /* Connects to the first of several addresses that answers (happy eyeballs, RFC 8305). */
 #include "echoctl/dial/dial.h"
 
+#include <assert.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <limits.h>
 #include <netdb.h>
-#include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/time.h>
 
 #include "base/clock.h"
 #include "base/fd.h"
 #include "echoctl/probe/interrupt.h"
 
-#define NS_PER_MS 1000000u
-#define SLICE_US 200000u	/* between looks for an interrupt, which no connect waits for */
-
-/* The attempts under way. */
-struct race {
-	const struct dial_options *options;
-	struct dial *dial;
-	uint64_t deadline_ns;
-	uint64_t next_ns;		/* when the next attempt may start */
-	size_t n_pending;
-	int fds[DIAL_ADDRESSES_MAX];	/* by attempt, -1: over */
-};
+#define STAGGER_NS (DIAL_STAGGER_MS * UINT64_C(1000000))
+#define LOOK_NS 10000000u	/* between looks at a Unix socket whose backlog is full */
 
 struct dial_options dial_options(const struct globals *globals)
 {
@@ -72,176 +59,149 @@ static int prepare_socket(int fd, int family, const struct dial_options *options
 
 	if (bytes > 0 && setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof(bytes)) < 0)
 		return -errno;
-	if (options->source != NULL && family != AF_UNIX)
+	if (options->source && family != AF_UNIX)
 		return bind_source(fd, family, options->source);
 	return 0;
 }
 
 /*
- * A Unix connect that finds the backlog full fails at once on a non-blocking socket; a
- * blocking one waits as long as SO_SNDTIMEO says (unix(7)), and heeds no blocked signal.
+ * Starts to connect. A Unix socket with a full backlog refuses at once (unix(7)), and nothing tells
+ * when there is room again. Returns 0 or -errno.
  */
-static int connect_unix(int fd, const struct dial_address *address,
-			const struct dial_options *options)
+static int connect_socket(int fd, const struct dial_address *address,
+			  const struct dial_options *options)
 {
-	uint64_t left_us = options->timeout_us;
-	int r = -EAGAIN;
+	const struct sockaddr *to = (const struct sockaddr *)&address->address;
+	uint64_t deadline_ns = clock_now_ns() + options->timeout_us * 1000;
+	struct pollfd polled;
 
-	while (r == -EAGAIN && left_us > 0) {
-		uint64_t slice_us = left_us < SLICE_US ? left_us : SLICE_US;
-
-		r = interrupt_ended();
-		if (r < 0)
-			return r;
-		r = fd_set_send_timeout(fd, slice_us);
-		if (r == 0 && connect(fd, (const struct sockaddr *)&address->address,
-				      address->length) < 0)
-			r = -errno;
-		left_us -= slice_us;
+	while (connect(fd, to, address->length) < 0 && errno != EINPROGRESS) {
+		if (errno != EAGAIN || to->sa_family != AF_UNIX || options->at_once)
+			return -errno;
+		interrupt_poll(&polled, 0, clock_now_ns() + LOOK_NS);
+		if (interrupt_ended() < 0)
+			return interrupt_ended();
+		if (clock_now_ns() >= deadline_ns)
+			return -ETIMEDOUT;
 	}
-	if (r < 0)
-		return r == -EAGAIN ? -ETIMEDOUT : r;
-	r = fd_set_send_timeout(fd, 0);
-	return r < 0 ? r : fd_set_nonblocking(fd, true);
+	return 0;
 }
 
 int dial_start(const struct dial_address *address, const struct dial_options *options,
 	       enum dial_phase *ret_phase)
 {
 	int family = address->address.ss_family;
-	bool waits = family == AF_UNIX && !options->at_once;
-	int type = SOCK_STREAM | SOCK_CLOEXEC | (waits ? 0 : SOCK_NONBLOCK);
-	FD_CLEANUP int fd = -1;
+	FD_CLEANUP int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	int r;
 
 	*ret_phase = DIAL_SOCKET;
-	fd = socket(family, type, 0);
 	if (fd < 0)
 		return -errno;
 	r = prepare_socket(fd, family, options);
 	if (r < 0)
 		return r;
 	*ret_phase = DIAL_CONNECT;
-	if (waits) {
-		r = connect_unix(fd, address, options);
-		if (r < 0)
-			return r;
-	} else if (connect(fd, (const struct sockaddr *)&address->address, address->length) < 0 &&
-		   errno != EINPROGRESS) {
-		return -errno;
-	}
-	return fd_steal(&fd);
+	r = connect_socket(fd, address, options);
+	return r < 0 ? r : fd_steal(&fd);
 }
 
 /* One attempt is over: error 0 makes it the winner. */
-static void end_attempt(struct race *race, size_t i, enum dial_phase phase, int error)
+static void end_attempt(struct dial *dial, struct dial_attempt *attempt, int error)
 {
-	struct dial *dial = race->dial;
-	struct dial_attempt *attempt = &dial->attempts[i];
-
 	attempt->ended_ns = clock_now_ns();
-	attempt->phase = error == 0 ? DIAL_DONE : phase;
 	attempt->error = error;
 	if (error == 0) {
-		dial->fd = fd_steal(&race->fds[i]);
-		dial->winner = i;
-		dial->connected_ns = attempt->ended_ns;
+		attempt->phase = DIAL_DONE;
+		dial->fd = fd_steal(&attempt->fd);
+		dial->winner = (size_t)(attempt - dial->attempts);
 		dial->phase = DIAL_DONE;
 	} else if (error != ECANCELED) {
-		dial->phase = phase;
+		dial->phase = attempt->phase;
 		dial->error = error;
 		dial->why = strerror(error);
 	}
-	race->fds[i] = fd_close(race->fds[i]);
+	attempt->fd = fd_close(attempt->fd);
 }
 
-static void start_attempt(struct race *race)
+static void start_attempt(struct dial *dial, const struct dial_options *options)
 {
-	struct dial *dial = race->dial;
-	size_t i = dial->n_attempts++;
-	struct dial_attempt *attempt = &dial->attempts[i];
-	enum dial_phase phase;
-	int fd;
+	struct dial_attempt *attempt = &dial->attempts[dial->n_attempts];
 
 	*attempt = (struct dial_attempt){
-		.target = dial->addresses[i],
-		.phase = DIAL_CONNECT,
+		.target = dial->addresses[dial->n_attempts++],
 		.started_ns = clock_now_ns(),
 	};
-	race->next_ns = attempt->started_ns + (uint64_t)DIAL_STAGGER_MS * NS_PER_MS;
-	fd = dial_start(&attempt->target, race->options, &phase);
-	race->fds[i] = fd < 0 ? -1 : fd;
-	if (fd < 0)
-		end_attempt(race, i, phase, -fd);
-	else
-		race->n_pending++;
+	attempt->fd = dial_start(&attempt->target, options, &attempt->phase);
+	if (attempt->fd < 0)
+		end_attempt(dial, attempt, -attempt->fd);
 }
 
-static int wait_ms(const struct race *race, bool more)
+static bool is_pending(const struct dial *dial)
 {
-	uint64_t until_ns = race->deadline_ns;
-	uint64_t now_ns = clock_now_ns();
-	uint64_t ms;
-
-	if (more && race->next_ns < until_ns)
-		until_ns = race->next_ns;
-	ms = until_ns <= now_ns ? 0 : (until_ns - now_ns + NS_PER_MS - 1) / NS_PER_MS;
-	return ms < INT_MAX ? (int)ms : INT_MAX;
+	for (size_t i = 0; i < dial->n_attempts; i++) {
+		if (dial->attempts[i].fd >= 0)
+			return true;
+	}
+	return false;
 }
 
-/* Waits for any pending attempt to end, or for the next moment to act. */
-static void wait_attempts(struct race *race, bool more)
+/* Waits for pending attempts until then. Returns whether one has ended. */
+static bool wait_attempts(struct dial *dial, uint64_t until_ns)
 {
 	struct pollfd polled[DIAL_ADDRESSES_MAX + 1];
-	size_t n = race->dial->n_attempts;
+	size_t n = dial->n_attempts;
 	socklen_t length = sizeof(int);
-	int error;
+	bool any = false;
 
 	for (size_t i = 0; i < n; i++)
-		polled[i] = (struct pollfd){.fd = race->fds[i], .events = POLLOUT};
-	polled[n] = (struct pollfd){.fd = interrupt_fd(), .events = POLLIN};
-	if (poll(polled, n + 1, wait_ms(race, more)) <= 0)
-		return;
-	for (size_t i = 0; i < n && race->dial->phase != DIAL_DONE; i++) {
+		polled[i] = (struct pollfd){.fd = dial->attempts[i].fd, .events = POLLOUT};
+	if (interrupt_poll(polled, n, until_ns) <= 0)
+		return false;
+	for (size_t i = 0; i < n && dial->phase != DIAL_DONE; i++) {
+		int error = 0;
+
 		if (polled[i].fd < 0 || polled[i].revents == 0)
 			continue;
-		error = 0;
 		if (getsockopt(polled[i].fd, SOL_SOCKET, SO_ERROR, &error, &length) < 0)
 			error = errno;
-		race->n_pending--;
-		end_attempt(race, i, DIAL_CONNECT, error);
-		race->next_ns = 0;
+		end_attempt(dial, &dial->attempts[i], error);
+		any = true;
 	}
+	return any;
 }
 
 int dial_connect(const struct dial_options *options, struct dial *dial)
 {
-	struct race race = {
-		.options = options,
-		.dial = dial,
-		.deadline_ns = dial->started_ns + options->timeout_us * 1000,
-	};
+	uint64_t deadline_ns = dial->started_ns + options->timeout_us * 1000;
+	uint64_t next_ns = 0;		/* when the next attempt may start */
 	int late = ETIMEDOUT;
 
-	/* not beyond the last attempt: one that fails at once leaves nothing to wait for */
-	while (dial->phase != DIAL_DONE &&
-	       (dial->n_attempts < dial->n_addresses || race.n_pending > 0)) {
+	assert(dial->phase != DIAL_DONE && dial->n_attempts == 0);
+	while (dial->phase != DIAL_DONE) {
 		bool more = dial->n_attempts < dial->n_addresses;
+		bool pending = is_pending(dial);
+		uint64_t now_ns = clock_now_ns();
 
+		/* One that fails at once leaves nothing to wait for. */
+		if (!more && !pending)
+			break;
 		if (interrupt_ended() < 0) {
 			late = -interrupt_ended();
 			break;
 		}
-		if (more && (race.n_pending == 0 || clock_now_ns() >= race.next_ns))
-			start_attempt(&race);
-		else if (clock_now_ns() >= race.deadline_ns)
+		if (more && (!pending || now_ns >= next_ns)) {
+			start_attempt(dial, options);
+			next_ns = now_ns + STAGGER_NS;
+		} else if (now_ns >= deadline_ns) {
 			break;
-		else
-			wait_attempts(&race, more);
+		} else if (wait_attempts(dial, more && next_ns < deadline_ns ?
+					 next_ns : deadline_ns)) {
+			next_ns = 0;
+		}
 	}
 	for (size_t i = 0; i < dial->n_attempts; i++) {
-		if (race.fds[i] >= 0)
-			end_attempt(&race, i, DIAL_CONNECT,
+		if (dial->attempts[i].fd >= 0)
+			end_attempt(dial, &dial->attempts[i],
 				    dial->phase == DIAL_DONE ? ECANCELED : late);
 	}
 	if (dial->phase == DIAL_DONE)
@@ -251,4 +211,79 @@ int dial_connect(const struct dial_options *options, struct dial *dial)
 		dial->why = strerror(late);
 	}
 	return -dial->error;
+}
+
+static const char *const phase_names[] = {
+	[DIAL_RESOLVE] = "resolve",
+	[DIAL_SOCKET] = "socket",
+	[DIAL_CONNECT] = "connect",
+	[DIAL_DONE] = "connected",
+};
+
+const char *dial_phase_name(enum dial_phase phase)
+{
+	return phase_names[phase];
+}
+
+const char *dial_address_format(const struct dial_address *address, char text[ADDRESS_TEXT_MAX])
+{
+	return address_format((const struct sockaddr *)&address->address, address->length, text);
+}
+
+const char *dial_peer(const struct dial *dial, char text[ADDRESS_TEXT_MAX])
+{
+	if (dial->phase == DIAL_DONE)
+		return dial_address_format(&dial->attempts[dial->winner].target, text);
+	text[0] = '\0';
+	return text;
+}
+
+static void report_one(struct report *report, const struct address_spec *target,
+		       const char *address, const char *phase, int error, const char *why)
+{
+	if (address && strcmp(address, target->host) != 0 && !target->is_unix)
+		report_error(report, "%s (%s): %s: %s", target->host, address, phase, why);
+	else
+		report_error(report, "%s: %s: %s", target->host, phase, why);
+	report_failure(report, target->host, address, phase, error, why);
+}
+
+void dial_report_failure(struct report *report, const struct address_spec *target,
+			 const struct dial *dial)
+{
+	char text[ADDRESS_TEXT_MAX];
+
+	if (dial->n_attempts == 0)
+		report_one(report, target, NULL, dial_phase_name(dial->phase), dial->error,
+			   dial->why);
+	for (size_t i = 0; i < dial->n_attempts; i++) {
+		const struct dial_attempt *attempt = &dial->attempts[i];
+
+		report_one(report, target, dial_address_format(&attempt->target, text),
+			   dial_phase_name(attempt->phase), attempt->error,
+			   strerror(attempt->error));
+	}
+}
+
+int dial_status(const struct dial *dial)
+{
+	if (dial->error == EINTR)
+		return STATUS_FAILED;
+	for (size_t i = 0; i < dial->n_attempts; i++) {
+		const struct dial_attempt *attempt = &dial->attempts[i];
+
+		if (attempt->phase == DIAL_CONNECT && attempt->error != ENOMEM)
+			return STATUS_UNREACHED;
+	}
+	return dial->local || dial->n_attempts > 0 ? STATUS_LOCAL : STATUS_UNREACHED;
+}
+
+int dial_target(struct report *report, const struct address_spec *target,
+		const struct dial_options *options, struct dial *ret_dial)
+{
+	if (dial_resolve(target, options, ret_dial) < 0 || dial_connect(options, ret_dial) < 0) {
+		dial_report_failure(report, target, ret_dial);
+		return dial_status(ret_dial);
+	}
+	return COMMAND_PROCEED;
 }

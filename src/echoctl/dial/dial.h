@@ -37,6 +37,7 @@ struct dial_options {
 /* One address tried. */
 struct dial_attempt {
 	struct dial_address target;
+	int fd;				/* -1: over; dial.c's own */
 	enum dial_phase phase;		/* DIAL_DONE: connected */
 	int error;			/* errno of that phase; ECANCELED: another one won */
 	uint64_t started_ns;		/* CLOCK_MONOTONIC */
@@ -51,7 +52,6 @@ struct dial {
 	bool local;			/* a look-up failed on this side */
 	uint64_t started_ns;		/* CLOCK_MONOTONIC */
 	uint64_t resolved_ns;
-	uint64_t connected_ns;
 	size_t n_addresses;		/* what the name resolved to, in the order of trying */
 	struct dial_address addresses[DIAL_ADDRESSES_MAX];
 	size_t n_attempts;
@@ -99,6 +99,10 @@ int dial_status(const struct dial *dial);
 int dial_target(struct report *report, const struct address_spec *target,
 		const struct dial_options *options, struct dial *ret_dial);
 
+/* Writes address as address_format() does; returns text. */
+const char *dial_address_format(const struct dial_address *address, char text[ADDRESS_TEXT_MAX]);
+
+/* "resolve", "socket", "connect", "connected" */
 const char *dial_phase_name(enum dial_phase phase);
 
 /* The first to connect, or the text of the target when none did; address_format() form. */

@@ -2,6 +2,7 @@
 /* From a target to its socket addresses, in the order in which to try them, before a deadline. */
 #include "echoctl/dial/dial.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <netdb.h>
 #include <stdio.h>
@@ -25,26 +26,20 @@ struct lookup {
 
 void dial_interleave(struct dial_address *addresses, size_t n_addresses)
 {
-	struct dial_address sorted[DIAL_ADDRESSES_MAX] = {0};
-	bool taken[DIAL_ADDRESSES_MAX] = {false};
-	sa_family_t wanted = n_addresses > 0 ? addresses[0].address.ss_family : AF_UNSPEC;
-	size_t i;
+	for (size_t n = 1; n < n_addresses; n++) {
+		sa_family_t last = addresses[n - 1].address.ss_family;
+		struct dial_address next;
+		size_t i = n;
 
-	for (size_t n = 0; n < n_addresses; n++) {
-		for (i = 0; i < n_addresses; i++) {
-			if (!taken[i] && addresses[i].address.ss_family == wanted)
-				break;
-		}
+		while (i < n_addresses && addresses[i].address.ss_family == last)
+			i++;
 		/* One family has run out: the rest of the other one follows. */
-		for (size_t any = 0; i == n_addresses && any < n_addresses; any++) {
-			if (!taken[any])
-				i = any;
-		}
-		taken[i] = true;
-		sorted[n] = addresses[i];
-		wanted = sorted[n].address.ss_family == AF_INET6 ? AF_INET : AF_INET6;
+		if (i == n_addresses)
+			break;
+		next = addresses[i];
+		memmove(&addresses[n + 1], &addresses[n], (i - n) * sizeof(next));
+		addresses[n] = next;
 	}
-	memcpy(addresses, sorted, n_addresses * sizeof(*addresses));
 }
 
 static int fail(struct dial *dial, int error, const char *why)
@@ -60,22 +55,21 @@ static int fail_here(struct dial *dial, int error, const char *why)
 	return fail(dial, error, why);
 }
 
-static int take_unix(const struct address_spec *target, struct dial *dial)
+static void take_unix(const struct address_spec *target, struct dial *dial)
 {
 	struct sockaddr_un *un = (struct sockaddr_un *)&dial->addresses[0].address;
 
+	/* address_parse() lets no longer one through. */
+	assert(strlen(target->host) < sizeof(un->sun_path));
 	un->sun_family = AF_UNIX;
-	if (strlen(target->host) >= sizeof(un->sun_path))
-		return fail(dial, ENAMETOOLONG, strerror(ENAMETOOLONG));
 	strcpy(un->sun_path, target->host);
 	dial->addresses[0].length = sizeof(*un);
 	dial->n_addresses = 1;
-	return 0;
 }
 
 static void take_list(const struct addrinfo *list, struct dial *dial)
 {
-	for (; list != NULL && dial->n_addresses < DIAL_ADDRESSES_MAX; list = list->ai_next) {
+	for (; list && dial->n_addresses < DIAL_ADDRESSES_MAX; list = list->ai_next) {
 		struct dial_address *address = &dial->addresses[dial->n_addresses];
 
 		if (list->ai_addrlen > sizeof(address->address))
@@ -91,26 +85,35 @@ static struct lookup *lookup_new(const struct address_spec *target, int family)
 {
 	struct lookup *lookup = calloc(1, sizeof(*lookup));
 
-	if (lookup == NULL)
+	if (!lookup)
 		return NULL;
 	snprintf(lookup->host, sizeof(lookup->host), "%s", target->host);
 	snprintf(lookup->service, sizeof(lookup->service), "%u", target->port);
 	lookup->hints.ai_family = family;
 	lookup->hints.ai_socktype = SOCK_STREAM;
-	lookup->hints.ai_flags = AI_NUMERICSERV;
 	lookup->request.ar_name = lookup->host;
 	lookup->request.ar_service = lookup->service;
 	lookup->request.ar_request = &lookup->hints;
 	return lookup;
 }
 
-/* Waits for the thread of getaddrinfo_a(3). Returns its EAI_ code; EAI_INPROGRESS: late. */
-static int wait_lookup(struct lookup *lookup, const struct dial_options *options)
+/*
+ * A literal needs neither a resolver nor the thread that getaddrinfo_a(3) starts for a name. Returns
+ * an EAI_ code; EAI_INPROGRESS: late.
+ */
+static int look_up(struct lookup *lookup, const struct dial_options *options)
 {
+	struct gaicb *requests[] = {&lookup->request};
 	const struct gaicb *waited[] = {&lookup->request};
 	uint64_t deadline_ns = clock_now_ns() + options->timeout_us * 1000;
-	int r = EAI_INPROGRESS;
+	int r;
 
+	lookup->hints.ai_flags = AI_NUMERICHOST | AI_NUMERICSERV;
+	if (getaddrinfo(lookup->host, lookup->service, &lookup->hints,
+			&lookup->request.ar_result) == 0)
+		return 0;
+	lookup->hints.ai_flags = AI_NUMERICSERV;
+	r = getaddrinfo_a(GAI_NOWAIT, requests, 1, NULL) == 0 ? EAI_INPROGRESS : EAI_SYSTEM;
 	while (r == EAI_INPROGRESS) {
 		uint64_t now_ns = clock_now_ns();
 		uint64_t left_ns = now_ns < deadline_ns ? deadline_ns - now_ns : 0;
@@ -149,20 +152,15 @@ static int judge_lookup(struct dial *dial, int code)
 	return code != 0 ? fail(dial, 0, gai_strerror(code)) : 0;
 }
 
-static int resolve_name(const struct address_spec *target, const struct dial_options *options,
+static int resolve_host(const struct address_spec *target, const struct dial_options *options,
 			struct dial *dial)
 {
 	struct lookup *lookup = lookup_new(target, options->family);
-	struct gaicb *requests[] = {lookup != NULL ? &lookup->request : NULL};
 	int r;
 
-	if (lookup == NULL)
+	if (!lookup)
 		return fail_here(dial, ENOMEM, strerror(ENOMEM));
-	if (getaddrinfo_a(GAI_NOWAIT, requests, 1, NULL) != 0) {
-		free(lookup);
-		return fail_here(dial, EAGAIN, "no thread for the resolver");
-	}
-	r = wait_lookup(lookup, options);
+	r = look_up(lookup, options);
 	if (r == EAI_INPROGRESS) {
 		if (gai_cancel(&lookup->request) == EAI_CANCELED)
 			free(lookup);
@@ -172,44 +170,22 @@ static int resolve_name(const struct address_spec *target, const struct dial_opt
 	}
 	if (r == 0)
 		take_list(lookup->request.ar_result, dial);
-	if (lookup->request.ar_result != NULL)
+	if (lookup->request.ar_result)
 		freeaddrinfo(lookup->request.ar_result);
 	free(lookup);
 	return judge_lookup(dial, r);
 }
 
-/* Literals need neither a resolver nor its thread. */
-static int resolve_literal(const struct address_spec *target, const struct dial_options *options,
-			   struct dial *dial)
-{
-	struct addrinfo hints = {
-		.ai_family = options->family,
-		.ai_socktype = SOCK_STREAM,
-		.ai_flags = AI_NUMERICHOST | AI_NUMERICSERV,
-	};
-	struct addrinfo *list;
-	char service[8];
-
-	snprintf(service, sizeof(service), "%u", target->port);
-	if (getaddrinfo(target->host, service, &hints, &list) != 0)
-		return -ENOENT;
-	take_list(list, dial);
-	freeaddrinfo(list);
-	return 0;
-}
-
 int dial_resolve(const struct address_spec *target, const struct dial_options *options,
 		 struct dial *ret_dial)
 {
-	int r;
+	int r = 0;
 
 	*ret_dial = (struct dial){.fd = -1, .phase = DIAL_RESOLVE, .started_ns = clock_now_ns()};
 	if (target->is_unix)
-		r = take_unix(target, ret_dial);
+		take_unix(target, ret_dial);
 	else
-		r = resolve_literal(target, options, ret_dial);
-	if (r < 0)
-		r = resolve_name(target, options, ret_dial);
+		r = resolve_host(target, options, ret_dial);
 	ret_dial->resolved_ns = clock_now_ns();
 	if (r == 0)
 		ret_dial->phase = DIAL_CONNECT;

@@ -9,8 +9,10 @@
 #include "echoctl/probe/interrupt.h"
 #include "echoctl/session/session.h"
 
-const char *session_take(struct session_command *command, int option, const char *value)
+const char *session_take(void *settings, int option, const char *value)
 {
+	struct session_command *command = settings;
+
 	switch (option) {
 	case OPTION_DRAIN_TIMEOUT:
 		return command_take_timeout(value, &command->options.drain_timeout_us);

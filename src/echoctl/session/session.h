@@ -134,8 +134,8 @@ enum {
 #define SESSION_OPTION_SIZE {"size", required_argument, NULL, 's'}
 #define SESSION_OPTION_SOURCE {"source", required_argument, NULL, 'S'}
 
-/* As command_take, for the options above alone. */
-const char *session_take(struct session_command *command, int option, const char *value);
+/* A command_take for the options above alone; settings is a struct session_command. */
+const char *session_take(void *settings, int option, const char *value);
 
 /*
  * Parses by take(settings, ...) and fills target and dialling. Returns COMMAND_PROCEED or the

@@ -19,11 +19,6 @@ struct trace {
 	uint64_t last_ns;
 };
 
-static const char *take(void *settings, int option, const char *value)
-{
-	return session_take(settings, option, value);
-}
-
 /* One phase that ended at when_ns: for people a line, for programs an event. */
 static void tell(struct trace *trace, const char *phase, uint64_t when_ns, const char *address,
 		 int error, const char *format, ...) __attribute__((format(printf, 6, 7)));
@@ -51,17 +46,12 @@ static void tell(struct trace *trace, const char *phase, uint64_t when_ns, const
 	trace->last_ns = when_ns;
 }
 
-static const char *format(const struct dial_address *address, char text[ADDRESS_TEXT_MAX])
-{
-	return address_format((const struct sockaddr *)&address->address, address->length, text);
-}
-
 static void tell_addresses(struct trace *trace, const struct dial *dial)
 {
 	char text[ADDRESS_TEXT_MAX];
 
 	for (size_t i = 0; i < dial->n_addresses; i++) {
-		format(&dial->addresses[i], text);
+		dial_address_format(&dial->addresses[i], text);
 		tell(trace, "resolve", dial->resolved_ns, text, 0, "%s", text);
 	}
 }
@@ -74,7 +64,7 @@ static void tell_attempts(struct trace *trace, const struct dial *dial)
 		const struct dial_attempt *attempt = &dial->attempts[i];
 		uint64_t ended_ns = attempt->ended_ns;
 
-		format(&attempt->target, text);
+		dial_address_format(&attempt->target, text);
 		tell(trace, attempt->phase == DIAL_SOCKET ? "socket" : "connect",
 		     ended_ns > trace->last_ns ? ended_ns : trace->last_ns, text, attempt->error,
 		     "%s%s%s", text, attempt->error != 0 ? ": " : "",
@@ -205,7 +195,7 @@ static int trace_target(struct report *report, const struct session_command *ses
 static int run(struct invocation *invocation)
 {
 	struct session_command session = {.options = SESSION_PROBE(SIZE_DEFAULT_BYTES)};
-	int status = session_parse_and_guard(invocation, take, &session, &session);
+	int status = session_parse_and_guard(invocation, session_take, &session, &session);
 
 	if (status == COMMAND_PROCEED)
 		status = trace_target(&invocation->globals.report, &session);
