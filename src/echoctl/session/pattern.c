@@ -22,7 +22,7 @@ static const struct {
 	const char *text;	/* repeated; NULL: computed */
 	size_t size;
 } patterns[PATTERN_COUNT] = {
-	[PATTERN_RANDOM] = {"random", NULL, 0},
+	[PATTERN_RANDOM] = {"random", NULL, sizeof(uint64_t)},
 	[PATTERN_ZEROS] = {"zeros", "\x00", 1},
 	[PATTERN_ONES] = {"ones", "\xff", 1},
 	[PATTERN_CRLF] = {"crlf", crlf, sizeof(crlf) - 1},
@@ -55,35 +55,19 @@ static uint64_t mix(uint64_t index)
 	return z ^ (z >> 31);
 }
 
-static void fill_random(uint64_t offset, uint8_t *bytes, size_t size)
-{
-	while (size > 0) {
-		uint64_t word = mix(offset / 8);
-		size_t at = (size_t)(offset % 8);
-		size_t n = size < 8 - at ? size : 8 - at;
-
-		memcpy(bytes, (const uint8_t *)&word + at, n);
-		offset += n;
-		bytes += n;
-		size -= n;
-	}
-}
-
 void pattern_fill(enum pattern pattern, uint64_t offset, void *bytes, size_t size)
 {
 	const char *text = patterns[pattern].text;
 	size_t period = patterns[pattern].size;
-	uint8_t *next = bytes;
+	char *next = bytes;
 
-	if (text == NULL) {
-		fill_random(offset, bytes, size);
-		return;
-	}
 	while (size > 0) {
+		uint64_t word = mix(offset / sizeof(word));
+		const char *from = text ? text : (const char *)&word;
 		size_t at = (size_t)(offset % period);
 		size_t n = size < period - at ? size : period - at;
 
-		memcpy(next, text + at, n);
+		memcpy(next, from + at, n);
 		offset += n;
 		next += n;
 		size -= n;

@@ -32,8 +32,7 @@ struct sweep {
 	uint64_t n_failed;
 	bool interrupted;
 	bool stopped;			/* that, or this side failed */
-	bool headed;			/* the heading of the table is printed */
-	bool in_row;			/* and a row begun */
+	bool in_row;			/* a row of the table is begun */
 	uint64_t first_size;		/* the first cell that failed */
 	enum pattern first_pattern;
 	struct session_result first;
@@ -105,16 +104,17 @@ static void print_heading(const struct sweep *sweep)
 	report_text(sweep->report, "\n");
 }
 
-/* The heading if it is still missing, and so the size at the beginning of a row. */
+/* The size at the beginning of a row, above the first one the heading. */
 static void print_before_cell(struct sweep *sweep, uint64_t size)
 {
 	char text[SIZE_TEXT_MAX];
 
-	if (!sweep->headed)
+	if (sweep->in_row)
+		return;
+	if (sweep->n_passed + sweep->n_failed == 0)
 		print_heading(sweep);
-	if (!sweep->in_row)
-		report_text(sweep->report, "%-9s", size_format(size, text));
-	sweep->headed = sweep->in_row = true;
+	report_text(sweep->report, "%-9s", size_format(size, text));
+	sweep->in_row = true;
 }
 
 static void end_row(struct sweep *sweep)

@@ -10,8 +10,8 @@
 #include <cmocka.h>
 
 #include "echoctl/command_line/command.h"
+#include "echoctl/session/halfclose.h"
 #include "echoctl/session/pattern.h"
-#include "echoctl/session/verdict.h"
 
 static void test_each_end_has_its_verdict(void **state)
 {

@@ -10,8 +10,8 @@
  * A FIN is only to blame if the same bytes come back without one: what has failed is therefore
  * tried again without, as a control.
  */
-#ifndef ECHOCTL_SESSION_VERDICT_H
-#define ECHOCTL_SESSION_VERDICT_H
+#ifndef ECHOCTL_SESSION_HALFCLOSE_H
+#define ECHOCTL_SESSION_HALFCLOSE_H
 
 #include <stdbool.h>
 
