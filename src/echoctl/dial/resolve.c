@@ -98,8 +98,8 @@ static struct lookup *lookup_new(const struct address_spec *target, int family)
 }
 
 /*
- * A literal needs neither a resolver nor the thread that getaddrinfo_a(3) starts for a name. Returns
- * an EAI_ code; EAI_INPROGRESS: late.
+ * A literal needs neither a resolver nor the thread that getaddrinfo_a(3) starts for a name.
+ * Returns an EAI_ code; EAI_INPROGRESS: late.
  */
 static int look_up(struct lookup *lookup, const struct dial_options *options)
 {
