@@ -141,7 +141,7 @@ static int take_row(struct list *list, json_t *row)
 		return 0;
 	if (list->count == list->room) {
 		size_t room = 2 * list->room + 256;
-		json_t **more = reallocarray(list->rows, room, sizeof(*more));
+		json_t **more = reallocarray(list->rows, room, sizeof(json_t *));
 
 		if (!more)
 			return -ENOMEM;
@@ -280,7 +280,7 @@ static void print_rows(struct list *list, struct report *report)
 	size_t count = list->count < list->rows_max ? list->count : list->rows_max;
 
 	if (list->count > 0 && list->sort)
-		qsort_r(list->rows, list->count, sizeof(*list->rows), compare, list);
+		qsort_r(list->rows, list->count, sizeof(json_t *), compare, list);
 	if (list->n_columns == 0)
 		choose_columns(list, count);
 	if (!report->json)

@@ -53,9 +53,12 @@ void report_open(void)
 
 json_t *report_string(const char *text)
 {
-	json_t *string = text ? json_string(text) : json_null();
-	char *copy = string ? NULL : strdup(text);
+	json_t *string = json_string(text);	/* NULL for NULL too */
+	char *copy;
 
+	if (!text)
+		return json_null();
+	copy = string ? NULL : strdup(text);
 	if (!copy)
 		return string;
 	for (char *c = copy; *c; c++) {
