@@ -4,8 +4,8 @@
  *
  * The process that was started reads the options, forks --processes workers, shows how it goes and
  * reports at the end. It measures nothing itself. Each worker has its share of the connections and
- * an epoll loop over them (worker.c); its results stand in shared memory, one tally a
- * worker, so that no lock and no message is needed and a worker that dies loses nothing.
+ * an epoll loop over them (worker.c); its results stand in shared memory, one tally a worker, so
+ * that no lock and no message is needed and a worker that dies loses nothing.
  *
  * Without --rate a connection begins the next message when the echo of the last one is whole. With
  * it, messages fall due on one common schedule that is dealt out in turn: worker i of n has every

@@ -452,7 +452,10 @@ static void say_overdue(struct ping *ping, uint64_t now_ns)
 	}
 }
 
-/* When the next probe is due, or one that waits has had its time; UINT64_MAX: all have. */
+/*
+ * When the next probe is due, or one that waits has had its time, which begins when it was really
+ * sent; UINT64_MAX: all have had it.
+ */
 static uint64_t wake_ns(const struct ping *ping)
 {
 	uint64_t wake = UINT64_MAX;
@@ -466,13 +469,6 @@ static uint64_t wake_ns(const struct ping *ping)
 			wake = late_at_ns(ping, link, link->overdue);
 	}
 	return wake;
-}
-
-static bool finished(const struct ping *ping)
-{
-	/* Each has its time, which begins when it was really sent. */
-	return interrupt_ended() < 0 || ping->broken || !report_heard(ping->report) ||
-		wake_ns(ping) == UINT64_MAX;
 }
 
 static void take_replies(struct ping *ping, struct ping_link *link)
@@ -581,7 +577,8 @@ static int run_probes(struct ping *ping, const struct dial *dial)
 	while (r == 0) {
 		r = send_due(ping);
 		say_overdue(ping, clock_now_ns());
-		if (r < 0 || finished(ping))
+		if (r < 0 || interrupt_ended() < 0 || ping->broken ||
+		    !report_heard(ping->report) || wake_ns(ping) == UINT64_MAX)
 			break;
 		if (interrupt_asked())
 			tally_summary(ping, false);
