@@ -39,7 +39,7 @@ int main(void)
 	(void)setsid();
 	listener = tables_memory(sizeof(*listener));
 	if (!listener)
-		sys_exit(EXIT_FAILED);
+		return EXIT_FAILED;
 	listener->channel_fd = LISTENER_FD_CHANNEL;
 	listener->pending.fd = -1;
 	listener->next_id = 1;
