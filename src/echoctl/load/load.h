@@ -85,7 +85,6 @@ struct load_connection {
 	bool queued;			/* stands in the idle queue, even if closed since */
 	bool active;			/* carries a message */
 	bool writes;			/* EPOLLOUT is asked for */
-	uint64_t number;		/* among those of all processes */
 	uint64_t message;		/* how many it has begun */
 	struct exchange exchange;	/* of the latest message */
 	uint64_t began_ns;		/* of connecting or of the message */

@@ -161,9 +161,12 @@ static void push(struct load_worker *worker, struct load_connection *connection)
 
 static void send_message(struct load_worker *worker, struct load_connection *connection)
 {
+	/* Its number among those of all processes. */
+	uint64_t number = (uint64_t)(connection - worker->connections) * worker->load->processes +
+		worker->index;
+
 	connection->exchange = (struct exchange){
-		.bytes = worker->load->table +
-			payload_window(connection->number, connection->message++),
+		.bytes = worker->load->table + payload_window(number, connection->message++),
 		.size = worker->load->size_bytes,
 	};
 	connection->state = ECHOING;
@@ -418,10 +421,8 @@ int load_work(const struct load *load, uint64_t index)
 		worker.error = -errno;
 	if (!worker.connections)
 		worker.error = -ENOMEM;
-	for (size_t i = 0; i < n_connections && worker.error == 0; i++) {
+	for (size_t i = 0; i < n_connections && worker.error == 0; i++)
 		worker.connections[i].fd = -1;
-		worker.connections[i].number = i * load->processes + index;
-	}
 	prctl(PR_SET_TIMERSLACK, 1);
 	work(&worker);
 	worker.tally->not_begun = count_not_begun(&worker);

@@ -142,14 +142,6 @@ static bool is_of_later_probe(const struct ping_link *link)
 	return i < link->count;
 }
 
-/* Whether bytes are there already that are not part of a reply taken so far. */
-static bool has_more(const struct ping_link *link)
-{
-	char byte;
-
-	return recv(link->fd, &byte, sizeof(byte), MSG_DONTWAIT | MSG_PEEK) > 0;
-}
-
 int ping_link_receive(struct ping_link *link, struct ping_reply *ret_reply)
 {
 	int r = fill(link);
@@ -167,7 +159,8 @@ int ping_link_receive(struct ping_link *link, struct ping_reply *ret_reply)
 	} else if (ret_reply->offset_bytes < link->size_bytes) {
 		ret_reply->result = PING_CORRUPT;
 		ret_reply->why = "differs";
-	} else if (link->capacity == 1 && has_more(link)) {
+	} else if (link->capacity == 1 &&
+		   recv(link->fd, &(char){0}, 1, MSG_DONTWAIT | MSG_PEEK) > 0) {
 		ret_reply->result = PING_CORRUPT;
 		ret_reply->why = "more bytes than sent";
 	}
