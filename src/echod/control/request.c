@@ -318,7 +318,7 @@ static void handle_status(struct control_client *client, json_t *request)
 		"pid", (int)getpid(),
 		"uptime_ns", (json_int_t)(clock_now_ns() - supervisor->started_ns),
 		"draining", supervisor->ending != ENDING_NONE,
-		"reloading", supervisor->reload_wanted || supervisor->reload_running,
+		"reloading", supervisor->reload_wanted || supervisor->next_configuration,
 		"sockets", sockets_status(&supervisor->sockets),
 		"generations", generations_status(supervisor),
 		"settings", "path", path ? control_text(path) : NULL,

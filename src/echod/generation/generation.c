@@ -443,22 +443,10 @@ void generation_add_live_bytes(const struct generation *generation, uint64_t *in
 	}
 }
 
-bool generation_accepts(const struct generation *generation)
-{
-	return generation->state == GENERATION_STARTING || generation->state == GENERATION_SERVING;
-}
-
 void generation_add_tally(const struct generation *generation, struct tally *tally)
 {
 	tally_add_totals(tally, &generation->scoreboard.table->totals);
 	tally_add(tally, &generation->adopted);
-}
-
-void generation_retire(const struct generation *generation, struct tally *tally)
-{
-	generation_add_tally(generation, tally);
-	/* Those of a stranger that nobody has seen end. */
-	tally->closed[END_ERROR] += generation->orphans.live;
 }
 
 void generation_set_foreign(struct generation *generation, uint32_t live)

@@ -17,7 +17,7 @@ struct sd_event_source;
 
 enum generation_state {
 	GENERATION_STARTING,	/* the listener has not said MESSAGE_READY yet */
-	GENERATION_SERVING,
+	GENERATION_SERVING,	/* up to here it takes new connections, or will when it is ready */
 	GENERATION_DRAINING,	/* told to stop accepting; lives until its last worker is gone */
 	GENERATION_ORPHANED,	/* the listener is gone; its workers are our children now */
 };
@@ -129,14 +129,8 @@ uint32_t generation_live(const struct generation *generation);
 /* Adds what its live connections have received and sent so far. */
 void generation_add_live_bytes(const struct generation *generation, uint64_t *in, uint64_t *out);
 
-/* It takes new connections, or will when it is ready. */
-bool generation_accepts(const struct generation *generation);
-
 /* Adds what it has done to tally. */
 void generation_add_tally(const struct generation *generation, struct tally *tally);
-
-/* The same for one that is gone. */
-void generation_retire(const struct generation *generation, struct tally *tally);
 
 /* Live workers of other generations, which count against its limit too. */
 void generation_set_foreign(struct generation *generation, uint32_t live);

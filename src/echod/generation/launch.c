@@ -26,22 +26,15 @@
 static_assert((int)AT_DEFER == (int)AT_LIMIT_DEFER && (int)AT_REFUSE == (int)AT_LIMIT_REFUSE,
 	      "written as they are");
 
-int program_find_listener(struct program *ret_program)
+int program_find_listener(int held_fd, struct program *ret_program)
 {
 	const char *path = secure_getenv("ECHOD_LISTENER");
 
 	if (!path || !*path)
 		path = LISTENERDIR "/echod-listener";
-	ret_program->path = path;
-	ret_program->fd = open(path, O_PATH | O_CLOEXEC);
-	return ret_program->fd < 0 ? -errno : 0;
-}
-
-int program_open_next(const struct program *held, struct program *ret_program)
-{
-	*ret_program = (struct program){ held->path, open(held->path, O_PATH | O_CLOEXEC) };
-	if (ret_program->fd < 0 && errno == EACCES && held->fd >= 0)
-		ret_program->fd = fcntl(held->fd, F_DUPFD_CLOEXEC, 0);
+	*ret_program = (struct program){ path, open(path, O_PATH | O_CLOEXEC) };
+	if (ret_program->fd < 0 && errno == EACCES && held_fd >= 0)
+		ret_program->fd = fcntl(held_fd, F_DUPFD_CLOEXEC, 0);
 	return ret_program->fd < 0 ? -errno : 0;
 }
 

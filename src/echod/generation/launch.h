@@ -17,15 +17,10 @@ struct program {
 
 /*
  * LISTENERDIR/echod-listener, or $ECHOD_LISTENER (for running from a build tree; ignored in secure
- * execution, secure_getenv(3)). Opens it. Returns 0 or -errno.
+ * execution, secure_getenv(3)). Opens what is there by now, or the held one (-1: none) again if the
+ * path cannot be walked any more (EACCES after the privileges are gone). Returns 0 or -errno.
  */
-int program_find_listener(struct program *ret_program);
-
-/*
- * The program that is at the path of held by now, or held again if the path cannot be walked any
- * more (EACCES after the privileges are gone). Returns 0 or -errno.
- */
-int program_open_next(const struct program *held, struct program *ret_program);
+int program_find_listener(int held_fd, struct program *ret_program);
 
 void program_release(struct program *program);
 

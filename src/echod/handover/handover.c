@@ -556,7 +556,7 @@ static void take_listener(struct supervisor *supervisor)
 {
 	FD_CLEANUP int served_fd = fd_steal(&supervisor->listener.fd);
 
-	program_find_listener(&supervisor->listener);
+	program_find_listener(-1, &supervisor->listener);
 	if (served_fd < 0 || (!supervisor->current && supervisor->listener.fd >= 0))
 		return;
 	fd_close(supervisor->listener.fd);

@@ -80,7 +80,6 @@ struct supervisor {
 	bool kill_wanted;		/* connections were told to end: they are looked after */
 
 	bool is_ready;			/* READY=1 was sent */
-	bool reload_running;		/* RELOADING=1 was sent, READY=1 not again yet */
 	bool reload_delay_said;
 	bool handover_failed;		/* in the reload that is wanted */
 	enum ending ending;

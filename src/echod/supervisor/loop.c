@@ -24,7 +24,7 @@
 static void share_live(struct supervisor *supervisor)
 {
 	for (struct generation *i = supervisor->generations; i; i = i->next)
-		if (generation_accepts(i))
+		if (i->state <= GENERATION_SERVING)
 			generation_set_foreign(i, totals_foreign_live(supervisor, i));
 }
 
@@ -168,7 +168,9 @@ static void retire_generations(struct supervisor *supervisor)
 		assert(generation != supervisor->current && generation != supervisor->starting);
 		*link = generation->next;
 		log_debug("generation %" PRIu64 " is gone", generation->number);
-		generation_retire(generation, &supervisor->retired);
+		generation_add_tally(generation, &supervisor->retired);
+		/* Those of a stranger that nobody has seen end. */
+		supervisor->retired.closed[END_ERROR] += generation->orphans.live;
 		generation_free(generation);
 	}
 }

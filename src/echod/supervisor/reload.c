@@ -93,7 +93,6 @@ void start_schedule_replacement(struct supervisor *supervisor, uint64_t lived_ms
 
 static void reload_finished(struct supervisor *supervisor, bool succeeded)
 {
-	supervisor->reload_running = false;
 	status_update(supervisor);
 	notify_ready(supervisor->status);
 	control_note_reloaded(supervisor->control, succeeded);
@@ -139,7 +138,7 @@ static int reload_start(struct supervisor *supervisor)
 	if (r < 0)
 		return r;
 	privileges_check_limits(supervisor->next_configuration);
-	r = program_open_next(&supervisor->listener, &supervisor->next_listener);
+	r = program_find_listener(supervisor->listener.fd, &supervisor->next_listener);
 	if (r < 0)
 		return log_errno(LOG_ERR, r, "%s", supervisor->listener.path);
 	return start_generation(supervisor, supervisor->next_configuration, sockets,
@@ -164,7 +163,6 @@ void reload_begin(struct supervisor *supervisor)
 	}
 	supervisor->handover_failed = false;
 	supervisor->reload_wanted = false;
-	supervisor->reload_running = true;
 	notify_reloading();
 	control_note_reload(supervisor->control);
 	log_info("reload: reading %s", supervisor->options->configuration_path);

@@ -36,7 +36,7 @@ static int open_sockets(struct supervisor *supervisor)
 /* The end of all preparations: nothing after this needs privileges. */
 static int give_up_privileges(struct supervisor *supervisor)
 {
-	int r = program_find_listener(&supervisor->listener);
+	int r = program_find_listener(-1, &supervisor->listener);
 
 	if (r < 0)
 		return log_errno(LOG_ERR, r, "%s", supervisor->listener.path);
