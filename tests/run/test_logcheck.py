@@ -42,6 +42,9 @@ def statements():
         with open(path, encoding="utf-8") as file:
             source = file.read()
         source = source.replace("PRIu64", '"lu"').replace("PRIu32", '"u"')
+        source = re.sub(r"#define (.*\\\n)*.*", "", source)
+        source = re.sub(r'\blog_action\(client, "(.*?)"',
+                        r'log_notice("control: \1 (uid %u, pid %d)"', source)
         for call in re.finditer(r'\blog_(info|notice|warning|error|errno)\(((?:\w+, )*)'
                                 r'((?:\s*"(?:[^"\\]|\\.)*")+)', source):
             name = call[1]

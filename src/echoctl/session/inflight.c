@@ -71,7 +71,8 @@ static int put_piece(struct inflight *inflight, const uint8_t *bytes, size_t siz
 	n = pwrite(inflight->fd, bytes, size, at);
 	if (n < 0)
 		return -errno;
-	return (size_t)n == size ? 0 : -ENOSPC;
+	/* The limit of RLIMIT_FSIZE is in the middle of it. */
+	return (size_t)n == size ? 0 : -EFBIG;
 }
 
 int inflight_put(struct inflight *inflight, const void *bytes, size_t size)
