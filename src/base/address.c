@@ -32,7 +32,7 @@ static bool parse_inet6(const char *host, struct in6_addr *ret_address)
 	return inet_pton(AF_INET6, literal, ret_address) == 1;
 }
 
-static int parse_unix(const char *path, struct address_spec *ret_spec, const char **ret_why)
+int address_parse_unix(const char *path, struct address_spec *ret_spec, const char **ret_why)
 {
 	static_assert(sizeof(((struct sockaddr_un *)0)->sun_path) <= ADDRESS_HOST_MAX, "");
 	struct address_spec spec = { .is_unix = true };
@@ -101,7 +101,7 @@ int address_parse(const char *text, int default_port, struct address_spec *ret_s
 	if (!is_printable(text))
 		return fail(-EINVAL, ret_why, "space or control character in an address");
 	if (strncmp(text, "unix:", 5) == 0)
-		return parse_unix(text + 5, ret_spec, ret_why);
+		return address_parse_unix(text + 5, ret_spec, ret_why);
 	if (strstr(text, "://"))
 		return fail(-EINVAL, ret_why, "an address has no scheme (as http://)");
 	if (strlen(text) >= sizeof(copy))

@@ -31,6 +31,9 @@ struct address_spec {
 int address_parse(const char *text, int default_port, struct address_spec *ret_spec,
 		  const char **ret_why);
 
+/* The same for the path alone, which may have spaces and control characters here. */
+int address_parse_unix(const char *path, struct address_spec *ret_spec, const char **ret_why);
+
 /* A socket address with its length. */
 struct address {
 	socklen_t length;

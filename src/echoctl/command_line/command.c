@@ -4,6 +4,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <netdb.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -120,16 +121,39 @@ const char *command_take_list(const char *value,
 	return why;
 }
 
+/*
+ * Writes host:echo as host:7, services(5). Returns whether value ends in the name of a service;
+ * the last part of an IPv6 address without brackets is none.
+ */
+static bool number_service(const char *value, char *text, size_t size)
+{
+	const char *colon = strrchr(value, ':');
+	const struct servent *service = colon ? getservbyname(colon + 1, "tcp") : NULL;
+
+	if (!service || (*value != '[' && strchr(value, ':') != colon))
+		return false;
+	snprintf(text, size, "%.*s:%u", (int)(colon - value), value,
+		 ntohs((uint16_t)service->s_port));
+	return true;
+}
+
 const char *command_take_target(const char *value, int default_port,
 				struct address_spec *ret_target)
 {
+	char numeric[ADDRESS_HOST_MAX + sizeof("[]:65535")];
 	const char *why = NULL;
+	int r;
 
-	if (address_parse(value, default_port, ret_target, &why) < 0)
+	if (strncmp(value, "unix:", 5) == 0)
+		return address_parse_unix(value + 5, ret_target, &why) < 0 ? why : NULL;
+	r = address_parse(value, default_port, ret_target, &why);
+	if (r == -EINVAL && number_service(value, numeric, sizeof(numeric)))
+		r = address_parse(numeric, default_port, ret_target, &why);
+	if (r < 0)
 		return why;
 	if (ret_target->is_wildcard)
 		return "an address to listen on, not to reach";
-	if (!ret_target->is_unix && ret_target->port == 0)
+	if (ret_target->port == 0)
 		return "nothing can be reached at port 0";
 	return NULL;
 }

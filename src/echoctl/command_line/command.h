@@ -98,7 +98,10 @@ const char *command_take_list(const char *value,
 			      const char *(*take_one)(void *settings, const char *word),
 			      void *settings);
 
-/* Something to connect to, as address_parse() reads it. */
+/*
+ * Something to connect to, as address_parse() reads it; its port may be the name of a service, the
+ * path of a Unix socket any path.
+ */
 const char *command_take_target(const char *value, int default_port,
 				struct address_spec *ret_target);
 

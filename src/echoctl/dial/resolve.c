@@ -67,12 +67,24 @@ static void take_unix(const struct address_spec *target, struct dial *dial)
 	dial->n_addresses = 1;
 }
 
+/* hosts(5) may have an address twice: with -4, glibc reads ::1 as 127.0.0.1. */
+static bool is_known(const struct dial *dial, const struct addrinfo *info)
+{
+	size_t i = 0;
+
+	while (i < dial->n_addresses &&
+	       (dial->addresses[i].length != info->ai_addrlen ||
+		memcmp(&dial->addresses[i].address, info->ai_addr, info->ai_addrlen) != 0))
+		i++;
+	return i < dial->n_addresses;
+}
+
 static void take_list(const struct addrinfo *list, struct dial *dial)
 {
 	for (; list && dial->n_addresses < DIAL_ADDRESSES_MAX; list = list->ai_next) {
 		struct dial_address *address = &dial->addresses[dial->n_addresses];
 
-		if (list->ai_addrlen > sizeof(address->address))
+		if (list->ai_addrlen > sizeof(address->address) || is_known(dial, list))
 			continue;
 		memcpy(&address->address, list->ai_addr, list->ai_addrlen);
 		address->length = list->ai_addrlen;
@@ -91,15 +103,16 @@ static struct lookup *lookup_new(const struct address_spec *target, int family)
 	snprintf(lookup->service, sizeof(lookup->service), "%u", target->port);
 	lookup->hints.ai_family = family;
 	lookup->hints.ai_socktype = SOCK_STREAM;
-	lookup->request.ar_name = lookup->host;
+	/* Without a name: the loopback addresses, which localhost is everywhere (RFC 6761, 6.3). */
+	lookup->request.ar_name = strcasecmp(lookup->host, "localhost") == 0 ? NULL : lookup->host;
 	lookup->request.ar_service = lookup->service;
 	lookup->request.ar_request = &lookup->hints;
 	return lookup;
 }
 
 /*
- * A literal needs neither a resolver nor the thread that getaddrinfo_a(3) starts for a name.
- * Returns an EAI_ code; EAI_INPROGRESS: late.
+ * A literal and localhost need neither a resolver nor the thread that getaddrinfo_a(3) starts for
+ * a name. Returns an EAI_ code; EAI_INPROGRESS: late.
  */
 static int look_up(struct lookup *lookup, const struct dial_options *options)
 {
@@ -109,10 +122,10 @@ static int look_up(struct lookup *lookup, const struct dial_options *options)
 	int r;
 
 	lookup->hints.ai_flags = AI_NUMERICHOST | AI_NUMERICSERV;
-	if (getaddrinfo(lookup->host, lookup->service, &lookup->hints,
+	if (getaddrinfo(lookup->request.ar_name, lookup->service, &lookup->hints,
 			&lookup->request.ar_result) == 0)
 		return 0;
-	lookup->hints.ai_flags = AI_NUMERICSERV;
+	lookup->hints.ai_flags = AI_NUMERICSERV | AI_IDN;
 	r = getaddrinfo_a(GAI_NOWAIT, requests, 1, NULL) == 0 ? EAI_INPROGRESS : EAI_SYSTEM;
 	while (r == EAI_INPROGRESS) {
 		uint64_t now_ns = clock_now_ns();
