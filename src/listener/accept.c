@@ -109,6 +109,8 @@ static bool accept_judge(struct listener *listener, struct connection *connectio
 		accept_refuse(listener, connection, REFUSE_ACCESS);
 		return false;
 	}
+	if (settings_is_exempt(listener->settings, address))
+		return true;
 	r = sources_enter(&listener->sources, address, connection->start_ns, &connection->source);
 	if (r < 0) {
 		accept_refuse(listener, connection,

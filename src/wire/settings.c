@@ -19,7 +19,8 @@ struct check {
 static size_t settings_bytes(const struct settings *settings)
 {
 	return sizeof(*settings) + settings->socket_count * sizeof(struct settings_socket) +
-	       settings->rule_count * sizeof(struct settings_rule) +
+	       (settings->rule_count + (size_t)settings->exempt_count) *
+		       sizeof(struct settings_rule) +
 	       (settings->filter_count + (size_t)settings->worker_filter_count) *
 		       FILTER_RECORD_BYTES;
 }
@@ -31,7 +32,7 @@ static const char *check_header(const struct settings *settings, size_t size)
 		{ settings->magic != SETTINGS_MAGIC, "not a settings block" },
 		{ settings->version != wire_version, "settings of another version" },
 		{ settings->size_bytes != size, "size of the block" },
-		{ (flags & ~FLAGS_KNOWN) != 0 || settings->reserved != 0, "unknown flag" },
+		{ (flags & ~FLAGS_KNOWN) != 0, "unknown flag" },
 		{ settings->mode > MODE_SINGLE, "unknown mode" },
 		{ settings->at_limit > AT_LIMIT_REFUSE, "unknown mode" },
 		{ settings->connections == 0, "connections out of range" },
@@ -48,6 +49,7 @@ static const char *check_header(const struct settings *settings, size_t size)
 		{ settings->mode == MODE_SINGLE && settings->socket_count != 1,
 		  "number of sockets" },
 		{ settings->rule_count > SETTINGS_MAX_RULES, "number of rules" },
+		{ settings->exempt_count > SETTINGS_MAX_RULES, "number of rules" },
 		{ settings->filter_count > SETTINGS_MAX_FILTER, "length of a filter" },
 		{ settings->worker_filter_count > SETTINGS_MAX_FILTER, "length of a filter" },
 		{ (flags & SETTINGS_FILTER) && settings->filter_count == 0, "empty filter" },
@@ -76,10 +78,10 @@ static const char *check_tables(const struct settings *settings)
 		if (!is_known || sockets[i].wildcard > 1)
 			return "socket of an unknown kind";
 	}
-	for (uint32_t i = 0; i < settings->rule_count; i++) {
+	for (uint32_t i = 0; i < settings->rule_count + settings->exempt_count; i++) {
 		if (rules[i].bits > 128 || rules[i].allow > 1)
 			return "rule out of range";
-		if (i > 0 && rules[i].bits > rules[i - 1].bits)
+		if (i > 0 && i < settings->rule_count && rules[i].bits > rules[i - 1].bits)
 			return "rules are not sorted";
 	}
 	return NULL;
@@ -100,13 +102,26 @@ int settings_check(const void *block, size_t size, const char **ret_why)
 	return -EINVAL;
 }
 
+/* The first rule that contains address, or NULL. */
+static const struct settings_rule *find_rule(const struct settings_rule *rules, uint32_t count,
+					     const uint8_t address[16])
+{
+	for (uint32_t i = 0; i < count; i++) {
+		if (cidr_contains(rules[i].prefix, rules[i].bits, address))
+			return &rules[i];
+	}
+	return NULL;
+}
+
 bool settings_allow(const struct settings *settings, const uint8_t address[16])
 {
-	const struct settings_rule *rules = settings_rules(settings);
+	const struct settings_rule *rule =
+		find_rule(settings_rules(settings), settings->rule_count, address);
 
-	for (uint32_t i = 0; i < settings->rule_count; i++) {
-		if (cidr_contains(rules[i].prefix, rules[i].bits, address))
-			return rules[i].allow == 1;
-	}
-	return settings->access_default_allow != 0;
+	return rule ? rule->allow == 1 : settings->access_default_allow != 0;
+}
+
+bool settings_is_exempt(const struct settings *settings, const uint8_t address[16])
+{
+	return find_rule(settings_exempt(settings), settings->exempt_count, address);
 }

@@ -14,7 +14,7 @@
  * version; a supervisor lets a generation of another version drain and reads nothing from it but
  * what is the same in every version.
  */
-#define WIRE_VERSION 6u
+#define WIRE_VERSION 7u
 
 /* The same, for the programs: an object, so that a test can link programs of another version. */
 extern const uint32_t wire_version;
@@ -23,7 +23,7 @@ extern const uint32_t wire_version;
 
 /* Bounds that a reader checks before it trusts any count in the block. */
 #define SETTINGS_MAX_SOCKETS 64u
-#define SETTINGS_MAX_RULES 4096u
+#define SETTINGS_MAX_RULES 4096u	/* of each kind */
 #define SETTINGS_MAX_FILTER 4096u
 #define SETTINGS_MAX_CONNECTIONS 100000u
 #define SETTINGS_MAX_TIME_US 4000000000000000u	/* more than a century */
@@ -67,7 +67,10 @@ struct settings_socket {
 	uint8_t address[16];	/* as in struct endpoint */
 };
 
-/* One CIDR rule; IPv4 stands as IPv4-mapped IPv6. Sorted: longest prefix first, deny first. */
+/*
+ * One CIDR rule; IPv4 stands as IPv4-mapped IPv6. Those of access are sorted: longest prefix first,
+ * deny first.
+ */
 struct settings_rule {
 	uint8_t prefix[16];
 	uint8_t bits;		/* 0-128 */
@@ -76,9 +79,9 @@ struct settings_rule {
 };
 
 /*
- * Followed, in this order and without gaps, by sockets[], rules[], filter[]
- * and worker_filter[] (8-byte struct sock_filter records). Never changes once
- * it is sealed: new settings are a new generation.
+ * Followed, in this order and without gaps, by sockets[], rules[], exempt[] (rules too), filter[]
+ * and worker_filter[] (8-byte struct sock_filter records). Never changes once it is sealed: new
+ * settings are a new generation.
  */
 struct settings {
 	uint32_t magic;
@@ -101,7 +104,7 @@ struct settings {
 	uint32_t rule_count;
 	uint32_t filter_count;
 	uint32_t worker_filter_count;
-	uint32_t reserved;
+	uint32_t exempt_count;
 };
 
 static_assert(sizeof(struct settings_socket) == 24, "crosses a process border");
@@ -119,10 +122,15 @@ static inline const struct settings_rule *settings_rules(const struct settings *
 	return (const void *)(settings_sockets(settings) + settings->socket_count);
 }
 
+static inline const struct settings_rule *settings_exempt(const struct settings *settings)
+{
+	return settings_rules(settings) + settings->rule_count;
+}
+
 /* struct sock_filter records, 8 bytes each. */
 static inline const uint64_t *settings_filter(const struct settings *settings)
 {
-	return (const void *)(settings_rules(settings) + settings->rule_count);
+	return (const void *)(settings_exempt(settings) + settings->exempt_count);
 }
 
 static inline const uint64_t *settings_worker_filter(const struct settings *settings)
@@ -161,5 +169,8 @@ int settings_check(const void *block, size_t size, const char **ret_why);
  * rule that contains it decides, and access_default_allow if none does.
  */
 bool settings_allow(const struct settings *settings, const uint8_t address[16]);
+
+/* limits { exempt }: whether no limit of a source applies to a peer with this address. */
+bool settings_is_exempt(const struct settings *settings, const uint8_t address[16]);
 
 #endif

@@ -32,6 +32,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 		      settings->socket_count * sizeof(struct settings_socket));
 		touch(settings_rules(settings),
 		      settings->rule_count * sizeof(struct settings_rule));
+		touch(settings_exempt(settings),
+		      settings->exempt_count * sizeof(struct settings_rule));
 		touch(settings_filter(settings), settings->filter_count * 8u);
 		touch(settings_worker_filter(settings), settings->worker_filter_count * 8u);
 		FUZZ_CHECK(settings->connections <= SETTINGS_MAX_CONNECTIONS);

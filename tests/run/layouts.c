@@ -44,6 +44,7 @@ static const struct {
 	FIELD(settings, rule_count),
 	FIELD(settings, filter_count),
 	FIELD(settings, worker_filter_count),
+	FIELD(settings, exempt_count),
 	WHOLE(settings_socket),
 	FIELD(settings_socket, family),
 	FIELD(settings_socket, wildcard),

@@ -75,6 +75,21 @@ def test_per_source():
         wait_until(lambda: not is_refused(echod), "the source may connect again")
 
 
+@case("no limit of a source applies to one that is exempt")
+def test_exempt():
+    with Echod({"limits": {"connections-per-source": 1, "rate-per-source": 1, "rate-burst": 1,
+                           "exempt": ["127.0.0.1"]}}, listen=("127.0.0.1:0", "[::1]:0")) as echod:
+        held = [hold(echod) for _ in range(4)]
+        held.append(hold(echod, 1))
+        assert is_refused(echod, 1), "the other one is not exempt"
+        echod.reload({"limits": {"connections-per-source": 1}})
+        echod.wait_log("new settings are in force")
+        held.append(hold(echod))
+        assert is_refused(echod), "it is no longer exempt"
+        for sock in held:
+            sock.close()
+
+
 @case("rate-per-source refuses a burst and resumes by itself")
 def test_rate():
     with Echod({"limits": {"rate-per-source": 1, "rate-burst": 5}}) as echod:

@@ -64,6 +64,8 @@ struct configuration {
 		uint32_t rate_per_source;
 		uint32_t rate_burst;
 		enum at_limit at_limit;
+		struct cidr *exempt;	/* no limit of a source applies to these */
+		size_t exempt_count;
 	} limits;
 
 	struct {

@@ -90,6 +90,7 @@ const struct key configuration_keys[] = {
 	  .fallback = "0", .max = 1000000 },
 	{ "limits", "rate-burst", KEY_NUMBER, FIELD(limits.rate_burst), .fallback = "200",
 	  .max = 1000000 },
+	{ "limits", "exempt", KEY_PREFIXES, LIST(limits.exempt), .max = SETTINGS_MAX_RULES },
 	{ "limits", "at-limit", KEY_CHOICE, FIELD(limits.at_limit), .fallback = "defer",
 	  .choices = at_limit_words },
 	{ "limits", "spare-workers", KEY_GONE, .advice =
@@ -167,6 +168,7 @@ void configuration_free(struct configuration *configuration)
 	free(configuration->listen);
 	free(configuration->path);
 	free(configuration->user);
+	free(configuration->limits.exempt);
 	free(configuration->access.allow);
 	free(configuration->access.deny);
 	free(configuration->control.path);

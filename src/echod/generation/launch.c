@@ -94,7 +94,8 @@ static void tables_write(struct settings *settings, const struct generation_plan
 	const struct configuration *configuration = plan->configuration;
 	struct settings_socket *sockets = (struct settings_socket *)(settings + 1);
 	struct settings_rule *rules = (struct settings_rule *)(sockets + settings->socket_count);
-	struct sock_filter *filter = (struct sock_filter *)(rules + settings->rule_count);
+	struct settings_rule *exempt = rules + settings->rule_count;
+	struct sock_filter *filter = (struct sock_filter *)(exempt + settings->exempt_count);
 	struct settings_rule *rule = rules;
 
 	for (size_t i = 0; i < settings->socket_count; i++)
@@ -102,6 +103,7 @@ static void tables_write(struct settings *settings, const struct generation_plan
 	rule = rules_add(rule, configuration->access.deny, configuration->access.deny_count, false);
 	rules_add(rule, configuration->access.allow, configuration->access.allow_count, true);
 	qsort(rules, settings->rule_count, sizeof(*rules), rule_compare);
+	rules_add(exempt, configuration->limits.exempt, configuration->limits.exempt_count, true);
 	memcpy(filter, listener_filter->instructions, listener_filter->count * sizeof(*filter));
 	memcpy(filter + listener_filter->count, worker_filter->instructions,
 	       worker_filter->count * sizeof(*filter));
@@ -114,7 +116,7 @@ int settings_block_write(const struct generation_plan *plan, const struct filter
 	size_t rules = configuration->access.allow_count + configuration->access.deny_count;
 	size_t size = sizeof(struct settings) +
 		      plan->sockets->count * sizeof(struct settings_socket) +
-		      rules * sizeof(struct settings_rule) +
+		      (rules + configuration->limits.exempt_count) * sizeof(struct settings_rule) +
 		      (listener_filter->count + worker_filter->count) * sizeof(struct sock_filter);
 	struct settings *settings = calloc(1, size);
 	int fd;
@@ -142,6 +144,7 @@ int settings_block_write(const struct generation_plan *plan, const struct filter
 		.access_default_allow = !configuration->access.allow_count,
 		.socket_count = (uint32_t)plan->sockets->count,
 		.rule_count = (uint32_t)rules,
+		.exempt_count = (uint32_t)configuration->limits.exempt_count,
 		.filter_count = (uint32_t)listener_filter->count,
 		.worker_filter_count = (uint32_t)worker_filter->count,
 	};

@@ -16,6 +16,7 @@ struct block {
 	struct settings settings;
 	struct settings_socket socket;
 	struct settings_rule rules[3];
+	struct settings_rule exempt[1];
 	uint64_t filter[2];
 };
 
@@ -37,6 +38,7 @@ static struct block good(void)
 		.rule_count = 3,
 		.filter_count = 1,
 		.worker_filter_count = 1,
+		.exempt_count = 1,
 	};
 	block.socket.family = ENDPOINT_INET;
 	block.rules[0].bits = 128;
@@ -65,6 +67,7 @@ static void test_good(void **state)
 	check(&block, sizeof(block), NULL);
 	assert_ptr_equal(settings_sockets(&block.settings), &block.socket);
 	assert_ptr_equal(settings_rules(&block.settings), block.rules);
+	assert_ptr_equal(settings_exempt(&block.settings), block.exempt);
 	assert_ptr_equal(settings_filter(&block.settings), &block.filter[0]);
 	assert_ptr_equal(settings_worker_filter(&block.settings), &block.filter[1]);
 }
@@ -106,6 +109,8 @@ static void test_bounds(void **state)
 	BAD(settings.socket_count, UINT32_MAX, "number of sockets");
 	BAD(settings.rule_count, UINT32_MAX, "number of rules");
 	BAD(settings.rule_count, 2, "size of the tables");
+	BAD(settings.exempt_count, UINT32_MAX, "number of rules");
+	BAD(settings.exempt_count, 0, "size of the tables");
 	BAD(settings.filter_count, UINT32_MAX, "length of a filter");
 	BAD(settings.filter_count, 0, "empty filter");
 	BAD(settings.worker_filter_count, 0, "empty filter");
@@ -113,6 +118,7 @@ static void test_bounds(void **state)
 	BAD(socket.wildcard, 2, "socket of an unknown kind");
 	BAD(rules[0].bits, 129, "rule out of range");
 	BAD(rules[0].allow, 2, "rule out of range");
+	BAD(exempt[0].bits, 129, "rule out of range");
 	BAD(rules[2].bits, 65, "rules are not sorted");
 }
 
@@ -142,6 +148,21 @@ static void test_rules(void **state)
 	assert_true(settings_allow(&block.settings, address));
 }
 
+static void test_exempt(void **state)
+{
+	struct block block = good();
+	uint8_t address[16] = { 0x20 };
+
+	(void)state;
+	set_rule(&block.exempt[0], 0x20, 8, 1);
+	assert_true(settings_is_exempt(&block.settings, address));
+	address[0] = 0x21;
+	assert_false(settings_is_exempt(&block.settings, address));
+	address[0] = 0x20;
+	block.settings.exempt_count = 0;
+	assert_false(settings_is_exempt(&block.settings, address));
+}
+
 static void test_address(void **state)
 {
 	struct endpoint peer = { .family = ENDPOINT_INET, .address = { 192, 0, 2, 7 } };
@@ -163,7 +184,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_good),   cmocka_unit_test(test_size),
 		cmocka_unit_test(test_bounds), cmocka_unit_test(test_rules),
-		cmocka_unit_test(test_address),
+		cmocka_unit_test(test_exempt), cmocka_unit_test(test_address),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -67,6 +67,7 @@ static const char every_key[] =
 	"\tsource-prefix-ipv6 = 128\n"
 	"\trate-per-source = 1000000\n"
 	"\trate-burst = 1\n"
+	"\texempt = {\"192.0.2.9/32\", \"2001:db8::/32\"}\n"
 	"\tat-limit = \"refuse\"\n"
 	"}\n"
 	"timeouts {\n"
@@ -110,6 +111,7 @@ static void test_every_key(void **state)
 	assert_string_equal(c->listen[2].spec.host, "/run/x");
 	assert_true(c->user_is_set);
 	assert_int_equal(c->limits.connections, 100000);
+	assert_int_equal(c->limits.exempt_count, 2);
 	assert_int_equal(c->limits.at_limit, AT_REFUSE);
 	assert_int_equal(c->timeouts.stall_us, 1000);
 	assert_int_equal(c->access.allow_count, 2);

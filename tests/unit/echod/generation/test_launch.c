@@ -72,6 +72,8 @@ static void test_rules_are_sorted(void **state)
 	configuration->access.allow_count = 2;
 	configuration->access.deny = deny;
 	configuration->access.deny_count = 2;
+	configuration->limits.exempt = allow;
+	configuration->limits.exempt_count = 1;
 	plan.configuration = configuration;
 	block = block_map(settings_block_write(&plan, &no_filter, &no_filter));
 	rules = settings_rules(block);
@@ -83,8 +85,12 @@ static void test_rules_are_sorted(void **state)
 	assert_int_equal(rules[2].bits, 96 + 24);
 	assert_int_equal(rules[2].allow, 0);
 	assert_int_equal(rules[3].allow, 1);
+	assert_int_equal(block->exempt_count, 1);
+	assert_memory_equal(settings_exempt(block)->prefix, allow[0].prefix, 16);
+	assert_int_equal(settings_exempt(block)->bits, allow[0].bits);
 	munmap(block, block->size_bytes);
 	configuration->access.allow = configuration->access.deny = NULL;
+	configuration->limits.exempt = NULL;
 	configuration->access.allow_count = configuration->access.deny_count = 0;
 	configuration_free(configuration);
 }
