@@ -30,7 +30,7 @@ AC_DEFUN([ECHOD_WARNINGS],
 	m4_foreach_w([flag], [-Wall -Wextra -Wformat=2 -Wshadow -Wstrict-prototypes
 		-Wmissing-prototypes -Wold-style-definition -Wpointer-arith -Wcast-qual
 		-Wwrite-strings -Wundef -Wvla -Wimplicit-fallthrough -Wnull-dereference
-		-Wduplicated-cond -Wlogical-op -Wdate-time],
+		-Wduplicated-cond -Wlogical-op -Wdate-time -Wno-psabi],
 		[ECHOD_ADD_FLAG([WARN_CFLAGS], flag)])
 	AS_IF([test "x$enable_werror" != xno], [WARN_CFLAGS="$WARN_CFLAGS -Werror"])
 	AC_SUBST([WARN_CFLAGS])])
@@ -104,8 +104,14 @@ AC_DEFUN([ECHOD_LISTENER_LINKAGE],
 	dnl registers its initializers are not read from a page of constants
 	WORKER_CFLAGS=
 	is_lean=no
-	AS_CASE([$listener_linkage:$host_cpu],
-		[static*:x86_64],
+	AC_CACHE_CHECK([whether $CC compiles for x86-64], [echod_cv_x86_64],
+		[AC_COMPILE_IFELSE([AC_LANG_PROGRAM([
+#if !defined __x86_64__ || !defined __LP64__
+#error another
+#endif
+], [])], [echod_cv_x86_64=yes], [echod_cv_x86_64=no])])
+	AS_CASE([$listener_linkage:$echod_cv_x86_64],
+		[static*:yes],
 			[is_lean=yes
 			m4_foreach_w([flag], [-O2 -ffreestanding -fno-lto -fno-stack-protector
 				-mgeneral-regs-only],
