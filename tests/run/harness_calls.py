@@ -20,10 +20,19 @@ from harness_tap import DEADLINE_S, Skip, wait_until
 
 NUMBERS = {"x86_64": {"accept4": 288, "clone": 56, "mmap": 9, "epoll_wait": 232,
                       "pidfd_open": 434, "write": 1, "writev": 20, "close_range": 436,
-                      "sendto": 44, "sendmsg": 46, "splice": 275, "seccomp": 317},
+                      "sendto": 44, "sendmsg": 46, "splice": 275, "seccomp": 317, "any seccomp": 317,
+                      "memfd_create": 319, "landlock_create_ruleset": 444},
+           "i686": {"accept4": 364, "clone": 120, "mmap": 192, "epoll_wait": 256,
+                    "pidfd_open": 434, "write": 4, "writev": 146, "close_range": 436,
+                    "sendto": 369, "sendmsg": 370, "splice": 313, "seccomp": 354, "any seccomp": 354,
+                    "memfd_create": 356, "landlock_create_ruleset": 444},
            "aarch64": {"accept4": 242, "clone": 220, "mmap": 222, "epoll_wait": 22,
                        "pidfd_open": 434, "write": 64, "writev": 66, "close_range": 436,
-                       "sendto": 206, "sendmsg": 211, "splice": 76, "seccomp": 277}}
+                       "sendto": 206, "sendmsg": 211, "splice": 76, "seccomp": 277,
+                       "any seccomp": 277, "memfd_create": 279, "landlock_create_ruleset": 444}}
+# libc of i386 makes these by socketcall(2): its first argument says which, the second where theirs
+# are.
+SOCKETCALL, SOCKETCALLS = 102, {11: "sendto", 16: "sendmsg", 18: "accept4"}
 FILTER = struct.Struct("<HBBI")
 LOAD, JUMP_EQUAL, RETURN = 0x20, 0x15, 0x06     # of struct sock_filter, see linux/bpf_common.h
 ALLOW, USER_NOTIF = 0x7FFF0000, 0x7FC00000
@@ -49,6 +58,8 @@ class Calls:
         if platform.machine() not in NUMBERS:
             raise Skip(f"no system call numbers of {platform.machine()} here")
         self._numbers = {NUMBERS[platform.machine()][name]: name for name in names}
+        if platform.machine() == "i686":
+            self._numbers[SOCKETCALL] = "socketcall"
         self._ours, self._theirs = socket.socketpair()
         self._libc = ctypes.CDLL(None, use_errno=True)
         self._is_over = threading.Event()
@@ -100,9 +111,19 @@ class Calls:
                 notification = bytearray(NOTIFICATION.size)
                 fcntl.ioctl(fd, RECEIVE, notification)
                 identity, pid, _, number, _, _, *arguments = NOTIFICATION.unpack(notification)
-                error = self.decide(self._numbers[number], pid, arguments)
+                error = self._decide(self._numbers[number], pid, arguments)
                 fcntl.ioctl(fd, SEND, ANSWER.pack(identity, 0, -error, 0 if error else CONTINUE))
         os.close(fd)
+
+    def _decide(self, name, pid, arguments):
+        if name == "socketcall":
+            name = SOCKETCALLS.get(arguments[0])
+            if name not in self._numbers.values():
+                return 0
+            with open(f"/proc/{pid}/mem", "rb") as memory:
+                memory.seek(arguments[1])
+                arguments = struct.unpack("=4I", memory.read(16))
+        return self.decide(name, pid, arguments)
 
     def close(self):
         """After the end of the processes."""

@@ -9,7 +9,7 @@ import signal
 import socket
 import time
 
-from harness import (Echod, Process, case, descriptors, exchange, main, note, program, random_bytes,
+from harness import (Echod, Process, Skip, case, descriptors, exchange, main, note, program, random_bytes,
                      read_exactly, run_echoctl, wait_until)
 from harness_calls import Denials
 from harness_listener import Listener, echoed, fill
@@ -106,6 +106,66 @@ def test_seccomp():
                 echod.wait_log("no system call filter, going on without: Invalid argument")
                 assert exchange(echod.connect(), b"served") == b"served"
                 assert sum("no system call filter" in line for line in echod.log()) == 1
+
+
+def started_without(call, mode="auto"):
+    """Daemons in this mode of the sandbox for which the call fails; with the error's text."""
+    for error in (errno.ENOSYS, errno.EPERM):
+        with denying(call) as denials:
+            denials.deny(call, error)
+            echod = Echod({"sandbox": mode}, preexec_fn=denials.install, wait=False)
+            denials.serve()
+            yield echod, os.strerror(error)
+            assert denials.denied[call] > 0
+
+
+def serves(echod):
+    with echod:
+        echod.wait_listening()
+        with echod.connect() as client:
+            assert echoed(client)
+
+
+@case("seccomp(2) is forbidden altogether: the same, and off has nothing to say")
+def test_any_seccomp():
+    for mode in ("require", "strict"):
+        for echod, _ in started_without("any seccomp", mode):
+            assert echod.wait() == 1
+            echod.wait_log("cannot compile the system call filter: Operation not supported$")
+    for echod, _ in started_without("any seccomp"):
+        serves(echod)
+        assert sum("no system call filter" in line for line in echod.log()) == 1
+    with denying("any seccomp") as denials:
+        denials.deny("any seccomp", errno.EPERM)
+        echod = Echod({"sandbox": "off"}, preexec_fn=denials.install, wait=False)
+        denials.serve()
+        serves(echod)
+        assert not any("filter" in line for line in echod.log()), echod.log()
+
+
+@case("no Landlock: every mode of the sandbox serves")
+def test_landlock():
+    for mode in ("auto", "require", "strict", "off"):
+        for echod, _ in started_without("landlock_create_ruleset", mode):
+            serves(echod)
+
+
+@case("no files in memory: nothing starts, and the log names them")
+def test_memory_files():
+    for echod, error in started_without("memfd_create"):
+        assert echod.wait() == 1
+        echod.wait_log(f"memory of the scoreboard: {error}$")
+
+
+@case("no /proc: nothing starts, and the log names what is missed there")
+def test_proc():
+    unmounted = ("unshare", "--mount", "--propagation", "private", "sh", "-ec",
+                 "umount -l /proc; exec \"$@\"", "echod")
+    if os.geteuid() != 0:
+        raise Skip("only root can be without /proc")
+    echod = Echod(command=unmounted, wait=False)
+    assert echod.wait() == 1
+    echod.wait_log(r"commands for the listener: /proc/self/fd/\d+: No such file or directory$")
 
 
 @case("the log says it at once, then with the count of a window; totals are exact")

@@ -294,7 +294,7 @@ static int open_commands(const struct scoreboard *scoreboard)
 
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", scoreboard->commands_fd);
 	fd = open(path, O_RDONLY | O_CLOEXEC);
-	return fd < 0 ? log_errno(LOG_ERR, errno, "commands for the listener") : fd;
+	return fd < 0 ? log_errno(LOG_ERR, errno, "commands for the listener: %s", path) : fd;
 }
 
 static int listener_spawn(struct generation *generation, const struct generation_plan *plan,
@@ -338,7 +338,7 @@ static int launch(struct generation *generation, const struct generation_plan *p
 
 	r = scoreboard_create(&generation->scoreboard, slots_of(plan));
 	if (r < 0)
-		return log_errno(LOG_ERR, r, "scoreboard");
+		return log_errno(LOG_ERR, r, "memory of the scoreboard");
 	paths_copy(generation->scoreboard.table, plan->sockets);
 	atomic_store(&generation->scoreboard.table->foreign_live, plan->foreign_live);
 	atomic_store(&generation->scoreboard.table->asleep, 1);
