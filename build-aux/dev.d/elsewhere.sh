@@ -47,11 +47,12 @@ enter_here()
 	mount --rbind /sys sys
 	mount --rbind /dev dev
 	mount -t tmpfs -o mode=755 tmpfs run
-	cp -L /etc/resolv.conf etc/resolv.conf
+	cp -L /etc/resolv.conf /etc/hosts etc
 	pivot_root . mnt
 	umount -l mnt
 	env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C.UTF-8 TERM=dumb \
-		DEBIAN_FRONTEND=noninteractive ECHOD_MUST_RUN="${ECHOD_MUST_RUN-}" nice -n 10 "$@"
+		DEBIAN_FRONTEND=noninteractive ECHOD_MUST_RUN="${ECHOD_MUST_RUN-}" \
+		setarch "linux$(getconf LONG_BIT)" nice -n 10 "$@"
 }
 
 # enter TREE COMMAND...: runs it as root there, among processes of its own.

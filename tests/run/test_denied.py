@@ -9,8 +9,8 @@ import signal
 import socket
 import time
 
-from harness import (Echod, Process, Skip, case, descriptors, exchange, main, note, program, random_bytes,
-                     read_exactly, run_echoctl, wait_until)
+from harness import (Echod, Process, Skip, case, descriptors, exchange, main, note, program,
+                     random_bytes, read_exactly, run_echoctl, wait_until)
 from harness_calls import Denials
 from harness_listener import Listener, echoed, fill
 from harness_wire import WIRE

@@ -37,7 +37,8 @@ IS_S390 = platform.machine().startswith("s390")
 FREE = {
     "recvfrom": "reads its own connection", "sendto": "writes to it, see test_addresses()",
     "shutdown": "ends it", "close": "lets go of it", "exit_group": "ends itself",
-    "ppoll": "waits", "restart_syscall": "waits on", "getpid": "tells what it knows",
+    "ppoll": "waits", "ppoll_time64": "the same on 32 bits", "restart_syscall": "waits on",
+    "getpid": "tells what it knows",
     "rt_sigreturn": "changes its own registers", "munmap": "gives memory back",
 }
 FREE_AUTO = {**FREE, "accept4": "it has no listening socket", "getpeername": "its own peer",
@@ -47,11 +48,18 @@ FREE_AUTO = {**FREE, "accept4": "it has no listening socket", "getpeername": "it
 # Of user-space probes: the kernel lets its own code call them past any filter, others get an error.
 PROBES = {335, 336} if platform.machine() == "x86_64" else set()
 
+# libseccomp names only socketcall(2) there.
+SOCKET_CALLS_OF_I686 = ("socket", "socketpair", "bind", "connect", "listen", "accept4", "getsockopt",
+                        "setsockopt", "getsockname", "getpeername", "sendto", "sendmsg",
+                        "recvfrom", "recvmsg", "shutdown")
+
 _seccomp = ctypes.CDLL("libseccomp.so.2")
 
 
 def number_of(name):
     """The number of a system call; one below zero where the architecture has none."""
+    if platform.machine() == "i686" and name in SOCKET_CALLS_OF_I686:
+        return 359 + SOCKET_CALLS_OF_I686.index(name)
     return _seccomp.seccomp_syscall_resolve_name(name.encode())
 
 

@@ -90,7 +90,7 @@ static void act_accept(void)
 
 static void act_map(void)
 {
-	syscall(SYS_mmap, NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 }
 
 static void test_both(void **state)
@@ -119,7 +119,7 @@ static void act_kill(void)
 
 static void act_map_executable(void)
 {
-	syscall(SYS_mmap, NULL, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	mmap(NULL, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 }
 
 /* The flags are the second argument on s390, clone(2). */
