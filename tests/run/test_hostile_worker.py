@@ -49,9 +49,9 @@ FREE_AUTO = {**FREE, "accept4": "it has no listening socket", "getpeername": "it
 PROBES = {335, 336} if platform.machine() == "x86_64" else set()
 
 # libseccomp names only socketcall(2) there.
-SOCKET_CALLS_OF_I686 = ("socket", "socketpair", "bind", "connect", "listen", "accept4", "getsockopt",
-                        "setsockopt", "getsockname", "getpeername", "sendto", "sendmsg",
-                        "recvfrom", "recvmsg", "shutdown")
+SOCKET_CALLS_OF_I686 = ("socket", "socketpair", "bind", "connect", "listen", "accept4",
+                        "getsockopt", "setsockopt", "getsockname", "getpeername", "sendto",
+                        "sendmsg", "recvfrom", "recvmsg", "shutdown")
 
 _seccomp = ctypes.CDLL("libseccomp.so.2")
 
