@@ -295,6 +295,22 @@ def check_clocks():
                 yield f"{name}:{number}: {line.strip()}"
 
 
+def check_documented():
+    """Each path and each name() in HACKING.md and DESIGN.md exists."""
+    names, code = tracked(), "".join(read(name) for name in tracked("src/*.c", "src/*.h"))
+    places = {name[:end] for name in names for end in range(len(name) + 1)
+              if name[end:end + 1] in ("", "/")}
+    for page in ("HACKING.md", "DESIGN.md"):
+        text = read(page)
+        for path in set(re.findall(r"(?<![\w./-])(?:[\w-]+/)*[\w-]+\.(?:[chm]|py|md|pml|json)\b|"
+                                   r"(?:src|tests|doc|etc|man|build-aux)/[\w./-]*\w", text)):
+            if not any(place.endswith("/" + path) or place == path for place in places):
+                yield f"{page}: {path}"
+        for name in set(re.findall(r"(\w+)\(\)", text)):
+            if not re.search(rf"\b{name}\b", code):
+                yield f"{page}: {name}()"
+
+
 def check_shipped():
     """make dist ships the tree (but debian/, which is no part of it) and what autoreconf makes."""
     if not IN_CHECKOUT:
