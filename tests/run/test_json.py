@@ -36,6 +36,7 @@ RUNS = (
     (echo, ["trace"], {"trace", "trace_summary"}),
     (swallow, ["trace", "--drain-timeout", "100ms"], {"trace", "trace_summary"}),
     (flip_last, ["trace"], {"trace", "trace_summary"}),
+    (echo, ["trace", "--mptcp"], {"trace", "trace_summary"}),
     (None, ["trace"], {"trace", "error"}),
     (echo, ["sweep", "-s", "0,1,64K"], {"sweep", "sweep_summary"}),
     (flip_last, ["sweep", "-s", "1,64K", "-p", "zeros"], {"sweep", "sweep_summary"}),

@@ -226,7 +226,6 @@ static int run(struct invocation *invocation)
 		.timeout_s = 10,
 		.size_bytes = 64,
 	};
-	const char *why;
 	int status = command_parse(invocation, take, &check);
 
 	if (status == STATUS_OK)
@@ -238,9 +237,9 @@ static int run(struct invocation *invocation)
 		check.host = invocation->argv[0];
 	else if (!check.host || invocation->argc > 0)
 		return conclude(&check, STATE_UNKNOWN, "name one target: ADDRESS or -H HOST");
-	why = command_take_target(check.host, (int)check.port, &check.target);
-	if (why)
-		return conclude(&check, STATE_UNKNOWN, "%s: %s", check.host, why);
+	if (command_take_target(invocation, check.host, (int)check.port, &check.target) !=
+	    COMMAND_PROCEED)
+		return conclude(&check, STATE_UNKNOWN, "%s", invocation->wrong);
 	if (interrupt_open(check.report, invocation->globals.deadline_us, false) < 0)
 		return conclude(&check, STATE_UNKNOWN, "no signals");
 	return reach(&check, &invocation->globals);
@@ -252,6 +251,7 @@ const struct command command_check = {
 	.summary = "monitoring plugin: one line, performance data, codes 0 to 3",
 	.help = help,
 	.long_options = options,
+	.path = &dial_path_options,
 	.run = run,
 	.status_unwritten = STATE_UNKNOWN,
 };

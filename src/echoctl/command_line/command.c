@@ -14,7 +14,7 @@
 #define OPTIONS_MAX 64
 #define LETTERS_MAX (2 * OPTIONS_MAX + 3)
 
-/* getopt values, below the letters and above them, and below OPTION_OWN. */
+/* getopt values, below the letters and above them, and below OPTION_GROUP. */
 enum {
 	OPTION_JSON = 1,
 	OPTION_CONNECT_TIMEOUT,
@@ -137,8 +137,9 @@ static bool number_service(const char *value, char *text, size_t size)
 	return true;
 }
 
-const char *command_take_target(const char *value, int default_port,
-				struct address_spec *ret_target)
+/* Returns NULL, or what is wrong with it. */
+static const char *read_target(const char *value, int default_port,
+			       struct address_spec *ret_target)
 {
 	char numeric[ADDRESS_HOST_MAX + sizeof("[]:65535")];
 	const char *why = NULL;
@@ -156,6 +157,22 @@ const char *command_take_target(const char *value, int default_port,
 	if (ret_target->port == 0)
 		return "nothing can be reached at port 0";
 	return NULL;
+}
+
+int command_take_target(struct invocation *invocation, const char *value, int default_port,
+			struct address_spec *ret_target)
+{
+	const struct globals *globals = &invocation->globals;
+	const char *why = read_target(value, default_port, ret_target);
+
+	if (why)
+		return command_usage_error(invocation, "%s: %s", value, why);
+	if (ret_target->is_unix && globals->path_option)
+		return command_usage_error(invocation, "--%s%s%s: a Unix socket is reached from "
+					   "no address and by no packets", globals->path_option,
+					   globals->path_value ? " " : "",
+					   globals->path_value ? globals->path_value : "");
+	return COMMAND_PROCEED;
 }
 
 /* Returns NULL, or what is wrong with the value. */
@@ -199,18 +216,26 @@ int command_usage_error(struct invocation *invocation, const char *format, ...)
 	return STATUS_USAGE;
 }
 
+static bool has_option(const struct option *list, int option)
+{
+	while (list && list->name && list->val != option)
+		list++;
+	return list && list->name;
+}
+
 static bool is_own(const struct command *command, int option)
 {
-	const struct option *own = command ? command->long_options : NULL;
+	return command && has_option(command->long_options, option);
+}
 
-	while (own && own->name && own->val != option)
-		own++;
-	return own && own->name;
+static bool is_of_path(const struct command *command, int option)
+{
+	return command && command->path && has_option(command->path->long_options, option);
 }
 
 /*
- * The command's options, then the global ones; a letter that both have is the command's. In front
- * of the command its name ends them.
+ * The command's options, those of the path, then the global ones; a letter that both have is the
+ * command's. In front of the command its name ends them.
  */
 static void merge_options(const struct command *command, struct option *list, char *letters)
 {
@@ -218,6 +243,9 @@ static void merge_options(const struct command *command, struct option *list, ch
 	size_t n = 0;
 
 	for (; own && own->name; own++)
+		list[n++] = *own;
+	for (own = command && command->path ? command->path->long_options : NULL;
+	     own && own->name; own++)
 		list[n++] = *own;
 	for (const struct option *global = global_options; global->name; global++) {
 		list[n] = *global;
@@ -266,9 +294,9 @@ void command_print_usage(const struct command *const *commands, FILE *stream)
 
 void command_print_help(const struct command *command)
 {
-	printf("Usage: echoctl [GLOBAL OPTIONS] %s [OPTIONS]%s%s\n\n%s\n%s", command->name,
+	printf("Usage: echoctl [GLOBAL OPTIONS] %s [OPTIONS]%s%s\n\n%s\n%s%s%s", command->name,
 	       command->operands[0] != '\0' ? " " : "", command->operands, command->help,
-	       global_help);
+	       command->path ? command->path->help : "", command->path ? "\n" : "", global_help);
 }
 
 static int show_help(const struct invocation *invocation)
@@ -280,14 +308,28 @@ static int show_help(const struct invocation *invocation)
 	return STATUS_OK;
 }
 
+static const char *take_of_path(struct invocation *invocation, const struct option *option,
+				const char *value)
+{
+	const struct option_group *path = invocation->command->path;
+
+	invocation->globals.path_option = option->name;
+	invocation->globals.path_value = value;
+	return path->take(path->settings, option->val, value);
+}
+
 /* COMMAND_PROCEED or an exit status, for one option. */
 static int take_option(struct invocation *invocation, const struct option *list, int option,
 		       command_take take, void *settings)
 {
 	const char *why = NULL;
 
+	while (list->val != option)
+		list++;
 	if (is_own(invocation->command, option)) {
 		why = take(settings, option, optarg);
+	} else if (is_of_path(invocation->command, option)) {
+		why = take_of_path(invocation, list, optarg);
 	} else if (option % OPTION_SHADOWED == 'h') {
 		return show_help(invocation);
 	} else if (option % OPTION_SHADOWED == 'V') {
@@ -296,12 +338,8 @@ static int take_option(struct invocation *invocation, const struct option *list,
 	} else {
 		why = take_global(&invocation->globals, option % OPTION_SHADOWED, optarg);
 	}
-	if (!why)
-		return COMMAND_PROCEED;
-	while (list->val != option)
-		list++;
-	return command_usage_error(invocation, "--%s %s: %s", list->name, optarg ? optarg : "",
-				   why);
+	return why ? command_usage_error(invocation, "--%s %s: %s", list->name,
+					 optarg ? optarg : "", why) : COMMAND_PROCEED;
 }
 
 int command_parse(struct invocation *invocation, command_take take, void *settings)
@@ -342,7 +380,6 @@ int command_parse_target(struct invocation *invocation, command_take take, void 
 			 struct address_spec *ret_target)
 {
 	int status = command_parse(invocation, take, settings);
-	const char *why = NULL;
 
 	if (status != COMMAND_PROCEED)
 		return status;
@@ -350,8 +387,6 @@ int command_parse_target(struct invocation *invocation, command_take take, void 
 		return command_usage_error(invocation, "an ADDRESS is missing");
 	if (invocation->argc > 1)
 		return command_usage_error(invocation, "%s: one ADDRESS only", invocation->argv[1]);
-	why = command_take_target(invocation->argv[0], COMMAND_DEFAULT_PORT, ret_target);
-	if (why != NULL)
-		return command_usage_error(invocation, "%s: %s", invocation->argv[0], why);
-	return COMMAND_PROCEED;
+	return command_take_target(invocation, invocation->argv[0], COMMAND_DEFAULT_PORT,
+				   ret_target);
 }

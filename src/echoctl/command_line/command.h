@@ -29,12 +29,28 @@ struct globals {
 	int family;			/* AF_UNSPEC, AF_INET (-4), AF_INET6 (-6) */
 	uint64_t connect_timeout_us;	/* for resolving and connecting together */
 	bool connect_timeout_given;	/* by the user */
+	const char *path_option;	/* the last one of the path that was given, or NULL */
+	const char *path_value;		/* and its value, or NULL */
 	uint64_t deadline_us;		/* for the whole command; 0: none */
 	const char *control_path;	/* the daemon's control socket */
 	struct report report;		/* --json, -q */
 };
 
 struct command;
+
+/*
+ * Takes one option of the command: its getopt value and its argument (or NULL). Returns NULL,
+ * or a static phrase that says what is wrong with the value.
+ */
+typedef const char *(*command_take)(void *settings, int option, const char *value);
+
+/* Options that several commands share. */
+struct option_group {
+	const struct option *long_options;	/* val: a letter, or from OPTION_GROUP on */
+	const char *help;
+	command_take take;
+	void *settings;				/* its first argument */
+};
 
 struct invocation {
 	const struct command *const *commands;	/* all there are; ends with NULL */
@@ -51,6 +67,7 @@ struct command {
 	const char *summary;		/* one phrase, lower case, no full stop */
 	const char *help;		/* the command's own options and an example */
 	const struct option *long_options;	/* val: its letter; ends with zeros; may be NULL */
+	const struct option_group *path;	/* of a command that dials, else NULL */
 	int (*run)(struct invocation *invocation);	/* exit status, COMMAND_PROCEED for 0 */
 	int status_unwritten;		/* when results cannot be written; 0: STATUS_LOCAL */
 };
@@ -58,12 +75,6 @@ struct command {
 /* What --help says: of all commands, and behind one of them. */
 void command_print_usage(const struct command *const *commands, FILE *stream);
 void command_print_help(const struct command *command);
-
-/*
- * Takes one option of the command: its getopt value and its argument (or NULL). Returns NULL,
- * or a static phrase that says what is wrong with the value.
- */
-typedef const char *(*command_take)(void *settings, int option, const char *value);
 
 /*
  * Parses options in any order, the global ones too; what is left in argc and argv are the
@@ -100,12 +111,13 @@ const char *command_take_list(const char *value,
 
 /*
  * Something to connect to, as address_parse() reads it; its port may be the name of a service, the
- * path of a Unix socket any path.
+ * path of a Unix socket any path. Returns COMMAND_PROCEED, or STATUS_USAGE after saying why.
  */
-const char *command_take_target(const char *value, int default_port,
-				struct address_spec *ret_target);
+int command_take_target(struct invocation *invocation, const char *value, int default_port,
+			struct address_spec *ret_target);
 
-/* Commands start the getopt values of their long options without a letter here. */
+/* The getopt values of long options without a letter start here: in a group, of a command. */
+#define OPTION_GROUP 384
 #define OPTION_OWN 512
 
 #endif

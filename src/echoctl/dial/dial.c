@@ -4,7 +4,6 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <netdb.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -20,37 +19,8 @@ struct dial_options dial_options(const struct globals *globals)
 	return (struct dial_options){
 		.family = globals->family,
 		.timeout_us = globals->connect_timeout_us,
+		.path = &dial_path,
 	};
-}
-
-bool dial_is_source(const char *text)
-{
-	const struct addrinfo hints = {.ai_flags = AI_NUMERICHOST};
-	struct addrinfo *list;
-
-	if (getaddrinfo(text, NULL, &hints, &list) != 0)
-		return false;
-	freeaddrinfo(list);
-	return true;
-}
-
-/* Binds to the source, which must be of the family of the target. Returns 0 or -errno. */
-static int bind_source(int fd, int family, const char *source)
-{
-	struct addrinfo hints = {
-		.ai_family = family,
-		.ai_socktype = SOCK_STREAM,
-		.ai_flags = AI_NUMERICHOST | AI_PASSIVE,
-	};
-	struct addrinfo *list;
-	int r = 0;
-
-	if (getaddrinfo(source, NULL, &hints, &list) != 0)
-		return -EAFNOSUPPORT;
-	if (bind(fd, list->ai_addr, list->ai_addrlen) < 0)
-		r = -errno;
-	freeaddrinfo(list);
-	return r;
 }
 
 static int prepare_socket(int fd, int family, const struct dial_options *options)
@@ -59,9 +29,7 @@ static int prepare_socket(int fd, int family, const struct dial_options *options
 
 	if (bytes > 0 && setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof(bytes)) < 0)
 		return -errno;
-	if (options->source && family != AF_UNIX)
-		return bind_source(fd, family, options->source);
-	return 0;
+	return dial_path_apply(fd, family, options->path);
 }
 
 /*
@@ -91,7 +59,8 @@ int dial_start(const struct dial_address *address, const struct dial_options *op
 	       enum dial_phase *ret_phase)
 {
 	int family = address->address.ss_family;
-	FD_CLEANUP int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	FD_CLEANUP int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK,
+				   dial_path_protocol(options->path, family));
 	int r;
 
 	*ret_phase = DIAL_SOCKET;

@@ -10,6 +10,7 @@
 
 #include "base/address.h"
 #include "echoctl/command_line/command.h"
+#include "echoctl/dial/path.h"
 
 #define DIAL_ADDRESSES_MAX 32
 #define DIAL_STAGGER_MS 250	/* head start of an attempt before the next one (RFC 8305, 8) */
@@ -29,7 +30,7 @@ struct dial_address {
 struct dial_options {
 	int family;			/* AF_UNSPEC or the only one to use */
 	uint64_t timeout_us;		/* for everything together; 0 is no time at all */
-	const char *source;		/* numeric address to connect from, or NULL */
+	const struct dial_path *path;	/* NULL: nothing is asked of it */
 	int receive_buffer_bytes;	/* SO_RCVBUF before connecting; 0: the kernel's choice */
 	bool at_once;	/* a Unix socket with a full backlog is EAGAIN, and not waited for */
 };
@@ -59,10 +60,7 @@ struct dial {
 	size_t winner;			/* index in attempts, when connected */
 };
 
-/* Whether text can be the source of dial_options. */
-bool dial_is_source(const char *text);
-
-/* Options that follow the global ones. */
+/* Options that follow the global ones and those of the path. */
 struct dial_options dial_options(const struct globals *globals);
 
 /*

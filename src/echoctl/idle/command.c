@@ -479,5 +479,6 @@ const struct command command_idle = {
 	.summary = "how long a silent path lives",
 	.help = help,
 	.long_options = options,
+	.path = &dial_path_options,
 	.run = run,
 };

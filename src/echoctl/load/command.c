@@ -556,5 +556,6 @@ const struct command command_load = {
 	.summary = "many connections at a fixed rate or as fast as they go",
 	.help = help,
 	.long_options = options,
+	.path = &dial_path_options,
 	.run = run,
 };

@@ -626,5 +626,6 @@ const struct command command_ping = {
 	.summary = "probe at a fixed schedule, with percentiles",
 	.help = help,
 	.long_options = options,
+	.path = &dial_path_options,
 	.run = run,
 };

@@ -16,14 +16,9 @@ const char *session_take(void *settings, int option, const char *value)
 	switch (option) {
 	case OPTION_DRAIN_TIMEOUT:
 		return command_take_timeout(value, &command->options.drain_timeout_us);
-	case 's':
+	default:
 		return command_take_size(value, 1, SESSION_SIZE_MAX_BYTES,
 					 &command->options.pattern_bytes);
-	default:
-		if (!dial_is_source(value))
-			return "not a numeric address without a port";
-		command->dialling.source = value;
-		return NULL;
 	}
 }
 
@@ -31,14 +26,9 @@ int session_parse(struct invocation *invocation, command_take take, void *settin
 		  struct session_command *command)
 {
 	int status = command_parse_target(invocation, take, settings, &command->target);
-	const char *source = command->dialling.source;
 
 	command->operand = invocation->argv[0];
 	command->dialling = dial_options(&invocation->globals);
-	command->dialling.source = source;
-	if (status == COMMAND_PROCEED && source && command->target.is_unix)
-		return command_usage_error(invocation, "--source %s: a Unix socket is reached "
-					   "from no address", source);
 	return status;
 }
 

@@ -259,7 +259,6 @@ static const struct option long_options[] = {
 	SESSION_OPTION_DRAIN_TIMEOUT,
 	{"hold", required_argument, NULL, OPTION_HOLD},
 	SESSION_OPTION_SIZE,
-	SESSION_OPTION_SOURCE,
 	{0},
 };
 
@@ -277,10 +276,10 @@ const struct command command_halfclose = {
 		"      --drain-timeout TIME    longest wait without progress (10s)\n"
 		"      --hold TIME             how long the last reader waits after the FIN (1.5s);\n"
 		"                              0 leaves that part out\n"
-		"  -s, --size SIZE             bytes to send at most (4M)\n"
-		"  -S, --source ADDRESS        connect from this numeric address\n\n"
+		"  -s, --size SIZE             bytes to send at most (4M)\n\n"
 		"Example:\n"
 		"  echoctl halfclose balancer.example:7\n",
 	.long_options = long_options,
+	.path = &dial_path_options,
 	.run = run,
 };

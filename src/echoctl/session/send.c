@@ -230,7 +230,6 @@ static const struct option long_options[] = {
 	{"no-verify", no_argument, NULL, OPTION_NO_VERIFY},
 	{"output", required_argument, NULL, 'o'},
 	{"repeat", required_argument, NULL, OPTION_REPEAT},
-	SESSION_OPTION_SOURCE,
 	{0},
 };
 
@@ -250,11 +249,11 @@ const struct command command_send = {
 		"      --no-verify             do not compare, do not count\n"
 		"  -o, --output FILE           write what comes back to FILE; with --json standard\n"
 		"                              output carries the results alone\n"
-		"      --repeat N              all of it N times, each over a new connection\n"
-		"  -S, --source ADDRESS        connect from this numeric address\n\n"
+		"      --repeat N              all of it N times, each over a new connection\n\n"
 		"Examples:\n"
 		"  echo hello | echoctl localhost\n"
 		"  echoctl send --drain-timeout 5s [2001:db8::7]:7 <disk.img >/dev/null\n",
 	.long_options = long_options,
+	.path = &dial_path_options,
 	.run = run,
 };

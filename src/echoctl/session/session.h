@@ -132,7 +132,6 @@ enum {
 #define SESSION_OPTION_DRAIN_TIMEOUT						\
 	{"drain-timeout", required_argument, NULL, OPTION_DRAIN_TIMEOUT}
 #define SESSION_OPTION_SIZE {"size", required_argument, NULL, 's'}
-#define SESSION_OPTION_SOURCE {"source", required_argument, NULL, 'S'}
 
 /* A command_take for the options above alone; settings is a struct session_command. */
 const char *session_take(void *settings, int option, const char *value);

@@ -249,7 +249,6 @@ static const struct option long_options[] = {
 	SESSION_OPTION_DRAIN_TIMEOUT,
 	{"patterns", required_argument, NULL, 'p'},
 	{"sizes", required_argument, NULL, 's'},
-	SESSION_OPTION_SOURCE,
 	{0},
 };
 
@@ -265,10 +264,10 @@ const struct command command_sweep = {
 		"Options:\n"
 		"      --drain-timeout TIME    longest wait without progress (10s)\n"
 		"  -p, --patterns LIST         of random, zeros, ones, crlf, telnet, http, sip (all)\n"
-		"  -s, --sizes LIST            sizes with commas, as 1,1460,64K (15 from 1 to 1M)\n"
-		"  -S, --source ADDRESS        connect from this numeric address\n\n"
+		"  -s, --sizes LIST            sizes with commas, as 1,1460,64K (15 from 1 to 1M)\n\n"
 		"Example:\n"
 		"  echoctl sweep -p random,crlf -s 1,100,1400,1500,64K echo.example\n",
 	.long_options = long_options,
+	.path = &dial_path_options,
 	.run = run,
 };

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* trace: each phase of an echo with its time and address. */
+#include <linux/mptcp.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdarg.h>
@@ -150,6 +151,34 @@ static json_t *tell_path(struct trace *trace, int fd)
 			 "receive_mss_bytes", (json_int_t)info.tcpi_rcv_mss);
 }
 
+/*
+ * What became of Multipath TCP, for people and programs; null if it was not asked for. The kernel
+ * has no MPTCP_INFO of a connection that fell back to TCP.
+ */
+static json_t *tell_mptcp(struct trace *trace, int fd)
+{
+	struct mptcp_info info = {0};
+	socklen_t length = sizeof(int);
+	int protocol = 0;
+	bool fallback;
+
+	getsockopt(fd, SOL_SOCKET, SO_PROTOCOL, &protocol, &length);
+	if (protocol != IPPROTO_MPTCP)
+		return json_null();
+	length = sizeof(info);
+	fallback = getsockopt(fd, SOL_MPTCP, MPTCP_INFO, &info, &length) < 0 ||
+		(info.mptcpi_flags & MPTCP_INFO_FLAG_FALLBACK);
+	if (fallback)
+		report_text(trace->report, "%-12s fell back to TCP\n", "mptcp-info");
+	else
+		report_text(trace->report, "%-12s %u subflows beside the first of at most %u\n",
+			    "mptcp-info", info.mptcpi_subflows, info.mptcpi_subflows_max);
+	return json_pack("{s:b, s:i, s:i}",
+			 "fallback", fallback,
+			 "more_subflows", (int)info.mptcpi_subflows,
+			 "more_subflows_max", (int)info.mptcpi_subflows_max);
+}
+
 /* The end of the trace: what became of it, and of the path. */
 static void conclude(struct trace *trace, const struct address_spec *target,
 		     const struct dial *dial, const struct session_result *result)
@@ -161,6 +190,7 @@ static void conclude(struct trace *trace, const struct address_spec *target,
 
 	session_json(event, result);
 	json_object_set_new(event, "tcp_info", tell_path(trace, dial->fd));
+	json_object_set_new(event, "mptcp_info", tell_mptcp(trace, dial->fd));
 	report_json(trace->report, event);
 }
 
@@ -205,7 +235,6 @@ static int run(struct invocation *invocation)
 static const struct option long_options[] = {
 	SESSION_OPTION_DRAIN_TIMEOUT,
 	SESSION_OPTION_SIZE,
-	SESSION_OPTION_SOURCE,
 	{0},
 };
 
@@ -218,13 +247,13 @@ const struct command command_trace = {
 		"address), connect (every attempt), first byte sent, FIN sent, first byte back, all\n"
 		"bytes back and verified, EOF. The columns are the time since the start and since the\n"
 		"phase before. On failure the phase and the reason; at the end what the kernel knows\n"
-		"of the path: round-trip time, retransmits, path MTU, segment sizes.\n\n"
+		"of the path: round-trip time, retransmits, path MTU, segment sizes, subflows.\n\n"
 		"Options:\n"
 		"      --drain-timeout TIME    longest wait without progress (10s)\n"
-		"  -s, --size SIZE             bytes to send (64)\n"
-		"  -S, --source ADDRESS        connect from this numeric address\n\n"
+		"  -s, --size SIZE             bytes to send (64)\n\n"
 		"Example:\n"
 		"  echoctl trace -6 echo.example\n",
 	.long_options = long_options,
+	.path = &dial_path_options,
 	.run = run,
 };

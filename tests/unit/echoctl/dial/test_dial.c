@@ -201,7 +201,7 @@ static void test_source_of_another_host_is_a_local_error(void **state)
 	struct dial_options options = {
 		.family = AF_UNSPEC,
 		.timeout_us = TIMEOUT_US,
-		.source = "192.0.2.1",
+		.path = &(struct dial_path){.source = "192.0.2.1"},
 	};
 	struct address_spec target = {.host = "127.0.0.1", .port = 7};
 	struct dial dial;
@@ -218,7 +218,7 @@ static void test_source_of_another_family_hides_no_refusal(void **state)
 	struct dial_options options = {
 		.family = AF_UNSPEC,
 		.timeout_us = TIMEOUT_US,
-		.source = "127.0.0.1",
+		.path = &(struct dial_path){.source = "127.0.0.1"},
 	};
 	struct address_spec target = {.host = "127.0.0.1"};
 	struct dial dial;
