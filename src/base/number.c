@@ -125,14 +125,13 @@ int size_parse(const char *text, uint64_t *ret_bytes)
 
 const char *size_format(uint64_t bytes, char text[SIZE_TEXT_MAX])
 {
-	size_t i = 0;
+	char suffix[2] = "";
 
-	while (bytes > 0 && bytes % 1024 == 0 && size_suffixes[i] != '\0') {
+	for (size_t i = 0; bytes > 0 && bytes % 1024 == 0 && size_suffixes[i] != '\0'; i++) {
 		bytes /= 1024;
-		i++;
+		suffix[0] = size_suffixes[i];
 	}
-	snprintf(text, SIZE_TEXT_MAX, "%llu%.*s", (unsigned long long)bytes, i > 0 ? 1 : 0,
-		 i > 0 ? &size_suffixes[i - 1] : "");
+	snprintf(text, SIZE_TEXT_MAX, "%llu%s", (unsigned long long)bytes, suffix);
 	return text;
 }
 

@@ -336,8 +336,10 @@ static cfg_t *new_parser(void)
 /* Of the key's value, or of one of its elements; 0: there is none. */
 static long find_place(const struct load *load, const struct key *key, unsigned index)
 {
-	cfg_t *section = *key->section ? cfg_getsec(load->parser, key->section) : load->parser;
+	cfg_t *section;
 
+	assert(key);
+	section = *key->section ? cfg_getsec(load->parser, key->section) : load->parser;
 	return cfg_getnint(section, key->name, index);
 }
 
