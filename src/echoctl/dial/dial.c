@@ -123,7 +123,7 @@ static bool wait_attempts(struct dial *dial, uint64_t until_ns)
 	bool any = false;
 
 	for (size_t i = 0; i < n; i++)
-		polled[i] = (struct pollfd){.fd = dial->attempts[i].fd, .events = POLLOUT};
+		polled[i] = (struct pollfd){ .fd = dial->attempts[i].fd, .events = POLLOUT };
 	if (interrupt_poll(polled, n, until_ns) <= 0)
 		return false;
 	for (size_t i = 0; i < n && dial->phase != DIAL_DONE; i++) {

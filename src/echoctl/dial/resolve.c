@@ -194,7 +194,7 @@ int dial_resolve(const struct address_spec *target, const struct dial_options *o
 {
 	int r = 0;
 
-	*ret_dial = (struct dial){.fd = -1, .phase = DIAL_RESOLVE, .started_ns = clock_now_ns()};
+	*ret_dial = (struct dial){ .fd = -1, .phase = DIAL_RESOLVE, .started_ns = clock_now_ns() };
 	if (target->is_unix)
 		take_unix(target, ret_dial);
 	else

@@ -11,7 +11,7 @@
 
 int output_open(int fd, struct output *ret_output)
 {
-	struct output output = {.fd = -1};
+	struct output output = { .fd = -1 };
 	struct stat status;
 	char path[32];
 

@@ -20,7 +20,7 @@ static bool progress_shown;
 /* For fopencookie(3): waits for a descriptor that somebody else has made non-blocking. */
 static ssize_t write_waiting(void *cookie, const char *bytes, size_t size)
 {
-	struct pollfd polled = {.fd = *(int *)cookie, .events = POLLOUT};
+	struct pollfd polled = { .fd = *(int *)cookie, .events = POLLOUT };
 	size_t written = 0;
 
 	while (written < size) {
@@ -39,7 +39,7 @@ static ssize_t write_waiting(void *cookie, const char *bytes, size_t size)
 void report_open(void)
 {
 	static int fds[] = {STDOUT_FILENO, STDERR_FILENO};
-	const cookie_io_functions_t functions = {.write = write_waiting};
+	const cookie_io_functions_t functions = { .write = write_waiting };
 	FILE *out = fopencookie(&fds[0], "w", functions);
 	FILE *errors = fopencookie(&fds[1], "w", functions);
 

@@ -2,6 +2,7 @@
 /* One message there and back. */
 #include "echoctl/probe/exchange.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <poll.h>
 #include <string.h>
@@ -32,9 +33,11 @@ int exchange_wait(int fd, short events, uint64_t deadline_ns)
 
 int exchange_send(int fd, struct exchange *exchange)
 {
-	ssize_t sent = send(fd, exchange->bytes + exchange->sent_bytes,
-			    exchange->size - exchange->sent_bytes, MSG_NOSIGNAL | MSG_DONTWAIT);
+	ssize_t sent;
 
+	assert(exchange->sent_bytes < exchange->size);
+	sent = send(fd, exchange->bytes + exchange->sent_bytes,
+		    exchange->size - exchange->sent_bytes, MSG_NOSIGNAL | MSG_DONTWAIT);
 	if (sent < 0)
 		return errno == EAGAIN || errno == EINTR ? 0 : -errno;
 	exchange->sent_bytes += (size_t)sent;
@@ -63,6 +66,7 @@ int exchange_receive(int fd, struct exchange *exchange)
 	size_t equal = exchange->sent_bytes - exchange->received_bytes;
 	ssize_t got = recv(fd, chunk, sizeof(chunk), MSG_DONTWAIT);
 
+	assert(exchange->received_bytes <= exchange->sent_bytes);
 	if (got < 0)
 		return errno == EAGAIN || errno == EINTR ? 0 : -errno;
 	if (got == 0)
@@ -88,6 +92,7 @@ int exchange_run(int fd, const uint8_t *bytes, size_t size, bool half_close, uin
 {
 	int r = 0;
 
+	assert(size > 0);
 	*ret_exchange = (struct exchange){
 		.bytes = bytes, .size = size, .half_close = half_close, .phase = "send",
 	};

@@ -176,7 +176,7 @@ static bool try_without_fin(const struct session_command *session, uint64_t size
 
 	if (r == 0)
 		r = dial_connect(&session->dialling, &dial);
-	*ret_control = (struct verdict_control){.error = r, .bytes = bytes};
+	*ret_control = (struct verdict_control){ .error = r, .bytes = bytes };
 	if (r == 0) {
 		pattern_fill(PATTERN_RANDOM, 0, message, bytes);
 		ret_control->error = exchange_run(dial.fd, message, bytes, false,
@@ -226,7 +226,7 @@ static int run_probes(struct report *report, const struct session_command *sessi
 		{size_bytes, true},
 	};
 	size_t n_shapes = session->options.hold_us > 0 ? 3 : 2;
-	struct session_result result = {.end = SESSION_OK};
+	struct session_result result = { .end = SESSION_OK };
 	json_t *probes = json_array();
 	size_t n = 0;
 	int status;
@@ -244,7 +244,7 @@ static int run_probes(struct report *report, const struct session_command *sessi
 
 static int run(struct invocation *invocation)
 {
-	struct session_command session = {.options = SESSION_PROBE(SESSION_HOLD_BYTES)};
+	struct session_command session = { .options = SESSION_PROBE(SESSION_HOLD_BYTES) };
 	int status;
 
 	session.options.hold_us = HOLD_DEFAULT_US;

@@ -133,7 +133,7 @@ static enum inflight_match check_block(const struct inflight *inflight, uint64_t
 		return INFLIGHT_FAILED;
 	if (digest == inflight->got_digest)
 		return INFLIGHT_EQUAL;
-	*ret_difference = (struct inflight_difference){.offset = offset, .block_bytes = size};
+	*ret_difference = (struct inflight_difference){ .offset = offset, .block_bytes = size };
 	return INFLIGHT_DIFFERS;
 }
 
@@ -173,7 +173,7 @@ enum inflight_match inflight_check(struct inflight *inflight, const void *bytes,
 	}
 	if (known == size)
 		return INFLIGHT_EQUAL;
-	*ret_difference = (struct inflight_difference){.offset = recorded, .got = *next};
+	*ret_difference = (struct inflight_difference){ .offset = recorded, .got = *next };
 	return INFLIGHT_EXCESS;
 }
 

@@ -96,8 +96,8 @@ static char buffer[BUFFER_BYTES];	/* one in each process */
 static int wait_for(const struct session *session, int fd, short events)
 {
 	struct pollfd polled[] = {
-		{.fd = session->other_fd, .events = POLLIN},
-		{.fd = fd, .events = events},
+		{ .fd = session->other_fd, .events = POLLIN },
+		{ .fd = fd, .events = events },
 	};
 
 	if (poll(polled, 2, -1) < 0)
@@ -111,7 +111,7 @@ static int wait_for(const struct session *session, int fd, short events)
  */
 static bool input_has_ended(int input_fd)
 {
-	struct pollfd polled = {.fd = input_fd, .events = POLLIN};
+	struct pollfd polled = { .fd = input_fd, .events = POLLIN };
 	char byte;
 
 	return poll(&polled, 1, 0) > 0 && read(input_fd, &byte, 1) == 0;
@@ -533,7 +533,7 @@ static pid_t start_sender(struct session *session)
 /* Lets go of the sender and waits for it, so that its counters are final. */
 static void end_sender(pid_t pid, int other_fd)
 {
-	struct pollfd gone = {.fd = other_fd, .events = POLLIN};
+	struct pollfd gone = { .fd = other_fd, .events = POLLIN };
 
 	/* The sender never writes: what can be read is the end, when it exits. */
 	shutdown(other_fd, SHUT_WR);

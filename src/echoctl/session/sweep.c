@@ -232,7 +232,7 @@ static void apply_defaults(struct settings *settings)
 
 static int run(struct invocation *invocation)
 {
-	struct settings settings = {.session.options = SESSION_PROBE(0)};
+	struct settings settings = { .session.options = SESSION_PROBE(0) };
 	struct sweep sweep = {
 		.report = &invocation->globals.report,
 		.settings = &settings,

@@ -197,7 +197,7 @@ static void conclude(struct trace *trace, const struct address_spec *target,
 static int trace_target(struct report *report, const struct session_command *session)
 {
 	struct session_result result;
-	struct trace trace = {.report = report};
+	struct trace trace = { .report = report };
 	struct dial dial;
 	int status;
 	int r;
@@ -224,7 +224,7 @@ static int trace_target(struct report *report, const struct session_command *ses
 
 static int run(struct invocation *invocation)
 {
-	struct session_command session = {.options = SESSION_PROBE(SIZE_DEFAULT_BYTES)};
+	struct session_command session = { .options = SESSION_PROBE(SIZE_DEFAULT_BYTES) };
 	int status = session_parse_and_guard(invocation, session_take, &session, &session);
 
 	if (status == COMMAND_PROCEED)

@@ -130,7 +130,7 @@ static void report_to_stderr(void *context, const char *text)
 /* Whether the addresses of -l could replace those of any file; returns as options_parse() does. */
 static int check_listen(const struct options *options, char *program)
 {
-	__attribute__((cleanup(configuration_freep))) struct configuration *scratch = NULL;
+	CONFIGURATION_CLEANUP struct configuration *scratch = NULL;
 	int r = configuration_default(&scratch);
 
 	if (r == 0)
@@ -249,7 +249,7 @@ int options_load(const struct options *options, int held_fd, const struct config
 		 configuration_report_fn report, void *context,
 		 struct configuration **ret_configuration, int *ret_fd)
 {
-	__attribute__((cleanup(configuration_freep))) struct configuration *configuration = NULL;
+	CONFIGURATION_CLEANUP struct configuration *configuration = NULL;
 	FD_CLEANUP int fd = file_open(options->configuration_path, held_fd);
 	int r;
 
@@ -285,7 +285,7 @@ static void explain_listen(const struct configuration *configuration)
 
 int options_check(const struct options *options)
 {
-	__attribute__((cleanup(configuration_freep))) struct configuration *configuration = NULL;
+	CONFIGURATION_CLEANUP struct configuration *configuration = NULL;
 	int r = options_load(options, -1, NULL, report_to_stderr, NULL, &configuration, NULL);
 
 	if (r == -ENOMEM) {

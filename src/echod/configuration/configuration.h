@@ -146,4 +146,7 @@ static inline void configuration_freep(struct configuration **configuration)
 	configuration_free(*configuration);
 }
 
+/* Frees the configuration when the variable goes out of scope. Start it with NULL. */
+#define CONFIGURATION_CLEANUP __attribute__((cleanup(configuration_freep)))
+
 #endif

@@ -140,7 +140,7 @@ const struct key *key_find(const char *section, const char *name)
 
 int configuration_default(struct configuration **ret_configuration)
 {
-	__attribute__((cleanup(configuration_freep))) struct configuration *configuration =
+	CONFIGURATION_CLEANUP struct configuration *configuration =
 		calloc(1, sizeof(*configuration));
 	char why[KEY_WHY_MAX];
 

@@ -45,7 +45,7 @@ static struct {
 	uint64_t lost_unsaid;
 	void (*watch)(void *context, const char *text);
 	void *watch_context;
-} state = {.level = LOG_INFO, .facility = LOG_DAEMON, .sink = LOG_SINK_STDERR};
+} state = { .level = LOG_INFO, .facility = LOG_DAEMON, .sink = LOG_SINK_STDERR };
 
 static const char cut_mark[] = "...";
 
@@ -440,7 +440,7 @@ bool log_flush(void)
 void log_close(void)
 {
 	uint64_t deadline_ns = clock_now_ns() + CLOSE_WAIT_MS * (CLOCK_NS_PER_S / 1000ull);
-	struct pollfd reader = {.fd = state.sink.fd, .events = POLLOUT};
+	struct pollfd reader = { .fd = state.sink.fd, .events = POLLOUT };
 
 	while (!log_flush() && state.sink.fd >= 0 && clock_now_ns() < deadline_ns)
 		poll(&reader, 1, CLOSE_WAIT_MS / 10);

@@ -32,7 +32,7 @@
 static int connect_socket(const char *path, int type)
 {
 	FD_CLEANUP int fd = -1;
-	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
 	int wanted = SEND_BUFFER_BYTES;
 
 	if (strlen(path) >= sizeof(address.sun_path))
@@ -126,7 +126,7 @@ enum log_target log_sink_choose(void)
 
 int log_sink_open(enum log_target target, const char *path, struct log_sink *ret_sink)
 {
-	struct log_sink sink = {.target = target, .path = path, .fd = STDERR_FILENO};
+	struct log_sink sink = { .target = target, .path = path, .fd = STDERR_FILENO };
 	int r = 0;
 
 	assert(target != LOG_TARGET_AUTO);
@@ -158,7 +158,7 @@ static ssize_t splice_line(const char *line, size_t size)
 
 static ssize_t write_stderr(const char *bytes, size_t size)
 {
-	struct pollfd reader = {.fd = STDERR_FILENO};
+	struct pollfd reader = { .fd = STDERR_FILENO };
 	struct stat status;
 
 	/* nobody reads: writing would only raise SIGPIPE */

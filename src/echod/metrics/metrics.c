@@ -6,6 +6,7 @@
  */
 #include "echod/metrics/metrics.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -150,8 +151,9 @@ char *metrics_text(const struct supervisor *supervisor, enum metrics_format form
 {
 	char *text = NULL;
 	size_t size;
-	struct page page = {open_memstream(&text, &size), format};
+	struct page page = { open_memstream(&text, &size), format };
 
+	assert(supervisor->configuration);
 	if (!page.stream)
 		return NULL;
 	write_page(&page, supervisor);

@@ -68,7 +68,7 @@ int sockets_add(struct sockets *sockets, int fd, bool is_any_port)
 		struct sockaddr_storage storage;
 	} address = {0};
 	socklen_t length = sizeof(address);
-	struct listening_socket item = {.fd = fd, .is_any_port = is_any_port};
+	struct listening_socket item = { .fd = fd, .is_any_port = is_any_port };
 	struct listening_socket *items;
 
 	assert(sockets && fd >= 0);

@@ -104,7 +104,7 @@ static int make_file(int fd, const struct sockaddr_un *un, gid_t group, const ch
 
 int unix_listen(const char *path, mode_t mode, gid_t group, const char **ret_call)
 {
-	struct sockaddr_un un = {.sun_family = AF_UNIX};
+	struct sockaddr_un un = { .sun_family = AF_UNIX };
 	FD_CLEANUP int fd = -1;
 	mode_t mask;
 	bool is_old;

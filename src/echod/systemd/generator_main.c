@@ -74,7 +74,7 @@ static int install_drop_in(const char *directory, const char *text)
 
 int main(int argc, char **argv)
 {
-	struct configuration *configuration __attribute__((cleanup(configuration_freep))) = NULL;
+	CONFIGURATION_CLEANUP struct configuration *configuration = NULL;
 	const char *file = secure_getenv("ECHOD_CONF");
 	char *text = NULL, why[512];
 	int r;

@@ -38,7 +38,7 @@ static char pending[KINDS][TEXT_MAX];	/* "": nothing waits */
 static bool send_datagram(const char *text)
 {
 	const char *path = secure_getenv("NOTIFY_SOCKET");
-	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
 	size_t length = path ? strlen(path) : 0;
 	FD_CLEANUP int fd = -1;
 
