@@ -124,7 +124,7 @@ int dial_path_apply(int fd, int family, const struct dial_path *path)
 
 static bool is_source(const char *text)
 {
-	const struct addrinfo hints = {.ai_flags = AI_NUMERICHOST};
+	const struct addrinfo hints = { .ai_flags = AI_NUMERICHOST };
 	struct addrinfo *list;
 
 	if (getaddrinfo(text, NULL, &hints, &list) != 0)
@@ -190,7 +190,7 @@ static const char *try_knob(const struct knob *knob, const struct dial_knob *val
 
 static const char *take_knob(struct dial_path *path, int option, const char *value)
 {
-	struct dial_knob new = {.given = true, .text = value};
+	struct dial_knob new = { .given = true, .text = value };
 	const char *why = NULL;
 	size_t i = 0;
 
