@@ -120,7 +120,7 @@ const struct key configuration_keys[] = {
 	  .max = 1000000 },
 
 	{ "control", "path", KEY_PATH, FIELD(control.path), .fallback = "/run/echod/control",
-	  .min = 1, .max = sizeof(((struct sockaddr_un *)0)->sun_path) - 1 },
+	  .max = sizeof(((struct sockaddr_un *)0)->sun_path) - 1 },
 	{ "control", "mode", KEY_MODE, FIELD(control.mode), .fallback = "0660", .max = 0777 },
 	{ "control", "group", KEY_NAME, FIELD(control.group), .fallback = "" },
 

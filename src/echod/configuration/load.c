@@ -449,6 +449,7 @@ static void check_together(struct load *load, unsigned needs)
 		complain(load, 0, "", "listen", "is empty");
 	configuration->user_is_set = strcmp(configuration->user, user->fallback) != 0;
 	configuration->control.path_is_set =
+		!configuration->control.path ||
 		strcmp(configuration->control.path, path->fallback) != 0;
 	if (place > 0 && configuration->limits.rate_burst == 0 &&
 	    configuration->limits.rate_per_source > 0)

@@ -377,6 +377,8 @@ int control_open(struct supervisor *supervisor, struct control **ret_control)
 		log_error("control.group: %s: no such group", name);
 		return -ENOENT;
 	}
+	if (!path)
+		return 0;
 	/* root's own start: the folder in /run is made, as RuntimeDirectory= does under systemd */
 	r = geteuid() == 0 ? unix_make_folder(path) : 0;
 	if (r < 0)

@@ -14,8 +14,8 @@ struct control;
 
 /*
  * Binds the configured path; as root its folder is made and both are given to the service
- * user, so call this between privileges_identify() and privileges_drop(). A path that is not set
- * in the file and cannot be bound is a notice and no failure: *ret_control is NULL then.
+ * user, so call this between privileges_identify() and privileges_drop(). *ret_control is NULL if
+ * the configured path is empty, and if the default one cannot be bound: a notice and no failure.
  * Logs what failed. Returns 0 or -errno.
  */
 int control_open(struct supervisor *supervisor, struct control **ret_control);
