@@ -23,7 +23,7 @@
 #include "echoctl/dial/dial.h"
 #include "echoctl/output/report.h"
 #include "echoctl/session/inflight.h"
-#include "echoctl/session/pattern.h"
+#include "echoctl/probe/pattern.h"
 
 #define SESSION_INPUT_PATTERN (-1)
 #define SESSION_OUTPUT_NONE (-1)

@@ -11,7 +11,7 @@
 #include <cmocka.h>
 
 #include "echoctl/session/inflight.h"
-#include "echoctl/session/pattern.h"
+#include "echoctl/probe/pattern.h"
 
 #define BLOCK_BYTES INFLIGHT_BLOCK_BYTES
 #define EXACT_BYTES (8 * BLOCK_BYTES)

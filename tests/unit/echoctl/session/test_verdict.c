@@ -11,7 +11,7 @@
 
 #include "echoctl/command_line/command.h"
 #include "echoctl/session/halfclose.h"
-#include "echoctl/session/pattern.h"
+#include "echoctl/probe/pattern.h"
 
 static void test_each_end_has_its_verdict(void **state)
 {

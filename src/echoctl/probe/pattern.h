@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Bytes to send where no one supplies them: each pattern is a function of the offset. */
-#ifndef ECHOCTL_SESSION_PATTERN_H
-#define ECHOCTL_SESSION_PATTERN_H
+#ifndef ECHOCTL_PROBE_PATTERN_H
+#define ECHOCTL_PROBE_PATTERN_H
 
 #include <stddef.h>
 #include <stdint.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Patterns of bytes, each repeated or computed from its offset alone. */
-#include "echoctl/session/pattern.h"
+#include "echoctl/probe/pattern.h"
 
 #include <string.h>
 
