@@ -20,7 +20,7 @@ static int fail(int error, const char **ret_why, const char *why)
 	return error;
 }
 
-/* The interface of fe80::1%eth0 is left to address_scope(). */
+/* Skips the interface of fe80::1%eth0, which address_scope() reads. */
 static bool parse_inet6(const char *host, struct in6_addr *ret_address)
 {
 	char literal[INET6_ADDRSTRLEN];
@@ -160,7 +160,7 @@ int address_expand(const struct address_spec *spec,
 	if (spec->is_unix) {
 		ret_addresses[0] = (struct address){ .length = sizeof(struct sockaddr_un),
 						     .un = { .sun_family = AF_UNIX } };
-		/* address_parse() lets no longer one through */
+		/* address_parse() refuses longer ones */
 		memcpy(ret_addresses[0].un.sun_path, spec->host,
 		       strnlen(spec->host, sizeof(ret_addresses[0].un.sun_path) - 1));
 		return 1;
@@ -227,7 +227,10 @@ static const char *format_unix(const struct sockaddr_un *un, size_t length,
 
 	if (path_length > sizeof(un->sun_path))
 		path_length = sizeof(un->sun_path);
-	/* unix(7): an unnamed one has no path, an abstract name begins with NUL and has no end. */
+	/*
+	 * unix(7): an unnamed socket has no path; an abstract name begins with a NUL and does not
+	 * end with one.
+	 */
 	if (path_length > 0 && un->sun_path[0] == '\0')
 		snprintf(text, ADDRESS_TEXT_MAX, "unix:@%.*s", (int)path_length - 1,
 			 un->sun_path + 1);
@@ -239,7 +242,7 @@ static const char *format_unix(const struct sockaddr_un *un, size_t length,
 const char *address_format(const struct sockaddr *address, socklen_t length,
 			   char text[ADDRESS_TEXT_MAX])
 {
-	/* To the compiler it may be a plain struct sockaddr: copy, do not cast. */
+	/* Copied, not cast: the compiler may take it for a plain struct sockaddr. */
 	struct address copy = {0};
 
 	memcpy(&copy.un, address, length < sizeof(copy.un) ? length : sizeof(copy.un));

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Network prefixes as bits; address.c has their text, which a listener need not link. */
+/* Network prefixes as bits; their text is in address.c, which a listener does not link. */
 #include "base/cidr.h"
 
 #include <string.h>

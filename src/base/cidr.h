@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Network prefixes (RFC 4632); IPv4 stands as IPv4-mapped IPv6 (RFC 4291, 2.5.5.2). */
+/* Network prefixes (RFC 4632); IPv4 is stored as IPv4-mapped IPv6 (RFC 4291, 2.5.5.2). */
 #ifndef ECHOD_BASE_CIDR_H
 #define ECHOD_BASE_CIDR_H
 
@@ -8,7 +8,7 @@
 
 struct cidr {
 	uint8_t prefix[16];	/* host bits are zero */
-	uint8_t bits;		/* 0-128; an IPv4 /n stands as 96 + n */
+	uint8_t bits;		/* 0-128; 96 + n for an IPv4 /n */
 };
 
 /*
@@ -27,10 +27,10 @@ bool cidr_is_ipv4(const uint8_t address[16]);
  */
 bool cidr_contains(const uint8_t prefix[16], unsigned bits, const uint8_t address[16]);
 
-/* Zeroes all but the first bits of address. */
+/* Sets all but the first bits of address to zero. */
 void cidr_mask(uint8_t address[16], unsigned bits);
 
-/* The same with the number of bits of its family: what is one source. */
+/* Masks address to its source: with the number of bits of its family. */
 void cidr_source(uint8_t address[16], unsigned ipv4_bits, unsigned ipv6_bits);
 
 #define CIDR_TEXT_MAX 64

@@ -90,7 +90,7 @@ int fd_set_cloexec(int fd, bool on)
 
 void fd_set_cloexec_from(int first)
 {
-	/* Linux 5.11, or a filter around us. */
+	/* Fails before Linux 5.11, or under a foreign filter. */
 	if (close_range((unsigned int)first, UINT_MAX, CLOSE_RANGE_CLOEXEC) == 0)
 		return;
 	for (int fd = first; fd < sysconf(_SC_OPEN_MAX); fd++)
@@ -128,12 +128,12 @@ static int write_new(const char *path, const void *bytes, size_t size, mode_t mo
 {
 	int fd, r;
 
-	/* whatever stood there is not opened: a FIFO would block, a link lead to another file */
+	/* an old file is not opened: a FIFO would block, a link would lead to another file */
 	unlink(path);
 	fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
 	if (fd < 0)
 		return -errno;
-	/* the umask does not decide who may read it */
+	/* the umask must not decide who may read it */
 	r = fchmod(fd, mode) < 0 ? -errno : fd_write_all(fd, bytes, size);
 	if (close(fd) < 0 && r == 0)
 		r = -errno;

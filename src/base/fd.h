@@ -34,16 +34,16 @@ int fd_write_all(int fd, const void *bytes, size_t size);
 /* Reads until size bytes or end of file. Returns the count or -errno. */
 ssize_t fd_read_full(int fd, void *bytes, size_t size);
 
-/* 0 or -errno of fcntl(2). */
+/* Returns 0 or -errno of fcntl(2). */
 int fd_set_nonblocking(int fd, bool on);
 int fd_set_cloexec(int fd, bool on);
 
-/* Close-on-exec for all from first on. */
+/* Sets close-on-exec on first and all descriptors above it. */
 void fd_set_cloexec_from(int first);
 
 /*
- * How long a call that sends may wait, in microseconds; 0 = for ever. A connect(2) to a Unix
- * socket with a full backlog heeds it too (unix(7)). Returns 0 or -errno of setsockopt(2).
+ * How long a call that sends may wait, in microseconds; 0 = for ever. It also limits a connect(2)
+ * to a Unix socket with a full backlog (unix(7)). Returns 0 or -errno of setsockopt(2).
  */
 int fd_set_send_timeout(int fd, uint64_t timeout_us);
 
@@ -54,10 +54,10 @@ int fd_set_send_timeout(int fd, uint64_t timeout_us);
 int fd_sealed_memory(const char *name, const void *bytes, size_t size);
 
 /*
- * Puts a file with these bytes and this mode in the place of path, for readers that see the old
- * one or the new one, never a half. It is written as path.new in the same folder, in the place of
- * any file that stood there; it is gone again when that fails, as on a full disk, and path is
- * then as it was. Returns 0 or -errno.
+ * Replaces path by a file with these bytes and this mode. Readers see the whole old file or the
+ * whole new one. The new one is first written as path.new in the same folder, where it replaces any
+ * other file. If that fails, as on a full disk, path.new is removed and path stays as it was.
+ * Returns 0 or -errno.
  */
 int fd_replace_file(const char *path, const void *bytes, size_t size, mode_t mode);
 

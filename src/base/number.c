@@ -18,11 +18,11 @@
 
 /* A number such as 12 or 1.5; digits behind the seventh decimal are cut off. */
 struct decimal {
-	uint64_t whole;		/* UINT64_MAX: that much or more */
+	uint64_t whole;		/* UINT64_MAX: that or more */
 	uint32_t fraction;	/* in units of 10^-7 */
 };
 
-/* Of two names of a unit the first is written. */
+/* If a unit has two names, the first is written. */
 static const struct unit {
 	const char *name;
 	uint64_t us;
@@ -40,7 +40,7 @@ static const struct unit {
 
 static const char size_suffixes[] = "KMGT";
 
-/* Reads digits, sticks at UINT64_MAX. Returns where they end. */
+/* Reads digits; a larger number becomes UINT64_MAX. Returns where they end. */
 static const char *scan_whole(const char *text, uint64_t *ret_value)
 {
 	*ret_value = isdigit((unsigned char)*text) ? strtoull(text, NULL, 10) : 0;
@@ -172,7 +172,7 @@ int duration_parse(const char *text, uint64_t *ret_us)
 		unit = find_unit(next);
 		if (!unit && (*next != '\0' || number != first))
 			return -EINVAL;
-		/* What is out of range may still turn out to be malformed. */
+		/* Not reported yet: the rest may be malformed, which is the better reason. */
 		scaled = scale(&decimal, unit ? unit->us : CLOCK_US_PER_S, &part_us);
 		if (scaled == 0 && part_us <= DURATION_MAX_US - total_us)
 			total_us += part_us;

@@ -6,7 +6,9 @@
 
 #include "base/clock.h"
 
-/* What one token is worth; at least a nanosecond, so that no rate makes tokens free. */
+/*
+ * The time that one token stands for; at least a nanosecond, so that tokens always cost something.
+ */
 static uint64_t token_ns(uint32_t rate)
 {
 	assert(rate > 0);

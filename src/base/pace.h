@@ -8,11 +8,11 @@
 
 #define BACKOFF_FIRST_MS 100u
 #define BACKOFF_MAX_MS 5000u
-#define BACKOFF_FORGET_MS 10000u	/* what lived that long was well */
+#define BACKOFF_FORGET_MS 10000u	/* after so long a life the delay starts anew */
 
 /* A token bucket: so many a second, bursts up to a bound. */
 struct bucket {
-	uint64_t tokens_ns;	/* time worth of tokens in store */
+	uint64_t tokens_ns;	/* tokens in store, as time */
 	uint64_t last_ns;	/* when it was last filled */
 };
 
@@ -22,7 +22,7 @@ void bucket_init(struct bucket *bucket, uint64_t now_ns, uint32_t rate, uint32_t
 /* Takes one token; false if there is none. A clock that steps back adds nothing. */
 bool bucket_take(struct bucket *bucket, uint64_t now_ns, uint32_t rate, uint32_t burst);
 
-/* How long to wait before something that failed is tried again. */
+/* How long to wait before a new try of something that failed. */
 struct backoff {
 	uint32_t next_ms;	/* 0: at once */
 };

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The system calls of listener and worker in one thin layer: each returns its result or -errno
- * and touches no memory but its arguments. LEAN: instructions in place, because a lean worker
- * has neither errno nor anything else of libc mapped; else syscall(2). Not libc's own functions:
- * on some architectures they hide a socket's calls behind socketcall(2), whose arguments lie in
- * memory where no seccomp filter sees them.
+ * The system calls of listener and worker in one thin layer: each returns its result or -errno and
+ * touches no memory but its arguments. If LEAN, calls are instructions in place, because a lean
+ * worker has no errno nor anything else of libc mapped; otherwise they use syscall(2). They are not
+ * libc's own functions, which on some architectures use socketcall(2) for sockets: its arguments
+ * are in memory, where no seccomp filter sees them.
  */
 #ifndef ECHOD_BASE_SYS_H
 #define ECHOD_BASE_SYS_H
@@ -62,19 +62,19 @@ static inline long sys_call(long number, long a, long b, long c, long d, long e,
 }
 
 /*
- * By libc's function after all. Calls with times, offsets or limits: on 32 bits libc knows which
- * form of them the kernel has.
+ * Calls libc's function after all, for calls with times, offsets or limits: on 32 bits libc knows
+ * which form of them the kernel has.
  */
 #define SYS_LIBC(call, ...) sys_result((long)(call))
 
 #endif
 
-/* SYS(NUMBER, ARGUMENT, ...): up to six, what is left out is 0. */
+/* SYS(NUMBER, ARGUMENT, ...): up to six; missing ones are 0. */
 #define SYS(...) SYS_PADDED(__VA_ARGS__, 0, 0, 0, 0, 0, 0)
 #define SYS_PADDED(number, a, b, c, d, e, f, ...) \
 	sys_call((number), (long)(a), (long)(b), (long)(c), (long)(d), (long)(e), (long)(f))
 
-/* Those that need no more: the C type and parameters around SYS(). */
+/* For calls that need no more than a C type and parameters around SYS(). */
 #define SYS_CALL(type, name, parameters, ...) \
 	static inline type name parameters \
 	{ \

@@ -10,7 +10,7 @@
 #include "listener/listener.h"
 #include "worker/worker.h"
 
-#define ACCEPT_BATCH 16		/* a turn of the loop and socket: reaping comes in between */
+#define ACCEPT_BATCH 16		/* for each turn and socket; reaping comes in between */
 
 bool accept_is_multipath(int fd)
 {
@@ -73,7 +73,7 @@ void accept_pending(struct listener *listener)
 	accept_take_over(listener, &connection);
 }
 
-/* FIN before the close: a peer that has sent nothing yet sees an end and no reset. */
+/* Sends FIN before the close: a peer that has sent nothing yet sees an end and no reset. */
 static void accept_refuse(struct listener *listener, struct connection *connection,
 			  enum refuse_reason reason)
 {
@@ -120,7 +120,7 @@ static bool accept_judge(struct listener *listener, struct connection *connectio
 	return true;
 }
 
-/* The local end is that of the socket, or asked for if this is bound to every address. */
+/* The local end is that of the socket; if that is bound to every address the kernel is asked. */
 static void accept_set_local(const struct settings_socket *socket, struct connection *connection)
 {
 	struct sockaddr_storage storage;
@@ -137,7 +137,7 @@ static void accept_set_local(const struct settings_socket *socket, struct connec
 	memcpy(connection->local.address, socket->address, sizeof(socket->address));
 }
 
-/* A Unix peer has no address: its process and user stand for it. */
+/* A Unix peer has no address: its process and user are used instead. */
 static void accept_set_credentials(struct connection *connection)
 {
 	struct ucred credentials;
@@ -181,7 +181,9 @@ static int accept_one(struct listener *listener, uint32_t socket)
 	return 0;
 }
 
-/* Errors of the one connection that was to be accepted (accept(2)): the next may do. */
+/*
+ * True for errors of the one connection that was to be accepted (accept(2)): the next may succeed.
+ */
 static bool is_transient(int error)
 {
 	return error == -ECONNABORTED || error == -EINTR || error == -EPROTO || error == -EPERM ||
@@ -198,7 +200,7 @@ void accept_turn(struct listener *listener, uint32_t socket)
 
 		if (r == -EAGAIN)
 			return;
-		/* want of something, or a socket that is broken: no reason to spin */
+		/* a resource is short or the socket is broken: trying again at once would spin */
 		if (r < 0 && !is_transient(r)) {
 			events_starve(listener, r, clock_now_ns());
 			return;

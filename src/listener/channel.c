@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What the supervisor is told: messages, one datagram each, and events in the ring. */
+/* What the listener tells the supervisor: messages, one datagram each, and events in the ring. */
 #include <assert.h>
 #include <string.h>
 

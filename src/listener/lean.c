@@ -4,23 +4,21 @@
  * with tests/bench, conn/s and server CPU a connection), and what breaks without care:
  *
  * 1. Few mappings are inherited (lean_trim): all but text, constants, region, slots, commands and
- *    settings are marked MADV_DONTFORK. 0.7 us for each mapping and 0.1 us for each dirty page
- *    that is not copied; and no anonymous memory is shared with children, so that no anon_vma
- *    chain grows with the live ones (rate with 10,000 held). Care: a worker must not touch data,
- *    heap, libc, TLS or the old stack: it has none. Its files are compiled freestanding and without
- *    stack protector, and tests/run/test_lean.py looks at what they refer to.
- * 2. One region (lean_open, lean_map_shared): stack, small buffer, slots, commands and settings
- *    lie in the same aligned 2 MiB as the worker's text if there is room: one page table
- *    instead of up to four, 4 KiB and 1 us each. Care: the listener never touches the private
- *    part, or it would be copied on write.
- * 3. Stack and buffer share a page (lean_open): a worker with small messages dirties one page,
- *    not two. 1 us and 4 KiB. Care: deep calls must not be on the short path.
- * 4. Raw clone on that stack (lean_fork): without libc's fork handlers, locks and TLS, 10 us; the
- *    six values that a worker needs travel in registers, so that nothing is copied to the stack.
- *    Care: it never returns.
- * 5. No rseq (lean_trim): a registered area would be written by the kernel in each worker at the
- *    first preemption. Care: without TLS that write is a segmentation fault, so nothing is trimmed
- *    if the area cannot be unregistered.
+ * settings are marked MADV_DONTFORK. 0.7 us for each mapping and 0.1 us for each dirty page that is
+ * not copied; and no anonymous memory is shared with children, so that no anon_vma chain grows with
+ * the live workers (which matters with 10,000 of them). Care: a worker must not touch data, heap,
+ * libc, TLS or the old stack: they are not mapped. Its files are compiled freestanding and without
+ * stack protector, and tests/run/test_lean.py looks at what they refer to. 2. One region
+ * (lean_open, lean_map_shared): stack, small buffer, slots, commands and settings lie in the same
+ * aligned 2 MiB as the worker's text if there is room: this takes one page table instead of up to
+ * four, which cost 4 KiB and 1 us each. Care: the listener never touches the private part, or it
+ * would be copied on write. 3. Stack and buffer share a page (lean_open): a worker with small
+ * messages dirties one page, not two. 1 us and 4 KiB. Care: deep calls must not be on the short
+ * path. 4. Raw clone on that stack (lean_fork): without libc's fork handlers, locks and TLS, 10 us;
+ * the six values that a worker needs travel in registers, so that nothing is copied to the stack.
+ * Care: it never returns. 5. No rseq (lean_trim): a registered area would be written by the kernel
+ * in each worker at the first preemption. Care: without TLS that write is a segmentation fault, so
+ * nothing is trimmed if the area cannot be unregistered.
  */
 #include "listener/lean.h"
 
@@ -42,7 +40,7 @@
 	((STACK_BYTES + SHARED_STACK_BYTES + ECHO_SMALL_BYTES + PAGE_BYTES - 1) & \
 	 ~(PAGE_BYTES - 1ul))
 
-/* Where workers will live: the next place to try, and stack and small buffer of all of them. */
+/* Memory of the workers: the next place to try, and the stack and small buffer of all of them. */
 static uintptr_t window_next;
 static uint8_t *stack_top;
 
@@ -75,7 +73,7 @@ int lean_open(void)
 			    MAP_PRIVATE | MAP_ANONYMOUS);
 	if (region == MAP_FAILED)
 		return -ENOMEM;
-	/* a stack that overflows shall meet nothing */
+	/* a stack that overflows must hit no other mapping */
 	if (LEAN)
 		(void)munmap(region, PAGE_BYTES);
 	stack_top = region + PAGE_BYTES + STACK_BYTES + SHARED_STACK_BYTES;
@@ -111,8 +109,8 @@ static int lean_unregister_rseq(void)
 static const uint8_t constant = 1;	/* its address is among the constants of the program */
 
 /*
- * One line of /proc/self/maps, "BEGIN-END PERMISSIONS ...": keeps shared mappings, the region, our
- * text and our constants (one mapping with both if the linker could).
+ * Takes one line of /proc/self/maps, "BEGIN-END PERMISSIONS ...". Keeps shared mappings, the
+ * region, our text and our constants (which may share one mapping).
  */
 static void lean_trim_mapping(const char *line)
 {
@@ -186,7 +184,7 @@ void lean_trim(void)
 {
 }
 
-/* As fork(2), which knows neither CLONE_PARENT_SETTID nor another signal than SIGCHLD. */
+/* As fork(2), which has no CLONE_PARENT_SETTID and no exit signal but SIGCHLD. */
 static long plain_clone(unsigned long flags, _Atomic int32_t *ret_pid)
 {
 #if defined(__s390x__) || defined(__s390__) || defined(__CRIS__)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The cheap fork: what a worker inherits is chosen, and everything it touches lies together.
- * Where LEAN is 0 (dynamic listener, sanitizers, other processors) the same calls do the plain
- * thing.
+ * The cheap fork: a worker inherits only chosen mappings, and everything it touches lies together.
+ * If LEAN is 0 (dynamic listener, sanitizers, other processors) the same calls fork in the ordinary
+ * way.
  */
 #ifndef LISTENER_LEAN_H
 #define LISTENER_LEAN_H
@@ -13,7 +13,7 @@
 
 #include "worker/worker.h"
 
-/* Takes the memory of workers. Returns 0 or -ENOMEM. To be called once, first of all. */
+/* Maps the memory of workers. Returns 0 or -ENOMEM. Call it once, before anything else. */
 int lean_open(void);
 
 /*
@@ -23,9 +23,8 @@ int lean_open(void);
 void *lean_map_shared(int fd, size_t size, int protection);
 
 /*
- * Before the first fork: lets workers inherit nothing but the program's text and what the two
- * functions above have made. If that cannot be, workers inherit everything and the listener works
- * on, only slower.
+ * Call it before the first fork. Workers then inherit only the program's text and the memory of the
+ * two functions above. If that is impossible, workers inherit everything and forks are slower.
  */
 void lean_trim(void);
 

@@ -14,9 +14,9 @@
 #include "wire/settings.h"
 
 /*
- * A worker's end is told by this real-time signal and not by SIGCHLD: real-time signals queue,
- * each with the process id, so that one can wait for that one process. wait4(-1) walks along all
- * children of the caller, which takes a millisecond with 10,000 of them.
+ * This real-time signal, and not SIGCHLD, reports a worker's end. Real-time signals queue, each
+ * with its process id, so that the listener can wait for that one process. wait4(-1) walks along
+ * all children of the caller, which takes a millisecond with 10,000 of them.
  */
 #define REAP_SIGNAL (SIGRTMIN)
 
@@ -33,14 +33,14 @@ struct connection {
 	struct endpoint local;
 };
 
-/* Want of a resource (descriptors, memory, processes): no accept before the deadline or a reap. */
+/* A resource (descriptors, memory, processes) is short: no accept before the deadline or a reap. */
 struct starvation {
 	uint64_t retry_ns;	/* 0: not starved, a reap or the loop's clock set it back */
 	uint64_t report_ns;	/* no event before that time */
 	uint32_t count;		/* since the last event */
 };
 
-/* In memory of tables_memory(): a worker must not know the proofs of the next ones. */
+/* Lies in memory of tables_memory(): a worker must not know the proofs of later workers. */
 struct listener {
 	const char *step;		/* of the start, for MESSAGE_FAILED */
 	const struct settings *settings;
@@ -75,8 +75,8 @@ static inline uint32_t listener_live(const struct listener *listener)
 
 /*
  * Takes over the descriptors of enum listener_fd: checks settings, table and slots and maps them,
- * prepares the sockets, enters the sandbox. Returns 0, or -errno: listener->step then says at
- * what. What was taken stays open either way: the process ends then.
+ * prepares the sockets, enters the sandbox. Returns 0, or -errno; listener->step then names the
+ * step that failed. Descriptors stay open even then, since the process ends.
  */
 int start_listener(struct listener *listener);
 
@@ -84,15 +84,15 @@ int start_listener(struct listener *listener);
 void loop_run(struct listener *listener);
 
 /*
- * True if fd is an MPTCP socket. A listening one knows fewer options than TCP, and the plain TCP
- * connections that it accepts as well inherit fewer still: their workers set them.
+ * True if fd is an MPTCP socket. A listening one has fewer options than a TCP socket, and the plain
+ * TCP connections that it also accepts inherit even fewer: their workers set them.
  */
 bool accept_is_multipath(int fd);
 
-/* True if no more connections may be taken: connections live here and in older generations. */
+/* True if the limit is reached by the connections of this and of older generations. */
 bool accept_at_limit(const struct listener *listener);
 
-/* Reports that the limit is reached, and that it was left by an eighth. */
+/* Reports that the limit is reached, or that the number has fallen an eighth below it. */
 void accept_note_limit(struct listener *listener);
 
 /* True if the listening sockets belong into the poll set. */
@@ -101,13 +101,13 @@ bool accept_is_open(const struct listener *listener);
 /* Takes a bounded number of connections from one socket that is readable. */
 void accept_turn(struct listener *listener, uint32_t socket);
 
-/* Tries again to give the connection that waits for one a worker, unless still starved. */
+/* Tries again to fork a worker for the connection that waits for one, unless still starved. */
 void accept_pending(struct listener *listener);
 
 /* Refuses the connection that waits for a worker, if there is one. */
 void accept_give_up(struct listener *listener);
 
-/* The one connection of MODE_SINGLE, which was accepted by somebody else. */
+/* Serves the one connection of MODE_SINGLE, which another program has accepted. */
 void accept_single(struct listener *listener);
 
 /*
@@ -120,7 +120,7 @@ int workers_start(struct listener *listener, struct connection *connection);
 /* Reaps those whose records wait in signal_fd, a bounded number a call. */
 void workers_reap(struct listener *listener);
 
-/* Reaps all that have ended, whether a signal told or not: its cost grows with live workers. */
+/* Reaps all that have ended, with or without a signal; its cost grows with the live workers. */
 void workers_reap_all(struct listener *listener);
 
 /*
@@ -143,8 +143,8 @@ void events_note(struct listener *listener, enum event_type type, uint64_t now_n
 struct event events_about(const struct connection *connection, enum event_type type);
 
 /*
- * Something is short (error is a negative errno): no accept until a worker has ended or 100 ms
- * are over. Said once a second at most, with the count.
+ * A resource is short (error is a negative errno): no accept until a worker has ended or 100 ms are
+ * over. Makes at most one event a second, with the count.
  */
 void events_starve(struct listener *listener, int error, uint64_t now_ns);
 
@@ -153,7 +153,7 @@ static inline void events_count(_Atomic uint64_t *counter, uint64_t more)
 {
 	uint64_t old = atomic_load_explicit(counter, memory_order_relaxed);
 
-	/* a reader that sees the end of a connection sees that it was accepted, too */
+	/* a reader that sees the end of a connection must see that it was accepted, too */
 	atomic_store_explicit(counter, old + more, memory_order_release);
 }
 

@@ -4,26 +4,28 @@
  *
  * The wait (ppoll) is the only call that may block, and its set is chosen anew each turn. The
  * listening sockets are in it only while a connection could be served: not at the limit (unless
- * at-limit is "refuse"), not while a resource is short, not while one that was accepted still
- * waits for its worker. What is not accepted waits in the kernel's backlog, at no cost to us.
+ * at-limit is "refuse"), not while a resource is short, not while an accepted connection still
+ * waits for its worker. Other connections wait in the kernel's backlog, at no cost to us.
  *
- * The order within a turn matters. Ends of workers come first: they make room, and a connection
- * that is accepted later in the turn is judged by counts that are right. Then the supervisor's
- * word, so that a stop is obeyed before more is accepted. Each socket then gives a few connections
- * only, so that a flood on one neither starves the others nor puts off the reaping.
+ * The order within a turn matters. Ends of workers come first: they make room, and connections
+ * accepted later in the turn are judged by correct counts. Then come the supervisor's messages, so
+ * that a stop is obeyed before more is accepted. Each socket then gives a few connections only, so
+ * that a flood on one neither starves the others nor puts off the reaping.
  *
- * When something is short (descriptors, memory, processes) nothing spins: no accept until a worker
- * has ended, or for 100 ms. The loop also turns by the clock, every ten seconds while workers
- * live, to find an end whose signal found no room in the queue of signals.
+ * If a resource is short (descriptors, memory, processes) the loop does not spin: it accepts
+ * nothing until a worker has ended, or for 100 ms. Every ten seconds, while workers live, it also
+ * looks for an end whose signal had no room in the queue of signals.
  *
- * It ends when it was told to stop, or the supervisor is gone, and the last worker is reaped.
+ * The loop ends when the listener was told to stop, or the supervisor is gone, and the last worker
+ * is reaped.
+ *
  */
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/sys.h"
 #include "listener/listener.h"
 
-#define SWEEP_NS (10ull * CLOCK_NS_PER_S) /* for ends whose signal found no room in the queue */
+#define SWEEP_NS (10ull * CLOCK_NS_PER_S) /* for ends whose signal had no room in the queue */
 #define FOREIGN_NS 100000000u			/* looks at what older generations still have */
 #define PAUSE_NS 100000000u
 #define MESSAGE_BATCH 16	/* messages a turn */
@@ -35,7 +37,7 @@ static uint64_t earlier(uint64_t a_ns, uint64_t b_ns)
 	return a_ns < b_ns ? a_ns : b_ns;
 }
 
-/* When the loop has to turn although nothing has happened; UINT64_MAX: never. */
+/* When the loop has to turn even if nothing happens; UINT64_MAX: never. */
 static uint64_t loop_deadline_ns(const struct listener *listener, bool is_open, uint64_t now_ns)
 {
 	uint64_t deadline_ns = UINT64_MAX;
@@ -50,7 +52,7 @@ static uint64_t loop_deadline_ns(const struct listener *listener, bool is_open, 
 	return deadline_ns;
 }
 
-/* Returns the number of entries used; the sockets stand in it only while they may be accepted. */
+/* Returns the number of entries used; the listening sockets are among them only if is_open. */
 static unsigned int loop_fill(const struct listener *listener, bool is_open, struct pollfd *fds)
 {
 	unsigned int count = POLL_SOCKETS;
@@ -74,7 +76,7 @@ static int loop_wait(const struct listener *listener, bool is_open, struct pollf
 	return sys_poll(fds, count, deadline_ns == UINT64_MAX ? NULL : &timeout);
 }
 
-/* What is due by the clock alone. */
+/* Does what is due by the clock. */
 static void loop_look_at_clock(struct listener *listener)
 {
 	uint64_t now_ns = clock_now_ns();
@@ -97,7 +99,7 @@ static void loop_stop(struct listener *listener)
 	(void)channel_send(listener, MESSAGE_STOPPED, 0);
 }
 
-/* What the supervisor wants; that it is gone is a stop too. Unknown messages are ignored. */
+/* Obeys the supervisor; if that is gone the listener stops. Ignores unknown messages. */
 static void loop_obey(struct listener *listener)
 {
 	for (int i = 0; i < MESSAGE_BATCH; i++) {
@@ -123,8 +125,8 @@ static void loop_obey(struct listener *listener)
 }
 
 /*
- * Without a wait (ENOMEM, or EINVAL: RLIMIT_NOFILE is less than what is waited for, poll(2)) there
- * is a pause instead, and a look at what must not be missed.
+ * If the wait fails (ENOMEM, or EINVAL: RLIMIT_NOFILE is below the number of entries, poll(2))
+ * pauses instead, then looks at everything that must not be missed.
  */
 static void loop_pause(struct listener *listener, int error)
 {

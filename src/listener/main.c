@@ -15,7 +15,7 @@
 
 enum listener_exit { EXIT_DRAINED = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
 
-/* A datagram socket of the supervisor's, or somebody has started the program by hand. */
+/* If the channel is not there, somebody has started the program by hand. */
 static bool is_started_by_echod(void)
 {
 	int type = 0;
@@ -48,7 +48,10 @@ int main(void)
 		(void)channel_send(listener, MESSAGE_FAILED, (uint32_t)-r);
 		sys_exit(EXIT_FAILED);
 	}
-	/* the connection is descriptor 0: a worker then closes the others with one call */
+	/*
+	 * so that the connection becomes descriptor 0: a worker then closes all others with one
+	 * call
+	 */
 	(void)close(STDIN_FILENO);
 	(void)channel_send(listener, MESSAGE_READY, (uint32_t)listener->missing_filter);
 	if (listener->settings->mode == MODE_SINGLE)

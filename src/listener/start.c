@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * From the descriptors that the supervisor passed to a listener that is ready to fork: nothing is
- * used before it was checked, then all is given up that listener and workers do not need.
+ * From the descriptors that the supervisor passed to a listener that is ready to fork: checks
+ * everything before it is used, then gives up all rights that listener and workers do not need.
  */
 #include <fcntl.h>
 #include <linux/capability.h>
@@ -24,7 +24,10 @@
 
 #define SEALS_REQUIRED (F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE)
 
-/* What systemd/echod.service lowers that of the supervisor by: workers are then like anybody. */
+/*
+ * systemd/echod.service lowers the supervisor's score by as much: workers then have an ordinary
+ * one.
+ */
 #define OOM_SCORE_STEP 300
 
 /* The counters of a coverage build go to files at the end. */
@@ -135,14 +138,14 @@ static int make_tables(struct listener *listener)
 
 	if (r == 0)
 		r = sources_init(&listener->sources, listener->settings);
-	/* this was the last memory, and soon /proc is closed */
+	/* all memory is mapped now, and /proc is closed soon */
 	lean_trim();
 	return r;
 }
 
 /*
- * SIGURG says look at your slot, SIGALRM look at your clock; workers inherit that. The supervisor
- * ignores SIGPIPE: that ends here, all that is sent has MSG_NOSIGNAL.
+ * Workers inherit the handlers: at SIGURG they look at their slot, at SIGALRM at the clock.
+ * SIGPIPE, which the supervisor ignores, gets its default back: every send has MSG_NOSIGNAL.
  */
 static int set_signals(struct listener *listener)
 {
@@ -160,9 +163,9 @@ static int set_signals(struct listener *listener)
 }
 
 /*
- * When memory is short the kernel ends the process with the highest score. That has to be a worker,
- * whose end gives back one connection, and not the supervisor, with whom all would end. Raising the
- * score is allowed to anybody; if it cannot be written nothing is lost but that.
+ * If memory is short the kernel ends the process with the highest score. That must be a worker,
+ * which costs one connection, and not the supervisor, which would cost all. Every process may raise
+ * its score; a failure is harmless.
  */
 static int raise_oom_score(struct listener *listener)
 {
@@ -182,8 +185,8 @@ static int raise_oom_score(struct listener *listener)
 }
 
 /*
- * The supervisor has given up what it could. capset(2) is called only if something is left:
- * the system call filter of the unit does not allow it.
+ * The supervisor has given up what it could. Calls capset(2) only if something is left, because the
+ * system call filter of the unit forbids it.
  */
 static int drop_privileges(struct listener *listener)
 {
@@ -202,7 +205,7 @@ static int drop_privileges(struct listener *listener)
 	return syscall(SYS_capset, &header, none) < 0 ? -errno : 0;
 }
 
-/* Every right over files that this kernel's version of Landlock knows is handled and none given. */
+/* Gives up every right over files that this kernel's version of Landlock knows. */
 static int deny_files(struct listener *listener)
 {
 	static const uint64_t rights_of_version[] = { 0, (1u << 13) - 1, (1u << 14) - 1,
@@ -225,7 +228,7 @@ static int deny_files(struct listener *listener)
 	return syscall(SYS_landlock_restrict_self, fd, 0) < 0 ? -errno : 0;
 }
 
-/* No core dumps, no file larger than nothing, a few descriptors beside the listening sockets. */
+/* No core dumps, only empty files, few descriptors beside the listening sockets. */
 static int set_limits(struct listener *listener)
 {
 	int r = sys_set_limit(RLIMIT_CORE, 0);
@@ -237,7 +240,7 @@ static int set_limits(struct listener *listener)
 	return r;
 }
 
-/* One that cannot be installed is a failure only with SETTINGS_FILTER_REQUIRED. */
+/* A filter that cannot be installed is a failure only with SETTINGS_FILTER_REQUIRED. */
 static int install_filter(struct listener *listener)
 {
 	const struct settings *settings = listener->settings;
@@ -247,7 +250,7 @@ static int install_filter(struct listener *listener)
 	};
 	int r;
 
-	/* so that a worker that ends soon reads no settings, which would cost it a page fault */
+	/* a worker that ends soon then need not read the settings, which saves a page fault */
 	if (settings->session_us > 0)
 		listener->worker_flags |= WORKER_SESSION;
 	if (settings->flags & SETTINGS_WORKER_FILTER)
@@ -263,9 +266,9 @@ static int install_filter(struct listener *listener)
 }
 
 /*
- * Accepted TCP connections inherit the ticks; Unix ones do not, their workers set them. A
- * listener of other settings still accepts from the same sockets, and goes on with it if this
- * one fails: nothing that can fail comes after this.
+ * Accepted TCP connections inherit the ticks; Unix ones do not, their workers set them. An older
+ * listener with other settings still accepts from the same sockets and needs its own ticks if this
+ * one fails: so this is the last step that can fail.
  */
 static int set_ticks(struct listener *listener)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Chained hashes over arrays that are as long as they can ever need to be. A link is an index, and
- * 0 is none, so that memory that was never touched is an empty table.
+ * Chained hashes over arrays of their largest size. A link is an index and 0 means none, so
+ * untouched memory is an empty table.
  */
 #include "listener/tables.h"
 
@@ -20,7 +20,7 @@ void *tables_memory(size_t size)
 	return memory;
 }
 
-/* As many chains as there may be entries, and a power of two. */
+/* Makes as many chains as there may be entries, rounded up to a power of two. */
 static uint32_t *make_chains(uint32_t count, uint32_t *ret_mask)
 {
 	uint32_t chains = 16;
@@ -110,7 +110,7 @@ static uint32_t *sources_chain(struct sources *sources, const uint8_t key[16])
 	return &sources->chains[(hash ^ hash >> 32) & sources->mask];
 }
 
-/* As the newest of the ring. */
+/* Puts the node into the ring as the newest. */
 static void idle_append(struct sources *sources, uint32_t index)
 {
 	struct source *source = &sources->nodes[index];
@@ -130,8 +130,8 @@ static void idle_remove(struct sources *sources, uint32_t index)
 }
 
 /*
- * A node that is in neither chain nor ring. One that was never used, or else that of the source
- * that is idle for longest; this one first if there is no rate to remember it for.
+ * Returns a node that is in neither chain nor ring: one that was never used, or that of the source
+ * that has been idle longest. Without a rate to remember, the idle one is preferred.
  */
 static uint32_t sources_take_node(struct sources *sources)
 {
@@ -150,7 +150,7 @@ static uint32_t sources_take_node(struct sources *sources)
 	return oldest;
 }
 
-/* The node of key, not in the ring; if there is none it is made, with a full bucket. */
+/* Returns the node of key, taken out of the ring; makes one with a full bucket if there is none. */
 static uint32_t sources_find(struct sources *sources, const uint8_t key[16], uint64_t now_ns)
 {
 	const struct settings *settings = sources->settings;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What a listener looks up for each connection, in constant time and in memory that no worker
- * inherits: which slot is free, which one a process has, and what each source has and does.
+ * inherits: which slot is free, which slot a process has, and the connections and rate of each
+ * source.
  */
 #ifndef LISTENER_TABLES_H
 #define LISTENER_TABLES_H
@@ -29,7 +30,7 @@ struct holder {
 
 struct slots {
 	uint32_t count;
-	uint32_t used;		/* from here on none was ever taken */
+	uint32_t used;		/* slots from here on were never used */
 	uint32_t free;		/* a stack: the slot freed last is still in the cache */
 	uint32_t mask;
 	uint32_t *chains;	/* by process id */
@@ -43,7 +44,7 @@ int slots_init(struct slots *slots, uint32_t count);
 uint32_t slots_take(struct slots *slots);
 void slots_give(struct slots *slots, uint32_t slot);
 
-/* pid > 0 holds slot from now on. At most one pid for a slot that was taken. */
+/* pid > 0 holds slot from now on; a slot has at most one pid. */
 void slots_bind(struct slots *slots, int32_t pid, uint32_t slot);
 
 /* Forgets pid and returns its slot, or SLOTS_NONE if it has none. */
@@ -62,7 +63,7 @@ struct sources {
 	const struct settings *settings;
 	uint64_t seed[2];	/* a peer that knows them could fill one chain */
 	uint32_t count;		/* nodes: as many as connections, and SOURCES_IDLE */
-	uint32_t used;		/* behind it no node was ever used */
+	uint32_t used;		/* nodes behind it were never used */
 	uint32_t mask;
 	uint32_t *chains;
 	struct source *nodes;	/* the first is the ring's end: between newest and oldest */
@@ -72,10 +73,10 @@ struct sources {
 int sources_init(struct sources *sources, const struct settings *settings);
 
 /*
- * One more connection from address (16 bytes, IPv4 mapped). Returns 0 and counts it in
- * *ret_source until sources_leave(); or -EUSERS (connections-per-source), -EAGAIN
- * (rate-per-source). With both limits off *ret_source is SOURCES_NONE. Constant time; a flood
- * of new sources makes the longest idle ones forgotten, never those with a connection.
+ * One more connection from address (16 bytes, IPv4 mapped). Returns 0 and counts it in *ret_source
+ * until sources_leave(); or -EUSERS (connections-per-source), -EAGAIN (rate-per-source). With both
+ * limits off *ret_source is SOURCES_NONE. Constant time; after a flood of new sources those that
+ * were idle longest are forgotten, never those with a connection.
  */
 int sources_enter(struct sources *sources, const uint8_t address[16], uint64_t now_ns,
 		  uint32_t *ret_source);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Workers, from the fork to what their end tells. The entry is filled first, then the process is
- * forked, so that no worker is ever unknown; each end is found in constant time.
+ * Workers, from the fork to the account of their end. The entry is filled before the process is
+ * forked, so that every worker is known; finding an end takes constant time.
  */
 #include <assert.h>
 #include <string.h>
@@ -29,7 +29,7 @@ static void fill_entry(struct listener *listener, uint32_t slot,
 	atomic_store_explicit(&entry->state, ENTRY_LIVE, memory_order_release);
 }
 
-/* The event was made of it, or there is no worker after all. */
+/* Called when its event is made, or if the fork failed. */
 static void free_slot(struct listener *listener, uint32_t slot)
 {
 	struct entry *entry = &listener->table->entries[slot];
@@ -151,8 +151,8 @@ static void reap_account(struct listener *listener, const struct event *event)
 }
 
 /*
- * How the worker of slot ended. The numbers are what it wrote, and are only printed; whether it
- * got a byte at all, on which the level of the line depends, it has to prove.
+ * How the worker of slot ended. The numbers are those that it wrote; they are only printed. The
+ * level of the line depends on whether it got a byte, so it has to prove that it got none.
  */
 static struct event reap_event(const struct listener *listener, uint32_t slot, pid_t pid,
 			       int status, const struct rusage *usage)
@@ -217,9 +217,9 @@ static bool reap_wait(struct listener *listener, pid_t pid)
 }
 
 /*
- * The process that has ended. The kernel sends a child's record, but signalfd(2) takes a real-time
- * signal with such a small code for one of poll and puts the process id into the band: into its
- * low half, which only a little-endian machine reads as the id. -1: any child, slow with many.
+ * Returns the process that has ended, or -1: any child, slow with many. The kernel sends the record
+ * of a child, but signalfd(2) takes a real-time signal with this code for one of poll and puts the
+ * process id into the band, in its low half on little-endian machines only.
  */
 static pid_t reap_pid(const struct signalfd_siginfo *record)
 {

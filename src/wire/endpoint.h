@@ -30,8 +30,8 @@ static_assert(sizeof(struct endpoint) == 24, "endpoint crosses a process border"
 void endpoint_set(struct endpoint *endpoint, const struct sockaddr_storage *address);
 
 /*
- * Writes the address as 16 bytes, IPv4 mapped (RFC 4291, 2.5.5.2). False for a Unix endpoint,
- * which has none: no prefix holds it.
+ * Writes the address as 16 bytes, IPv4 mapped (RFC 4291, 2.5.5.2). Returns false for a Unix
+ * endpoint, which has no address and is in no prefix.
  */
 bool endpoint_address(const struct endpoint *endpoint, uint8_t ret_address[16]);
 

@@ -41,8 +41,8 @@ enum refuse_reason {
 #define REFUSE_NAMES { "connections", "connections-per-source", "rate-per-source", "access" }
 
 /*
- * Why a worker with this wait status (wait4(2)) ended. is_draining: it was told to end because
- * the daemon stops, so that being killed is only how.
+ * Why a worker with this wait status (wait4(2)) ended. is_draining: it was told to end because the
+ * daemon stops; then that is the reason even if it was killed.
  */
 static inline enum end_reason end_of_status(int status, bool is_draining)
 {
@@ -93,9 +93,9 @@ static inline uint64_t event_duration_us(const struct event *event)
 }
 
 /*
- * Messages on the channel, one datagram each, both directions, non-blocking.
- * The events themselves travel in the ring of struct table; MESSAGE_WAKE only
- * says that there are some. None that is here changes in a later version.
+ * Messages on the channel, one datagram each, both directions, non-blocking. The events themselves
+ * travel in the ring of struct table; MESSAGE_WAKE only says that there are some. These messages
+ * stay the same in later versions.
  */
 enum message_type {
 	MESSAGE_READY = 1,	/* listener: accepting; value: errno of a filter that is missing */

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The scoreboard of a generation: three shared memory files. The table is written by the
- * listener and read by the supervisor, but for what is marked; workers do not map it. The
- * slots are written by the workers: nothing read from there is trusted. The commands are
- * written by the supervisor; listener and workers have them from a descriptor that cannot
- * write, so that no mprotect(2) makes them writable.
+ * The scoreboard of a generation: three shared memory files. The listener writes the table and the
+ * supervisor reads it, except for fields that say otherwise; workers do not map it. The workers
+ * write the slots: nothing read from there is trusted. The supervisor writes the commands; listener
+ * and workers map them from a descriptor that cannot write, so that no mprotect(2) makes them
+ * writable.
  */
 #ifndef ECHOD_WIRE_SCOREBOARD_H
 #define ECHOD_WIRE_SCOREBOARD_H
@@ -23,7 +23,7 @@
 #define FORK_BUCKETS 24u		/* fork latency histogram: bucket i counts < 2^i us */
 #define DURATION_BUCKETS 32u		/* of closed connections: bucket i counts < 2^i ms */
 #define UNIX_PATH_BYTES 112u		/* with the NUL, unix(7) */
-#define END_ROOM 24u			/* for reasons to come, which must not move what follows */
+#define END_ROOM 24u			/* with room for new reasons */
 #define REFUSE_ROOM 12u
 
 enum entry_state {
@@ -46,7 +46,7 @@ struct entry {
 
 static_assert(sizeof(struct entry) == 128, "crosses a process border");
 
-/* Counters of the listener; only it writes them, only they are the truth. */
+/* Counters that only the listener writes; they alone are relied on. */
 struct totals {
 	_Atomic uint64_t accepted;	/* connections taken, refused ones included */
 	_Atomic uint64_t closed[END_ROOM];	/* by enum end_reason */
@@ -55,7 +55,7 @@ struct totals {
 	_Atomic uint64_t bytes_out;
 	_Atomic uint64_t empty;		/* closed without a byte (health checks) */
 	_Atomic uint64_t events_dropped;	/* the ring was full */
-	_Atomic uint64_t starved;	/* accept or fork failed for want of something */
+	_Atomic uint64_t starved;	/* accept or fork failed for lack of a resource */
 	_Atomic uint64_t fork_histogram[FORK_BUCKETS];
 	_Atomic uint64_t fork_sum_us;
 	_Atomic uint64_t duration_histogram[DURATION_BUCKETS];
@@ -71,8 +71,8 @@ static inline unsigned int histogram_bucket(uint64_t value, unsigned int buckets
 }
 
 /*
- * What is in front of the ring is the same in every version: by it a supervisor goes on counting
- * the connections of a listener that it does not understand otherwise.
+ * The part before the ring is the same in every version. With it a supervisor can still count the
+ * connections of a listener of another version.
  */
 struct table {
 	uint32_t magic;
@@ -106,9 +106,9 @@ enum slot_command {
 };
 
 /*
- * A command and the process that it is for, one word for each slot; 0: none. A worker ignores what
- * was meant for the one before it. Process 0 is any worker of the slot. All of this is the same in
- * every version.
+ * A command and the process that it is for, one word for each slot; 0: none. A worker ignores a
+ * command for another process, which had the slot before. Process 0 means any worker of the slot.
+ * All of this is the same in every version.
  */
 static inline uint64_t command_make(int32_t pid, enum slot_command command)
 {
@@ -125,7 +125,7 @@ static inline uint32_t command_of(uint64_t word)
 	return (uint32_t)word;
 }
 
-/* What this worker was told. */
+/* The command for this worker. */
 static inline enum slot_command command_for(const _Atomic uint64_t *word, int32_t pid)
 {
 	uint64_t value = atomic_load_explicit(word, memory_order_relaxed);
@@ -156,7 +156,7 @@ static_assert(sizeof(struct slot) == 64, "crosses a process border");
 
 #define SLOT_BYTES_MAX (1ull << 56)
 
-/* A byte counter of a slot, never more than what signed numbers and sums of many can hold. */
+/* A byte counter of a slot, limited so that signed numbers and sums of many can hold it. */
 static inline uint64_t slot_bytes(const _Atomic uint64_t *counter)
 {
 	uint64_t bytes = atomic_load_explicit(counter, memory_order_relaxed);

@@ -9,14 +9,14 @@
 #include <stdint.h>
 
 /*
- * The version of everything that crosses a process border. Raised whenever the layout or the
+ * The version of everything that crosses a process border. Raise it whenever the layout or the
  * meaning of settings, scoreboard, event or message changes. A listener refuses a block of another
- * version; a supervisor lets a generation of another version drain and reads nothing from it but
- * what is the same in every version.
+ * version. A supervisor lets a generation of another version drain and reads only those parts of it
+ * that are the same in every version.
  */
 #define WIRE_VERSION 7u
 
-/* The same, for the programs: an object, so that a test can link programs of another version. */
+/* The same as an object, so that a test can link programs of another version. */
 extern const uint32_t wire_version;
 
 #define SETTINGS_MAGIC 0x65636864u	/* "echd" */
@@ -28,7 +28,7 @@ extern const uint32_t wire_version;
 #define SETTINGS_MAX_CONNECTIONS 100000u
 #define SETTINGS_MAX_TIME_US 4000000000000000u	/* more than a century */
 
-/* Descriptors that a listener finds open at its start; no others are. */
+/* The descriptors that are open when a listener starts; there are no others. */
 enum listener_fd {
 	LISTENER_FD_SETTINGS = 3, /* sealed memfd: struct settings and its tables */
 	LISTENER_FD_TABLE = 4,	  /* memfd: struct table, no worker ever maps it */
@@ -58,7 +58,7 @@ enum settings_flag {
 #define SETTINGS_USER_TIMEOUT_GRACE_MS 30000u
 #define SETTINGS_FREE_FDS 16u	/* of a listener, beside those that it is started with */
 
-/* One listening socket as the listener has to know it. */
+/* What the listener has to know of a listening socket. */
 struct settings_socket {
 	uint8_t family;		/* enum endpoint_family */
 	uint8_t wildcard;	/* 1: ask getsockname() for each connection */
@@ -138,16 +138,16 @@ static inline const uint64_t *settings_worker_filter(const struct settings *sett
 	return settings_filter(settings) + settings->filter_count;
 }
 
-/* What a listener limits itself to: no descriptor of it or its workers has a higher number. */
+/* The limit that a listener gives itself: all descriptors of it and its workers are below. */
 static inline uint32_t settings_descriptors(const struct settings *settings)
 {
 	return LISTENER_FD_SOCKETS + settings->socket_count + SETTINGS_FREE_FDS;
 }
 
 /*
- * TCP_USER_TIMEOUT (tcp(7)): the kernel gives up a peer that takes nothing so much later than the
- * stall timer, which ends a connection in order. stall = 0 is endless patience with a closed
- * window, so the kernel has it too.
+ * TCP_USER_TIMEOUT (tcp(7)): the kernel gives up a peer that takes nothing. This comes later than
+ * the stall timer, which ends the connection in an orderly way. stall = 0 waits for ever at a
+ * closed window, so the kernel has to wait, too.
  */
 static inline uint32_t settings_user_timeout_ms(uint64_t stall_us)
 {
@@ -166,7 +166,7 @@ int settings_check(const void *block, size_t size, const char **ret_why);
 
 /*
  * access { allow, deny }: whether a peer with this address (IPv4 mapped) may connect. The first
- * rule that contains it decides, and access_default_allow if none does.
+ * rule that contains it decides; if there is none, access_default_allow does.
  */
 bool settings_allow(const struct settings *settings, const uint8_t address[16]);
 

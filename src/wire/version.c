@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* In a file of its own, which the linker can replace. */
+/* A file of its own, so that a test can link another one in its place. */
 #include "wire/settings.h"
 
 const uint32_t wire_version = WIRE_VERSION;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The copy loop. A small message costs one read and one write. The timers cost nothing as long
- * as bytes flow: reads and writes give up after a tick (SO_RCVTIMEO, SO_SNDTIMEO), and only then
- * are the clock and the unsent bytes looked at.
+ * The copy loop. A small message costs one read and one write. The timers cost nothing as long as
+ * bytes flow: reads and writes give up after a tick (SO_RCVTIMEO, SO_SNDTIMEO), and only then does
+ * the worker look at the clock and the unsent bytes.
  */
 #include "worker/worker.h"
 
@@ -73,7 +73,7 @@ int echo_error(const struct echo *echo, int error)
 	return END_ERROR;
 }
 
-/* Back to the small buffer, and of that keeps what small messages need. */
+/* Goes back to the small buffer, and keeps of it only what small messages need. */
 static void echo_shrink(struct echo *echo)
 {
 	if (echo->buffer != echo->small)
@@ -90,9 +90,10 @@ static void echo_shrink(struct echo *echo)
 }
 
 /*
- * The peer fills whole buffers: a larger one saves system calls and, what counts more, switches
- * between us and the peer. Without the memory it goes on as it is. (splice(2) would take a third
- * less CPU and be slower: it moves little at a time and wakes the peer for each piece.)
+ * The peer fills whole buffers. A larger one saves system calls and, more importantly, switches
+ * between us and the peer. Without the memory for it the worker goes on with the small one.
+ * (splice(2) would take a third less CPU and be slower: it moves little at a time and wakes the
+ * peer for each piece.)
  */
 static void echo_grow(struct echo *echo)
 {
@@ -130,8 +131,8 @@ int echo_tick(struct echo *echo)
 }
 
 /*
- * Nothing is on its way in either direction, so that nothing can stall until the peer sends:
- * one long wait for that, with little memory.
+ * No byte is on its way in either direction, so nothing can stall until the peer sends. Waits for
+ * that once, long and with little memory.
  */
 static void echo_sleep(struct echo *echo)
 {
@@ -149,7 +150,7 @@ static void echo_sleep(struct echo *echo)
 	echo->is_dormant = echo_set_timeout(echo->fd, SO_RCVTIMEO, rest_us) == 0;
 }
 
-/* A byte moved. */
+/* Called when a byte has moved. */
 static inline void echo_wake(struct echo *echo)
 {
 	if (echo->quiet_since_ns == 0)
@@ -161,7 +162,7 @@ static inline void echo_wake(struct echo *echo)
 	(void)echo_set_timeout(echo->fd, SO_RCVTIMEO, echo_tick_us(echo->settings));
 }
 
-/* A read or a write returned -errno. */
+/* Called when a read or a write returned -errno. */
 static int echo_wait(struct echo *echo, int error, bool is_reading)
 {
 	int reason = echo_look(echo);
@@ -177,8 +178,9 @@ static int echo_wait(struct echo *echo, int error, bool is_reading)
 }
 
 /*
- * A look now and then. A short write has waited for a tick in vain, or was cut by a signal. A quiet
- * connection never reads its command word (that saves a page fault): a signal interrupts its wait.
+ * Looks at command and clock now and then. A short write has waited for a tick in vain, or a signal
+ * interrupted it. A quiet connection never reads its command word (that saves a page fault): a
+ * signal interrupts its wait.
  */
 static inline int echo_turn(struct echo *echo, bool is_short)
 {

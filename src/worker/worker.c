@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* A worker: lets go of what it does not need, echoes, and ends so that the peer loses nothing. */
+/* A worker: closes what it does not need, echoes, and ends so that the peer loses nothing. */
 #include "worker/worker.h"
 
 #include <linux/filter.h>
@@ -17,7 +17,7 @@
 
 #define TCP_STATE_CLOSED 7		/* TCP_CLOSE of the kernel's net/tcp_states.h */
 
-/* first and all above it up to last. */
+/* Closes first to last. */
 static void worker_close_range(const struct settings *settings, unsigned int first,
 			       unsigned int last)
 {
@@ -46,7 +46,10 @@ static int worker_install_filter(const struct settings *settings)
 	return sys_seccomp(SECCOMP_SET_MODE_FILTER, 0, &program);
 }
 
-/* SIGALRM at the session's end and each second after: one that comes before a wait is not lost. */
+/*
+ * SIGALRM at the session's end and each second after that, since one that comes just before a wait
+ * does not interrupt it.
+ */
 static void worker_start_session(struct echo *echo)
 {
 	const struct settings *settings = echo->settings;
@@ -58,7 +61,7 @@ static void worker_start_session(struct echo *echo)
 	(void)sys_setitimer(&timer);
 }
 
-/* What fails is an option that this kind of connection has not: MPTCP carries no urgent data. */
+/* An option that this kind of connection does not have may fail: MPTCP carries no urgent data. */
 static void worker_set_options(const struct echo *echo)
 {
 	(void)echo_set_ticks(echo->fd, echo->settings);
@@ -70,7 +73,7 @@ static void worker_set_options(const struct echo *echo)
 	}
 }
 
-/* Round-trip time and retransmits into the slot. Returns false if the kernel does not say. */
+/* Writes round-trip time and retransmits to the slot. Returns false if the kernel does not know. */
 static bool worker_measure(const struct echo *echo, struct tcp_info *ret_info)
 {
 	socklen_t length = sizeof(*ret_info);
@@ -95,7 +98,7 @@ static bool worker_has_delivered(const struct echo *echo, struct tcp_info *ret_i
 	return sys_ioctl(echo->fd, SIOCOUTQNSD, &unsent) < 0 || unsent == 0;
 }
 
-/* The connection is gone although bytes were unsent. */
+/* Called when the connection is gone although bytes were unsent. */
 static int worker_lost(const struct echo *echo)
 {
 	int error = 0;
@@ -106,9 +109,9 @@ static int worker_lost(const struct echo *echo)
 }
 
 /*
- * The peer has sent its FIN and everything is echoed into the socket. What its window has no
- * room for stays with this worker, timers and all, and does not become an orphan of the kernel
- * that no limit counts.
+ * The peer has sent its FIN and everything is echoed into the socket. Waits, with all timers, until
+ * the peer's window has room for the rest. If the worker left now, the rest would stay with the
+ * kernel, where no limit counts it.
  */
 static int worker_deliver(struct echo *echo)
 {
@@ -140,9 +143,9 @@ static int worker_deliver(struct echo *echo)
 }
 
 /*
- * We end it: our FIN goes out behind what was echoed, and what the peer still sends is thrown
- * away until its FIN comes, because a close with unread input would be answered with RST and
- * the peer would lose the tail (RFC 2525, 2.17).
+ * We end the connection. Our FIN follows the echo, and bytes that the peer still sends are thrown
+ * away until its FIN comes: after a close with unread input the kernel would send RST and the peer
+ * would lose the tail (RFC 2525, 2.17).
  */
 static void worker_linger(struct echo *echo)
 {
@@ -206,7 +209,7 @@ noreturn void worker_run(uint64_t fd_and_flags, struct slot *slot, const struct 
 	};
 
 	worker_close_others(settings, fd);
-	/* from here on it makes no process, not even one of those that the filter allows */
+	/* from here on it can make no process, although the filter allows that */
 	if (sys_set_limit(RLIMIT_NPROC, 0) < 0)
 		sys_exit(END_ERROR);
 	if ((flags & WORKER_FILTER) && worker_install_filter(settings) < 0)

@@ -18,14 +18,14 @@
 
 enum worker_flag {
 	WORKER_NOT_TCP = 1u << 0,	/* a Unix stream, or MPTCP */
-	WORKER_OPTIONS = 1u << 1,	/* has to set the options, it inherited none */
+	WORKER_OPTIONS = 1u << 1,	/* has to set the options: it inherited none */
 	WORKER_FILTER = 1u << 2,	/* has to install the narrower filter */
 	WORKER_SESSION = 1u << 3,	/* the session has an end */
 };
 
 /*
- * What a worker is given; with its buffer these are six values (two in one), few enough to travel
- * in registers.
+ * What a worker is given. With its buffer these are six values (two in one), so that they fit in
+ * registers.
  */
 struct worker_call {
 	int fd;			/* its connection */
@@ -34,9 +34,9 @@ struct worker_call {
 	const struct settings *settings;
 	const _Atomic uint64_t *command;	/* its word of the commands */
 	/*
-	 * A random number that the worker forgets with the first byte that it gets, and leaves in
-	 * its slot at the end. So a worker that a peer has taken over cannot pass for one that got
-	 * nothing, whatever it writes. 0: none.
+	 * A random number. The worker forgets it with the first byte that it gets; otherwise it
+	 * leaves it in its slot at the end. So a worker that a peer has taken over cannot pretend
+	 * that it got no byte. 0: none.
 	 */
 	uint64_t proof;
 };
@@ -48,8 +48,8 @@ static inline uint64_t worker_pack(int fd, uint32_t flags)
 }
 
 /*
- * The handler of SIGURG and SIGALRM, which workers inherit. It does nothing: that a blocked read
- * or write ends with EINTR is all that is asked of it. It is here because it runs in a lean worker.
+ * The handler of SIGURG and SIGALRM, which workers inherit. It does nothing: a blocked read or
+ * write ends with EINTR, and that is enough. It is here because it runs in a lean worker.
  */
 void worker_interrupt(int number);
 
@@ -61,7 +61,7 @@ void worker_interrupt(int number);
 noreturn void worker_run(uint64_t fd_and_flags, struct slot *slot, const struct settings *settings,
 			 uint64_t proof, uint8_t *small, const _Atomic uint64_t *command);
 
-/* One connection. All of it lies on the worker's stack. */
+/* One connection, on the worker's stack. */
 struct echo {
 	int fd;				/* blocking; SO_RCVTIMEO and SO_SNDTIMEO are one tick */
 	bool is_tcp;			/* else a Unix stream, or MPTCP */
@@ -83,8 +83,9 @@ struct echo {
 };
 
 /*
- * How long a read or a write may wait before the timers are looked at: short against both,
- * because only a look at the unsent bytes tells a slow peer from one that has stalled.
+ * How long a read or a write may wait before the timers are looked at: much shorter than idle and
+ * stall, because only a look at the unsent bytes distinguishes a slow peer from one that has
+ * stalled.
  */
 uint64_t echo_tick_us(const struct settings *settings);
 
@@ -94,19 +95,19 @@ int echo_set_timeout(int fd, int name, uint64_t us);
 /* Both of them to a tick. */
 int echo_set_ticks(int fd, const struct settings *settings);
 
-/* Urgent data (RFC 6093) stays in its place among the others. Returns 0 or -errno. */
+/* Keeps urgent data (RFC 6093) in its place in the stream. Returns 0 or -errno. */
 int echo_keep_urgent(int fd);
 
 /* Echoes until the peer's FIN (END_FIN), a timer, a command or an error: enum end_reason. */
 int echo_run(struct echo *echo);
 
 /*
- * To be called when a wait was interrupted or a tick is over: the supervisor's command and the
- * session's end. Returns ECHO_GO or the reason to end.
+ * Looks at the supervisor's command and the session's end; to be called when a wait was interrupted
+ * or a tick is over. Returns ECHO_GO or the reason to end.
  */
 int echo_look(const struct echo *echo);
 
-/* A tick went by without a byte. Returns ECHO_GO, END_IDLE or END_STALL. */
+/* To be called when a tick went by without a byte. Returns ECHO_GO, END_IDLE or END_STALL. */
 int echo_tick(struct echo *echo);
 
 /* What errno (negative) of a socket means: END_RESET or END_ERROR; the slot's detail is set. */
