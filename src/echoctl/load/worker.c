@@ -426,6 +426,7 @@ int load_work(const struct load *load, uint64_t index)
 	prctl(PR_SET_TIMERSLACK, 1);
 	work(&worker);
 	worker.tally->not_begun = count_not_begun(&worker);
-	/* The process ends here, and takes connections and memory with it. */
+	free(worker.connections);
+	/* The process ends here, and its connections with it. */
 	return worker.error;
 }

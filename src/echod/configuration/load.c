@@ -262,8 +262,9 @@ static bool keep_table(struct load *load, cfg_t *cfg)
 
 	if (!copy)
 		return false;
+	memcpy(copy, cfg->opts, size);
 	load->tables[load->file_count] = cfg->opts;
-	cfg->opts = memcpy(copy, cfg->opts, size);
+	cfg->opts = copy;
 	return true;
 }
 

@@ -314,7 +314,7 @@ static int listener_spawn(struct generation *generation, const struct generation
 	for (size_t i = 0; i < plan->sockets->count; i++)
 		fds[count++] = plan->sockets->items[i].fd;
 	r = spawn_with(plan->listener, fds, count, &pid);
-	if (r < 0)
+	if (r != 0)
 		return log_errno(LOG_ERR, r, "%s", plan->listener->path);
 	generation->group = generation->listener_pid = pid;
 	return 0;
