@@ -8,6 +8,7 @@ import subprocess
 from harness import (BUILDDIR, DEADLINE_S, SRCDIR, Echod, Process, case, main, read_exactly,
                      temporary_directory)
 from harness_commands import SOURCE, SYSTEM, all_commands, readme_lines
+from harness_datagram import DatagramPeer, echo
 
 # A stranger's hosts, ports and patience, and what stands for them here.
 HERE = [
@@ -42,12 +43,14 @@ def test_client():
     commands = [line for line in all_commands() if re.search(r"\bechoctl\b", line)
                 and not re.match(SOURCE, line)]
     assert len(commands) > 14, commands
-    with temporary_directory() as folder, Echod(listen=("127.0.0.1:0", "[::1]:0")) as echod:
+    with temporary_directory() as folder, DatagramPeer(echo) as datagrams, \
+            Echod(listen=("127.0.0.1:0", "[::1]:0")) as echod:
         with open(os.path.join(folder, "disk.img"), "wb") as file:
             file.write(os.urandom(100000))
         for command in sorted(commands, key=lambda line: "drain" in line):
             words = here(command).format(
-                host="127.0.0.1", port=echod.port, address=echod.addresses[0],
+                host="127.0.0.1", port=echod.port,
+                address=datagrams.address if " -u" in command else echod.addresses[0],
                 address6=echod.addresses[1], control=os.path.join(echod.folder, "control"))
             with echod.connect() as sock:   # there is one to be seen and to be ended
                 sock.sendall(b"x")

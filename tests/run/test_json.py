@@ -6,6 +6,8 @@ import os
 import re
 
 from harness import SRCDIR, Skip, case, main, run_echoctl
+from harness_datagram import DatagramPeer
+from harness_datagram import echo as datagram_echo
 from harness_peers import Peer, by_message, echo, events, flip, forget, swallow
 
 try:
@@ -64,6 +66,18 @@ RUNS = (
 )
 
 
+# The same with datagrams: what the peer answers.
+UDP_RUNS = (
+    (datagram_echo, ["ping", "-D", "-c", "2", "-i", "5ms"]),
+    (lambda _, data: [data, data[:9], flip(data, 30), data + data], ["ping", "-c", "2"]),
+    (lambda *_: [], ["ping", "-c", "2", "-i", "5ms", "-W", "10ms"]),
+    (None, ["ping", "-c", "1"]),
+    (datagram_echo, ["ping", "-c", "1", "-s", "65527"]),
+    (datagram_echo, ["check"]),
+    (None, ["check"]),
+)
+
+
 def run(handle, arguments):
     """The events of one command against such a peer."""
     with Peer(handle or echo) as peer:
@@ -114,6 +128,19 @@ def test_lines():
         seen |= wanted
     described = {entry["$ref"].rpartition("/")[2] for entry in SCHEMA["oneOf"]}
     assert seen == described, seen ^ described
+
+
+@case("with datagrams too")
+def test_datagrams():
+    if not jsonschema:
+        raise Skip("python3-jsonschema is not installed")
+    for answer, arguments in UDP_RUNS:
+        with DatagramPeer(answer or datagram_echo) as peer:
+            address = peer.address if answer else "127.0.0.1:1"
+            lines = events(run_echoctl("--json", "-u", *arguments, address))
+        assert lines, arguments
+        for line in lines:
+            jsonschema.Draft202012Validator(SCHEMA).validate(line)
 
 
 @case("a local daemon that is not reached is an event as well")

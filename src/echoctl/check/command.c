@@ -12,6 +12,7 @@
 #include "base/fd.h"
 #include "echoctl/check/range.h"
 #include "echoctl/command_line/command.h"
+#include "echoctl/datagram/trial.h"
 #include "echoctl/dial/dial.h"
 #include "echoctl/probe/exchange.h"
 #include "echoctl/probe/interrupt.h"
@@ -20,6 +21,7 @@
 #define SIZE_MAX_BYTES (UINT64_C(16) << 20)
 #define TIMEOUT_MAX_S 86400
 #define OPTION_HALF_CLOSE OPTION_OWN
+#define RETRY_NS CLOCK_NS_PER_S	/* a datagram is lost after that, or half of the time */
 
 /* Monitoring Plugins Development Guidelines, 2.2 */
 enum state { STATE_OK, STATE_WARNING, STATE_CRITICAL, STATE_UNKNOWN };
@@ -35,6 +37,8 @@ struct check {
 	double timeout_s;
 	uint64_t size_bytes;
 	bool half_close;
+	bool udp;
+	uint64_t retries;		/* datagrams sent again */
 	struct address_spec target;
 	struct dial dial;
 	uint64_t started_ns;
@@ -44,13 +48,14 @@ struct check {
 static const char help[] =
 	"A plugin for monitoring systems: one line with performance data. Sends SIZE\n"
 	"bytes and expects just these back. Options and thresholds are check_tcp's.\n"
+	"With -u the bytes are a datagram, which is sent once more if it is lost.\n"
 	"\n"
 	"  -H, --hostname HOST         the target, in place of ADDRESS\n"
 	"  -p, --port PORT             its port (7)\n"
 	"  -w, --warning RANGE         WARNING when the time in seconds is outside RANGE\n"
 	"  -c, --critical RANGE        CRITICAL likewise\n"
 	"  -t, --timeout SECONDS       CRITICAL after that time (10)\n"
-	"  -s, --size SIZE             bytes to send (64; at most 16M)\n"
+	"  -s, --size SIZE             bytes to send (64; at most 16M, with -u 65527)\n"
 	"      --halfclose             end the sending half before the echo comes: the\n"
 	"                              whole echo and the peer's FIN have to follow\n"
 	"\n"
@@ -111,7 +116,7 @@ static const char *take(void *data, int option, const char *value)
 	case 't':
 		return take_timeout(value, &check->timeout_s);
 	case 's':
-		return command_take_size(value, 1, SIZE_MAX_BYTES, &check->size_bytes);
+		return command_take_size(value, 0, SIZE_MAX_BYTES, &check->size_bytes);
 	default:
 		check->half_close = true;
 		return NULL;
@@ -123,7 +128,8 @@ __attribute__((format(printf, 3, 4)))
 static int conclude(struct check *check, enum state state, const char *format, ...)
 {
 	json_t *event;
-	char performance[160] = "";
+	char performance[192] = "";
+	char retries[32] = "";
 	char text[512];
 	va_list arguments;
 
@@ -137,11 +143,16 @@ static int conclude(struct check *check, enum state state, const char *format, .
 			  "state", state_names[state], "code", (int)state,
 			  "text", report_string(text),
 			  "size_bytes", (json_int_t)check->size_bytes);
+	if (check->udp) {
+		json_object_update_new(event, json_pack("{s:s, s:I}", "protocol", "udp", "retries",
+							(json_int_t)check->retries));
+		snprintf(retries, sizeof(retries), " retries=%" PRIu64 ";;;0", check->retries);
+	}
 	if (check->elapsed_ns > 0) {
 		snprintf(performance, sizeof(performance),
-			 "|time=%.6fs;%s;%s;0;%.3f size=%" PRIu64 "B;;;0",
+			 "|time=%.6fs;%s;%s;0;%.3f size=%" PRIu64 "B;;;0%s",
 			 (double)check->elapsed_ns / 1e9, check->warning.text,
-			 check->critical.text, check->timeout_s, check->size_bytes);
+			 check->critical.text, check->timeout_s, check->size_bytes, retries);
 		json_object_set_new(event, "time_ns", json_integer((json_int_t)check->elapsed_ns));
 	}
 	report_json(check->report, event);
@@ -158,8 +169,48 @@ static int judge_time(struct check *check)
 		state = STATE_WARNING;
 	if (range_alerts(&check->critical, time_s))
 		state = STATE_CRITICAL;
-	return conclude(check, state, "%" PRIu64 " bytes verified%s in %.6f s",
-			check->size_bytes, check->half_close ? ", half-close passed," : "", time_s);
+	return conclude(check, state, "%" PRIu64 " bytes verified%s in %.6f s%s",
+			check->size_bytes, check->half_close ? ", half-close passed," : "", time_s,
+			check->retries > 0 ? ", the first datagram was lost" : "");
+}
+
+/* Sends a datagram until one is answered, twice at most. Returns as datagram_try(). */
+static int try_datagrams(struct check *check, struct datagram_socket *socket, uint64_t deadline_ns,
+			 struct datagram_trial *ret_trial)
+{
+	struct datagram_probe probe = {.run = datagram_run(), .size_bytes = check->size_bytes};
+	uint64_t first_ns = (deadline_ns - clock_now_ns()) / 2;
+	int r;
+
+	if (first_ns > RETRY_NS)
+		first_ns = RETRY_NS;
+	r = datagram_try(socket, &probe, clock_now_ns() + first_ns, ret_trial);
+	if (r != -ETIMEDOUT || interrupt_ended() < 0)
+		return r;
+	check->retries++;
+	probe.sequence++;
+	return datagram_try(socket, &probe, deadline_ns, ret_trial);
+}
+
+static int exchange_datagram(struct check *check, uint64_t deadline_ns)
+{
+	const struct dial *dial = &check->dial;
+	FD_CLEANUP int fd = dial->fd;
+	char peer[ADDRESS_TEXT_MAX];
+	struct datagram_socket socket;
+	struct datagram_trial trial;
+	int r = datagram_open(fd, &dial->attempts[dial->winner].target, DATAGRAM_UNCONNECTED,
+			      &socket);
+
+	if (r < 0)
+		return conclude(check, STATE_UNKNOWN, "socket: %s", strerror(-r));
+	r = try_datagrams(check, &socket, deadline_ns, &trial);
+	if (r < 0)
+		return conclude(check, r == -EINTR ? STATE_UNKNOWN : STATE_CRITICAL,
+				"%s: echo: %s%s", dial_peer(dial, peer), trial.why,
+				check->retries > 0 ? ", to two datagrams" : "");
+	check->elapsed_ns = trial.event.received_ns - check->started_ns;
+	return judge_time(check);
 }
 
 static int exchange(struct check *check, uint64_t deadline_ns)
@@ -213,7 +264,19 @@ static int reach(struct check *check, struct globals *globals)
 	if (dial_resolve(&check->target, &dial, &check->dial) < 0 ||
 	    dial_connect(&dial, &check->dial) < 0)
 		return unreached(check);
+	if (check->udp)
+		return exchange_datagram(check, check->started_ns + timeout_us * 1000);
 	return exchange(check, check->started_ns + timeout_us * 1000);
+}
+
+/* What cannot be together; NULL: all can. */
+static const char *refuse_mix(const struct check *check)
+{
+	if (!check->udp)
+		return check->size_bytes == 0 ? "--size 0: too small" : NULL;
+	if (check->half_close)
+		return "--halfclose: UDP has no connections";
+	return check->size_bytes > DATAGRAM_MAX_BYTES ? "--size: too large for UDP" : NULL;
 }
 
 static int run(struct invocation *invocation)
@@ -226,6 +289,7 @@ static int run(struct invocation *invocation)
 		.timeout_s = 10,
 		.size_bytes = 64,
 	};
+	const char *why;
 	int status = command_parse(invocation, take, &check);
 
 	if (status == STATUS_OK)
@@ -240,6 +304,10 @@ static int run(struct invocation *invocation)
 	if (command_take_target(invocation, check.host, (int)check.port, &check.target) !=
 	    COMMAND_PROCEED)
 		return conclude(&check, STATE_UNKNOWN, "%s", invocation->wrong);
+	check.udp = invocation->globals.udp;
+	why = refuse_mix(&check);
+	if (why)
+		return conclude(&check, STATE_UNKNOWN, "%s", why);
 	if (interrupt_open(check.report, invocation->globals.deadline_us, false) < 0)
 		return conclude(&check, STATE_UNKNOWN, "no signals");
 	return reach(&check, &invocation->globals);
@@ -253,5 +321,6 @@ const struct command command_check = {
 	.long_options = options,
 	.path = &dial_path_options,
 	.run = run,
+	.has_udp = true,
 	.status_unwritten = STATE_UNKNOWN,
 };

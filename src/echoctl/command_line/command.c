@@ -26,6 +26,7 @@ static const struct option global_options[] = {
 	{"json", no_argument, NULL, OPTION_JSON},
 	{"ipv4", no_argument, NULL, '4'},
 	{"ipv6", no_argument, NULL, '6'},
+	{"udp", no_argument, NULL, 'u'},
 	{"connect-timeout", required_argument, NULL, OPTION_CONNECT_TIMEOUT},
 	{"control", required_argument, NULL, OPTION_CONTROL},
 	{"quiet", no_argument, NULL, 'q'},
@@ -40,6 +41,7 @@ static const char global_help[] =
 	"      --json                  results as JSON, one object a line\n"
 	"  -4, --ipv4                  use IPv4 only\n"
 	"  -6, --ipv6                  use IPv6 only\n"
+	"  -u, --udp                   datagrams in place of a connection\n"
 	"      --connect-timeout TIME  for resolving and connecting together (10s)\n"
 	"      --control PATH          control socket of the local daemon\n"
 	"  -q, --quiet                 no progress, no summary on stderr\n"
@@ -172,6 +174,9 @@ int command_take_target(struct invocation *invocation, const char *value, int de
 					   "no address and by no packets", globals->path_option,
 					   globals->path_value ? " " : "",
 					   globals->path_value ? globals->path_value : "");
+	if (ret_target->is_unix && globals->udp)
+		return command_usage_error(invocation, "--udp: %s is reached by connections only",
+					   value);
 	return COMMAND_PROCEED;
 }
 
@@ -187,6 +192,9 @@ static const char *take_global(struct globals *globals, int option, const char *
 		return NULL;
 	case '6':
 		globals->family = AF_INET6;
+		return NULL;
+	case 'u':
+		globals->udp = true;
 		return NULL;
 	case 'q':
 		globals->report.quiet = true;
@@ -361,6 +369,9 @@ int command_parse(struct invocation *invocation, command_take take, void *settin
 		if (status != COMMAND_PROCEED)
 			return status;
 	}
+	if (invocation->globals.udp && invocation->command && !invocation->command->has_udp)
+		return command_usage_error(invocation, "--udp: no UDP form; ping, check, load, "
+					   "sweep and trace have one");
 	invocation->argc -= optind;
 	invocation->argv += optind;
 	return COMMAND_PROCEED;

@@ -32,6 +32,7 @@ struct globals {
 	const char *path_option;	/* the last one of the path that was given, or NULL */
 	const char *path_value;		/* and its value, or NULL */
 	uint64_t deadline_us;		/* for the whole command; 0: none */
+	bool udp;			/* only with a command that has_udp */
 	const char *control_path;	/* the daemon's control socket */
 	struct report report;		/* --json, -q */
 };
@@ -69,6 +70,7 @@ struct command {
 	const struct option *long_options;	/* val: its letter; ends with zeros; may be NULL */
 	const struct option_group *path;	/* of a command that dials, else NULL */
 	int (*run)(struct invocation *invocation);	/* exit status, COMMAND_PROCEED for 0 */
+	bool has_udp;			/* takes --udp */
 	int status_unwritten;		/* when results cannot be written; 0: STATUS_LOCAL */
 };
 

@@ -18,6 +18,7 @@ struct dial_options dial_options(const struct globals *globals)
 {
 	return (struct dial_options){
 		.family = globals->family,
+		.udp = globals->udp,
 		.timeout_us = globals->connect_timeout_us,
 		.path = &dial_path,
 	};
@@ -59,7 +60,8 @@ int dial_start(const struct dial_address *address, const struct dial_options *op
 	       enum dial_phase *ret_phase)
 {
 	int family = address->address.ss_family;
-	FD_CLEANUP int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK,
+	int type = options->udp ? SOCK_DGRAM : SOCK_STREAM;
+	FD_CLEANUP int fd = socket(family, type | SOCK_CLOEXEC | SOCK_NONBLOCK,
 				   dial_path_protocol(options->path, family));
 	int r;
 

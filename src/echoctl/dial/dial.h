@@ -29,6 +29,7 @@ struct dial_address {
 
 struct dial_options {
 	int family;			/* AF_UNSPEC or the only one to use */
+	bool udp;			/* datagrams: the first address that has a route */
 	uint64_t timeout_us;		/* for everything together; 0 is no time at all */
 	const struct dial_path *path;	/* NULL: nothing is asked of it */
 	int receive_buffer_bytes;	/* SO_RCVBUF before connecting; 0: the kernel's choice */

@@ -93,7 +93,8 @@ static void take_list(const struct addrinfo *list, struct dial *dial)
 	dial_interleave(dial->addresses, dial->n_addresses);
 }
 
-static struct lookup *lookup_new(const struct address_spec *target, int family)
+static struct lookup *lookup_new(const struct address_spec *target,
+				 const struct dial_options *options)
 {
 	struct lookup *lookup = calloc(1, sizeof(*lookup));
 
@@ -101,8 +102,8 @@ static struct lookup *lookup_new(const struct address_spec *target, int family)
 		return NULL;
 	snprintf(lookup->host, sizeof(lookup->host), "%s", target->host);
 	snprintf(lookup->service, sizeof(lookup->service), "%u", target->port);
-	lookup->hints.ai_family = family;
-	lookup->hints.ai_socktype = SOCK_STREAM;
+	lookup->hints.ai_family = options->family;
+	lookup->hints.ai_socktype = options->udp ? SOCK_DGRAM : SOCK_STREAM;
 	/* Without a name: the loopback addresses, which localhost is everywhere (RFC 6761, 6.3). */
 	lookup->request.ar_name = strcasecmp(lookup->host, "localhost") == 0 ? NULL : lookup->host;
 	lookup->request.ar_service = lookup->service;
@@ -168,7 +169,7 @@ static int judge_lookup(struct dial *dial, int code)
 static int resolve_host(const struct address_spec *target, const struct dial_options *options,
 			struct dial *dial)
 {
-	struct lookup *lookup = lookup_new(target, options->family);
+	struct lookup *lookup = lookup_new(target, options);
 	int r;
 
 	if (!lookup)

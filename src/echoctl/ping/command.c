@@ -18,6 +18,7 @@
 #include "echoctl/command_line/command.h"
 #include "echoctl/dial/dial.h"
 #include "echoctl/output/histogram.h"
+#include "echoctl/ping/flow.h"
 #include "echoctl/ping/link.h"
 #include "echoctl/probe/exchange.h"
 #include "echoctl/probe/interrupt.h"
@@ -38,6 +39,8 @@ struct ping {
 	uint64_t size_bytes;
 	bool timestamps;
 	bool reconnect;			/* a connection for each probe */
+	bool udp;			/* a datagram for each; links[0] has the socket */
+	struct ping_flow flow;
 	struct report *report;
 	const char *host;		/* as the user named it */
 	char peer[ADDRESS_TEXT_MAX];
@@ -60,11 +63,12 @@ struct ping {
 
 static const char help[] =
 	"Sends numbered probes at a fixed schedule, which a late answer does not delay,\n"
-	"and verifies every byte that comes back. Any RFC 862 server will do.\n"
+	"and verifies every byte that comes back. Any RFC 862 server will do. With -u a\n"
+	"probe is a datagram.\n"
 	"\n"
 	"  -c, --count COUNT           probes to send (until stopped)\n"
 	"  -i, --interval TIME         from one probe to the next (1s; at least 1ms)\n"
-	"  -s, --size SIZE             bytes of a probe (64; at most 1M)\n"
+	"  -s, --size SIZE             bytes of a probe (64; at most 1M, with -u 65527)\n"
 	"  -W, --late TIME             an answer after this time is late (1s)\n"
 	"  -D, --timestamps            print the time of day in front of each line\n"
 	"      --reconnect             a connection for each probe, timed apart\n"
@@ -97,7 +101,7 @@ static const char *take(void *data, int option, const char *value)
 		return command_take_duration(value, INTERVAL_MIN_US, TIME_MAX_US,
 					     &ping->interval_us);
 	case 's':
-		return command_take_size(value, 1, SIZE_MAX_BYTES, &ping->size_bytes);
+		return command_take_size(value, 0, SIZE_MAX_BYTES, &ping->size_bytes);
 	case 'W':
 		return command_take_duration(value, INTERVAL_MIN_US, TIME_MAX_US,
 					     &ping->late_us);
@@ -115,6 +119,11 @@ static const char *const result_names[PING_RESULTS] = {
 	[PING_LATE] = "late",
 	[PING_LOST] = "lost",
 	[PING_CORRUPT] = "corrupt",
+	[PING_CUT] = "cut",
+	[PING_MERGED] = "merged",
+	[PING_UNREACHABLE] = "unreachable",
+	[PING_DUPLICATE] = "duplicate",
+	[PING_REFUSED] = "refused",
 	[PING_UNSENT] = "unsent",
 	[PING_OVERDUE] = "overdue",
 };
@@ -136,6 +145,8 @@ static void tell(struct ping *ping, uint64_t sequence, enum ping_result result, 
 	struct timespec now;
 	va_list arguments;
 
+	if (ping->udp)
+		json_object_set_new(event, "protocol", json_string("udp"));
 	if (ping->timestamps) {
 		clock_gettime(CLOCK_REALTIME, &now);
 		json_object_set_new(event, "unix_ns", json_integer(
@@ -163,7 +174,7 @@ static void count_rtt(struct ping *ping, uint64_t rtt_ns)
 
 static void tally_intact(struct ping *ping, const struct ping_reply *reply, uint64_t connect_ns)
 {
-	uint64_t rtt_ns = reply->received_ns - reply->probe.sent_ns;
+	uint64_t rtt_ns = reply->rtt_ns;
 	bool late = rtt_ns > ping->late_us * 1000;
 	enum ping_result result = late ? PING_LATE : PING_OK;
 	json_t *details = json_pack("{s:I, s:I}", "size_bytes",
@@ -178,13 +189,15 @@ static void tally_intact(struct ping *ping, const struct ping_reply *reply, uint
 		json_object_set_new(details, "connect_ns", json_integer((json_int_t)connect_ns));
 		histogram_record(&ping->connect, connect_ns);
 	}
+	if (reply->reordered)
+		json_object_set_new(details, "reordered", json_true());
 	tell(ping, reply->probe.sequence, result, details,
-	     "%" PRIu64 " bytes from %s: seq=%" PRIu64 " %stime=%.3f ms%s",
+	     "%" PRIu64 " bytes from %s: seq=%" PRIu64 " %stime=%.3f ms%s%s",
 	     ping->size_bytes, ping->peer, reply->probe.sequence, connect,
-	     ms((double)rtt_ns), late ? " (late)" : "");
+	     ms((double)rtt_ns), late ? " (late)" : "", reply->reordered ? " (reordered)" : "");
 }
 
-/* A probe without a reply: lost, unsent or overdue. phase: "connect", "send", "echo". */
+/* A probe without a reply: lost, refused, unsent or overdue. phase: "connect", "send", "echo". */
 static void tally_missing(struct ping *ping, enum ping_result result, uint64_t sequence,
 			  const char *phase, const char *why)
 {
@@ -194,23 +207,48 @@ static void tally_missing(struct ping *ping, enum ping_result result, uint64_t s
 	     why);
 }
 
+/* An ICMP error came back, or the echo once more. */
+static void tally_special(struct ping *ping, const struct ping_reply *reply)
+{
+	const struct datagram_event *event = reply->event;
+	uint64_t sequence = reply->probe.sequence;
+
+	ping->counts[reply->result]++;
+	if (reply->result == PING_DUPLICATE)
+		tell(ping, sequence, PING_DUPLICATE,
+		     json_pack("{s:I}", "rtt_ns", (json_int_t)reply->rtt_ns),
+		     "%s: seq=%" PRIu64 " duplicate: came back once more", ping->peer, sequence);
+	else
+		tell(ping, sequence, PING_UNREACHABLE,
+		     json_pack("{s:s, s:s, s:i, s:i}", "phase", "echo", "why", reply->why,
+			       "icmp_type", event->type, "icmp_code", event->code),
+		     "%s: seq=%" PRIu64 " unreachable: %s", ping->peer, sequence, reply->why);
+}
+
 /* What the link has made of a probe; connect_ns counts with --reconnect only. */
 static void tally_reply(struct ping *ping, const struct ping_reply *reply, uint64_t connect_ns)
 {
 	uint64_t sequence = reply->probe.sequence;
 
 	assert(reply->result == PING_OK || reply->why);
-	if (reply->result == PING_OK) {
+	switch (reply->result) {
+	case PING_OK:
 		tally_intact(ping, reply, connect_ns);
-	} else if (reply->result == PING_LOST) {
+		break;
+	case PING_LOST:
 		tally_missing(ping, PING_LOST, sequence, "echo", reply->why);
-	} else {
+		break;
+	case PING_DUPLICATE:
+	case PING_UNREACHABLE:
+		tally_special(ping, reply);
+		break;
+	default:
 		ping->counts[reply->result]++;
 		tell(ping, sequence, reply->result,
 		     json_pack("{s:I, s:s}", "offset_bytes", (json_int_t)reply->offset_bytes,
 			       "why", reply->why),
-		     "%s: seq=%" PRIu64 " corrupt: %s from offset %zu on", ping->peer, sequence,
-		     reply->why, reply->offset_bytes);
+		     "%s: seq=%" PRIu64 " %s: %s from offset %zu on", ping->peer, sequence,
+		     result_names[reply->result], reply->why, reply->offset_bytes);
 	}
 }
 
@@ -226,7 +264,22 @@ static void tally_broken(struct ping *ping, const char *phase, int error, const 
 
 static double jitter_ns(const struct ping *ping)
 {
+	if (ping->udp)
+		return ping->flow.order.jitter_ns;
 	return ping->rtt.count > 1 ? ping->jitter_sum_ns / (double)(ping->rtt.count - 1) : 0;
+}
+
+/* What UDP has besides. */
+static void add_udp(const struct ping *ping, json_t *event)
+{
+	json_object_update_new(event, json_pack(
+		"{s:s, s:I, s:I, s:I, s:I, s:I}", "protocol", "udp",
+		"cut", (json_int_t)ping->counts[PING_CUT],
+		"merged", (json_int_t)ping->counts[PING_MERGED],
+		"unreachable", (json_int_t)ping->counts[PING_UNREACHABLE],
+		"refused", (json_int_t)ping->counts[PING_REFUSED],
+		"duplicates", (json_int_t)ping->counts[PING_DUPLICATE]));
+	json_object_update_new(event, ping_flow_json(&ping->flow));
 }
 
 static void emit_summary(struct ping *ping, bool final, uint64_t elapsed_ns, uint64_t waiting)
@@ -251,6 +304,8 @@ static void emit_summary(struct ping *ping, bool final, uint64_t elapsed_ns, uin
 
 	if (ping->reconnect)
 		json_object_set_new(event, "connect", histogram_json(&ping->connect));
+	if (ping->udp)
+		add_udp(ping, event);
 	report_json(ping->report, event);
 }
 
@@ -268,12 +323,28 @@ static void print_times(struct ping *ping, const char *name, const struct histog
 		    ms((double)histogram_percentile(histogram, 99.9)));
 }
 
+/* What has a count of probes or answers that is not zero. */
+static void print_count(struct ping *ping, uint64_t count, const char *what)
+{
+	if (count > 0)
+		report_text(ping->report, ", %" PRIu64 " %s", count, what);
+}
+
+/* How many probes it is known of what became of them, of those that were sent. */
+static uint64_t count_settled(const struct ping *ping)
+{
+	uint64_t settled = 0;
+
+	for (enum ping_result i = PING_OK; i < PING_DUPLICATE; i++)
+		settled += ping->counts[i];
+	return settled;
+}
+
 /* The statistics; final: at the end of the run. */
 static void tally_summary(struct ping *ping, bool final)
 {
 	uint64_t elapsed_ns = clock_now_ns() - ping->started_ns;
-	uint64_t waiting = ping->sent - ping->counts[PING_OK] - ping->counts[PING_LATE] -
-		ping->counts[PING_LOST] - ping->counts[PING_CORRUPT];
+	uint64_t waiting = ping->sent - count_settled(ping);
 
 	emit_summary(ping, final, elapsed_ns, waiting);
 	report_text(ping->report, "\n--- %s echo statistics ---\n", ping->peer);
@@ -281,25 +352,27 @@ static void tally_summary(struct ping *ping, bool final)
 		    " corrupt, %" PRIu64 " late", ping->sent, ping->counts[PING_OK],
 		    ping->counts[PING_LOST], ping->counts[PING_CORRUPT],
 		    ping->counts[PING_LATE]);
-	if (ping->counts[PING_UNSENT] > 0)
-		report_text(ping->report, ", %" PRIu64 " could not be sent",
-			    ping->counts[PING_UNSENT]);
-	if (waiting > 0)
-		report_text(ping->report, ", %" PRIu64 " %s", waiting,
-			    final ? "not waited for" : "on the way");
+	print_count(ping, ping->counts[PING_CUT], "cut");
+	print_count(ping, ping->counts[PING_MERGED], "merged");
+	print_count(ping, ping->counts[PING_UNREACHABLE], "unreachable");
+	print_count(ping, ping->counts[PING_DUPLICATE], "duplicates");
+	print_count(ping, ping->counts[PING_REFUSED], "refused by the own interface");
+	print_count(ping, ping->counts[PING_UNSENT], "could not be sent");
+	print_count(ping, waiting, final ? "not waited for" : "on the way");
 	report_text(ping->report, " in %.3f s\n", (double)elapsed_ns / 1e9);
 	print_times(ping, "rtt", &ping->rtt);
 	if (ping->rtt.count > 1)
 		report_text(ping->report, "jitter %.3f ms\n", ms(jitter_ns(ping)));
 	print_times(ping, "connect", &ping->connect);
+	ping_flow_print(&ping->flow, ping->report);
 }
 
 /* True if every probe came back whole and in time, and there was one. */
 static bool all_well(const struct ping *ping)
 {
-	return ping->counts[PING_OK] > 0 && !ping->broken && ping->counts[PING_LATE] == 0 &&
-		ping->counts[PING_LOST] == 0 && ping->counts[PING_CORRUPT] == 0 &&
-		ping->counts[PING_UNSENT] == 0;
+	return ping->counts[PING_OK] > 0 && !ping->broken &&
+		ping->counts[PING_OK] == count_settled(ping) &&
+		ping->counts[PING_REFUSED] == 0 && ping->counts[PING_UNSENT] == 0;
 }
 
 static const char *why(int error)
@@ -393,10 +466,48 @@ static int reconnect(struct ping *ping, uint64_t sequence)
 	return r < 0 ? r : ping_link_send(link, sequence);
 }
 
+/* The oldest probe of the window was answered, or has had its time and is given up. */
+static bool drop_oldest(struct ping *ping, struct ping_link *link)
+{
+	bool answered = ping_link_probe(link, 0)->answered;
+
+	if (!answered && late_at_ns(ping, link, 0) > clock_now_ns())
+		return false;
+	if (!answered)
+		give_up(ping, link, 0);
+	ping_flow_drop(&ping->flow, link);
+	return true;
+}
+
+static void send_datagram(struct ping *ping, uint64_t sequence)
+{
+	struct ping_link *link = &ping->links[0];
+	/* Without a header, only one probe can be on its way. */
+	size_t room = ping->size_bytes < DATAGRAM_HEADER_BYTES ? 1 : link->capacity;
+	int r;
+
+	if (link->count == room && !drop_oldest(ping, link)) {
+		tally_missing(ping, PING_UNSENT, sequence, "send",
+			      "too many datagrams are on their way");
+		return;
+	}
+	r = ping_flow_send(&ping->flow, link, sequence);
+	ping->sent += r == 0;
+	if (r == -EMSGSIZE)
+		tally_missing(ping, PING_REFUSED, sequence, "send",
+			      "too big for the own interface");
+	else if (r < 0)
+		tally_missing(ping, PING_UNSENT, sequence, "send", strerror(-r));
+}
+
 static int send_probe(struct ping *ping, uint64_t sequence)
 {
 	int r;
 
+	if (ping->udp) {
+		send_datagram(ping, sequence);
+		return 0;
+	}
 	/* The first probe uses the connection that found the address. */
 	if (ping->reconnect && sequence > 1)
 		return reconnect(ping, sequence);
@@ -445,10 +556,14 @@ static void say_overdue(struct ping *ping, uint64_t now_ns)
 		struct ping_link *link = &ping->links[i];
 
 		while (link->overdue < link->count &&
-		       late_at_ns(ping, link, link->overdue) <= now_ns)
-			tally_missing(ping, PING_OVERDUE,
-					   ping_link_probe(link, link->overdue++)->sequence,
-					   phase_of(link), "no answer in time, still waiting");
+		       (ping_link_probe(link, link->overdue)->answered ||
+			late_at_ns(ping, link, link->overdue) <= now_ns)) {
+			if (!ping_link_probe(link, link->overdue)->answered)
+				tally_missing(ping, PING_OVERDUE,
+					      ping_link_probe(link, link->overdue)->sequence,
+					      phase_of(link), "no answer in time, still waiting");
+			link->overdue++;
+		}
 	}
 }
 
@@ -477,7 +592,8 @@ static void take_replies(struct ping *ping, struct ping_link *link)
 	int r;
 
 	for (;;) {
-		r = ping_link_receive(link, &reply);
+		r = ping->udp ? ping_flow_receive(&ping->flow, link, &reply) :
+			ping_link_receive(link, &reply);
 		if (r <= 0)
 			break;
 		tally_reply(ping, &reply, link->connected_ns - link->started_ns);
@@ -540,9 +656,12 @@ static void close_links(struct ping *ping, uint64_t now_ns)
 		struct ping_link *link = &ping->links[i];
 
 		for (uint64_t n = 0; n < link->count; n++) {
-			if (late_at_ns(ping, link, n) <= now_ns)
+			if (!ping_link_probe(link, n)->answered &&
+			    late_at_ns(ping, link, n) <= now_ns)
 				give_up(ping, link, n);
 		}
+		while (ping->udp && link->count > 0)
+			ping_flow_drop(&ping->flow, link);
 		ping_link_close(link);
 	}
 }
@@ -564,6 +683,8 @@ static int run_probes(struct ping *ping, const struct dial *dial)
 	ping->dial.at_once = true;
 	r = ping_link_open(&ping->links[0], dial->fd, ping->size_bytes,
 			   ping->reconnect ? 1 : WINDOW);
+	if (r == 0 && ping->udp)
+		r = ping_flow_open(&ping->flow, &ping->links[0], &ping->target);
 	ping->links[0].started_ns = winner->started_ns;
 	ping->links[0].connected_ns = winner->ended_ns;
 	/* Probes a millisecond apart do not bear the usual 50 us of slack. */
@@ -585,7 +706,20 @@ static int run_probes(struct ping *ping, const struct dial *dial)
 		r = wait_for_events(ping);
 	}
 	close_links(ping, clock_now_ns());
+	datagram_close(&ping->flow.socket);
 	return r;
+}
+
+/* Returns COMMAND_PROCEED, or STATUS_USAGE after saying why. */
+static int refuse_mix(struct invocation *invocation, const struct ping *ping)
+{
+	if (ping->udp && ping->reconnect)
+		return command_usage_error(invocation, "--reconnect: UDP has no connections");
+	if (ping->udp ? ping->size_bytes > DATAGRAM_MAX_BYTES : ping->size_bytes == 0)
+		return command_usage_error(invocation, "--size %" PRIu64 ": %s",
+					   ping->size_bytes, ping->udp ? "too large for UDP" :
+					   "too small");
+	return COMMAND_PROCEED;
 }
 
 static int run(struct invocation *invocation)
@@ -600,6 +734,9 @@ static int run(struct invocation *invocation)
 	int r;
 
 	status = command_parse_target(invocation, take, &ping, &target);
+	ping.udp = invocation->globals.udp;
+	if (status == COMMAND_PROCEED)
+		status = refuse_mix(invocation, &ping);
 	if (status != COMMAND_PROCEED)
 		return status;
 	if (interrupt_open(report, invocation->globals.deadline_us, true) < 0)
@@ -617,6 +754,8 @@ static int run(struct invocation *invocation)
 		report_error(report, "ping: %s", strerror(-r));
 		return STATUS_LOCAL;
 	}
+	if (ping.sent > 0 && ping.counts[PING_UNREACHABLE] == ping.sent)
+		return STATUS_UNREACHED;
 	return all_well(&ping) ? STATUS_OK : STATUS_FAILED;
 }
 
@@ -628,4 +767,5 @@ const struct command command_ping = {
 	.long_options = options,
 	.path = &dial_path_options,
 	.run = run,
+	.has_udp = true,
 };

@@ -15,7 +15,7 @@
 
 int ping_link_open(struct ping_link *link, int fd, size_t size_bytes, size_t capacity)
 {
-	assert(fd >= 0 && size_bytes > 0 && capacity > 0);
+	assert(fd >= 0 && capacity > 0);
 	*link = (struct ping_link){
 		.fd = fd,
 		.size_bytes = size_bytes,
@@ -150,9 +150,9 @@ int ping_link_receive(struct ping_link *link, struct ping_reply *ret_reply)
 		return r;
 	*ret_reply = (struct ping_reply){
 		.probe = *ping_link_probe(link, 0),
-		.received_ns = clock_now_ns(),
 		.offset_bytes = compare(link, 0),
 	};
+	ret_reply->rtt_ns = clock_now_ns() - ret_reply->probe.sent_ns;
 	if (ret_reply->offset_bytes < link->size_bytes && is_of_later_probe(link)) {
 		ret_reply->result = PING_LOST;
 		ret_reply->why = "a later probe came back";

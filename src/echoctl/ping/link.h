@@ -16,6 +16,11 @@ enum ping_result {
 	PING_LATE,	/* it came back, but not in time */
 	PING_LOST,	/* it will never come back */
 	PING_CORRUPT,	/* its size came back with other bytes, or more than was sent */
+	PING_CUT,	/* only its beginning came back; UDP, as the next five */
+	PING_MERGED,	/* it came back in one datagram with another */
+	PING_UNREACHABLE,	/* an ICMP error came back */
+	PING_DUPLICATE,	/* it came back once more: it is one of those above already */
+	PING_REFUSED,	/* bigger than the own interface takes */
 	PING_UNSENT,	/* due, but the peer did not read */
 	PING_OVERDUE,	/* not in time so far: one of those above is still to come */
 	PING_RESULTS,
@@ -24,13 +29,18 @@ enum ping_result {
 struct ping_probe {
 	uint64_t sequence;
 	uint64_t sent_ns;	/* CLOCK_MONOTONIC; it also stands in the payload */
+	bool answered;		/* UDP: it is known what became of it */
 };
 
+struct datagram_event;
+
 struct ping_reply {
-	enum ping_result result;	/* PING_OK, PING_LOST or PING_CORRUPT */
-	const char *why;		/* unless PING_OK; static */
+	enum ping_result result;	/* PING_OK, PING_LOST or PING_CORRUPT; UDP: more */
+	const char *why;		/* unless PING_OK; until the next reply */
 	struct ping_probe probe;
-	uint64_t received_ns;
+	uint64_t rtt_ns;		/* if PING_OK or PING_DUPLICATE */
+	bool reordered;			/* UDP: a later probe was faster */
+	const struct datagram_event *event;	/* UDP: what came, until the next reply */
 	size_t offset_bytes;		/* of the first difference, if corrupt */
 };
 

@@ -10,6 +10,7 @@
 
 #include "base/clock.h"
 #include "echoctl/probe/interrupt.h"
+#include "echoctl/probe/payload.h"
 
 #define CHUNK_BYTES 262144
 
@@ -49,17 +50,6 @@ int exchange_send(int fd, struct exchange *exchange)
 	return 0;
 }
 
-static size_t count_equal(const uint8_t *one, const uint8_t *two, size_t size)
-{
-	size_t equal = 0;
-
-	if (memcmp(one, two, size) == 0)
-		return size;
-	while (one[equal] == two[equal])
-		equal++;
-	return equal;
-}
-
 int exchange_receive(int fd, struct exchange *exchange)
 {
 	static uint8_t chunk[CHUNK_BYTES];
@@ -75,7 +65,8 @@ int exchange_receive(int fd, struct exchange *exchange)
 	/* Only what was sent may come back. */
 	equal = (size_t)got < equal ? (size_t)got : equal;
 	if (equal > 0)
-		equal = count_equal(chunk, exchange->bytes + exchange->received_bytes, equal);
+		equal = payload_count_equal(chunk, exchange->bytes + exchange->received_bytes,
+					    equal);
 	exchange->received_bytes += equal;
 	if (equal < (size_t)got)
 		return -EBADMSG;

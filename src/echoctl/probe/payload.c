@@ -3,6 +3,7 @@
 #include "echoctl/probe/payload.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 static uint8_t byte_at(size_t offset, uint64_t sequence, uint64_t sent_ns)
 {
@@ -27,6 +28,17 @@ size_t payload_mismatch(const uint8_t *bytes, size_t size, uint64_t sequence, ui
 			return i;
 	}
 	return size;
+}
+
+size_t payload_count_equal(const uint8_t *one, const uint8_t *two, size_t size)
+{
+	size_t equal = 0;
+
+	if (memcmp(one, two, size) == 0)
+		return size;
+	while (one[equal] == two[equal])
+		equal++;
+	return equal;
 }
 
 uint8_t *payload_table_new(size_t size)

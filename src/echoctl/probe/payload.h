@@ -21,6 +21,9 @@ void payload_fill(uint8_t *bytes, size_t size, uint64_t sequence, uint64_t sent_
 /* Offset of the first byte that differs from payload_fill(); size when none does. */
 size_t payload_mismatch(const uint8_t *bytes, size_t size, uint64_t sequence, uint64_t sent_ns);
 
+/* How many bytes are the same before the first that differs; size when none does. */
+size_t payload_count_equal(const uint8_t *one, const uint8_t *two, size_t size);
+
 /*
  * A table of unlike bytes of which every message is a window: nothing is filled for a message,
  * and 2^16 windows tell the messages apart.
