@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The command line of echod(8), and the settings that come of it and the file. */
+/* The command line of echod(8), and the settings from it and the file. */
 #include "echod/command_line/options.h"
 
 #include <assert.h>
@@ -62,7 +62,7 @@ static int hint(const char *program)
 	return -EINVAL;
 }
 
-/* The standard library has said what is wrong with an option; here only what it cannot know. */
+/* getopt_long(3) reports wrong options; this reports what it cannot know. */
 static int refuse(const char *program, const char *what, const char *argument)
 {
 	fprintf(stderr, "%s: %s%s%s\n", program, what, argument ? ": " : "",
@@ -119,7 +119,7 @@ static int take_option(struct options *options, int option, const char *program)
 	}
 }
 
-/* context: what stands before the line, a string; NULL: nothing. */
+/* context: a string to write before the line, or NULL. */
 static void report_to_stderr(void *context, const char *text)
 {
 	const char *prefix = context;
@@ -127,7 +127,9 @@ static void report_to_stderr(void *context, const char *text)
 	fprintf(stderr, "%s%s%s\n", prefix ? prefix : "", prefix ? ": " : "", text);
 }
 
-/* Whether the addresses of -l could replace those of any file; returns as options_parse() does. */
+/*
+ * Checks whether the addresses of -l are valid in place of any file's; returns as options_parse().
+ */
 static int check_listen(const struct options *options, char *program)
 {
 	CONFIGURATION_CLEANUP struct configuration *scratch = NULL;
@@ -192,9 +194,9 @@ static const char *last_name(const char *path)
 }
 
 /*
- * Whether the file that was open before still stands at path, which cannot be opened. If the path
- * cannot be walked either, the name has to do: that of a file that was renamed ("echod.conf~") or
- * removed ("echod.conf (deleted)") is another one.
+ * Whether path, which cannot be opened, still leads to the file that is open. If the path cannot be
+ * walked either, the names are compared: a file that was renamed ("echod.conf~") or removed
+ * ("echod.conf (deleted)") has another name.
  */
 static bool is_file_of(int held_fd, const char *path)
 {
@@ -210,7 +212,7 @@ static bool is_file_of(int held_fd, const char *path)
 	       strcmp(last_name(name), last_name(path)) == 0;
 }
 
-/* A descriptor of its own at offset 0, or -1: the loader then says why the path fails. */
+/* Returns a new descriptor at offset 0, or -1; the loader then says why the path fails. */
 static int file_open(const char *path, int held_fd)
 {
 	int fd = source_open(path);
@@ -226,9 +228,9 @@ static int file_open(const char *path, int held_fd)
 }
 
 /*
- * Only root changes user, so the user must exist only then; but a test may be made for root, and a
- * reload does not know who will start echod the next time: only a user in force that does not exist
- * shows that it was not root. A single connection has no control socket.
+ * Only root changes user, so only root needs the user to exist. But a test may be made for root,
+ * and a reload does not know who will start echod the next time: if the user in force does not
+ * exist, it was not root. --inetd has no control socket.
  */
 static unsigned needs(const struct options *options, const struct configuration *in_force)
 {
@@ -239,7 +241,7 @@ static unsigned needs(const struct options *options, const struct configuration 
 		user = !in_force->user_is_set || getpwnam(in_force->user);
 	if (!options->inetd)
 		group = CONFIGURATION_NEEDS_GROUP;
-	/* root may give a file to any group, and a reload gives nothing away */
+	/* root may give a file to any group, and a reload gives no file away */
 	if (group && !in_force && geteuid() != 0)
 		group |= CONFIGURATION_NEEDS_GIVING;
 	return group | (user ? CONFIGURATION_NEEDS_USER : 0);
@@ -272,7 +274,7 @@ int options_load(const struct options *options, int held_fd, const struct config
 	return 0;
 }
 
-/* What becomes of listen where systemd owns the sockets: when, and what is left out. */
+/* Says when a change of listen takes effect if systemd owns the sockets, and what is left out. */
 static void explain_listen(const struct configuration *configuration)
 {
 	char prefix[] = "under systemd";

@@ -34,13 +34,13 @@ struct options {
 int options_parse(int argc, char **argv, struct options *ret_options);
 
 /*
- * Loads the file that the options name, with what they need of this host, and applies -l and -L.
+ * Loads the file that the options name, checks what they need of this host, and applies -l and -L.
  * held_fd: the file as it was opened before, or -1. It is read again if the path can no longer be
- * opened for want of privileges, and the file was neither renamed nor removed as far as that can be
- * told. (In a directory that only root may enter only the main file can be reloaded, include()d
- * ones cannot.) in_force: at a reload the settings until now; then a pipe that has nothing to read
- * yet is an error. NULL: a start, or a test of one. Returns as configuration_load() does; *ret_fd
- * (may be NULL), which the caller owns, is the descriptor to hold from now on, or -1.
+ * opened for lack of privileges, unless the file seems renamed or removed. (In a folder that only
+ * root may enter, only the main file can be reloaded, not the included ones.) in_force: at a reload
+ * the settings in force; then a pipe that has nothing to read yet is an error. NULL: a start, or a
+ * test of one. Returns as configuration_load() does; *ret_fd (may be NULL), which the caller owns,
+ * is the descriptor to hold from now on, or -1.
  */
 int options_load(const struct options *options, int held_fd, const struct configuration *in_force,
 		 configuration_report_fn report, void *context,
@@ -53,7 +53,7 @@ int options_load(const struct options *options, int held_fd, const struct config
  */
 int options_check(const struct options *options);
 
-/* Writes out what is left of standard output. Returns the exit status: 0, or 1 when that failed. */
+/* Flushes standard output. Returns the exit status: 0, or 1 when that failed. */
 int options_finish(void);
 
 void options_release(struct options *options);

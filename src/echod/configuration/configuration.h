@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The settings of echod.conf(5), parsed and checked: a plain struct that is swapped whole. */
+/* The settings of echod.conf(5), parsed and checked: a plain struct that is replaced as a whole. */
 #ifndef ECHOD_CONFIGURATION_CONFIGURATION_H
 #define ECHOD_CONFIGURATION_CONFIGURATION_H
 
@@ -51,7 +51,7 @@ struct configuration {
 
 	struct configured_address *listen;
 	size_t listen_count;
-	bool listen_is_set;		/* the key stands in the file (or came with -l) */
+	bool listen_is_set;		/* the key is in the file (or came with -l) */
 
 	char *user;
 	bool user_is_set;		/* it is not the default */
@@ -110,7 +110,7 @@ typedef void (*configuration_report_fn)(void *context, const char *text);
 /* Every setting at its default, path NULL. Returns 0 or -ENOMEM. */
 int configuration_default(struct configuration **ret_configuration);
 
-/* What must hold on this host besides. */
+/* What else must hold on this host. */
 enum configuration_needs {
 	CONFIGURATION_NEEDS_USER = 1u << 0,	/* user exists and is not root */
 	CONFIGURATION_NEEDS_GROUP = 1u << 1,	/* control { group } exists */
@@ -118,10 +118,10 @@ enum configuration_needs {
 };
 
 /*
- * Reads and checks path, and what is missing of needs (enum configuration_needs). Every error goes
- * to report, in the order of the file. Returns 0 and a new configuration that the caller frees;
- * -EBADMSG if something was reported (a file that cannot be read too: "FILE: strerror"); -ENOMEM.
- * fd: read from this descriptor, path is then only a name in messages; -1: open path.
+ * Reads and checks path, and checks needs (enum configuration_needs). Every error goes to report,
+ * in the order of the file. Returns 0 and a new configuration that the caller frees; -EBADMSG if
+ * something was reported (also if a file cannot be read: "FILE: strerror"); -ENOMEM. fd: read from
+ * this descriptor, and use path as a name in messages only; -1: open path.
  */
 int configuration_load(const char *path, int fd, unsigned needs, configuration_report_fn report,
 		       void *context, struct configuration **ret_configuration);
@@ -136,7 +136,7 @@ int configuration_override_listen(struct configuration *configuration, char *con
 /* LOG_EMERG .. LOG_DEBUG for a word of log.level (option -L), or -EINVAL. */
 int configuration_level(const char *word);
 
-/* Writes the effective settings in the file's own syntax; reading it back gives the same. */
+/* Writes the settings in the file's own syntax; reading them back gives the same settings. */
 void configuration_print(const struct configuration *configuration, FILE *stream);
 
 void configuration_free(struct configuration *configuration);

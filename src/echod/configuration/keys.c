@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Every key of echod.conf(5), and what is done with all of them: defaults, release, printing. */
+/* Every key of echod.conf(5), and what is done to all of them: defaults, release, printing. */
 #include "echod/configuration/keys.h"
 
 #include <assert.h>
@@ -217,7 +217,10 @@ void configuration_print(const struct configuration *configuration, FILE *stream
 
 	assert(configuration && stream);
 	for (const struct key *key = configuration_keys; key->name; key++) {
-		/* The default of listen is not the same as setting it: systemd's sockets count. */
+		/*
+		 * Setting listen to its default is not the same as not setting it: systemd's
+		 * sockets are compared with a listen that is set.
+		 */
 		bool is_comment = key->kind == KEY_ADDRESSES && !configuration->listen_is_set;
 
 		if (key->kind == KEY_GONE)

@@ -19,12 +19,12 @@ enum key_kind {
 	KEY_PATH,	/* char *, absolute, max bytes at most */
 	KEY_ADDRESSES,	/* struct configured_address list, max elements at most */
 	KEY_PREFIXES,	/* struct cidr list, max elements at most */
-	KEY_GONE,	/* no key any more: what to do instead is said */
+	KEY_GONE,	/* no longer a key: advice says what to do instead */
 };
 
 struct key_choice {
 	const char *word;
-	int value;	/* of several words with one value the first is printed */
+	int value;	/* if several words have one value, the first is printed */
 };
 
 struct key {
@@ -49,8 +49,8 @@ const struct key *key_find(const char *section, const char *name);
 #define KEY_WHY_MAX 512
 
 /*
- * Checks text and stores it in its field; one element is appended to a list. Returns 0, -ENOMEM,
- * or with the reason in why -EINVAL, -E2BIG (the list is full). The field is untouched on failure.
+ * Checks text and stores it in its field; appends it if that is a list. Returns 0, -ENOMEM, or with
+ * the reason in why -EINVAL, -E2BIG (the list is full). The field is untouched on failure.
  */
 int key_store(const struct key *key, const char *text, struct configuration *configuration,
 	      char why[KEY_WHY_MAX]);
@@ -62,7 +62,7 @@ void key_clear(const struct key *key, struct configuration *configuration);
 void key_print(const struct key *key, const struct configuration *configuration, FILE *stream);
 
 #define KEY_QUOTE_MAX 256
-/* text in quotes, fit for a message: control characters as \xNN, what is long is cut. */
+/* text in quotes, for a message: control characters become \xNN, a long text is cut. */
 const char *key_quote(const char *text, char quoted[KEY_QUOTE_MAX]);
 
 #endif

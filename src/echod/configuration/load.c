@@ -19,7 +19,7 @@
 #include "echod/configuration/source.h"
 #include "wire/settings.h"
 
-#define FILES_MAX 256		/* include() may branch */
+#define FILES_MAX 256		/* files may include several others */
 #define DEPTH_MAX 10
 #define OPTIONS_MAX 64
 #define LINES_MAX (2l * SOURCE_MAX_BYTES)
@@ -27,8 +27,8 @@
 #define PROBLEMS_MAX 100
 
 /*
- * A place is the line of a statement plus LINES_MAX times the number of its file, which counts in
- * the order of reading. So it fits a number of libConfuse, and errors sort by it.
+ * A place is the line of a statement plus LINES_MAX times the number of its file, in the order of
+ * reading. So it fits in a number of libConfuse, and errors can be sorted by it.
  */
 struct problem {
 	long place;
@@ -44,15 +44,15 @@ struct load {
 	unsigned fault_line;		/* of source_read() */
 	struct problem problems[PROBLEMS_MAX];
 	size_t problem_count;
-	size_t left_out;		/* above the most that are told */
-	const struct key *full_list;	/* of which that is said */
-	bool is_over;			/* the reading, by something that was told */
+	size_t left_out;		/* above PROBLEMS_MAX */
+	const struct key *full_list;	/* the list that was reported as full */
+	bool is_over;			/* the reading has ended with an error that was reported */
 	bool out_of_memory;
 	cfg_t *parser;
 	struct configuration *configuration;
 };
 
-/* libConfuse hands its callbacks no context, and can do one file at a time only. */
+/* libConfuse passes no context to its callbacks, and can read only one file at a time. */
 static struct load *loading;
 
 static const char *section_of(const cfg_t *cfg)
@@ -65,7 +65,7 @@ static long place_of(const cfg_t *cfg)
 	return loading->file * LINES_MAX + cfg->line;
 }
 
-/* Takes text over, among those of other places. */
+/* Takes text over, and puts it in the order of places. */
 static void add_problem(struct load *load, long place, char *text)
 {
 	size_t at = load->problem_count++;
@@ -116,7 +116,7 @@ static void complain_unknown(struct load *load, const cfg_t *cfg, const char *na
 	complain(load, place_of(cfg), section_of(cfg), name, "unknown key");
 }
 
-/* What libConfuse keeps of a value is its place, negative if it is refused. */
+/* libConfuse stores only the place of a value, negative if the value is refused. */
 static int keep_value(cfg_t *cfg, cfg_opt_t *option, const char *text, void *ret_value)
 {
 	struct load *load = loading;
@@ -137,7 +137,7 @@ static int keep_value(cfg_t *cfg, cfg_opt_t *option, const char *text, void *ret
 	r = key_store(key, text, load->configuration, why);
 	if (r == -ENOMEM)
 		load->out_of_memory = true;
-	/* that a list is too long is said once, at the first element that is too many */
+	/* a list that is too long is reported once, at the first element that is too many */
 	else if (r == -EINVAL || (r == -E2BIG && load->full_list != key))
 		complain(load, place, key->section, key->name, "%s", why);
 	if (r == -E2BIG)
@@ -147,7 +147,7 @@ static int keep_value(cfg_t *cfg, cfg_opt_t *option, const char *text, void *ret
 	return 0;
 }
 
-/* A value of an unknown key, which was told when the key was met for the first time. */
+/* Takes a value of an unknown key, which was reported at its first value. */
 static int drop_value(cfg_t *cfg, cfg_opt_t *option, const char *text, void *ret_value)
 {
 	if (option->nvalues == 1 && option->def.number++ > 0)
@@ -158,9 +158,10 @@ static int drop_value(cfg_t *cfg, cfg_opt_t *option, const char *text, void *ret
 }
 
 /*
- * libConfuse ends at the first name that is not in its tables, but all of them are to be told at
- * once. With CFGF_KEYSTRVAL it goes on: it writes the name into the empty element that ends the
- * table. Nothing else changes there, so what stands in it makes of the name a list of any texts.
+ * libConfuse ends at the first name that is not in its tables, but all unknown names are to be
+ * reported together. With CFGF_KEYSTRVAL it goes on: it writes the name into the empty element that
+ * ends the table. It changes nothing else there, so the rest of that element makes the name a list
+ * of arbitrary texts.
  */
 static void meet_unknown(struct load *load, cfg_t *cfg, const char *name)
 {
@@ -176,7 +177,10 @@ static void meet_unknown(struct load *load, cfg_t *cfg, const char *name)
 	end->parsecb = drop_value;
 }
 
-/* What libConfuse finds: an unknown name, or the first mistake in the grammar, which ends it. */
+/*
+ * Takes an error of libConfuse: an unknown name, or the first mistake in the grammar, which ends
+ * the reading.
+ */
 __attribute__((format(printf, 2, 0))) static void keep_error(cfg_t *cfg, const char *format,
 							     va_list arguments)
 {
@@ -194,7 +198,7 @@ __attribute__((format(printf, 2, 0))) static void keep_error(cfg_t *cfg, const c
 		return;
 	}
 	load->is_over = true;
-	/* what follows from a fault that was told: that one, or the name of a section is unknown */
+	/* only a consequence of a fault that was reported, or of an unknown section */
 	if ((load->fault_line > 0 && cfg->line >= (int)load->fault_line) ||
 	    (name && !key_find(section_of(cfg), name)))
 		return;
@@ -219,7 +223,7 @@ static void parse(struct load *load, const struct source *source)
 	errno = 0;
 	r = cfg_parse_fp(load->parser, stream);
 	fclose(stream);
-	/* it says nothing when it has no memory, nor of a name that is an empty string */
+	/* it reports neither a lack of memory nor a name that is an empty string */
 	if (r != CFG_SUCCESS && !load->is_over && errno == EINVAL)
 		complain(load, place_of(load->parser), "", "", "empty name");
 	else if (r != CFG_SUCCESS && !load->is_over)
@@ -228,8 +232,8 @@ static void parse(struct load *load, const struct source *source)
 }
 
 /*
- * Reads the next file, whose name stands in files, by its descriptor or -errno of opening it.
- * Returns 0 whatever is wrong with the text, or -errno if there is none.
+ * Reads the next file, whose name is in files. fd: its descriptor, or -errno of opening it. Returns
+ * 0 whatever is wrong with the text, or -errno if it cannot be read.
  */
 static int read_file(struct load *load, int fd)
 {
@@ -252,8 +256,8 @@ static int read_file(struct load *load, int fd)
 }
 
 /*
- * An unknown name in an included file moves the table of options, but libConfuse looks at that of
- * include() once more when it is back in the file around it. So that file's table is kept.
+ * An unknown name in an included file moves the table of options, but libConfuse uses the old one
+ * once more after include(). So the table of the outer file is kept.
  */
 static bool keep_table(struct load *load, cfg_t *cfg)
 {
@@ -270,8 +274,8 @@ static bool keep_table(struct load *load, cfg_t *cfg)
 
 /*
  * include("FILE"), relative to the folder of the file around it. If the file cannot be read that is
- * noted, and the outer one goes on. libConfuse's own include would wait for a pipe, read without
- * end, and take a file with an error for one that is still open.
+ * noted, and the outer file goes on. libConfuse's own include would wait for a pipe, read without
+ * end, and treat a file with an error as still open.
  */
 static int include_file(cfg_t *cfg, cfg_opt_t *option, int argc, const char **argv)
 {
@@ -322,7 +326,7 @@ static cfg_t *new_parser(void)
 			option.flags |= CFGF_LIST;
 		if (strcmp(key->section, section) != 0) {
 			section = key->section;
-			next++;		/* the end of the one before */
+			next++;		/* end of the element before */
 			*top++ = (cfg_opt_t)CFG_SEC(section, next, CFGF_NONE);
 		}
 		if (*section)
@@ -334,7 +338,7 @@ static cfg_t *new_parser(void)
 	return cfg_init(root, CFGF_NONE);
 }
 
-/* Of the key's value, or of one of its elements; 0: there is none. */
+/* Returns the place of the key's value, or of one of its elements; 0 if there is none. */
 static long find_place(const struct load *load, const struct key *key, unsigned index)
 {
 	cfg_t *section;
@@ -344,7 +348,7 @@ static long find_place(const struct load *load, const struct key *key, unsigned 
 	return cfg_getnint(section, key->name, index);
 }
 
-/* No prefix may be in both lists, nor both be too long. */
+/* No prefix may be in both lists, and together they must not be too long. */
 static void check_access(struct load *load)
 {
 	const struct configuration *configuration = load->configuration;
@@ -400,7 +404,7 @@ static void check_user(struct load *load)
 			 key_quote(name, quoted));
 }
 
-/* A file in memory shows it: our groups, the user namespace and system call filters decide. */
+/* Tries it with a memory file: groups, user namespace and system call filters decide. */
 static int try_giving(gid_t group)
 {
 	FD_CLEANUP int fd = memfd_create("echod-group", MFD_CLOEXEC);
@@ -430,7 +434,7 @@ static void check_group(struct load *load, bool is_to_give)
 			 strerror(-r));
 }
 
-/* What no value says alone. */
+/* Checks that need several values. */
 static void check_together(struct load *load, unsigned needs)
 {
 	struct configuration *configuration = load->configuration;
@@ -439,12 +443,12 @@ static void check_together(struct load *load, unsigned needs)
 	long place = find_place(load, burst, 0);
 
 	for (const struct key *key = configuration_keys; key->name; key++) {
-		/* the last one may have been empty */
+		/* the last list of the key may have been empty */
 		if (key->kind == KEY_PREFIXES && find_place(load, key, 0) == 0)
 			key_clear(key, configuration);
 	}
 	configuration->listen_is_set = cfg_size(load->parser, "listen") > 0;
-	/* libConfuse does not tell where an empty list is */
+	/* libConfuse does not say where an empty list is */
 	if (!configuration->listen_is_set && !load->is_over &&
 	    (cfg_getopt(load->parser, "listen")->flags & CFGF_MODIFIED))
 		complain(load, 0, "", "listen", "is empty");
@@ -489,7 +493,7 @@ static void release(struct load *load)
 	configuration_free(load->configuration);
 }
 
-/* Returns 0, -EBADMSG if something is to be told, or -ENOMEM. */
+/* Returns 0, -EBADMSG if there are errors to report, or -ENOMEM. */
 static int run(struct load *load, const char *path, int fd, unsigned needs)
 {
 	FD_CLEANUP int opened_fd = fd < 0 ? source_open(path) : -1;

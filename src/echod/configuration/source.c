@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The text of a configuration file, and what is wrong with it that libConfuse would not see.
+ * The text of a configuration file, and the faults in it that libConfuse does not report.
  *
- * libConfuse 3.3 passes over some faults in silence. A string without its quote goes on into the
- * next lines; if there is no quote at all it ends with the file, and so do a comment and a section.
- * A NUL cuts a value. A character like * or + outside of quotes is dropped, and one like ; or |
- * becomes part of a word. All of these lose settings that somebody has written, so they are found
- * here, before libConfuse reads the text. Comments are blanked, since it counts their lines twice.
+ * libConfuse 3.3 accepts some faults in silence. A string without its closing quote goes on into
+ * the next lines, or up to the end of the file; a comment or section without its end is accepted,
+ * too. A NUL cuts a value. A character like * or + outside of quotes is dropped, and one like ; or
+ * | becomes part of a word. All of these lose settings that somebody has written, so they are found
+ * here, before libConfuse reads the text. Comments are blanked, since libConfuse counts their lines
+ * twice.
+ *
  */
 #include "echod/configuration/source.h"
 
@@ -36,7 +38,7 @@ static bool is_word(char c)
 	       (c != '\0' && strchr("-_.:/%@~[]", c));
 }
 
-/* Overwrites text up to its end with spaces; ends of lines stay. Returns the end. */
+/* Overwrites text up to end with spaces, but keeps ends of lines. Returns end. */
 static char *blank(char *text, char *end)
 {
 	for (; text < end; text++) {
@@ -58,7 +60,7 @@ static bool is_nul(const char *escape)
 	return zeros >= 3 || (zeros >= 1 && (next < '0' || next > '7'));
 }
 
-/* Steps over a quoted string. Returns its end; or where it breaks off, with the reason in why. */
+/* Steps over a quoted string. Returns its end, or the place of a fault, with the reason in why. */
 static char *skip_string(char *text, const char **why)
 {
 	char quote = *text++;
@@ -114,7 +116,7 @@ static void prepare(struct source *source, const char *text_end)
 	char *text = source->text, *end = text, quoted[KEY_QUOTE_MAX];
 	const char *why = NULL;
 
-	/* nobody sees it: "unknown key" would name a word that looks right */
+	/* it is invisible: "unknown key" would name a word that looks right */
 	if (strncmp(text, mark, strlen(mark)) == 0)
 		why = "byte order mark at the beginning";
 	while (*text != '\0' && !why) {

@@ -6,8 +6,8 @@
 #define SOURCE_MAX_BYTES (1 << 20)
 
 struct source {
-	char *text;			/* ready for libConfuse; the caller's */
-	unsigned fault_line;		/* of the first fault that libConfuse would not see, or 0 */
+	char *text;			/* ready for libConfuse; the caller frees it */
+	unsigned fault_line;		/* of the first fault that libConfuse misses, or 0 */
 	char fault[48];			/* which one */
 };
 
@@ -18,9 +18,9 @@ struct source {
 int source_open(const char *path);
 
 /*
- * Reads fd into text, with its comments blanked. What is behind a fault is cut off, unless that is
- * a missing brace. Returns 0; -EFBIG above SOURCE_MAX_BYTES; -ENODATA for a pipe that gives
- * nothing, since what wrote to it is gone; or -errno.
+ * Reads fd into text and blanks comments. Cuts off the text behind a fault, unless that is a
+ * missing brace. Returns 0; -EFBIG above SOURCE_MAX_BYTES; -ENODATA for a pipe that gives nothing,
+ * because its writer is gone; or -errno.
  */
 int source_read(int fd, struct source *ret_source);
 

@@ -78,7 +78,7 @@ static int store_choice(const struct key *key, const char *text, void *field, ch
 
 	for (const struct key_choice *choice = key->choices; choice->word; choice++) {
 		if (strcmp(choice->word, text) == 0) {
-			/* Each enum has the size of an int, but is another type. */
+			/* Each enum has the size of an int, but is a different type. */
 			memcpy(field, &choice->value, sizeof(choice->value));
 			return 0;
 		}
@@ -126,7 +126,7 @@ static bool has_control_character(const char *text)
 
 static int store_name(const char *text, void *field, char *why)
 {
-	/* What passwd(5) and group(5) cannot hold; the rest is the name service's business. */
+	/* Refuses what passwd(5) and group(5) cannot hold; the name service judges the rest. */
 	if (has_control_character(text) || strpbrk(text, ":,/ ") || *text == '-' ||
 	    strlen(text) > 255)
 		return refuse(why, text, " is not a user or group name");
@@ -165,7 +165,7 @@ static const char *find_address_fault(const struct configured_address *listen)
 		return "host names are not looked up, write the address";
 	if (address->any.sa_family != AF_INET6)
 		return NULL;
-	/* our IPv6 sockets take IPv6 alone: such a one cannot be bound */
+	/* our IPv6 sockets take IPv6 only: such an address cannot be bound */
 	if (IN6_IS_ADDR_V4MAPPED(&address->in6.sin6_addr))
 		return "write an IPv4 address as such";
 	is_link_local = IN6_IS_ADDR_LINKLOCAL(&address->in6.sin6_addr);
@@ -183,7 +183,7 @@ static bool is_any(const struct address *address)
 		address->in.sin_addr.s_addr == htonl(INADDR_ANY);
 }
 
-/* Whether one is every address, the other one of them: the kernel binds only the first. */
+/* Whether one is a wildcard that contains the other: the kernel binds only the first of them. */
 static bool is_overlap(const struct configured_address *a, const struct configured_address *b)
 {
 	if (a->spec.is_unix || b->spec.is_unix || a->spec.port != b->spec.port || a->spec.port == 0)
@@ -200,7 +200,7 @@ static bool is_overlap(const struct configured_address *a, const struct configur
 	return false;
 }
 
-/* However it is written. Port 0 stands for another port each time. */
+/* Whether both are the same address, however written. Port 0 is a different port each time. */
 static bool is_twice(const struct configured_address *a, const struct configured_address *b)
 {
 	return a->address_count == b->address_count &&
@@ -210,13 +210,13 @@ static bool is_twice(const struct configured_address *a, const struct configured
 		(a->spec.port != 0 && strcmp(find_scope(&a->spec), find_scope(&b->spec)) == 0));
 }
 
-/* How many sockets there are for it: one of * takes both families. */
+/* How many sockets it needs: one for *, which takes both families. */
 static size_t count_sockets(const struct configured_address *listen)
 {
 	return listen->spec.is_wildcard ? 1 : (size_t)listen->address_count;
 }
 
-/* What an address may not be beside the others. */
+/* Checks an address against the others. */
 static int check_beside(const struct key *key, const struct configuration *configuration,
 			const struct configured_address *new, const char *text, char *why)
 {
@@ -331,7 +331,7 @@ void key_clear(const struct key *key, struct configuration *configuration)
 	}
 }
 
-/* A quoted string that libConfuse reads back as text. */
+/* Writes a quoted string that libConfuse reads back as text. */
 static void print_text(const char *text, FILE *stream)
 {
 	putc('"', stream);

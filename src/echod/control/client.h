@@ -15,13 +15,13 @@
 #define CONTROL_VERSION 1
 #define CONTROL_REQUEST_MAX 4096u	/* bytes of one request line */
 #define CONTROL_CLIENTS_MAX 32u
-#define CONTROL_READERS_MAX 16u		/* of these may be strangers, who only read totals */
+#define CONTROL_READERS_MAX 16u		/* of these may be strangers, which only read totals */
 #define CONTROL_DEADLINE_US (10 * UINT64_C(1000000))	/* for a request, and for taking a reply */
-#define CONTROL_PROBLEMS_MAX 100u	/* lines of a bad file that one is told */
-#define CONTROL_PACE_US 100000u		/* in such a time there are at most */
-#define CONTROL_PACE_CLIENTS 50u	/* tries to accept, when no descriptor is free too */
+#define CONTROL_PROBLEMS_MAX 100u	/* lines about a bad file that one client gets */
+#define CONTROL_PACE_US 100000u		/* in this time there are at most */
+#define CONTROL_PACE_CLIENTS 50u	/* tries to accept, failed ones included */
 #define CONTROL_PACE_READER 20u		/* turns of one stranger */
-#define CONTROL_ROWS 128u		/* made at a time: the loop serves others in between */
+#define CONTROL_ROWS 128u		/* made at a time; the loop serves others in between */
 
 enum control_wait {
 	WAIT_NONE,
@@ -49,7 +49,7 @@ struct control_client {
 	bool close_after_reply;
 	json_t *problems;		/* of the reload it waits for; owned, or NULL */
 	unsigned kill_count;		/* connections that it told to end */
-	uint64_t kill_ns;		/* no later than that, CLOCK_MONOTONIC */
+	uint64_t kill_ns;		/* told no later than this, CLOCK_MONOTONIC */
 	/* a list that is being sent: the next row to look at */
 	bool is_listing;
 	uint64_t list_generation;
@@ -61,7 +61,7 @@ struct control {
 	struct supervisor *supervisor;
 	int fd;
 	struct sockaddr_un address;	/* it is bound to */
-	struct unix_file file;		/* that was made there */
+	struct unix_file file;		/* the file that was made there */
 	struct sd_event_source *io;
 	struct control_client *clients;
 	gid_t group;			/* whose members may act, or CONTROL_NO_GROUP */
@@ -70,7 +70,7 @@ struct control {
 /* Answers one line of a client, without its newline. */
 void control_handle(struct control_client *client, const char *line, size_t size);
 
-/* Appends the next rows of a list, in the end the line that says how many there were. */
+/* Appends the next rows of a list, and at its end the line with their number. */
 void control_list_more(struct control_client *client);
 
 /* Appends one line; takes reply over, NULL (no memory) closes the client. */
@@ -79,7 +79,7 @@ void control_reply_error(struct control_client *client, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 json_t *control_error(const char *text);
 
-/* Text from anywhere as JSON, which is UTF-8: other bytes become '?'. NULL: no memory. */
+/* Text as JSON, which is UTF-8: other bytes become '?'. NULL: no memory. */
 json_t *control_text(const char *text);
 
 #endif

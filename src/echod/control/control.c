@@ -19,7 +19,10 @@
 
 #define GROUPS_MAX 1024
 
-/* An id that our user namespace does not have reads as this (user_namespaces(7)): no operator. */
+/*
+ * An id that is not mapped into our user namespace reads as this one (user_namespaces(7)), so it is
+ * no operator.
+ */
 #define UNMAPPED_ID 65534
 
 static bool has_group(int fd, const struct ucred *peer, gid_t group)
@@ -87,7 +90,7 @@ static char *line_end(struct control_client *client)
 	return memchr(client->request, '\n', client->request_size);
 }
 
-/* Hands over the first whole line, if there is one. */
+/* Handles the first whole line, if there is one. */
 static bool client_take_line(struct control_client *client)
 {
 	char *end = line_end(client);
@@ -114,7 +117,9 @@ static bool client_receive(struct control_client *client)
 	return true;
 }
 
-/* Sends and answers as long as something can be done. Returns false if the client is finished. */
+/*
+ * Sends and answers as long as possible without waiting. Returns false if the client is finished.
+ */
 static bool client_turn(struct control_client *client)
 {
 	for (unsigned turns = 0; turns < 2; turns++) {
@@ -136,7 +141,7 @@ static bool client_turn(struct control_client *client)
 	return true;
 }
 
-/* What has to happen for the next turn. */
+/* Sets the events that begin the next turn. */
 static void client_arm(struct control_client *client)
 {
 	bool is_busy = client->reply || client->is_listing || client->close_after_reply;
@@ -198,7 +203,7 @@ static void client_new(struct control *control, const struct ucred *peer, bool i
 	if (r >= 0)
 		r = sd_event_add_time_relative(loop, &client->timer, CLOCK_MONOTONIC,
 					       CONTROL_DEADLINE_US, 0, on_deadline, client);
-	/* Whatever is asked, events and timers of the listeners go first. */
+	/* Events and timers of the listeners go before all requests. */
 	if (r >= 0)
 		r = sd_event_source_set_priority(client->io, SD_EVENT_PRIORITY_NORMAL + 1);
 	if (r >= 0 && !is_operator)
@@ -233,7 +238,7 @@ static int on_connection(sd_event_source *source, int listening_fd, uint32_t eve
 
 	(void)source;
 	(void)events;
-	/* one that has gone again takes nobody's place */
+	/* a client that has gone again takes no place */
 	if (fd < 0 || recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0)
 		return 0;
 	is_operator = getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 &&
@@ -349,7 +354,7 @@ int control_adopt(struct supervisor *supervisor, int fd, gid_t group, struct uni
 	return 0;
 }
 
-/* Says why there is no socket. Returns error, or 0 if there need not be one. */
+/* Logs why there is no socket. Returns error, or 0 if a socket is optional. */
 static int tell_failure(const struct configuration *configuration, int error, const char *call)
 {
 	const char *path = configuration->control.path;
@@ -379,7 +384,7 @@ int control_open(struct supervisor *supervisor, struct control **ret_control)
 	}
 	if (!path)
 		return 0;
-	/* root's own start: the folder in /run is made, as RuntimeDirectory= does under systemd */
+	/* started by root: make the folder in /run, as RuntimeDirectory= does under systemd */
 	r = geteuid() == 0 ? unix_make_folder(path) : 0;
 	if (r < 0)
 		log_errno(LOG_WARNING, r, "control.path: the folder of %s", path);
@@ -433,7 +438,7 @@ void control_free(struct control *control)
 	if (!control)
 		return;
 	while (control->clients) {
-		client_send(control->clients);	/* what it is owed, if it takes that at once */
+		client_send(control->clients);	/* the rest of its answer, if it takes that */
 		client_free(control->clients);
 	}
 	sd_event_source_disable_unref(control->io);

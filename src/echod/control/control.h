@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The control socket: one JSON object a line each way (DESIGN.md). Requests are bounded in size
- * and time, clients in number; a client that misbehaves is closed and no other one notices.
+ * The control socket: one JSON object a line each way (DESIGN.md). Requests are bounded in size and
+ * time, clients in number; a client that misbehaves is closed, and no other one notices.
  */
 #ifndef ECHOD_CONTROL_CONTROL_H
 #define ECHOD_CONTROL_CONTROL_H
@@ -21,15 +21,15 @@ struct control;
 int control_open(struct supervisor *supervisor, struct control **ret_control);
 
 /*
- * For a socket that is bound already (owned when this returns 0), who else may act, and the file
- * that was made for it (inode 0: the one that stands there now).
+ * The same for a socket that is bound already (owned when this returns 0). group may act; file was
+ * made for the socket (inode 0: the file that is there now).
  */
 #define CONTROL_NO_GROUP ((gid_t)-1)
 int control_adopt(struct supervisor *supervisor, int fd, gid_t group, struct unix_file file,
 		  struct control **ret_control);
 
 /*
- * Opens the socket anew, as configured now, if its file was removed or replaced. NULL is allowed.
+ * Opens the socket again, as configured now, if its file was removed or replaced. NULL is allowed.
  * Logs what failed. Returns 0 or -errno.
  */
 int control_restore(struct control *control);
@@ -48,8 +48,8 @@ void control_save(const struct control *control, int *ret_fd, gid_t *ret_group,
 void control_free(struct control *control);
 
 /*
- * What a waiting client is told: that its reload begins, lines of it, how it came out; that those
- * have ended that were told so before first_ns (UINT64_MAX: all); that the drain is over.
+ * Answers for clients that wait: their reload begins, lines of it, its outcome; the connections
+ * that were told to end before first_ns (UINT64_MAX: all) have ended; the drain is over.
  */
 void control_note_reload(struct control *control);
 void control_note_problem(struct control *control, const char *text);

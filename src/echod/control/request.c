@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What clients ask for, whether they may, and what they are told. */
+/* The requests of clients: who may make them, and their answers. */
 #include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
@@ -141,7 +141,7 @@ static json_t *connections_status(const struct supervisor *supervisor, const str
 			 "live_bytes_out", integer(out));
 }
 
-/* Newest first: the one with the highest number at or below this. */
+/* Returns the generation with the highest number at or below this. */
 static struct generation *find_generation(const struct supervisor *supervisor, uint64_t number)
 {
 	struct generation *generation = supervisor->generations;
@@ -159,7 +159,7 @@ static bool list_row(struct control_client *client, const struct generation *gen
 	const struct slot *slot = &generation->scoreboard.slot[index];
 	const struct slot_note *note = &generation->scoreboard.notes[index];
 	uint64_t id = atomic_load(&entry->id);
-	bool is_noted = note->id == id;	/* else it is younger than the last look */
+	bool is_noted = note->id == id;	/* otherwise it is younger than the last sample */
 	char name[48], path[UNIX_PATH_BYTES], peer[ADDRESS_TEXT_MAX], local[ADDRESS_TEXT_MAX];
 	uint64_t now_ns, start_ns, moved_ns;
 
@@ -259,7 +259,7 @@ static bool id_parse(const char *text, uint64_t *ret_number, uint64_t *ret_id)
 	       number_parse(dot + 1, 1, UINT64_MAX, ret_id) == 0;
 }
 
-/* Returns how many were told to end, or -errno if the client was told why they were not. */
+/* Returns how many were told to end, or -errno after telling the client why none was. */
 static int kill_by_id(struct control_client *client, const char *text)
 {
 	struct generation *generation;
@@ -296,7 +296,7 @@ static void handle_kill(struct control_client *client, json_t *request)
 	count = id ? kill_by_id(client, id) : kill_by_source(client, source);
 	if (count < 0)
 		return;
-	/* the answer comes when they have ended, see control_note_killed() */
+	/* control_note_killed() answers when they have ended */
 	client->wait = WAIT_KILL;
 	client->kill_count = (unsigned)count;
 	client->kill_ns = clock_now_ns();

@@ -1,17 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the side that faces the network may ask of the kernel; anything else kills it.
+ * The system calls that listener and workers may make; any other call kills them.
  *
- * The worker is what a peer can take over, so the question at each entry is what a hostile worker
- * would do with it. It holds one socket, runs as the service user and sees its process ids. So no
- * call is here that takes a path or an address to connect to, and every word that selects a
- * command, an option, a clock or a resource is part of the rule: ioctl() with FIOSETOWN directs
- * signals at any process, clock_gettime() with a clock of another process tells whether it lives
- * (and for how long it has run), clone() and prlimit64() do what their flags say. What takes
- * neither is allowed as it is: the kernel then decides by the number of the call alone, which
- * costs nothing (seccomp caches such numbers), and those are the calls of each message.
+ * A peer can take over a worker, so the question for each entry is what a hostile worker could do
+ * with it. A worker holds one socket, runs as the service user and sees its process ids. So no
+ * entry takes a path or an address to connect to, and every argument that selects a command, an
+ * option, a clock or a resource is part of the rule: ioctl() with FIOSETOWN directs signals at any
+ * process, clock_gettime() with a clock of another process tells whether that lives (and for how
+ * long it has run), clone() and prlimit64() do what their flags say. A call without such arguments
+ * is allowed by its number alone, which costs nothing (seccomp caches such numbers); those are the
+ * calls of each message.
  *
  * tests/run/test_hostile_worker.py makes every call of this table from inside a worker.
+ *
  */
 #include "config.h"
 
@@ -39,7 +40,7 @@
 #ifdef INSTRUMENTED
 #define DEFAULT_ACTION SCMP_ACT_ALLOW
 
-/* Sanitizers make calls of their own: no more is forbidden than what nobody needs. */
+/* Sanitizers make calls of their own: then only calls that no program needs are forbidden. */
 static int add_rules(scmp_filter_ctx context, enum filter_kind kind)
 {
 	int r = seccomp_rule_add(context, SCMP_ACT_KILL_PROCESS, SCMP_SYS(socket), 0);
@@ -53,9 +54,9 @@ static int add_rules(scmp_filter_ctx context, enum filter_kind kind)
 #define DEFAULT_ACTION SCMP_ACT_KILL_PROCESS
 
 #define LISTENER (FILTER_LISTENER | FILTER_LISTENER_STRICT)
-#define WORKER (FILTER_WORKER | LISTENER)	/* what a worker inherits has to allow it too */
+#define WORKER (FILTER_WORKER | LISTENER)	/* inherited by workers: must allow it too */
 
-/* An argument, by its number. Of what is an int the kernel takes 32 bits and leaves the others. */
+/* An argument, by its number. The kernel reads only 32 bits of an int. */
 #define MASKED(number, mask, value) \
 	{ .arg = (number), .op = SCMP_CMP_MASKED_EQ, .datum_a = (mask), .datum_b = (value) }
 #define INT(number, value) MASKED(number, UINT32_MAX, (uint32_t)(value))
@@ -68,7 +69,7 @@ static int add_rules(scmp_filter_ctx context, enum filter_kind kind)
 
 /*
  * Private memory that is not executable. The old mmap() has its arguments in memory, where no
- * filter sees them, and s390 has no other. There clone() has its flags in another place, too.
+ * filter sees them, and s390 has no other. clone() has its flags in another place there, too.
  */
 #define MAP_ONLY LONG(2, PROT_READ | PROT_WRITE), LONG(3, MAP_PRIVATE | MAP_ANONYMOUS)
 #ifdef __s390__
@@ -84,9 +85,9 @@ static int add_rules(scmp_filter_ctx context, enum filter_kind kind)
 #endif
 
 /*
- * Names that an architecture does not have stand for numbers below zero, for which libseccomp
- * adds nothing. What is there for 32 bits only (times of 64 bits, the older rt_sigreturn()) needs
- * no condition, therefore.
+ * Calls that an architecture does not have are numbers below zero, for which libseccomp adds
+ * nothing. So calls that exist on 32 bits only (times of 64 bits, the older sigreturn()) need no
+ * condition.
  */
 static const struct call {
 	int number;
@@ -102,7 +103,7 @@ static const struct call {
 	CALL(shutdown, WORKER),
 	CALL(close, WORKER),
 	CALL(exit_group, WORKER),
-	/* timers, and what the supervisor says: interrupted by SIGALRM and SIGURG */
+	/* timers, and orders of the supervisor: interrupted by SIGALRM and SIGURG */
 	CALL_WITH(clock_gettime, WORKER, INT(0, CLOCK_MONOTONIC)),
 	CALL_WITH(clock_gettime64, WORKER, INT(0, CLOCK_MONOTONIC)),
 	CALL_WITH(setitimer, WORKER, INT(0, ITIMER_REAL)),
@@ -122,7 +123,7 @@ static const struct call {
 	CALL_MMAP,
 	CALL(munmap, WORKER),
 	CALL_WITH(madvise, WORKER, INT(2, MADV_DONTNEED)),
-	/* before the first byte: the worker lets go of the rest */
+	/* before the first byte: the worker closes what it does not need */
 	CALL_WITH(close_range, LISTENER, INT(2, 0)),
 	CALL_WITH(prlimit64, LISTENER, INT(0, 0), INT(1, RLIMIT_NPROC)),
 	CALL_WITH(seccomp, FILTER_LISTENER_STRICT, INT(0, SECCOMP_SET_MODE_FILTER), INT(1, 0)),
@@ -152,7 +153,7 @@ static int add_rules(scmp_filter_ctx context, enum filter_kind kind)
 }
 #endif
 
-/* libseccomp writes a program to a descriptor only: a memory file takes it. */
+/* libseccomp can only write a program to a descriptor: uses a memory file. */
 static int export(scmp_filter_ctx context, struct filter *ret_filter)
 {
 	FD_CLEANUP int fd = memfd_create("echod-filter", MFD_CLOEXEC);
@@ -178,7 +179,7 @@ int filter_compile(enum filter_kind kind, struct filter *ret_filter)
 	int r;
 
 	assert(kind == FILTER_WORKER || kind == FILTER_LISTENER || kind == FILTER_LISTENER_STRICT);
-	if (!context)	/* it asks the kernel, which may have no seccomp(2), or forbid it */
+	if (!context)	/* it asks the kernel, which may not have seccomp(2) or may forbid it */
 		return -EOPNOTSUPP;
 	r = add_rules(context, kind);
 	if (r == 0)

@@ -9,9 +9,9 @@
 #include "wire/settings.h"
 
 enum filter_kind {
-	FILTER_WORKER = 1,		/* what a worker narrows itself to */
+	FILTER_WORKER = 1,		/* what a worker installs itself */
 	FILTER_LISTENER = 2,		/* the listener and workers that inherit its filter */
-	FILTER_LISTENER_STRICT = 4,	/* the listener of workers that narrow themselves */
+	FILTER_LISTENER_STRICT = 4,	/* the listener whose workers install their own */
 };
 
 struct filter {
