@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: MIT
 """echod as a container runs it: process 1 of namespaces, alone in a read-only root, no privilege."""
 import contextlib
+import json
 import os
 import re
 import shutil
@@ -40,6 +41,11 @@ def read(name):
         return file.read()
 
 
+def image_arguments():
+    """CMD of the Containerfile."""
+    return json.loads(re.search(r"^CMD (.*)", read("Containerfile"), re.MULTILINE)[1])
+
+
 def manifests():
     """The objects of echo.yaml by kind."""
     if not yaml:
@@ -66,7 +72,7 @@ def make_root(folder, config):
 class Container(Process):
     """echod in namespaces of its own; leader is its process 1 as we see it."""
 
-    def __init__(self, root, env=None, **options):
+    def __init__(self, root, *arguments, env=None, **options):
         if os.geteuid() != 0:
             raise Skip("makes namespaces and becomes another user as root")
         settings = {**Echod.environment(env), "ID": ID,
@@ -74,7 +80,7 @@ class Container(Process):
         super().__init__("echod", [
             foreign("unshare"), "--mount", "--pid", "--net", "--ipc", "--uts", "--fork",
             "--kill-child", "sh", "-ec", RUNTIME, "sh", root, "/usr/sbin/echod", "-c",
-            "/etc/echod.conf"],
+            "/etc/echod.conf", *arguments],
             settings, **options)
         self.wait_log("ready|listening on ")
         [self.leader] = child_pids(self.pid)
@@ -102,10 +108,10 @@ class Container(Process):
 
 
 @contextlib.contextmanager
-def container(config=None, **options):
+def container(*arguments, config=None, **options):
     with temporary_directory() as root:
         make_root(root, read("echo.conf") if config is None else config)
-        box = Container(root, **options)
+        box = Container(root, *arguments, **options)
         yield box
         with contextlib.suppress(ProcessLookupError):
             os.kill(box.leader, signal.SIGTERM)
@@ -114,7 +120,7 @@ def container(config=None, **options):
 
 @case("alone in a read-only root as process 1, another user, no capability: it serves and drains")
 def test_alone():
-    with container() as box:
+    with container(*image_arguments()) as box:
         fields = status_fields(box.leader)
         assert fields["NSpid"].split()[-1] == "1", fields["NSpid"]
         assert fields["Uid"].split() == [ID] * 4 and not fields["Groups"].strip(), fields
@@ -133,7 +139,7 @@ def test_alone():
 
 @case("process 1 reaps the workers of a listener that died, and the orphans of others")
 def test_reaps():
-    with container() as box:
+    with container(*image_arguments()) as box:
         client = box.hold()
         [listener] = child_pids(box.leader)
         [worker] = wait_until(box.workers, "a worker runs")
@@ -152,7 +158,7 @@ def test_reaps():
         assert not any(map(is_zombie, descendant_pids(box.leader)))
 
 
-@case("without settings, network, /run and /dev/log it serves a passed socket and logs")
+@case("without network, /run and /dev/log it serves a passed socket and logs")
 def test_passed_socket():
     with socket.create_server(("127.0.0.1", 0)) as listener:
         address = listener.getsockname()
@@ -161,10 +167,11 @@ def test_passed_socket():
             os.dup2(listener.fileno(), 3)
             os.set_inheritable(3, True)
 
-        with container(config="", env={"LISTEN_FDS": "1"}, pass_fds=(3,),
+        with container(env={"LISTEN_FDS": "1"}, pass_fds=(3,),
                        preexec_fn=pass_socket) as box:
             assert exchange(socket.create_connection(address, DEADLINE_S), b"passed") == b"passed"
             box.wait_log(r"closed peer=127\.0\.0\.1:")
+            assert not any("listen does not count" in line for line in box.log()), box.log()
 
 
 @case("the settings and the probes of echo.yaml do in the container what they promise")
