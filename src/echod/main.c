@@ -40,7 +40,7 @@ static int serve(const struct options *options, int connection_fd)
 	return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 
-/* A program that takes over has its settings from the one before. */
+/* A program that takes over gets its settings from the previous one. */
 static int run(const struct options *options)
 {
 	int block_fd = handover_take();
@@ -108,15 +108,15 @@ static int serve_connection(const struct options *options)
 		log_errno(LOG_ERR, fd, "--inetd: standard input is not a connection");
 		return EXIT_FAILURE;
 	}
-	/* Standard error may have been the peer: an error in the settings has to go elsewhere. */
+	/* Standard error may have been the peer: errors in the settings have to go elsewhere. */
 	log_open(LOG_TARGET_AUTO, LOG_DAEMON);
 	return serve(options, fd);
 }
 
 /*
- * Whoever starts us without standard descriptors, or with more than them, shall not matter; nor
- * who ignores SIGCHLD: that is inherited, and then the kernel reaps, and nobody hears of an end. A
- * file that may not grow (RLIMIT_FSIZE) is an error like a full disk.
+ * Undoes what the caller may have left: missing standard descriptors, additional ones, and an
+ * ignored SIGCHLD, which is inherited and makes the kernel reap children without a notice. A file
+ * that may not grow (RLIMIT_FSIZE) becomes an error like a full disk.
  */
 static void tidy_inheritance(void)
 {
@@ -126,11 +126,11 @@ static void tidy_inheritance(void)
 		fd = open("/dev/null", O_RDWR);
 	while (fd >= 0 && fd <= STDERR_FILENO);
 	fd_close(fd);
-	/* Nothing reaches a listener but what is meant for it. */
+	/* A listener gets only the descriptors that are meant for it. */
 	fd_set_cloexec_from(STDERR_FILENO + 1);
 	signal(SIGCHLD, SIG_DFL);
 	signal(SIGXFSZ, SIG_IGN);
-	/* in the background of a terminal that is set to tostop, a line of the log would stop us */
+	/* otherwise a line of the log would stop a background process of a terminal with tostop */
 	signal(SIGTTOU, SIG_IGN);
 }
 

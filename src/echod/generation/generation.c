@@ -8,19 +8,20 @@
  *         |                          |                              |
  *         +------------- the listener was reaped -------------------+--> ORPHANED
  *
- * While the listener lives it is the one that reaps its workers and counts their ends, and this
- * file only reads: the totals in the table, and one event for each end in the ring. The kernel
- * makes the workers our children when the listener dies, for we are a subreaper. From then on
- * three sources tell of each of them: its exit status, the entry that the listener wrote before
- * the fork, and the slot that the worker wrote. The ring is read to its end first, so that a
- * worker whose end the listener has told already is no orphan. A listener that was killed between
- * two stores has counted one too many or one too few; account_reaped() finds which from its own
- * entries and puts the sum right.
+ * While the listener lives, it reaps its workers and counts their ends, and this file only reads:
+ * the totals in the table, and one event for each end in the ring. When the listener dies the
+ * kernel makes the workers our children, because we are a subreaper. Then there are three sources
+ * for each of them: its exit status, the entry that the listener wrote before the fork, and the
+ * slot that the worker wrote. The ring is read to its end first: a worker whose end the listener
+ * has reported is no orphan. A listener that was killed between two stores has counted one too many
+ * or one too few; account_reaped() finds out which from the entries and corrects the sum.
  *
- * So this holds at every look, whoever dies when: accepted = closed + refused + live.
+ * So this holds whenever the supervisor looks, whatever has died: accepted = closed + refused +
+ * live.
  *
  * A generation is gone when it has neither listener nor orphans. Nothing here frees it: its owner
  * adds its counters to those of the daemon first (supervisor/loop.c).
+ *
  */
 #include "echod/generation/generation.h"
 
@@ -39,7 +40,7 @@
 #include "echod/generation/filter.h"
 #include "echod/log/log.h"
 
-#define MESSAGES_A_TURN 64u	/* a listener that floods the channel does not hold the loop */
+#define MESSAGES_A_TURN 64u	/* a listener that floods the channel must not block the loop */
 #define KILL_GRACE_NS (2 * (uint64_t)CLOCK_NS_PER_S)	/* for a worker to end in an orderly way */
 
 static void on_message(struct generation *generation, struct message *message)
@@ -60,7 +61,7 @@ static void on_message(struct generation *generation, struct message *message)
 		log_errno(LOG_ERR, (int)message->value, "listener %d cannot start: %s",
 			  generation->listener_pid, message->text);
 		break;
-	case MESSAGE_STOPPED:	/* what it has counts for the others as it is now */
+	case MESSAGE_STOPPED:	/* its live connections count for the others as they are now */
 	case MESSAGE_WAKE:
 		hooks->wake(hooks->context, generation);
 		break;
@@ -72,7 +73,10 @@ static void on_message(struct generation *generation, struct message *message)
 	}
 }
 
-/* Takes what is there, a bounded number at a time. False when the listener has closed its end. */
+/*
+ * Takes the messages that are there, a bounded number at a time. Returns false if the listener has
+ * closed its end.
+ */
 static bool channel_receive(struct generation *generation)
 {
 	struct message message;
@@ -105,7 +109,7 @@ static int on_channel(sd_event_source *source, int fd, uint32_t events, void *co
 	(void)events;
 	if (!channel_receive(generation)) {
 		channel_close(generation);
-		/* One that was not told to end can be told nothing any more. */
+		/* A listener that was not told to stop cannot be told anything any more. */
 		if (!generation->stopped)
 			generation_kill_listener(generation);
 	}
@@ -161,7 +165,7 @@ static void channel_send(struct generation *generation, enum message_type type, 
 		return;
 	log_errno(LOG_DEBUG, errno, "message %u to listener %d", message.type,
 		  generation->listener_pid);
-	/* A listener that stands still has no room for it: the end of the channel says the same. */
+	/* A listener that hangs may have no room for it: closing the channel means the same. */
 	if (type == MESSAGE_STOP)
 		shutdown(generation->channel_fd, SHUT_WR);
 }
@@ -182,7 +186,7 @@ void generation_ping(struct generation *generation)
 
 void generation_kill_listener(struct generation *generation)
 {
-	/* Our child until it is reaped: the process id cannot be another's. */
+	/* It is our child until it is reaped, so the process id is still its own. */
 	if (generation->listener_pid > 0)
 		kill(generation->listener_pid, SIGKILL);
 }
@@ -225,7 +229,7 @@ int orphans_list(const struct scoreboard *scoreboard, struct orphans *ret_orphan
 	made.items = calloc(count ? count : 1, sizeof(*made.items));
 	if (!made.items)
 		return -ENOMEM;
-	/* No listener writes the table any more: the second pass sees what the first one saw. */
+	/* No listener writes the table any more, so both passes see the same. */
 	for (uint32_t slot = 0; slot < scoreboard->slots; slot++) {
 		struct entry *entry = &scoreboard->table->entries[slot];
 
@@ -256,7 +260,10 @@ struct orphan *orphans_find(const struct orphans *orphans, pid_t pid)
 	return found && !found->ended ? found : NULL;
 }
 
-/* The listener reaped it and died before it said so: how far the worker got is all we know. */
+/*
+ * The listener reaped the worker and died before it reported that: only the worker's phase is
+ * known.
+ */
 static enum end_reason end_of_phase(uint32_t phase)
 {
 	return phase == SLOT_ENDING ? END_FIN : END_ERROR;
@@ -292,7 +299,7 @@ void orphan_event(const struct scoreboard *scoreboard, const struct orphan *orph
 			end_of_phase(atomic_load(&slot->phase))),
 		.socket = (uint16_t)entry->socket,
 		.detail = atomic_load(&slot->detail),
-		.count = 1,	/* what could prove the contrary died with the listener */
+		.count = 1,	/* only the listener could have proved that no byte came */
 		.peer = entry->peer,
 		.local = entry->local,
 	};
@@ -302,15 +309,15 @@ static void orphan_end(struct generation *generation, struct orphan *orphan, str
 {
 	orphan->ended = true;
 	generation->orphans.live--;
-	/* What its listener would do: nobody shall take it for a live one. */
+	/* Frees the entry as its listener would have done. */
 	atomic_store(&generation->scoreboard.table->entries[orphan->slot].state, ENTRY_FREE);
 	on_ring_event(generation, event);
 }
 
 /*
- * A listener that is killed between two stores leaves its counters one off against its entries.
- * Which way says what it was doing: it had counted an end and not cleared the entry (one too
- * many is known), or accepted a connection that never got a worker (one too few).
+ * A listener that is killed between two stores leaves its counters one off against its entries. The
+ * sign says what it was doing: it had counted an end and not cleared the entry (one entry too
+ * many), or accepted a connection that never got a worker (one too few).
  */
 static int64_t count_surplus(const struct generation *generation)
 {
@@ -321,7 +328,7 @@ static int64_t count_surplus(const struct generation *generation)
 			 generation->orphans.live - tally.accepted);
 }
 
-/* Accounts those whose exit status the listener took with it. */
+/* Accounts for workers that the listener had reaped but not reported. */
 static void account_reaped(struct generation *generation)
 {
 	struct orphans *orphans = &generation->orphans;
@@ -391,12 +398,15 @@ bool generation_reap_stranger(struct generation *generation, int status)
 		return false;
 	generation->adopted.closed[end_of_status(status, false)]++;
 	generation->orphans.live--;
-	/* Its table does not know of this end: it stays a stranger to its own version too. */
+	/*
+	 * Its table does not have this end: so it stays a stranger for programs of its own version,
+	 * too.
+	 */
 	generation->wire_version = 0;
 	return true;
 }
 
-/* Orphans become our children, and the group stays theirs. */
+/* Orphans become our children, but keep their process group. */
 static bool has_children(pid_t group)
 {
 	siginfo_t info;
@@ -454,12 +464,12 @@ void generation_set_foreign(struct generation *generation, uint32_t live)
 	_Atomic uint32_t *foreign = &generation->scoreboard.table->foreign_live;
 	uint32_t before = atomic_exchange(foreign, live);
 
-	/* There is room again: a listener that waits at its limit has to look. */
+	/* There is room again: wakes a listener that waits at its limit. */
 	if (live < before)
 		generation_ping(generation);
 }
 
-/* Many that are told to end do so while the others are told: the ring has to hold them all. */
+/* Many workers end while the others are still being told to: the ring must have room for all. */
 static int end_worker(struct generation *generation, uint32_t slot, uint64_t id,
 		      enum slot_command command, int signal)
 {
@@ -494,7 +504,7 @@ int generation_kill_slot(struct generation *generation, uint32_t slot, uint64_t 
 	struct scoreboard *scoreboard = &generation->scoreboard;
 
 	assert(id && slot < scoreboard->slots);
-	/* The first order counts: repeating it must not keep a worker alive. */
+	/* The first order counts: repeated ones must not keep a worker alive. */
 	if (!is_told_to_end(scoreboard, slot))
 		scoreboard->notes[slot].told_ns = clock_now_ns();
 	return end_worker(generation, slot, id, SLOT_END_KILLED, SIGURG);
@@ -518,7 +528,9 @@ uint64_t generation_kill_again(struct generation *generation)
 
 	for (uint32_t slot = 0; slot < scoreboard->slots; slot++) {
 		uint64_t *told_ns = &scoreboard->notes[slot].told_ns;
-		/* Read first: when the slot changes hands meanwhile the next one has another. */
+		/*
+		 * Read first: if the slot gets another connection meanwhile, that has another id.
+		 */
 		uint64_t id = atomic_load(&scoreboard->table->entries[slot].id);
 
 		if (!id || !is_told_to_end(scoreboard, slot))
@@ -526,7 +538,7 @@ uint64_t generation_kill_again(struct generation *generation)
 		/* The order came from the program before this one (see handover.h). */
 		if (!*told_ns)
 			*told_ns = now_ns;
-		/* One that could not be reached for want of a descriptor still lives. */
+		/* A worker that could not be signalled for lack of a descriptor still lives. */
 		if (end_worker(generation, slot, id, SLOT_END_KILLED,
 			       now_ns - *told_ns < KILL_GRACE_NS ? SIGURG : SIGKILL) != -ESRCH &&
 		    *told_ns < first_ns)

@@ -140,7 +140,10 @@ int settings_block_write(const struct generation_plan *plan, const struct filter
 		.idle_us = configuration->timeouts.idle_us,
 		.stall_us = configuration->timeouts.stall_us,
 		.session_us = configuration->timeouts.session_us,
-		/* An allow list says who may; without one everybody may whom deny does not name. */
+		/*
+		 * With an allow list only its peers may connect, without one all that deny does not
+		 * name.
+		 */
 		.access_default_allow = !configuration->access.allow_count,
 		.socket_count = (uint32_t)plan->sockets->count,
 		.rule_count = (uint32_t)rules,
@@ -154,7 +157,7 @@ int settings_block_write(const struct generation_plan *plan, const struct filter
 	return fd;
 }
 
-/* Returns 0 also when there is none: sandbox = "off", or "auto" on a machine that has no way. */
+/* Returns 0 also if there is no filter: sandbox = "off", or "auto" on a machine without seccomp. */
 static int filters_compile(const struct configuration *configuration,
 			   struct filter *ret_listener, struct filter *ret_worker)
 {
@@ -186,7 +189,7 @@ static int settings_make(const struct generation_plan *plan)
 	return r < 0 ? log_errno(LOG_ERR, r, "settings for the listener") : r;
 }
 
-/* By its path ps(1) shows the name of the program. */
+/* If it is, the program is executed by its path, so that ps(1) shows its name. */
 static bool is_at_path(const struct program *program)
 {
 	struct stat held, found;
@@ -211,7 +214,7 @@ static int attributes_init(posix_spawnattr_t *attributes)
 	return 0;
 }
 
-/* lifted: the descriptors above every target, so that no dup2() overwrites a source. */
+/* lifted: copies above every target, so that no dup2() overwrites a source. */
 static int actions_init(posix_spawn_file_actions_t *actions, const int *lifted, size_t count)
 {
 	int r = -posix_spawn_file_actions_init(actions);
@@ -219,7 +222,7 @@ static int actions_init(posix_spawn_file_actions_t *actions, const int *lifted, 
 	if (r < 0)
 		return r;
 #ifdef INSTRUMENTED
-	/* Sanitizers have something to say. */
+	/* Sanitizers write to them. */
 	for (int fd = STDIN_FILENO; fd <= STDOUT_FILENO && r == 0; fd++)
 #else
 	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO && r == 0; fd++)
@@ -232,15 +235,17 @@ static int actions_init(posix_spawn_file_actions_t *actions, const int *lifted, 
 	return r;
 }
 
-/* Returns 0 or -errno, that of exec(3) too. */
+/* Returns 0 or -errno, also of exec(3). */
 static int spawn(const struct program *program, int held_fd, const int *lifted, size_t count,
 		 pid_t *ret_pid)
 {
 	char *const environment[] = {
-		/* rseq would be registered in every worker: 1 us a fork for nothing. */
+		/* otherwise each worker registers rseq, which costs 1 us a fork for nothing. */
 		(char[]){ "GLIBC_TUNABLES=glibc.pthread.rseq=0" },
 #ifdef INSTRUMENTED
-		/* What a sanitizer finds is a crash, not an exit code that names an end. */
+		/*
+		 * a sanitizer's finding must be a crash, not an exit code, which would name an end.
+		 */
 		(char[]){ "ASAN_OPTIONS=abort_on_error=1" },
 		(char[]){ "UBSAN_OPTIONS=abort_on_error=1:print_stacktrace=1" },
 #endif
@@ -286,7 +291,9 @@ static int spawn_with(const struct program *program, const int *fds, size_t coun
 	return r;
 }
 
-/* A descriptor of the commands that can never write them, the caller's; or -errno. */
+/*
+ * Returns a descriptor of the commands that can never write them, owned by the caller, or -errno.
+ */
 static int open_commands(const struct scoreboard *scoreboard)
 {
 	char path[32];
@@ -320,7 +327,7 @@ static int listener_spawn(struct generation *generation, const struct generation
 	return 0;
 }
 
-/* The log wants the paths of Unix sockets as long as the generation lives. */
+/* The log needs the paths of Unix sockets as long as the generation lives. */
 static void paths_copy(struct table *table, const struct sockets *sockets)
 {
 	for (size_t i = 0; i < sockets->count; i++)

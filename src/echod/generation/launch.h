@@ -12,13 +12,14 @@
 /* The listener program. */
 struct program {
 	const char *path;	/* not owned */
-	int fd;			/* owned; the program, whatever is at the path by now */
+	int fd;			/* owned; this program, even if another one is at the path now */
 };
 
 /*
  * LISTENERDIR/echod-listener, or $ECHOD_LISTENER (for running from a build tree; ignored in secure
- * execution, secure_getenv(3)). Opens what is there by now, or the held one (-1: none) again if the
- * path cannot be walked any more (EACCES after the privileges are gone). Returns 0 or -errno.
+ * execution, secure_getenv(3)). Opens the program that is there now, or again the one that held_fd
+ * (-1: none) has open if the path cannot be walked any more (EACCES after the privileges are gone).
+ * Returns 0 or -errno.
  */
 int program_find_listener(int held_fd, struct program *ret_program);
 
@@ -43,8 +44,8 @@ int generation_start(struct sd_event *loop, const struct generation_plan *plan,
 		     const struct generation_hooks *hooks, struct generation **ret_generation);
 
 /*
- * What the listener is told, as the block of wire/settings.h. The filters may be empty. Returns a
- * sealed memory file that the caller owns, or -errno.
+ * Writes the settings of the listener as the block of wire/settings.h. The filters may be empty.
+ * Returns a sealed memory file that the caller owns, or -errno.
  */
 int settings_block_write(const struct generation_plan *plan, const struct filter *listener_filter,
 			 const struct filter *worker_filter);

@@ -60,7 +60,7 @@ static uint64_t table_bytes(const struct scoreboard *scoreboard)
 	return scoreboard->slots ? scoreboard_table_bytes(scoreboard->slots) : TABLE_FRONT_BYTES;
 }
 
-/* 0: it is no file. */
+/* 0: not a file. */
 static uint64_t file_bytes(int fd)
 {
 	struct stat status;
@@ -68,7 +68,7 @@ static uint64_t file_bytes(int fd)
 	return fstat(fd, &status) < 0 ? 0 : (uint64_t)status.st_size;
 }
 
-/* Commands are the same in every version: their file says how many slots there are. */
+/* Commands are the same in every version: the size of their file tells the number of slots. */
 static bool has_sizes(const struct scoreboard *scoreboard)
 {
 	uint64_t bytes = file_bytes(scoreboard->table_fd);
@@ -118,7 +118,10 @@ void scoreboard_release(struct scoreboard *scoreboard)
 	*scoreboard = SCOREBOARD_NONE;
 }
 
-/* Its worker is gone: the word must not meet one that gets the same process id some day. */
+/*
+ * The worker is gone: clears its command, so that no later worker with the same process id obeys
+ * it.
+ */
 static void note_closed(struct scoreboard *scoreboard, const struct event *event)
 {
 	_Atomic uint64_t *command = &scoreboard->command[event->slot];
@@ -137,7 +140,7 @@ unsigned scoreboard_drain(struct scoreboard *scoreboard, scoreboard_event_fn on_
 	unsigned count = 0;
 
 	if (head - tail > RING_EVENTS || !scoreboard->slots) {
-		/* No honest listener writes this, or one of another version: take nothing. */
+		/* No honest listener of our version writes this: takes nothing. */
 		atomic_store_explicit(&table->ring_tail, head, memory_order_release);
 		return 0;
 	}
@@ -185,12 +188,12 @@ static uint64_t rate(uint64_t now, uint64_t before, uint64_t elapsed_ns)
 
 	if (now <= before || !elapsed_ns)
 		return 0;
-	/* Rounded: a second is never exactly one. */
+	/* Rounded, because the time is never exactly a second. */
 	a_second = (double)(now - before) * CLOCK_NS_PER_S / (double)elapsed_ns + 0.5;
 	return a_second < (double)SLOT_BYTES_MAX ? (uint64_t)a_second : SLOT_BYTES_MAX;
 }
 
-/* A slot is its worker's to write: nothing here is believed. */
+/* The worker writes its slot, so no value in it is trusted. */
 static void note(struct slot_note *note, const struct entry *entry, const struct slot *slot,
 		 uint64_t now_ns, uint64_t elapsed_ns)
 {
@@ -243,7 +246,7 @@ uint64_t scoreboard_peer(const struct scoreboard *scoreboard, uint32_t slot,
 	return atomic_load(&entry->id) == id ? id : 0;
 }
 
-/* A pidfd names one process for good. An old kernel or a filter around us may have none. */
+/* A pidfd always means the same process. An old kernel or a foreign filter may not allow it. */
 static int send_signal(int pidfd, pid_t pid, int signal)
 {
 	int r = pidfd < 0 ? kill(pid, signal) : pidfd_send_signal(pidfd, signal, NULL, 0);
@@ -265,7 +268,10 @@ int scoreboard_end_worker(struct scoreboard *scoreboard, uint32_t slot, uint64_t
 	fd = pidfd_open(pid, 0);
 	if (fd < 0 && errno != ENOSYS && errno != EPERM)
 		return -errno;
-	/* The entry is looked at again: its worker may have ended, and another have its number. */
+	/*
+	 * Looks at the entry again: its worker may have ended, and another process may have its
+	 * number.
+	 */
 	if (atomic_load(&entry->state) == ENTRY_FREE || atomic_load(&entry->pid) != pid ||
 	    atomic_load(&entry->id) != found_id)
 		return -ESRCH;

@@ -13,7 +13,7 @@ struct slot_note {
 	uint64_t closed_id;	/* the last connection whose end was seen in the ring */
 	uint64_t told_ns;	/* when its worker was told to end first */
 
-	/* The connection as it was seen once a second, so that no worker keeps a clock for it. */
+	/* The connection as sampled once a second, so that no worker needs a clock for it. */
 	uint64_t id;		/* within its generation; 0: none was seen */
 	uint64_t bytes_in;
 	uint64_t bytes_out;
@@ -27,10 +27,10 @@ struct scoreboard {
 	int slots_fd;		/* owned */
 	int commands_fd;	/* owned */
 	uint32_t slots;		/* entries in each; the supervisor's own, never re-read */
-	uint32_t words;		/* the same, but a stranger's too, which has no slots for us */
-	struct table *table;	/* of a stranger only its front */
+	uint32_t words;		/* the same; known for a stranger too */
+	struct table *table;	/* of a stranger only the part before the ring */
 	struct slot *slot;	/* NULL: a stranger's */
-	_Atomic uint64_t *command;	/* nobody else writes it */
+	_Atomic uint64_t *command;	/* only the supervisor writes it */
 	struct slot_note *notes;	/* by slot */
 	uint64_t noted_ns;	/* when connections were looked at, CLOCK_MONOTONIC */
 };
@@ -49,20 +49,20 @@ int scoreboard_create(struct scoreboard *scoreboard, uint32_t slots);
 
 /*
  * Maps the memory files whose descriptors are set. is_stranger: they are of another WIRE_VERSION.
- * Returns 0, -ENOMEM, or -EBADF: they are no such files, or have not the right size.
+ * Returns 0, -ENOMEM, or -EBADF if they are other files or have a wrong size.
  */
 int scoreboard_map(struct scoreboard *scoreboard, bool is_stranger);
 
 void scoreboard_release(struct scoreboard *scoreboard);
 
 /*
- * Hands at most RING_EVENTS waiting events to on_event (which gets copies); returns how many. Those
- * of a stranger are thrown away.
+ * Hands at most RING_EVENTS waiting events to on_event (which gets copies); returns how many.
+ * Throws those of a stranger away.
  */
 unsigned scoreboard_drain(struct scoreboard *scoreboard, scoreboard_event_fn on_event,
 			  void *context);
 
-/* Events that wait, as far as the listener can be trusted with its own ring. */
+/* Number of events that wait, at most RING_EVENTS whatever the listener wrote. */
 uint64_t scoreboard_waiting(const struct scoreboard *scoreboard);
 
 /*
@@ -74,7 +74,7 @@ bool scoreboard_sleep(struct scoreboard *scoreboard);
 /* Workers with a connection, as the listener counts them. */
 uint32_t scoreboard_live(const struct scoreboard *scoreboard);
 
-/* Notes what each connection, of which so many live, has moved: once a second. */
+/* Samples the counters of all connections, of which live are alive; to be called once a second. */
 void scoreboard_note(struct scoreboard *scoreboard, uint32_t live, uint64_t now_ns);
 
 /*
@@ -85,9 +85,8 @@ uint64_t scoreboard_peer(const struct scoreboard *scoreboard, uint32_t slot,
 			 uint8_t ret_address[16]);
 
 /*
- * Tells the worker of this slot how to end and sends it signal. id: only if it has this
- * connection; 0: whichever it has. Returns 0, -ESRCH if there is no such worker (any more), or
- * -errno (EMFILE).
+ * Tells the worker of this slot how to end and sends it signal. id: only if it serves this
+ * connection; 0: any. Returns 0, -ESRCH if there is no such worker (any more), or -errno (EMFILE).
  */
 int scoreboard_end_worker(struct scoreboard *scoreboard, uint32_t slot, uint64_t id,
 			  enum slot_command command, int signal);

@@ -10,8 +10,8 @@
 
 /*
  * The fields, each named once: the counters that a listener keeps in struct totals. They are read
- * in this order while it counts on. So accepted comes after those whose connections were accepted
- * before.
+ * in this order while the listener goes on counting. So accepted is read after the counters of
+ * connections that have ended.
  */
 #define TALLY_FIELDS(ONE, MANY) \
 	MANY(closed, END_COUNT) \

@@ -1,24 +1,22 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * How an upgrade goes. The process stays, so everything that the kernel keeps for a process stays
- * as well: its id, its children, and the descriptors that exec(3) does not close. Only what is in
- * memory would be lost. It goes over in a block, a sealed memory file.
+ * How an upgrade works. The process stays, and so does everything that the kernel keeps for it: its
+ * id, its children, and the descriptors that exec(3) does not close. Only memory would be lost.
+ * What is in it goes over in a block, a sealed memory file.
  *
- * 1. A reload finds another program at our path (handover_is_due) and waits until the event loop
- *    is idle. sd-event reads signals ahead, and one that it has read would be lost.
- * 2. The old program writes the settings in force as the text of a configuration file, and the
- *    block, which names that file and all descriptors that matter. These are kept open then.
- * 3. Rehearsal: the new program runs as a child with the same arguments and the same descriptors.
- *    handover_restore() fills a supervisor from the block, then the child ends by _exit(2), for
- *    what it took is still ours: it must not unlink a socket or stop a listener. Whatever it would
- *    stumble over as the real one it stumbles over now. A child that is not done in five seconds
- *    is killed.
- * 4. The block is written once more, since counters and the log have moved on, and exec(3) turns
- *    this process into the new program. It starts like any other (main.c), finds the variable, and
- *    handover_restore() fills the supervisor in earnest.
- * 5. The new program reaps the children that have ended meanwhile, reads the rings, and reloads
- *    (supervise_again). That starts a listener from the program and the file on disk, and the old
- *    listeners stop when it is ready, as with any other reload.
+ * 1. A reload finds another program at our path (handover_is_due) and waits until the event loop is
+ * idle. sd-event reads signals ahead, and one that it has read would be lost. 2. The old program
+ * writes the settings in force as the text of a configuration file, and the block, which names that
+ * file and all descriptors that matter. These are kept open then. 3. Rehearsal: the new program
+ * runs as a child with the same arguments and the same descriptors. handover_restore() fills a
+ * supervisor from the block, then the child ends by _exit(2), because everything that it took is
+ * still ours: it must not unlink a socket or stop a listener. Anything that would fail later fails
+ * now. A child that is not done in five seconds is killed. 4. The block is written once more, since
+ * counters and the log have moved on, and exec(3) turns this process into the new program. It
+ * starts like any other (main.c), finds the variable, and handover_restore() fills the supervisor
+ * in earnest. 5. The new program reaps the children that have ended meanwhile, reads the rings, and
+ * reloads (supervise_again). That starts a listener from the program and the file on disk, and the
+ * old listeners stop when it is ready, as with any other reload.
  *
  * If 2 or 3 fails the descriptors are set to be closed again, the reload goes on without a new
  * program, and the next one tries again. After 4 there is no way back.
@@ -26,6 +24,7 @@
  * The two programs may be of different versions. Values have names, and each program takes those
  * that it knows. What a listener and its workers share with us has a version of its own, which
  * each generation brings along: one of another version is a stranger (generation.h).
+ *
  */
 #include "echod/handover/handover.h"
 
@@ -59,26 +58,27 @@
 
 #define BLOCK_MAGIC 0x65636862u	/* "echb" */
 
-/* This, and the record below, are the same in every version. */
+/* This and the record below are the same in every version. */
 struct block {
 	uint32_t magic;
-	uint32_t is_rehearsal;	/* 1: take all of this, then exit */
-	uint32_t record_count;	/* they follow */
+	uint32_t is_rehearsal;	/* 1: take everything, then exit */
+	uint32_t record_count;	/* records that follow */
 	uint32_t line_bytes;	/* of the lines after them, each with its NUL */
 };
 
-/* Whose values they are. A kind keeps its number. */
+/* What the values belong to. A kind keeps its number. */
 enum block_kind {
 	BLOCK_SUPERVISOR,
 	BLOCK_REST,
 	BLOCK_SOCKET,
 	BLOCK_GENERATION,	/* 0 is the newest */
-	BLOCK_TALLY,		/* the retired one */
+	BLOCK_TALLY,		/* of generations that are gone */
 };
 
 /*
- * A value of up to 8 bytes, as the field has it. A name keeps its meaning: then programs of all
- * versions find what they know, and a field that the other one does not have stays what it is.
+ * A value of up to 8 bytes, as the field has it. A name keeps its meaning, so programs of all
+ * versions find what they know. A field that the other program does not have keeps its initial
+ * value.
  */
 struct block_record {
 	uint32_t kind;
@@ -89,7 +89,7 @@ struct block_record {
 	char value[8];
 };
 
-/* What goes over and is no field of struct supervisor. */
+/* Values that go over and are no fields of struct supervisor. */
 struct block_rest {
 	uint32_t socket_count;
 	uint32_t generation_count;
@@ -323,7 +323,7 @@ static void put_all(FILE *stream, const struct supervisor *supervisor, struct bl
 			  &supervisor->sockets.items[i]);
 	for (const struct generation *i = supervisor->generations; i; i = i->next) {
 		block_put(stream, BLOCK_GENERATION, rest->generation_count++, i);
-		/* Only their sum is asked for. */
+		/* Only their sum is needed. */
 		tally_add(&retired, &i->adopted);
 	}
 	block_put(stream, BLOCK_TALLY, 0, &retired);
@@ -331,7 +331,7 @@ static void put_all(FILE *stream, const struct supervisor *supervisor, struct bl
 	block_put(stream, BLOCK_REST, 0, rest);
 }
 
-/* Returns the block or -errno. All that it names is kept open over exec(3) from now on. */
+/* Returns the block or -errno. All descriptors in it stay open over exec(3) from now on. */
 static int give_block(const struct supervisor *supervisor, int settings_fd, bool is_rehearsal)
 {
 	struct block head = { .magic = BLOCK_MAGIC, .is_rehearsal = is_rehearsal };
@@ -396,7 +396,7 @@ static int rehearse(void)
 	return -ENOEXEC;
 }
 
-/* Returns 0 after a rehearsal, else only if it failed, -errno. */
+/* Returns 0 after a rehearsal. Otherwise returns only on failure, -errno. */
 static int hand_over(const struct supervisor *supervisor, int settings_fd, bool is_rehearsal)
 {
 	FD_CLEANUP int block_fd = give_block(supervisor, settings_fd, is_rehearsal);
@@ -424,7 +424,10 @@ int handover_execute(struct supervisor *supervisor)
 	settings_fd = give_settings(supervisor->configuration);
 	r = settings_fd < 0 ? settings_fd : hand_over(supervisor, settings_fd, true);
 	if (r == 0) {
-		/* A window that is still open: what it left out is said, here for the last time. */
+		/*
+		 * Reports what the open windows have left out, since the new program starts new
+		 * windows.
+		 */
 		report_flush(&supervisor->report, clock_now_ns() + CLOCK_NS_PER_S);
 		log_notice("%s has changed on disk and takes over", program.path);
 		r = hand_over(supervisor, settings_fd, false);
@@ -441,7 +444,7 @@ int handover_take(void)
 	uint64_t fd;
 	int taken = -1;
 
-	/* A stranger's variable names no file that was sealed like ours. */
+	/* A variable set by somebody else names no sealed file like ours. */
 	if (text && number_parse(text, 3, INT32_MAX, &fd) == 0 &&
 	    (fcntl((int)fd, F_GET_SEALS) & sealed) == sealed && fcntl((int)fd, F_GET_SEALS) > 0)
 		taken = (int)fd;
@@ -483,8 +486,8 @@ static void ignore(void *context, const char *text)
 }
 
 /*
- * The settings that were in force, until the reload that follows brings those of the file. They may
- * have a key that we know no more: then the file that they came from.
+ * Takes the settings that were in force, until the reload that follows reads the file. If they have
+ * a key that this program does not know, takes the file that they came from.
  */
 static int take_settings(struct supervisor *supervisor, const struct block_rest *rest)
 {
@@ -494,7 +497,7 @@ static int take_settings(struct supervisor *supervisor, const struct block_rest 
 	return r < 0 ? load(supervisor, supervisor->configuration_fd, log_report) : r;
 }
 
-/* A rehearsal says no more than what is wrong, on standard error: the log is its parent's. */
+/* A rehearsal writes only errors, to standard error: the log belongs to its parent. */
 static void take_log(const struct supervisor *supervisor, const struct block_view *view,
 		     struct log_state *log)
 {
@@ -509,7 +512,7 @@ static void take_log(const struct supervisor *supervisor, const struct block_vie
 	log_open(configuration->log.target, configuration->log.facility);
 }
 
-/* The workers of a dead listener stand in its table as long as they live. */
+/* The workers of a dead listener are in its table as long as they live. */
 static int adopt(struct generation *generation)
 {
 	struct scoreboard *scoreboard = &generation->scoreboard;
@@ -551,7 +554,10 @@ static int take_generation(struct supervisor *supervisor, const struct block_vie
 	return 0;
 }
 
-/* The program that serves is started again if it dies. If it is a stranger, the one on disk. */
+/*
+ * Finds the program to start again if the listener dies: the one that serves, or, for a stranger,
+ * the one on disk.
+ */
 static void take_listener(struct supervisor *supervisor)
 {
 	FD_CLEANUP int served_fd = fd_steal(&supervisor->listener.fd);

@@ -14,9 +14,8 @@ void handover_remember_program(char **argv);
 bool handover_is_due(void);
 
 /*
- * Replaces this program by the one on disk: same process, same children. Waits up to five seconds
- * for its rehearsal. Returns only if that or exec(3) failed, -errno (logged); nothing has changed
- * then.
+ * Replaces this program by the one on disk; process and children stay. Waits up to five seconds for
+ * the rehearsal. Returns only if that or exec(3) failed, -errno (logged); nothing has changed then.
  */
 int handover_execute(struct supervisor *supervisor);
 

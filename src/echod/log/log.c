@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * From a call to a line. Escaping is done here, once, for every sink: as soon as text comes into
- * a record. A line that its sink cannot take now waits in a bounded queue; one that finds no room
- * there is counted, and the count is logged when there is room again.
+ * From a call to a line. Text is escaped here, once, for every sink, when it comes into a record. A
+ * line that its sink cannot take now waits in a bounded queue. A line that finds no room there is
+ * counted, and the count is logged when there is room again.
  */
 #include "echod/log/log.h"
 
@@ -22,7 +22,7 @@
 
 #define IDENTIFIER "echod"
 #define VALUE_MAX 1024
-#define CLOSE_WAIT_MS 500	/* what the last lines of a stopping daemon may cost */
+#define CLOSE_WAIT_MS 500	/* how long a stopping daemon waits for its last lines */
 
 /* Bridges a burst: a datagram socket may hold as few as ten lines (net.unix.max_dgram_qlen). */
 #define QUEUE_BYTES (256 * 1024)
@@ -37,7 +37,7 @@ struct queue {
 static struct {
 	int level;
 	int facility;
-	bool is_chosen;		/* the target is what "auto" came to */
+	bool is_chosen;		/* "auto" chose the target */
 	bool is_starting;
 	struct log_sink sink;
 	struct queue queue;
@@ -49,7 +49,7 @@ static struct {
 
 static const char cut_mark[] = "...";
 
-/* Fixed for ever: journalctl MESSAGE_ID=... finds the lines of one kind. */
+/* These never change: journalctl MESSAGE_ID=... finds the lines of one kind. */
 static const struct {
 	const char *word;
 	const char *id;
@@ -89,7 +89,7 @@ static bool is_control(const unsigned char *bytes)
 	return bytes[0] < 0x20 || bytes[0] == 0x7f || (bytes[0] == 0xc2 && bytes[1] < 0xa0);
 }
 
-/* Appends size bytes as they are: all or, with the mark that says so, none. */
+/* Appends size bytes as they are: all of them, or none and the mark "...". */
 static void put_bytes(struct log_text *text, const char *bytes, size_t size)
 {
 	if (text->is_full)
@@ -209,7 +209,7 @@ void log_record_add_errno(struct log_record *record, unsigned error)
 	log_record_add(record, "error", "%s", strerror((int)error));
 }
 
-/* LOG_FORM_MAX has room for both texts and for what stands before them. */
+/* LOG_FORM_MAX has room for both texts and for their heads. */
 void log_record_to_journal(const struct log_record *record, char line[LOG_FORM_MAX])
 {
 	snprintf(line, LOG_FORM_MAX,
@@ -321,7 +321,7 @@ static bool put_record(struct log_record *record)
 	return r == 0 || (r == -EAGAIN && queue_put(&state.queue, line));
 }
 
-/* Returns true if every loss so far has been said. */
+/* Logs how many lines were lost. Returns true if there is nothing more to report. */
 static bool say_lost(void)
 {
 	struct log_record record;
@@ -336,7 +336,7 @@ static bool say_lost(void)
 	return true;
 }
 
-/* A second sink for a moment; whatever it does not take now is in the log anyway. */
+/* Writes the line to standard error once; if it does not take the line, the log has it anyway. */
 static void copy_to_stderr(const struct log_record *record)
 {
 	struct log_sink sink = LOG_SINK_STDERR;
@@ -483,7 +483,7 @@ void log_restore(const struct log_state *saved)
 {
 	state.lost = saved->lost;
 	state.lost_unsaid = saved->lost_unsaid;
-	/* A log daemon that is away now is connected by the first line that it can take. */
+	/* If the log daemon is away now, the first line that it can take connects. */
 	if (saved->target == LOG_TARGET_JOURNAL || saved->target == LOG_TARGET_SYSLOG)
 		state.sink = (struct log_sink){
 			.target = saved->target, .path = path_of(saved->target), .fd = -1,

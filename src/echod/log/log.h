@@ -23,8 +23,8 @@ int log_open(enum log_target target, int facility);
 int log_open_at(enum log_target target, int facility, const char *path);
 
 /*
- * Writes what waits for its sink. False if something still waits: call again soon (100 ms).
- * Each line that is logged does the same; this is for a daemon that falls silent.
+ * Writes lines that wait for their sink. Returns false if some still wait: call again soon (100
+ * ms). Each new line does the same; this is for a daemon that falls silent.
  */
 bool log_flush(void);
 
@@ -32,8 +32,8 @@ bool log_flush(void);
 void log_close(void);
 
 /*
- * While the daemon starts, errors that go to syslog are written to standard error as well: a user
- * whose daemon fails looks there. Not for --inetd, where standard error may be the peer.
+ * While the daemon starts, errors that go to syslog are also written to standard error, because a
+ * user whose daemon fails looks there. Not for --inetd: standard error may be the peer.
  */
 void log_set_starting(bool is_starting);
 
@@ -55,16 +55,19 @@ uint64_t log_lost(void);
 struct log_state {
 	enum log_target target;		/* never LOG_TARGET_AUTO */
 	uint64_t lost;			/* log_lost() */
-	uint64_t lost_unsaid;		/* of those, what no line has said yet */
+	uint64_t lost_unsaid;		/* those that no line has reported yet */
 	bool is_torn;			/* the last line was not written to its end */
-	const char *lines;		/* that wait, each with its NUL; not owned */
+	const char *lines;		/* lines that wait, each with its NUL; not owned */
 	size_t size;			/* of them all */
 };
 
 /* The lines are valid until the next call that logs. */
 void log_save(struct log_state *ret_state);
 
-/* Goes on with a log; for a program that has not opened another. Lines too many are lost. */
+/*
+ * Continues a saved log; for a program that has not opened another one. Lines that find no room are
+ * lost.
+ */
 void log_restore(const struct log_state *state);
 
 /*
@@ -83,7 +86,7 @@ void log_report(void *context, const char *text);
 #define log_warning(...) log_line(LOG_WARNING, __VA_ARGS__)
 #define log_error(...) log_line(LOG_ERR, __VA_ARGS__)
 
-/* Below: a line that is put together field by field, and is escaped on the way. */
+/* Below: lines that are built field by field, and escaped on the way. */
 
 /* With prefix and newline a line stays below PIPE_BUF: one write, never torn (pipe(7)). */
 #define LOG_TEXT_MAX 3968
@@ -127,7 +130,7 @@ void log_record_number(struct log_record *record, int error);
 void log_record_add(struct log_record *record, const char *name, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 
-/* Appends " errno=NAME error=TEXT", of an unknown error the number alone. */
+/* Appends " errno=NAME error=TEXT", of an unknown error only the number. */
 void log_record_add_errno(struct log_record *record, unsigned error);
 
 /*

@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Why not sd_journal_send(3) and syslog(3): both write to a blocking socket. If journald or
- * syslogd is stopped its queue fills, and the next line would stop the supervisor, and with it
- * the watchdog and every reload. Both protocols are simple: one datagram a line, or for a syslog
- * daemon that listens on a stream, lines that end with a NUL.
+ * Why not sd_journal_send(3) and syslog(3): both write to a blocking socket. If journald or syslogd
+ * is stopped its queue fills, and the next line would block the supervisor, its watchdog and every
+ * reload. Both protocols are simple: one datagram a line, or for a syslog daemon that listens on a
+ * stream, lines that end with a NUL.
  *
- * Standard error is somebody else's: its reader may stop, and poll(2) before write(2) helps
- * neither against a second writer nor against a terminal with room for half a line. So a write
- * must be one that cannot wait: MSG_DONTWAIT on a socket, O_NONBLOCK on what log_sink_own_stderr()
- * could open again, and splice(2) into the pipe of another user.
+ * Standard error is shared: its reader may stop, and poll(2) before write(2) helps neither against
+ * a second writer nor with a terminal that has room for half a line. So every write must be one
+ * that cannot wait: MSG_DONTWAIT on a socket, O_NONBLOCK on a file that log_sink_own_stderr() could
+ * open again, and splice(2) into the pipe of another user.
+ *
  */
 #include "echod/log/sink.h"
 
@@ -41,7 +42,7 @@ static int connect_socket(const char *path, int type)
 	fd = socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
 		return -errno;
-	/* only a wish: the kernel caps it at net.core.wmem_max */
+	/* the kernel caps it at net.core.wmem_max */
 	setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &wanted, sizeof(wanted));
 	if (connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0)
 		return -errno;
@@ -62,7 +63,7 @@ static int connect_sink(struct log_sink *sink)
 	return sink->fd < 0 ? sink->fd : 0;
 }
 
-/* /dev/tty may be opened by everybody, but it is the terminal that controls this process. */
+/* Everybody may open /dev/tty, but it must be the terminal of standard error. */
 static int open_controlling_terminal(void)
 {
 	FD_CLEANUP int fd = open("/dev/tty", OPEN_FLAGS);
@@ -138,7 +139,7 @@ int log_sink_open(enum log_target target, const char *path, struct log_sink *ret
 	return r;
 }
 
-/* By way of a pipe of our own: what lies in one buffer there is moved as a whole. */
+/* Goes through a pipe of our own: one buffer of a pipe is moved as a whole. */
 static ssize_t splice_line(const char *line, size_t size)
 {
 	int fds[2];
@@ -161,7 +162,7 @@ static ssize_t write_stderr(const char *bytes, size_t size)
 	struct pollfd reader = { .fd = STDERR_FILENO };
 	struct stat status;
 
-	/* nobody reads: writing would only raise SIGPIPE */
+	/* no reader is left: writing would only raise SIGPIPE */
 	if (poll(&reader, 1, 0) == 1) {
 		errno = EPIPE;
 		return -1;
@@ -188,7 +189,7 @@ static ssize_t write_some(const struct log_sink *sink, const char *bytes, size_t
 	return send(sink->fd, bytes, size, MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
-/* Why a write failed. Returns -EAGAIN if the same write may go well later. */
+/* Returns why a write failed; -EAGAIN if the same write may succeed later. */
 static int write_error(void)
 {
 	bool is_passing = errno == EINTR || errno == ENOBUFS || errno == ENOMEM;

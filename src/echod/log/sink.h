@@ -34,16 +34,16 @@ void log_sink_own_stderr(void);
 /* Returns true if standard error is what systemd names in $JOURNAL_STREAM (systemd.exec(5)). */
 bool log_sink_stderr_is_journal(void);
 
-/* What LOG_TARGET_AUTO is here and now. */
+/* The target that LOG_TARGET_AUTO means now. */
 enum log_target log_sink_choose(void);
 
 /* Opens target, for a log daemon at path. Returns 0 or -errno (connect(2)). */
 int log_sink_open(enum log_target target, const char *path, struct log_sink *ret_sink);
 
 /*
- * Writes one line, whole. Returns 0; -EAGAIN: not now, the reader is slow, stopped or away (a
- * log daemon that went away is connected again first): come again with the same line; another
- * -errno: this line never.
+ * Writes one line as a whole. Connects again to a log daemon that went away. Returns 0; -EAGAIN if
+ * the reader is slow, stopped or away: try again with the same line; another -errno: this line can
+ * never be written.
  */
 int log_sink_write(struct log_sink *sink, const char *line);
 

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The two formats differ in one thing that matters: the family of a counter is named without
- * "_total" in OpenMetrics and with it in the older one, whose readers take a counter of another
- * name for untyped.
+ * The two formats differ in one thing that matters: the name of a counter's family has no "_total"
+ * in OpenMetrics, and has it in the older format, whose readers treat other counters as untyped.
  */
 #include "echod/metrics/metrics.h"
 
@@ -24,7 +23,7 @@ struct page {
 	enum metrics_format format;
 };
 
-/* What the name of a family's samples ends in. */
+/* The end of the names of a family's samples. */
 static const char *suffix_of(const char *type)
 {
 	return strcmp(type, "counter") == 0 ? "_total" : "";
