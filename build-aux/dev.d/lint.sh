@@ -31,6 +31,14 @@ lint_compiler()
 	build_tree "$1" "${@:2}" && make -C "$1" -s -j"$(nproc)" check TESTS=
 }
 
+# Flags that others build with; gcc 12 knows gnu23 by its earlier name.
+lint_flags()
+{
+	build_tree "$BUILD/variant/unoptimized" --enable-werror CC=gcc CFLAGS="-g -O0" &&
+		build_tree "$BUILD/variant/optimized" --enable-werror CC=gcc \
+			CFLAGS="-g -O3 -flto=auto -std=gnu2x -D_FORTIFY_SOURCE=3"
+}
+
 lint_clang()
 {
 	local status=0
@@ -113,6 +121,7 @@ command_lint()
 	install_packages build lint
 	build_tree "$BUILD"
 	lint_step "gcc -Werror" lint_compiler "$BUILD/variant/gcc" --enable-werror CC=gcc
+	lint_step "gcc -Werror, other flags" lint_flags
 	lint_step "clang -Werror" lint_clang
 	lint_step "cppcheck" lint_cppcheck
 	lint_step "clang-tidy" lint_tidy
