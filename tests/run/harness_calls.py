@@ -20,12 +20,12 @@ from harness_tap import DEADLINE_S, Skip, wait_until
 
 NUMBERS = {"x86_64": {"accept4": 288, "clone": 56, "mmap": 9, "epoll_wait": 232,
                       "pidfd_open": 434, "write": 1, "writev": 20, "close_range": 436,
-                      "sendto": 44, "sendmsg": 46, "splice": 275, "seccomp": 317, "any seccomp": 317,
-                      "memfd_create": 319, "landlock_create_ruleset": 444},
+                      "sendto": 44, "sendmsg": 46, "splice": 275, "seccomp": 317,
+                      "any seccomp": 317, "memfd_create": 319, "landlock_create_ruleset": 444},
            "i686": {"accept4": 364, "clone": 120, "mmap": 192, "epoll_wait": 256,
                     "pidfd_open": 434, "write": 4, "writev": 146, "close_range": 436,
-                    "sendto": 369, "sendmsg": 370, "splice": 313, "seccomp": 354, "any seccomp": 354,
-                    "memfd_create": 356, "landlock_create_ruleset": 444},
+                    "sendto": 369, "sendmsg": 370, "splice": 313, "seccomp": 354,
+                    "any seccomp": 354, "memfd_create": 356, "landlock_create_ruleset": 444},
            "aarch64": {"accept4": 242, "clone": 220, "mmap": 222, "epoll_wait": 22,
                        "pidfd_open": 434, "write": 64, "writev": 66, "close_range": 436,
                        "sendto": 206, "sendmsg": 211, "splice": 76, "seccomp": 277,
@@ -33,7 +33,7 @@ NUMBERS = {"x86_64": {"accept4": 288, "clone": 56, "mmap": 9, "epoll_wait": 232,
 # libc of i386 makes these by socketcall(2): its first argument says which, the second where theirs
 # are.
 SOCKETCALL, SOCKETCALLS = 102, {11: "sendto", 16: "sendmsg", 18: "accept4"}
-FILTER = struct.Struct("<HBBI")
+FILTER, INT = struct.Struct("<HBBI"), struct.Struct("i")
 LOAD, JUMP_EQUAL, RETURN = 0x20, 0x15, 0x06     # of struct sock_filter, see linux/bpf_common.h
 ALLOW, USER_NOTIF = 0x7FFF0000, 0x7FC00000
 ARGUMENTS_AT = 16   # in struct seccomp_data, of 8 bytes each
@@ -58,7 +58,7 @@ class Calls:
         if platform.machine() not in NUMBERS:
             raise Skip(f"no system call numbers of {platform.machine()} here")
         self._numbers = {NUMBERS[platform.machine()][name]: name for name in names}
-        if platform.machine() == "i686":
+        if platform.machine() == "i686" and set(names) & set(SOCKETCALLS.values()):
             self._numbers[SOCKETCALL] = "socketcall"
         self._ours, self._theirs = socket.socketpair()
         self._libc = ctypes.CDLL(None, use_errno=True)
@@ -91,8 +91,18 @@ class Calls:
         self._libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
         fd = self._libc.syscall(NUMBERS[platform.machine()]["seccomp"], SECCOMP_SET_MODE_FILTER,
                                 NEW_LISTENER, header)
-        with socket.socket(fileno=HANDOVER_FD) as theirs:
-            socket.send_fds(theirs, [b"x" if fd >= 0 else b"-"], [fd] if fd >= 0 else [])
+        self._hand_over(fd)
+
+    def _hand_over(self, fd):
+        """By the system call itself: libc's sendmsg() may be one that the filter asks about."""
+        byte = ctypes.create_string_buffer(b"x" if fd >= 0 else b"-")
+        vector = ctypes.create_string_buffer(struct.pack("PN", ctypes.addressof(byte), 1))
+        rights = struct.pack("Nii", socket.CMSG_LEN(INT.size), socket.SOL_SOCKET, socket.SCM_RIGHTS)
+        control = ctypes.create_string_buffer(rights + INT.pack(fd), socket.CMSG_SPACE(INT.size))
+        header = struct.pack("PIPNPNi", 0, 0, ctypes.addressof(vector), 1,
+                             ctypes.addressof(control), len(control) if fd >= 0 else 0, 0)
+        self._libc.syscall(NUMBERS[platform.machine()]["sendmsg"], HANDOVER_FD, header, 0)
+        os.close(HANDOVER_FD)
 
     def serve(self):
         """Answers from now on."""
