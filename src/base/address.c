@@ -174,8 +174,19 @@ int address_expand(const struct address_spec *spec,
 	}
 	while (count < ADDRESS_EXPAND_MAX && hosts[count] &&
 	       make_literal(hosts[count], spec->port, &ret_addresses[count]))
-		count++;
+		ret_addresses[count++].is_datagram = spec->is_datagram;
 	return count > 0 ? count : -ENODATA;
+}
+
+bool address_is_local(const struct sockaddr *address)
+{
+	const struct sockaddr_in *in = (const void *)address;
+	const struct sockaddr_in6 *in6 = (const void *)address;
+
+	if (address->sa_family == AF_INET)
+		return ntohl(in->sin_addr.s_addr) >> 24 == IN_LOOPBACKNET;
+	return address->sa_family == AF_UNIX ||
+	       (address->sa_family == AF_INET6 && IN6_IS_ADDR_LOOPBACK(&in6->sin6_addr));
 }
 
 int address_scope(const struct address_spec *spec, uint32_t *ret_scope)

@@ -17,6 +17,7 @@
 struct address_spec {
 	bool is_unix;
 	bool is_multipath;		/* MPTCP; set by the reader of a prefix "mptcp:" */
+	bool is_datagram;		/* UDP; the same for "udp:" */
 	bool is_wildcard;		/* "*:port" */
 	uint16_t port;			/* host byte order */
 	char host[ADDRESS_HOST_MAX];	/* name or literal without brackets; or the Unix path */
@@ -36,6 +37,7 @@ int address_parse_unix(const char *path, struct address_spec *ret_spec, const ch
 
 /* A socket address with its length. */
 struct address {
+	bool is_datagram;		/* as that of its spec */
 	socklen_t length;
 	union {
 		struct sockaddr any;
@@ -54,6 +56,9 @@ struct address {
 #define ADDRESS_EXPAND_MAX 2
 int address_expand(const struct address_spec *spec,
 		   struct address ret_addresses[ADDRESS_EXPAND_MAX]);
+
+/* True for 127.0.0.0/8, ::1 and Unix sockets, which nobody on another host reaches. */
+bool address_is_local(const struct sockaddr *address);
 
 /* The index of the interface that spec names, 0 if it names none, or -ENODEV. */
 int address_scope(const struct address_spec *spec, uint32_t *ret_scope);

@@ -2,36 +2,36 @@
 /* Network prefixes as bits; their text is in address.c, which a listener does not link. */
 #include "base/cidr.h"
 
-#include <string.h>
+/* Of byte number i those bits that are among the first ones. Loops, since not all have libc. */
+static uint8_t mask_of(unsigned bits, unsigned i)
+{
+	if (bits >= 8 * (i + 1))
+		return 0xff;
+	return bits <= 8 * i ? 0 : (uint8_t)(0xff00u >> bits % 8);
+}
 
 bool cidr_is_ipv4(const uint8_t address[16])
 {
-	static const uint8_t mapped[12] = { [10] = 0xff, [11] = 0xff };
+	static const uint8_t mapped[16] = { [10] = 0xff, 0xff };
 
-	return memcmp(address, mapped, sizeof(mapped)) == 0;
+	return cidr_contains(mapped, 96, address);
 }
 
 bool cidr_contains(const uint8_t prefix[16], unsigned bits, const uint8_t address[16])
 {
-	unsigned whole = bits / 8;
-	unsigned rest = bits % 8;
-
 	if (bits < 96 && cidr_is_ipv4(address))
 		return false;
-	if (memcmp(prefix, address, whole) != 0)
-		return false;
-	return rest == 0 || (prefix[whole] ^ address[whole]) >> (8 - rest) == 0;
+	for (unsigned i = 0; i < 16; i++) {
+		if (((prefix[i] ^ address[i]) & mask_of(bits, i)) != 0)
+			return false;
+	}
+	return true;
 }
 
 void cidr_mask(uint8_t address[16], unsigned bits)
 {
-	unsigned whole = bits / 8;
-	unsigned rest = bits % 8;
-
-	if (whole >= 16)
-		return;
-	address[whole] &= (uint8_t)(0xff00u >> rest);
-	memset(address + whole + 1, 0, 15 - whole);
+	for (unsigned i = 0; i < 16; i++)
+		address[i] &= mask_of(bits, i);
 }
 
 void cidr_source(uint8_t address[16], unsigned ipv4_bits, unsigned ipv6_bits)

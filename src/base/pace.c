@@ -21,7 +21,8 @@ void bucket_init(struct bucket *bucket, uint64_t now_ns, uint32_t rate, uint32_t
 	bucket->last_ns = now_ns;
 }
 
-bool bucket_take(struct bucket *bucket, uint64_t now_ns, uint32_t rate, uint32_t burst)
+uint32_t bucket_take(struct bucket *bucket, uint64_t now_ns, uint32_t rate, uint32_t burst,
+		     uint32_t wanted)
 {
 	uint64_t cost_ns = token_ns(rate);
 	uint64_t full_ns = cost_ns * burst;
@@ -35,10 +36,10 @@ bool bucket_take(struct bucket *bucket, uint64_t now_ns, uint32_t rate, uint32_t
 		else
 			bucket->tokens_ns += elapsed_ns;
 	}
-	if (bucket->tokens_ns < cost_ns)
-		return false;
-	bucket->tokens_ns -= cost_ns;
-	return true;
+	if (bucket->tokens_ns < cost_ns * wanted)
+		wanted = (uint32_t)(bucket->tokens_ns / cost_ns);
+	bucket->tokens_ns -= cost_ns * wanted;
+	return wanted;
 }
 
 uint32_t backoff_next_ms(struct backoff *backoff, uint64_t lived_ms)

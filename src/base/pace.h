@@ -3,7 +3,6 @@
 #ifndef ECHOD_BASE_PACE_H
 #define ECHOD_BASE_PACE_H
 
-#include <stdbool.h>
 #include <stdint.h>
 
 #define BACKOFF_FIRST_MS 100u
@@ -19,8 +18,9 @@ struct bucket {
 /* A full bucket at time now_ns. rate: tokens a second, > 0; burst: most tokens in store, > 0. */
 void bucket_init(struct bucket *bucket, uint64_t now_ns, uint32_t rate, uint32_t burst);
 
-/* Takes one token; false if there is none. A clock that steps back adds nothing. */
-bool bucket_take(struct bucket *bucket, uint64_t now_ns, uint32_t rate, uint32_t burst);
+/* Takes up to wanted tokens; returns how many there were. A clock that steps back adds nothing. */
+uint32_t bucket_take(struct bucket *bucket, uint64_t now_ns, uint32_t rate, uint32_t burst,
+		     uint32_t wanted);
 
 /* How long to wait before a new try of something that failed. */
 struct backoff {

@@ -86,6 +86,8 @@ SYS_CALL(ssize_t, sys_recv, (int fd, void *bytes, size_t size, int flags),
 	 SYS_recvfrom, fd, bytes, size, flags)
 SYS_CALL(ssize_t, sys_send, (int fd, const void *bytes, size_t size, int flags),
 	 SYS_sendto, fd, bytes, size, flags)
+SYS_CALL(int, sys_sendmmsg, (int fd, struct mmsghdr *messages, unsigned int count, int flags),
+	 SYS_sendmmsg, fd, messages, count, flags)
 SYS_CALL(int, sys_accept, (int fd, struct sockaddr *address, socklen_t *length),
 	 SYS_accept4, fd, address, length, SOCK_CLOEXEC)
 SYS_CALL(int, sys_getsockname, (int fd, struct sockaddr *address, socklen_t *length),
@@ -108,6 +110,12 @@ SYS_CALL(ssize_t, sys_random, (void *bytes, size_t size), SYS_getrandom, bytes, 
 SYS_CALL(pid_t, sys_getpid, (void), SYS_getpid, 0)
 SYS_CALL(int, sys_seccomp, (unsigned int operation, unsigned int flags, const void *program),
 	 SYS_seccomp, operation, flags, program)
+
+static inline int sys_recvmmsg(int fd, struct mmsghdr *messages, unsigned int count, int flags)
+{
+	return (int)SYS_LIBC(recvmmsg(fd, messages, count, flags, NULL), SYS_recvmmsg, fd, messages,
+			     count, flags);
+}
 
 /* Soft and hard limit of this process. Valgrind's runs have their own setrlimit(). */
 static inline int sys_set_limit(int resource, rlim_t value)

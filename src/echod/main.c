@@ -14,6 +14,7 @@
 #include "echod/handover/handover.h"
 #include "echod/log/log.h"
 #include "echod/log/sink.h"
+#include "echod/sockets/sockets.h"
 #include "echod/supervisor/supervisor.h"
 #include "wire/endpoint.h"
 
@@ -50,7 +51,10 @@ static int run(const struct options *options)
 	return supervise_again(options, block_fd) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 
-/* Returns 0 if fd is a connected stream socket of a family that we know, or -errno. */
+/*
+ * Returns 0 if fd is a connected stream socket of a family that we know, or one of UDP that is not
+ * connected, or -errno.
+ */
 static int check_connection(int fd)
 {
 	struct sockaddr_storage peer;
@@ -61,6 +65,8 @@ static int check_connection(int fd)
 
 	if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &type_length) < 0)
 		return -errno;
+	if (sockets_is_udp(fd))
+		return getpeername(fd, (struct sockaddr *)&peer, &length) < 0 ? 0 : -EISCONN;
 	if (type != SOCK_STREAM)
 		return -EPROTOTYPE;
 	if (getpeername(fd, (struct sockaddr *)&peer, &length) < 0)
@@ -78,10 +84,11 @@ static bool is_same_file(int left_fd, int right_fd)
 }
 
 /*
- * --inetd: one connection, already accepted by inetd(8) or systemd (Accept=yes). Takes it from
+ * --inetd: one connection, already accepted by inetd(8) or systemd (Accept=yes), or the UDP socket
+ * that inetd(8) waits for. Takes it from
  * descriptor 0 and puts /dev/null in its place, on standard output and error too if they are the
  * same socket: nothing that echod prints reaches the peer. Returns the descriptor, which the caller
- * owns, or -errno (-ENOTSOCK, -EPROTOTYPE, -ENOTCONN, -EAFNOSUPPORT: no connected stream socket).
+ * owns, or -errno (-ENOTSOCK, -EPROTOTYPE, -ENOTCONN, -EISCONN, -EAFNOSUPPORT: none of these).
  */
 static int take_connection(void)
 {

@@ -216,8 +216,10 @@ void accept_single(struct listener *listener)
 	socklen_t length = sizeof(peer);
 
 	assert(listener->settings->mode == MODE_SINGLE);
+	listener->is_stopping = true;
+	if (connection.fd < 0)		/* a datagram socket, which its process has */
+		return;
 	if (sys_getpeername(connection.fd, (struct sockaddr *)&peer, &length) < 0)
 		peer.ss_family = AF_UNSPEC;
-	listener->is_stopping = true;
 	accept_enter(listener, &connection, &peer);
 }

@@ -147,9 +147,10 @@ void lean_trim(void)
 
 pid_t lean_fork(struct worker_call *call, int exit_signal, _Atomic int32_t *ret_pid)
 {
-	register long child_tid __asm__("r10") = 0;
+	/* in the places of child_tid and tls, which clone(2) reads only with their flags */
+	register worker_entry entry __asm__("r10") = call->entry;
 	register long tls __asm__("r8") = 0;
-	register struct slot *slot __asm__("r12") = call->slot;
+	register void *slot __asm__("r12") = call->slot;
 	register const struct settings *settings __asm__("r13") = call->settings;
 	register uint64_t proof __asm__("r14") = call->proof;
 	register uint8_t *small __asm__("r15") = stack_top;
@@ -166,12 +167,12 @@ pid_t lean_fork(struct worker_call *call, int exit_signal, _Atomic int32_t *ret_
 			 "mov %%r14, %%rcx\n\t"
 			 "xor %%r14d, %%r14d\n\t"
 			 "mov %%r15, %%r8\n\t"
-			 "call worker_run\n\t"
+			 "call *%%r10\n\t"
 			 "ud2\n"
 			 "1:"
 			 : "=a"(r)
 			 : "0"((long)SYS_clone), "D"((long)(CLONE_PARENT_SETTID | exit_signal)),
-			   "S"(stack_top), "d"(ret_pid), "r"(child_tid), "r"(tls),
+			   "S"(stack_top), "d"(ret_pid), "r"(entry), "r"(tls),
 			   "b"(worker_pack(call->fd, call->flags)), "r"(slot), "r"(settings),
 			   "r"(proof), "r"(small), "r"(command)
 			 : "rcx", "r11", "memory", "cc");
@@ -202,8 +203,8 @@ pid_t lean_fork(struct worker_call *call, int exit_signal, _Atomic int32_t *ret_
 		const uint64_t proof = call->proof;
 
 		call->proof = 0;
-		worker_run(worker_pack(call->fd, call->flags), call->slot, call->settings, proof,
-			   stack_top, call->command);
+		call->entry(worker_pack(call->fd, call->flags), call->slot, call->settings, proof,
+			    stack_top, call->command);
 	}
 	return pid < 0 ? -errno : (pid_t)pid;
 }

@@ -29,8 +29,8 @@ void *lean_map_shared(int fd, size_t size, int protection);
 void lean_trim(void);
 
 /*
- * Forks a worker that calls worker_run(); exit_signal tells its end. The kernel stores its
- * process id in *ret_pid before it runs. The worker has no copy of the call. Returns the id or
+ * Forks a process that calls call->entry; exit_signal tells its end. The kernel stores its
+ * process id in *ret_pid before it runs. It has no copy of the call. Returns the id or
  * -errno.
  */
 pid_t lean_fork(struct worker_call *call, int exit_signal, _Atomic int32_t *ret_pid);

@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/pace.h"
 #include "listener/tables.h"
 #include "wire/endpoint.h"
 #include "wire/event.h"
@@ -40,6 +41,17 @@ struct starvation {
 	uint32_t count;		/* since the last event */
 };
 
+/* The datagram process. */
+struct datagram_process {
+	bool is_wanted;			/* there are datagram sockets, and it shall run */
+	_Atomic int32_t pid;		/* 0: none */
+	int life[2];			/* the pipe whose hang-up ends it */
+	struct datagrams *counters;	/* it alone writes them; no worker inherits them */
+	uint64_t start_ns;
+	uint64_t due_ns;		/* when the next one may be forked */
+	struct backoff backoff;
+};
+
 /* Lies in memory of tables_memory(): a worker must not know the proofs of later workers. */
 struct listener {
 	const char *step;		/* of the start, for MESSAGE_FAILED */
@@ -59,6 +71,7 @@ struct listener {
 	bool is_at_limit;		/* EVENT_LIMIT was sent */
 	struct connection pending;	/* accepted, waits for a worker */
 	struct starvation starvation;
+	struct datagram_process datagrams;
 	uint64_t sweep_ns;		/* next look for ends that no signal has told */
 
 	struct slots slots;
@@ -122,6 +135,24 @@ void workers_reap(struct listener *listener);
 
 /* Reaps all that have ended, with or without a signal; its cost grows with the live workers. */
 void workers_reap_all(struct listener *listener);
+
+/* Whether there is, or shall be, a datagram process. */
+static inline bool datagrams_live(const struct listener *listener)
+{
+	return listener->datagrams.is_wanted || listener->datagrams.pid != 0;
+}
+
+/* When datagrams_tend() has something to do; UINT64_MAX: not by the clock. */
+uint64_t datagrams_due_ns(const struct listener *listener);
+
+/* Forks the datagram process if there shall be one, there is none and its back-off is over. */
+void datagrams_tend(struct listener *listener, uint64_t now_ns);
+
+/* If pid was the datagram process: it has ended, which the supervisor is told. */
+void datagrams_reaped(struct listener *listener, pid_t pid, int status);
+
+/* It answers what it has and ends; it is not made again. */
+void datagrams_stop(struct listener *listener);
 
 /*
  * Sends a message; with MESSAGE_FAILED the listener's step goes as its text. Returns 0 or -errno

@@ -40,9 +40,9 @@ static uint64_t earlier(uint64_t a_ns, uint64_t b_ns)
 /* When the loop has to turn even if nothing happens; UINT64_MAX: never. */
 static uint64_t loop_deadline_ns(const struct listener *listener, bool is_open, uint64_t now_ns)
 {
-	uint64_t deadline_ns = UINT64_MAX;
+	uint64_t deadline_ns = datagrams_due_ns(listener);
 
-	if (listener_live(listener) > 0 || listener->is_stopping)
+	if (listener_live(listener) > 0 || datagrams_live(listener) || listener->is_stopping)
 		deadline_ns = earlier(deadline_ns, listener->sweep_ns);
 	if (listener->starvation.retry_ns != 0)
 		deadline_ns = earlier(deadline_ns, listener->starvation.retry_ns);
@@ -87,6 +87,7 @@ static void loop_look_at_clock(struct listener *listener)
 		workers_reap_all(listener);
 		listener->sweep_ns = now_ns + SWEEP_NS;
 	}
+	datagrams_tend(listener, now_ns);
 }
 
 static void loop_stop(struct listener *listener)
@@ -96,6 +97,7 @@ static void loop_stop(struct listener *listener)
 	listener->is_stopping = true;
 	for (uint32_t i = 0; i < listener->settings->socket_count; i++)
 		listener->sockets[i] = fd_close(listener->sockets[i]);
+	datagrams_stop(listener);
 	(void)channel_send(listener, MESSAGE_STOPPED, 0);
 }
 
@@ -162,7 +164,8 @@ static void loop_turn(struct listener *listener)
 
 void loop_run(struct listener *listener)
 {
-	while (!listener->is_stopping || listener_live(listener) > 0 || listener->pending.fd >= 0) {
+	while (!listener->is_stopping || listener_live(listener) > 0 ||
+	       listener->pending.fd >= 0 || datagrams_live(listener)) {
 		accept_note_limit(listener);
 		loop_turn(listener);
 		accept_pending(listener);

@@ -10,6 +10,7 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/sys.h"
 #include "listener/listener.h"
 
@@ -53,6 +54,7 @@ int main(void)
 	 * call
 	 */
 	(void)close(STDIN_FILENO);
+	datagrams_tend(listener, clock_now_ns());
 	(void)channel_send(listener, MESSAGE_READY, (uint32_t)listener->missing_filter);
 	if (listener->settings->mode == MODE_SINGLE)
 		accept_single(listener);

@@ -79,6 +79,11 @@ static int take_settings(struct listener *listener)
 	return settings_check(listener->settings, (size_t)size, &listener->step);
 }
 
+static bool is_datagram(const struct listener *listener, uint32_t socket)
+{
+	return settings_sockets(listener->settings)[socket].type == SETTINGS_DATAGRAM;
+}
+
 static int take_slots(struct listener *listener)
 {
 	listener->shared = map_file(LISTENER_FD_SLOTS,
@@ -109,6 +114,29 @@ static int take_table(struct listener *listener)
 	return 0;
 }
 
+/* The counters, and the pipe that tells the datagram process to end; nothing without UDP. */
+static int take_datagrams(struct listener *listener)
+{
+	struct datagram_process *datagrams = &listener->datagrams;
+	const uint32_t slots = listener->settings->connections;
+	const size_t size = sizeof(*datagrams->counters);
+	void *memory;
+
+	for (uint32_t i = 0; i < listener->settings->socket_count; i++)
+		datagrams->is_wanted |= is_datagram(listener, i);
+	if (!datagrams->is_wanted)
+		return 0;
+	if (file_bytes(LISTENER_FD_TABLE) < scoreboard_table_file_bytes(slots))
+		return -EINVAL;
+	memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, LISTENER_FD_TABLE,
+		      (off_t)scoreboard_datagrams_offset(slots));
+	if (memory == MAP_FAILED || madvise(memory, size, MADV_DONTFORK) < 0 ||
+	    pipe2(datagrams->life, O_CLOEXEC) < 0)
+		return -errno;
+	datagrams->counters = memory;
+	return 0;
+}
+
 static int take_socket(struct listener *listener, uint32_t index, int fd)
 {
 	bool is_connection = listener->settings->mode == MODE_SINGLE;
@@ -124,8 +152,12 @@ static int take_socket(struct listener *listener, uint32_t index, int fd)
 static int take_sockets(struct listener *listener)
 {
 	for (uint32_t i = 0; i < listener->settings->socket_count; i++) {
-		int r = take_socket(listener, i, LISTENER_FD_SOCKETS + (int)i);
+		int r;
 
+		listener->sockets[i] = -1;
+		if (is_datagram(listener, i))
+			continue;
+		r = take_socket(listener, i, LISTENER_FD_SOCKETS + (int)i);
 		if (r < 0)
 			return r;
 	}
@@ -276,8 +308,10 @@ static int set_ticks(struct listener *listener)
 
 	if (listener->settings->mode == MODE_SINGLE)
 		return 0;
-	for (uint32_t i = 0; i < listener->settings->socket_count && r == 0; i++)
-		r = echo_set_ticks(listener->sockets[i], listener->settings);
+	for (uint32_t i = 0; i < listener->settings->socket_count && r == 0; i++) {
+		if (!is_datagram(listener, i))
+			r = echo_set_ticks(listener->sockets[i], listener->settings);
+	}
 	return r;
 }
 
@@ -288,6 +322,7 @@ static const struct {
 	{ "settings", take_settings },
 	{ "slots", take_slots },
 	{ "commands", take_commands },
+	{ "datagram counters", take_datagrams },
 	{ "table", take_table },
 	{ "listening sockets", take_sockets },
 	{ "tables", make_tables },

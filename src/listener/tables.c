@@ -197,8 +197,8 @@ int sources_enter(struct sources *sources, const uint8_t address[16], uint64_t n
 	    source->live >= settings->connections_per_source)
 		r = -EUSERS;
 	else if (settings->rate_per_source > 0 &&
-		 !bucket_take(&source->bucket, now_ns, settings->rate_per_source,
-			      settings->rate_burst))
+		 bucket_take(&source->bucket, now_ns, settings->rate_per_source,
+			     settings->rate_burst, 1) == 0)
 		r = -EAGAIN;
 	if (r == 0) {
 		source->live++;

@@ -72,6 +72,7 @@ static int fork_worker(struct listener *listener, uint32_t slot,
 {
 	struct holder *holder = &listener->slots.holders[slot];
 	struct worker_call call = {
+		.entry = worker_run,
 		.fd = connection->fd,
 		.flags = connection->flags | listener->worker_flags,
 		.slot = &listener->shared[slot],
@@ -82,7 +83,7 @@ static int fork_worker(struct listener *listener, uint32_t slot,
 	uint64_t before_ns = clock_now_ns();
 	pid_t pid;
 
-	memset(call.slot, 0, sizeof(*call.slot));
+	memset(call.slot, 0, sizeof(struct slot));
 	pid = lean_fork(&call, REAP_SIGNAL, &listener->table->entries[slot].pid);
 	if (pid < 0)
 		return pid;
@@ -192,8 +193,10 @@ static void reap_worker(struct listener *listener, pid_t pid, int status,
 	uint32_t slot = slots_unbind(&listener->slots, pid);
 	struct event event;
 
-	if (slot == SLOTS_NONE)
+	if (slot == SLOTS_NONE) {
+		datagrams_reaped(listener, pid, status);
 		return;
+	}
 	event = reap_event(listener, slot, pid, status, usage);
 	reap_account(listener, &event);
 	sources_leave(&listener->sources, listener->slots.holders[slot].source);

@@ -14,6 +14,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "wire/datagram.h"
 #include "wire/endpoint.h"
 #include "wire/event.h"
 #include "wire/settings.h"
@@ -167,6 +168,22 @@ static inline uint64_t slot_bytes(const _Atomic uint64_t *counter)
 static inline uint64_t scoreboard_table_bytes(uint32_t slots)
 {
 	return sizeof(struct table) + (uint64_t)slots * sizeof(struct entry);
+}
+
+/*
+ * Behind the table its file has struct datagrams, at the next page of any size that Linux knows:
+ * the datagram process maps that and not the table.
+ */
+static inline uint64_t scoreboard_datagrams_offset(uint32_t slots)
+{
+	const uint64_t page = 65536;
+
+	return (scoreboard_table_bytes(slots) + page - 1) / page * page;
+}
+
+static inline uint64_t scoreboard_table_file_bytes(uint32_t slots)
+{
+	return scoreboard_datagrams_offset(slots) + sizeof(struct datagrams);
 }
 
 static inline uint64_t scoreboard_slots_bytes(uint32_t slots)

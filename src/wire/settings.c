@@ -9,7 +9,7 @@
 
 #define FILTER_RECORD_BYTES 8u
 #define FLAGS_KNOWN (SETTINGS_FILTER | SETTINGS_FILTER_REQUIRED | SETTINGS_WORKER_FILTER | \
-		     SETTINGS_REPORT_OPEN)
+		     SETTINGS_REPORT_OPEN | SETTINGS_TOS_MIRROR)
 
 struct check {
 	bool is_wrong;
@@ -21,8 +21,8 @@ static size_t settings_bytes(const struct settings *settings)
 	return sizeof(*settings) + settings->socket_count * sizeof(struct settings_socket) +
 	       (settings->rule_count + (size_t)settings->exempt_count) *
 		       sizeof(struct settings_rule) +
-	       (settings->filter_count + (size_t)settings->worker_filter_count) *
-		       FILTER_RECORD_BYTES;
+	       (settings->filter_count + (size_t)settings->worker_filter_count +
+		settings->datagram_filter_count) * FILTER_RECORD_BYTES;
 }
 
 static const char *check_header(const struct settings *settings, size_t size)
@@ -32,7 +32,7 @@ static const char *check_header(const struct settings *settings, size_t size)
 		{ settings->magic != SETTINGS_MAGIC, "not a settings block" },
 		{ settings->version != wire_version, "settings of another version" },
 		{ settings->size_bytes != size, "size of the block" },
-		{ (flags & ~FLAGS_KNOWN) != 0, "unknown flag" },
+		{ (flags & ~FLAGS_KNOWN) != 0 || settings->reserved != 0, "unknown flag" },
 		{ settings->mode > MODE_SINGLE, "unknown mode" },
 		{ settings->at_limit > AT_LIMIT_REFUSE, "unknown mode" },
 		{ settings->connections == 0, "connections out of range" },
@@ -40,6 +40,8 @@ static const char *check_header(const struct settings *settings, size_t size)
 		{ settings->source_prefix_ipv4 > 32, "source prefix out of range" },
 		{ settings->source_prefix_ipv6 > 128, "source prefix out of range" },
 		{ settings->rate_per_source > 0 && settings->rate_burst == 0,
+		  "rate without a burst" },
+		{ settings->datagram_rate_per_source > 0 && settings->datagram_rate_burst == 0,
 		  "rate without a burst" },
 		{ settings->idle_us > SETTINGS_MAX_TIME_US, "timeout out of range" },
 		{ settings->stall_us > SETTINGS_MAX_TIME_US, "timeout out of range" },
@@ -52,6 +54,7 @@ static const char *check_header(const struct settings *settings, size_t size)
 		{ settings->exempt_count > SETTINGS_MAX_RULES, "number of rules" },
 		{ settings->filter_count > SETTINGS_MAX_FILTER, "length of a filter" },
 		{ settings->worker_filter_count > SETTINGS_MAX_FILTER, "length of a filter" },
+		{ settings->datagram_filter_count > SETTINGS_MAX_FILTER, "length of a filter" },
 		{ (flags & SETTINGS_FILTER) && settings->filter_count == 0, "empty filter" },
 		{ (flags & SETTINGS_WORKER_FILTER) && settings->worker_filter_count == 0,
 		  "empty filter" },
@@ -75,7 +78,8 @@ static const char *check_tables(const struct settings *settings)
 				sockets[i].family == ENDPOINT_INET6 ||
 				sockets[i].family == ENDPOINT_UNIX;
 
-		if (!is_known || sockets[i].wildcard > 1)
+		if (!is_known || sockets[i].wildcard > 1 || sockets[i].closed > 1 ||
+		    sockets[i].type > SETTINGS_DATAGRAM)
 			return "socket of an unknown kind";
 	}
 	for (uint32_t i = 0; i < settings->rule_count + settings->exempt_count; i++) {

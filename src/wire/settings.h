@@ -53,6 +53,12 @@ enum settings_flag {
 	SETTINGS_FILTER_REQUIRED = 1u << 1,	/* fail if that is impossible */
 	SETTINGS_WORKER_FILTER = 1u << 2,	/* install worker_filter[] in each worker */
 	SETTINGS_REPORT_OPEN = 1u << 3,		/* send EVENT_OPENED too */
+	SETTINGS_TOS_MIRROR = 1u << 4,	/* a datagram goes back with the TOS it came with */
+};
+
+enum settings_socket_type {
+	SETTINGS_STREAM = 0,
+	SETTINGS_DATAGRAM = 1,	/* UDP: the datagram process reads it, nobody accepts from it */
 };
 
 #define SETTINGS_USER_TIMEOUT_GRACE_MS 30000u
@@ -65,6 +71,9 @@ struct settings_socket {
 	uint16_t port;		/* host byte order */
 	uint32_t scope;
 	uint8_t address[16];	/* as in struct endpoint */
+	uint8_t type;		/* enum settings_socket_type */
+	uint8_t closed;		/* 1: every datagram is dropped (DROP_ACCESS) */
+	uint8_t reserved[6];
 };
 
 /*
@@ -79,9 +88,9 @@ struct settings_rule {
 };
 
 /*
- * Followed, in this order and without gaps, by sockets[], rules[], exempt[] (rules too), filter[]
- * and worker_filter[] (8-byte struct sock_filter records). Never changes once it is sealed: new
- * settings are a new generation.
+ * Followed, in this order and without gaps, by sockets[], rules[], exempt[] (rules too), filter[],
+ * worker_filter[] and datagram_filter[] (8-byte struct sock_filter records). Never changes once it
+ * is sealed: new settings are a new generation.
  */
 struct settings {
 	uint32_t magic;
@@ -105,11 +114,17 @@ struct settings {
 	uint32_t filter_count;
 	uint32_t worker_filter_count;
 	uint32_t exempt_count;
+	uint32_t datagram_filter_count;
+	uint32_t datagram_rate_per_source;	/* datagrams a second, 0 = off */
+	uint32_t datagram_rate_burst;
+	uint32_t datagram_rate;		/* of all sources together, 0 = off */
+	uint32_t datagram_min_source_port;
+	uint32_t reserved;
 };
 
-static_assert(sizeof(struct settings_socket) == 24, "crosses a process border");
+static_assert(sizeof(struct settings_socket) == 32, "crosses a process border");
 static_assert(sizeof(struct settings_rule) == 24, "crosses a process border");
-static_assert(sizeof(struct settings) == 96, "crosses a process border");
+static_assert(sizeof(struct settings) == 120, "crosses a process border");
 
 /* Where the tables of a block that was checked begin. */
 static inline const struct settings_socket *settings_sockets(const struct settings *settings)
@@ -136,6 +151,11 @@ static inline const uint64_t *settings_filter(const struct settings *settings)
 static inline const uint64_t *settings_worker_filter(const struct settings *settings)
 {
 	return settings_filter(settings) + settings->filter_count;
+}
+
+static inline const uint64_t *settings_datagram_filter(const struct settings *settings)
+{
+	return settings_worker_filter(settings) + settings->worker_filter_count;
 }
 
 /* The limit that a listener gives itself: all descriptors of it and its workers are below. */

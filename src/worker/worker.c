@@ -191,7 +191,7 @@ void worker_interrupt(int number)
 	(void)number;
 }
 
-noreturn void worker_run(uint64_t fd_and_flags, struct slot *slot, const struct settings *settings,
+noreturn void worker_run(uint64_t fd_and_flags, void *slot, const struct settings *settings,
 			 uint64_t proof, uint8_t *small, const _Atomic uint64_t *command)
 {
 	const int fd = (int)(uint32_t)fd_and_flags;

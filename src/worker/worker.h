@@ -23,14 +23,19 @@ enum worker_flag {
 	WORKER_SESSION = 1u << 3,	/* the session has an end */
 };
 
+/* What a forked process runs, with the values of struct worker_call. It does not return. */
+typedef void (*worker_entry)(uint64_t fd_and_flags, void *slot, const struct settings *settings,
+			     uint64_t proof, uint8_t *small, const _Atomic uint64_t *command);
+
 /*
  * What a worker is given. With its buffer these are six values (two in one), so that they fit in
  * registers.
  */
 struct worker_call {
+	worker_entry entry;	/* worker_run() */
 	int fd;			/* its connection */
 	uint32_t flags;		/* enum worker_flag */
-	struct slot *slot;
+	void *slot;		/* its struct slot */
 	const struct settings *settings;
 	const _Atomic uint64_t *command;	/* its word of the commands */
 	/*
@@ -58,7 +63,7 @@ void worker_interrupt(int number);
  * stack without the data of the program: nothing called from here may use a global variable,
  * libc, or thread-local storage (tests/run/test_lean.py looks).
  */
-noreturn void worker_run(uint64_t fd_and_flags, struct slot *slot, const struct settings *settings,
+noreturn void worker_run(uint64_t fd_and_flags, void *slot, const struct settings *settings,
 			 uint64_t proof, uint8_t *small, const _Atomic uint64_t *command);
 
 /* One connection, on the worker's stack. */

@@ -165,6 +165,17 @@ static bool parse_option(int letter, const char *text, struct load_options *opti
 		ok = parse_number(text, 1, MAX_CLIENTS, &number);
 		options->clients = (unsigned)number;
 		return ok;
+	case 'w':
+		ok = parse_number(text, 1, 64, &number);
+		options->window = (unsigned)number;
+		return ok;
+	case 'b':
+		ok = parse_number(text, 16, 65507, &number);
+		options->bytes = (unsigned)number;
+		return ok;
+	case 'g':
+		options->is_merged = true;
+		return true;
 	case 'n':
 		return parse_number(text, 1, MAX_COUNT, &options->count);
 	case 's':
@@ -184,6 +195,7 @@ static const struct mode {
 	const char *name;
 	int (*run)(const struct load_options *options);
 } modes[] = {
+	{ "datagram", load_datagram },
 	{ "rate", load_rate },
 	{ "hold", load_hold },
 	{ "ping", load_ping },
@@ -193,8 +205,9 @@ static const struct mode {
 static int usage(void)
 {
 	fputs("usage: bench-load MODE [-c CLIENTS] [-n COUNT] [-s SECONDS] [-S SOURCES]\n"
-	      "                  [-t STALL-SECONDS] 127.x.y.z:PORT\n"
-	      "modes: rate    connect, 64 bytes out and back, half-close, FIN, close; again\n"
+	      "                  [-t STALL-SECONDS] [-w WINDOW] [-b BYTES] [-g] 127.x.y.z:PORT\n"
+	      "modes: datagram  -c flows of datagrams, -w of -b bytes of each in flight\n"
+	      "       rate    connect, 64 bytes out and back, half-close, FIN, close; again\n"
 	      "       hold    -c connections that stay open until standard input says so\n"
 	      "       ping    64 bytes to and fro over one connection (-n messages)\n"
 	      "       stream  one connection as fast as it goes (-n bytes)\n", stderr);
@@ -204,13 +217,13 @@ static int usage(void)
 int main(int argc, char **argv)
 {
 	struct load_options options = {
-		.clients = 1, .count = MAX_COUNT, .duration_ns = 5ull * NS_PER_SECOND,
-		.stall_ns = 10ull * NS_PER_SECOND,
+		.clients = 1, .window = 8, .bytes = MESSAGE_BYTES, .count = MAX_COUNT,
+		.duration_ns = 5ull * NS_PER_SECOND, .stall_ns = 10ull * NS_PER_SECOND,
 	};
 	const struct mode *mode = NULL;
 	int letter, r;
 
-	while ((letter = getopt(argc, argv, "c:n:s:S:t:")) != -1)
+	while ((letter = getopt(argc, argv, "b:c:gn:s:S:t:w:")) != -1)
 		if (!parse_option(letter, optarg, &options))
 			return usage();
 	if (argc - optind != 2 || !parse_target(argv[optind + 1], &options.target))

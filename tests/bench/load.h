@@ -4,6 +4,7 @@
 #define BENCH_LOAD_H
 
 #include <netinet/in.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <time.h>
@@ -12,7 +13,10 @@
 
 struct load_options {
 	struct sockaddr_in target;	/* always within 127.0.0.0/8 */
-	unsigned clients;		/* connections in flight */
+	unsigned clients;		/* connections in flight, or flows of datagrams */
+	unsigned window;		/* datagrams of a flow in flight */
+	unsigned bytes;			/* of a datagram */
+	bool is_merged;			/* a window goes out as one message */
 	unsigned sources;		/* addresses from 127.1.0.1 up, 0 = the kernel's choice */
 	uint64_t count;			/* connections, messages or bytes: stop after so many */
 	uint64_t duration_ns;		/* or after so long */
@@ -43,6 +47,7 @@ int source_bind(int fd, const struct load_options *options, uint64_t serial);
 int load_rate(const struct load_options *options);
 int load_hold(const struct load_options *options);
 int load_ping(const struct load_options *options);
+int load_datagram(const struct load_options *options);
 int load_stream(const struct load_options *options);
 
 static inline uint64_t now_ns(void)

@@ -36,6 +36,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 		      settings->exempt_count * sizeof(struct settings_rule));
 		touch(settings_filter(settings), settings->filter_count * 8u);
 		touch(settings_worker_filter(settings), settings->worker_filter_count * 8u);
+		touch(settings_datagram_filter(settings), settings->datagram_filter_count * 8u);
 		FUZZ_CHECK(settings->connections <= SETTINGS_MAX_CONNECTIONS);
 	} else {
 		FUZZ_CHECK(why);

@@ -21,7 +21,8 @@ ROOMS = """
 base
 wire                 base
 worker               base wire
-listener             base wire worker
+datagram             base wire
+listener             base wire worker datagram
 
 echod/configuration  base wire
 echod/log            base configuration
@@ -30,7 +31,7 @@ echod/privileges     wire configuration log
 echod/sockets        base wire configuration log privileges
 echod/systemd        base configuration log
 echod/command_line   base configuration systemd
-echod/generation     base wire configuration log sockets
+echod/generation     base wire configuration log report sockets
 echod/state          base command_line configuration generation report sockets
 echod/metrics        base wire log state
 echod/control        base wire log metrics report sockets state
@@ -102,7 +103,7 @@ def rooms():
         hall = name.split("/")[0]
         if others == ["*"]:
             others = [room for room in result if room.startswith(hall + "/")] + list(HALLS[hall])
-        others = {other if other in result else f"{hall}/{other}" for other in others}
+        others = {f"{hall}/{other}" if f"{hall}/{other}" in result else other for other in others}
         assert others <= set(result), f"{name}: {others - set(result)} must stand above it"
         result[name] = others
     return result

@@ -28,17 +28,18 @@ def tool(*arguments):
     return subprocess.run(arguments, capture_output=True, text=True, check=True).stdout.splitlines()
 
 
-@case("the worker's objects have no data and call nothing outside")
+@case("the objects that run without libc have no data and call nothing but each other")
 def test_objects():
     if not is_lean():
         note("a plain build: workers have all of the program")
         return
-    objects = glob.glob(os.path.join(BUILDDIR, "src/worker/libworker_la-*.o"))
-    assert len(objects) == 2, objects
+    objects = [path for name in ("worker", "datagram")
+               for path in glob.glob(os.path.join(BUILDDIR, f"src/*/lib{name}_la-*.o"))]
+    assert len(objects) == 11, objects
+    own = {line.split()[-1] for line in tool("nm", "--defined-only", *objects) if " " in line}
     for path in objects:
         for line in tool("nm", "--undefined-only", path):
-            name = line.split()[-1]
-            assert any(name.startswith(prefix) for prefix in ALLOWED), f"{path}: {name}"
+            assert line.split()[-1] in own, f"{path}: {line}"
         for line in tool("objdump", "-h", path):
             fields = line.split()
             if len(fields) > 2 and fields[1].startswith((".data", ".bss", ".tdata", ".tbss")):
@@ -97,10 +98,13 @@ def test_hostile_flags():
     with temporary_directory() as folder:
         os.chmod(folder, 0o755)
         path = os.path.join(folder, "echod-listener")
-        workers = [os.path.join(folder, name) for name in ("echo.o", "worker.o")]
-        for worker in workers:
-            assert compile_with(compiler, *hostile, *build_variable("WORKER_CFLAGS"), "-c", "-o",
-                                worker, f"{SRCDIR}/src/worker/{os.path.basename(worker)[:-1]}c")
+        lean = [path for room in ("worker", "datagram")
+                for path in glob.glob(f"{SRCDIR}/src/{room}/*.c")]
+        workers = [os.path.join(folder, os.path.basename(source) + ".o") for source in lean]
+        for worker, source in zip(workers, lean):
+            flags = [*build_variable("WORKER_CFLAGS"),
+                     *(["-fhosted"] if "/datagram/" in source else [])]
+            assert compile_with(compiler, *hostile, *flags, "-c", "-o", worker, source)
         assert compile_with(compiler, *hostile, "-static", "-o", path, *workers, *sources)
         with Listener(program=path).ready() as listener, listener.connect() as client:
             assert echoed(client)

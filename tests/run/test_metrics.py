@@ -19,7 +19,9 @@ RULES, DASHBOARD = SRCDIR + "/etc/prometheus/echod.rules.yml", SRCDIR + "/etc/gr
 
 COUNTERS = {"connections_accepted", "connections_closed", "connections_refused",
             "connections_empty", "received_bytes", "sent_bytes", "starved", "events_dropped",
-            "log_lines_suppressed", "log_lines_lost", "listener_restarts"}
+            "log_lines_suppressed", "log_lines_lost", "listener_restarts",
+            *("datagrams_" + name for name in ("received", "sent", "dropped", "received_bytes",
+                                               "sent_bytes", "unmerged", "kernel_dropped"))}
 GAUGES = {"connections_live", "connections_max", "live_received_bytes", "live_sent_bytes",
           "generations", "generation", "start_time_seconds", "build_info"}
 HISTOGRAMS = {"connection_duration_seconds", "fork_duration_seconds"}

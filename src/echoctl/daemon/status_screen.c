@@ -135,6 +135,27 @@ static void draw_connections(FILE *stream, const json_t *connections, bool utf8)
 	draw_counters(stream, "refused by", refused);
 }
 
+/* Nothing without a UDP socket. */
+static void draw_datagrams(FILE *stream, const json_t *status)
+{
+	const json_t *datagrams = json_object_get(status, "datagrams");
+	json_t *dropped = json_object_get(datagrams, "dropped"), *socket;
+	char in[UNITS_TEXT_MAX], out[UNITS_TEXT_MAX];
+	bool is_there = false;
+	size_t i;
+
+	json_array_foreach(json_object_get(status, "sockets"), i, socket)
+		is_there |= strncmp(control_text(socket, "address"), "udp:", 4) == 0;
+	if (!is_there)
+		return;
+	fprintf(stream,
+		"udp          %lld received (%s), %lld sent (%s), %lld lost in the kernel\n",
+		control_integer(datagrams, "received"), bytes_text(datagrams, "bytes_in", in),
+		control_integer(datagrams, "sent"), bytes_text(datagrams, "bytes_out", out),
+		control_integer(datagrams, "kernel_dropped"));
+	draw_counters(stream, "dropped by", dropped);
+}
+
 static void draw_health(FILE *stream, const json_t *status)
 {
 	static const char *const levels[] = {
@@ -227,6 +248,7 @@ void status_screen_draw(FILE *stream, const json_t *status, const struct status_
 {
 	draw_head(stream, status);
 	draw_connections(stream, json_object_get(status, "connections"), utf8);
+	draw_datagrams(stream, status);
 	draw_health(stream, status);
 	draw_generations(stream, json_object_get(status, "generations"));
 	draw_history(stream, history, utf8);

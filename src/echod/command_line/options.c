@@ -43,7 +43,7 @@ static void print_usage(void)
 	     " -c, --config <file>        settings (default: " DEFAULT_PATH ")\n"
 	     " -l, --listen <address>     listen here instead of where the settings say:\n"
 	     "                              address:port, [v6]:port, *:port, each with mptcp:\n"
-	     "                              before it for MPTCP, or unix:/path;\n"
+	     "                              or udp: before it, or unix:/path;\n"
 	     "                              may stand several times\n"
 	     " -L, --log-level <level>    emerg, alert, crit, err, warning, notice, info, debug\n"
 	     " -t, --test                 test the settings and exit\n"
@@ -247,6 +247,21 @@ static unsigned needs(const struct options *options, const struct configuration 
 	return group | (user ? CONFIGURATION_NEEDS_USER : 0);
 }
 
+/* What configuration_load() asks of the file holds for -l too, and for the allow list beside it. */
+static int check_open(const struct configuration *configuration, configuration_report_fn report,
+		      void *context)
+{
+	size_t open = configuration_find_open(configuration, 0);
+	char line[ADDRESS_HOST_MAX + 256];
+
+	if (open == configuration->listen_count)
+		return 0;
+	snprintf(line, sizeof(line), "-l: %.255s: " CONFIGURATION_OPEN_WHY,
+		 configuration->listen[open].text);
+	report(context, line);
+	return -EBADMSG;
+}
+
 int options_load(const struct options *options, int held_fd, const struct configuration *in_force,
 		 configuration_report_fn report, void *context,
 		 struct configuration **ret_configuration, int *ret_fd)
@@ -263,6 +278,8 @@ int options_load(const struct options *options, int held_fd, const struct config
 	if (r == 0 && options->listen_count > 0)
 		r = configuration_override_listen(configuration, options->listen,
 						  options->listen_count, report, context);
+	if (r == 0)
+		r = check_open(configuration, report, context);
 	if (r < 0)
 		return r;
 	if (options->log_level >= 0)
@@ -278,11 +295,10 @@ int options_load(const struct options *options, int held_fd, const struct config
 static void explain_listen(const struct configuration *configuration)
 {
 	char prefix[] = "under systemd";
-	char *text = NULL;
 
 	fprintf(stderr, "under systemd a changed listen counts after \"%s\"\n", DROP_IN_COMMANDS);
-	drop_in_make(configuration, report_to_stderr, prefix, &text);
-	free(text);
+	for (unsigned i = 0; i < DROP_IN_FILES; i++)
+		free(drop_in_make(configuration, i, report_to_stderr, prefix));
 }
 
 int options_check(const struct options *options)

@@ -30,6 +30,12 @@ enum at_limit {
 	AT_REFUSE,
 };
 
+/* The type of service of an answer over UDP. */
+enum tos_answer {
+	TOS_MIRROR,
+	TOS_ZERO,
+};
+
 enum sandbox_mode {
 	SANDBOX_AUTO,
 	SANDBOX_REQUIRE,
@@ -67,6 +73,14 @@ struct configuration {
 		struct cidr *exempt;	/* no limit of a source applies to these */
 		size_t exempt_count;
 	} limits;
+
+	struct {
+		uint32_t rate_per_source;	/* datagrams a second, 0 = off */
+		uint32_t rate_burst;
+		uint32_t rate;			/* all sources together, 0 = off */
+		uint32_t min_source_port;
+		enum tos_answer tos;
+	} udp;
 
 	struct {
 		uint64_t idle_us;	/* 0 = off, here and below */
@@ -132,6 +146,15 @@ int configuration_load(const char *path, int fd, unsigned needs, configuration_r
  */
 int configuration_override_listen(struct configuration *configuration, char *const *addresses,
 				  size_t count, configuration_report_fn report, void *context);
+
+/*
+ * The index in listen, from first on, of a UDP address that other hosts reach although access
+ * { allow } is empty: sources are forged easily there, so whoever answers everybody has to say so.
+ * listen_count: there is none.
+ */
+size_t configuration_find_open(const struct configuration *configuration, size_t first);
+#define CONFIGURATION_OPEN_WHY \
+	"UDP beyond loopback needs access { allow }; {\"0.0.0.0/0\", \"::/0\"} is everybody"
 
 /* LOG_EMERG .. LOG_DEBUG for a word of log.level (option -L), or -EINVAL. */
 int configuration_level(const char *word);

@@ -30,6 +30,12 @@ static const struct key_choice at_limit_words[] = {
 	{0},
 };
 
+static const struct key_choice tos_words[] = {
+	{ "mirror", TOS_MIRROR },
+	{ "zero", TOS_ZERO },
+	{0},
+};
+
 static const struct key_choice level_words[] = {
 	{ "emerg", LOG_EMERG },	    { "alert", LOG_ALERT },   { "crit", LOG_CRIT },
 	{ "err", LOG_ERR },	    { "warning", LOG_WARNING }, { "notice", LOG_NOTICE },
@@ -95,6 +101,15 @@ const struct key configuration_keys[] = {
 	  .choices = at_limit_words },
 	{ "limits", "spare-workers", KEY_GONE, .advice =
 	  "this key is gone, remove it: no processes are started ahead of their connections" },
+
+	{ "udp", "rate-per-source", KEY_NUMBER, FIELD(udp.rate_per_source), .fallback = "10000",
+	  .max = 10000000 },
+	{ "udp", "rate-burst", KEY_NUMBER, FIELD(udp.rate_burst), .fallback = "10000",
+	  .max = 10000000 },
+	{ "udp", "rate", KEY_NUMBER, FIELD(udp.rate), .fallback = "0", .max = 100000000 },
+	{ "udp", "min-source-port", KEY_NUMBER, FIELD(udp.min_source_port), .fallback = "1024",
+	  .max = UINT16_MAX },
+	{ "udp", "tos", KEY_CHOICE, FIELD(udp.tos), .fallback = "mirror", .choices = tos_words },
 
 	{ "timeouts", "idle", KEY_DURATION, FIELD(timeouts.idle_us), .fallback = "10min",
 	  .min = MS, .max = 365 * DAY },
@@ -199,6 +214,19 @@ int configuration_override_listen(struct configuration *configuration, char *con
 	}
 	configuration->listen_is_set = true;
 	return is_good ? 0 : -EBADMSG;
+}
+
+size_t configuration_find_open(const struct configuration *configuration, size_t first)
+{
+	for (size_t i = first; i < configuration->listen_count; i++) {
+		const struct configured_address *listen = &configuration->listen[i];
+
+		/* localhost has two addresses and "*" has two: both of one kind */
+		if (listen->spec.is_datagram && configuration->access.allow_count == 0 &&
+		    !address_is_local(&listen->addresses[0].any))
+			return i;
+	}
+	return configuration->listen_count;
 }
 
 int configuration_level(const char *word)

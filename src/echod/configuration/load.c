@@ -372,6 +372,33 @@ static void check_access(struct load *load)
 	}
 }
 
+static void check_burst(struct load *load, const char *section, uint32_t rate, uint32_t burst)
+{
+	long place = find_place(load, key_find(section, "rate-burst"), 0);
+
+	if (place > 0 && burst == 0 && rate > 0)
+		complain(load, place, section, "rate-burst", "must not be 0 with rate-per-source");
+}
+
+/* Elements that were refused have a place, and no entry in listen. */
+static void check_open(struct load *load)
+{
+	const struct configuration *configuration = load->configuration;
+	const struct key *key = key_find("", "listen");
+	char quoted[KEY_QUOTE_MAX];
+	size_t entry = 0;
+	long place;
+
+	for (unsigned i = 0; (place = find_place(load, key, i)) != 0; i++) {
+		if (place < 0)
+			continue;
+		if (configuration_find_open(configuration, entry) == entry)
+			complain(load, place, "", key->name, "%s: " CONFIGURATION_OPEN_WHY,
+				 key_quote(configuration->listen[entry].text, quoted));
+		entry++;
+	}
+}
+
 /* errno says why the host has no such name (getpwnam(3), getgrnam(3)). */
 static void complain_missing(struct load *load, const struct key *key, const char *name,
 			     const char *what)
@@ -439,8 +466,6 @@ static void check_together(struct load *load, unsigned needs)
 {
 	struct configuration *configuration = load->configuration;
 	const struct key *user = key_find("", "user"), *path = key_find("control", "path");
-	const struct key *burst = key_find("limits", "rate-burst");
-	long place = find_place(load, burst, 0);
 
 	for (const struct key *key = configuration_keys; key->name; key++) {
 		/* the last list of the key may have been empty */
@@ -456,11 +481,12 @@ static void check_together(struct load *load, unsigned needs)
 	configuration->control.path_is_set =
 		!configuration->control.path ||
 		strcmp(configuration->control.path, path->fallback) != 0;
-	if (place > 0 && configuration->limits.rate_burst == 0 &&
-	    configuration->limits.rate_per_source > 0)
-		complain(load, place, burst->section, burst->name,
-			 "must not be 0 with rate-per-source");
+	check_burst(load, "limits", configuration->limits.rate_per_source,
+		    configuration->limits.rate_burst);
+	check_burst(load, "udp", configuration->udp.rate_per_source,
+		    configuration->udp.rate_burst);
 	check_access(load);
+	check_open(load);
 	if (needs & CONFIGURATION_NEEDS_USER)
 		check_user(load);
 	if (needs & CONFIGURATION_NEEDS_GROUP)

@@ -161,6 +161,8 @@ static const char *find_address_fault(const struct configured_address *listen)
 
 	if (listen->spec.is_unix && listen->spec.is_multipath)
 		return "a Unix socket has no MPTCP";
+	if (listen->spec.is_unix && listen->spec.is_datagram)
+		return "a Unix socket is no UDP port";
 	if (listen->address_count < 0)
 		return "host names are not looked up, write the address";
 	if (address->any.sa_family != AF_INET6)
@@ -186,7 +188,8 @@ static bool is_any(const struct address *address)
 /* Whether one is a wildcard that contains the other: the kernel binds only the first of them. */
 static bool is_overlap(const struct configured_address *a, const struct configured_address *b)
 {
-	if (a->spec.is_unix || b->spec.is_unix || a->spec.port != b->spec.port || a->spec.port == 0)
+	if (a->spec.is_unix || b->spec.is_unix || a->spec.is_datagram != b->spec.is_datagram ||
+	    a->spec.port != b->spec.port || a->spec.port == 0)
 		return false;
 	for (int i = 0; i < a->address_count; i++) {
 		for (int j = 0; j < b->address_count; j++) {
@@ -203,7 +206,7 @@ static bool is_overlap(const struct configured_address *a, const struct configur
 /* Whether both are the same address, however written. Port 0 is a different port each time. */
 static bool is_twice(const struct configured_address *a, const struct configured_address *b)
 {
-	return a->address_count == b->address_count &&
+	return a->address_count == b->address_count && a->spec.is_datagram == b->spec.is_datagram &&
 	       a->addresses[0].length == b->addresses[0].length &&
 	       memcmp(&a->addresses[0].any, &b->addresses[0].any, a->addresses[0].length) == 0 &&
 	       (a->spec.is_unix ||
@@ -239,17 +242,26 @@ static int check_beside(const struct key *key, const struct configuration *confi
 	return -E2BIG;
 }
 
+static bool skip_prefix(const char **text, const char *prefix)
+{
+	if (strncmp(*text, prefix, strlen(prefix)) != 0)
+		return false;
+	*text += strlen(prefix);
+	return true;
+}
+
 static int store_address(const struct key *key, const char *text,
 			 struct configuration *configuration, char *why)
 {
-	static const char multipath[] = "mptcp:";
-	bool is_multipath = strncmp(text, multipath, strlen(multipath)) == 0;
-	const char *address = text + (is_multipath ? strlen(multipath) : 0), *reason;
+	const char *address = text, *reason;
+	bool is_multipath = skip_prefix(&address, "mptcp:");
+	bool is_datagram = !is_multipath && skip_prefix(&address, "udp:");
 	struct configured_address *grown, new = {0};
 	int r = address_parse(address, -1, &new.spec, &reason);
 
 	if (r == 0) {
 		new.spec.is_multipath = is_multipath;
+		new.spec.is_datagram = is_datagram;
 		new.address_count = address_expand(&new.spec, new.addresses);
 		reason = find_address_fault(&new);
 	}

@@ -74,6 +74,7 @@ json_t *control_text(const char *text)
 
 static const char *const end_names[] = END_NAMES;
 static const char *const refuse_names[] = REFUSE_NAMES;
+static const char *const drop_names[] = DROP_NAMES;
 static const char *const state_names[] = {
 	[GENERATION_STARTING] = "starting",
 	[GENERATION_SERVING] = "serving",
@@ -139,6 +140,17 @@ static json_t *connections_status(const struct supervisor *supervisor, const str
 			 "bytes_out", integer(tally->bytes_out),
 			 "live_bytes_in", integer(in),
 			 "live_bytes_out", integer(out));
+}
+
+static json_t *datagrams_status(const struct supervisor *supervisor, const struct tally *tally)
+{
+	return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o}",
+			 "received", integer(tally->datagrams_received),
+			 "sent", integer(tally->datagrams_sent),
+			 "bytes_in", integer(tally->datagram_bytes_in),
+			 "bytes_out", integer(tally->datagram_bytes_out),
+			 "dropped", counters(drop_names, tally->datagrams_dropped, DROP_COUNT),
+			 "kernel_dropped", integer(sockets_kernel_drops(&supervisor->sockets)));
 }
 
 /* Returns the generation with the highest number at or below this. */
@@ -311,8 +323,8 @@ static void handle_status(struct control_client *client, json_t *request)
 	(void)request;
 	totals_sum(supervisor, &tally);
 	control_reply(client, json_pack(
-		"{s:s, s:i, s:b, s:s, s:i, s:I, s:b, s:b, s:o, s:o, s:{s:o?, s:I}, s:o, s:I, s:I,"
-		" s:I, s:I, s:I, s:i}",
+		"{s:s, s:i, s:b, s:s, s:i, s:I, s:b, s:b, s:o, s:o, s:{s:o?, s:I}, s:o, s:o, s:I,"
+		" s:I, s:I, s:I, s:I, s:i}",
 		"event", "status", "version", CONTROL_VERSION, "ok", 1,
 		"program_version", PACKAGE_VERSION,
 		"pid", (int)getpid(),
@@ -324,6 +336,7 @@ static void handle_status(struct control_client *client, json_t *request)
 		"settings", "path", path ? control_text(path) : NULL,
 		"loaded_us", (json_int_t)supervisor->reloaded_realtime_us,
 		"connections", connections_status(supervisor, &tally),
+		"datagrams", datagrams_status(supervisor, &tally),
 		"log_suppressed", (json_int_t)supervisor->report.suppressed,
 		"log_lost", (json_int_t)log_lost(),
 		"events_dropped", (json_int_t)tally.events_dropped,

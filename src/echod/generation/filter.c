@@ -41,11 +41,11 @@
 #define DEFAULT_ACTION SCMP_ACT_ALLOW
 
 /* Sanitizers make calls of their own: then only calls that no program needs are forbidden. */
-static int add_rules(scmp_filter_ctx context, enum filter_kind kind)
+static int add_rules(scmp_filter_ctx context, unsigned int kinds)
 {
 	int r = seccomp_rule_add(context, SCMP_ACT_KILL_PROCESS, SCMP_SYS(socket), 0);
 
-	(void)kind;
+	(void)kinds;
 	if (r == 0)
 		r = seccomp_rule_add(context, SCMP_ACT_KILL_PROCESS, SCMP_SYS(execve), 0);
 	return r;
@@ -54,13 +54,27 @@ static int add_rules(scmp_filter_ctx context, enum filter_kind kind)
 #define DEFAULT_ACTION SCMP_ACT_KILL_PROCESS
 
 #define LISTENER (FILTER_LISTENER | FILTER_LISTENER_STRICT)
+#define NARROWING (FILTER_LISTENER_STRICT | FILTER_LISTENER_DATAGRAM)
 #define WORKER (FILTER_WORKER | LISTENER)	/* inherited by workers: must allow it too */
+#define ALL (FILTER_DATAGRAM | WORKER)
 
 /* An argument, by its number. The kernel reads only 32 bits of an int. */
 #define MASKED(number, mask, value) \
 	{ .arg = (number), .op = SCMP_CMP_MASKED_EQ, .datum_a = (mask), .datum_b = (value) }
 #define INT(number, value) MASKED(number, UINT32_MAX, (uint32_t)(value))
 #define LONG(number, value) MASKED(number, UINT64_MAX, value)
+
+/*
+ * recvmmsg() and sendmmsg() could pass descriptors over a connection. So a listener, whose workers
+ * inherit this, allows them on numbers from 8 on alone: there its sockets are, and no connection.
+ */
+#define CALLS_ON_SOCKETS(name) \
+	CALL_WITH(name, FILTER_LISTENER_DATAGRAM, MASKED(0, 8, 8)), \
+	CALL_WITH(name, FILTER_LISTENER_DATAGRAM, MASKED(0, 16, 16)), \
+	CALL_WITH(name, FILTER_LISTENER_DATAGRAM, MASKED(0, 32, 32)), \
+	CALL_WITH(name, FILTER_LISTENER_DATAGRAM, MASKED(0, 64, 64))
+static_assert(LISTENER_FD_SOCKETS == 8 && LISTENER_FD_SOCKETS + SETTINGS_MAX_SOCKETS <= 128,
+	      "sockets are where one of these bits is set");
 
 #define CALL(name, who) { .number = SCMP_SYS(name), .kinds = (who) }
 #define CALL_WITH(name, who, ...) \
@@ -98,18 +112,18 @@ static const struct call {
 	/* the copy loop, and the end */
 	CALL(recvfrom, WORKER),
 	CALL(sendto, WORKER),
-	CALL(ppoll, WORKER),
-	CALL(ppoll_time64, WORKER),
+	CALL(ppoll, ALL),
+	CALL(ppoll_time64, ALL),
 	CALL(shutdown, WORKER),
 	CALL(close, WORKER),
-	CALL(exit_group, WORKER),
+	CALL(exit_group, ALL),
 	/* timers, and orders of the supervisor: interrupted by SIGALRM and SIGURG */
-	CALL_WITH(clock_gettime, WORKER, INT(0, CLOCK_MONOTONIC)),
-	CALL_WITH(clock_gettime64, WORKER, INT(0, CLOCK_MONOTONIC)),
+	CALL_WITH(clock_gettime, ALL, INT(0, CLOCK_MONOTONIC)),
+	CALL_WITH(clock_gettime64, ALL, INT(0, CLOCK_MONOTONIC)),
 	CALL_WITH(setitimer, WORKER, INT(0, ITIMER_REAL)),
-	CALL(restart_syscall, WORKER),
-	CALL(rt_sigreturn, WORKER),
-	CALL(sigreturn, WORKER),
+	CALL(restart_syscall, ALL),
+	CALL(rt_sigreturn, ALL),
+	CALL(sigreturn, ALL),
 	CALL(getpid, WORKER),
 	CALL_WITH(ioctl, WORKER, INT(1, SIOCOUTQ)),
 	CALL_WITH(ioctl, WORKER, INT(1, SIOCOUTQNSD)),
@@ -122,11 +136,20 @@ static const struct call {
 	/* the large buffer, and memory given back */
 	CALL_MMAP,
 	CALL(munmap, WORKER),
-	CALL_WITH(madvise, WORKER, INT(2, MADV_DONTNEED)),
+	CALL_WITH(madvise, ALL, INT(2, MADV_DONTNEED)),
 	/* before the first byte: the worker closes what it does not need */
 	CALL_WITH(close_range, LISTENER, INT(2, 0)),
 	CALL_WITH(prlimit64, LISTENER, INT(0, 0), INT(1, RLIMIT_NPROC)),
-	CALL_WITH(seccomp, FILTER_LISTENER_STRICT, INT(0, SECCOMP_SET_MODE_FILTER), INT(1, 0)),
+	CALL_WITH(seccomp, NARROWING, INT(0, SECCOMP_SET_MODE_FILTER), INT(1, 0)),
+	/* the datagram process, and what it needs of the listener to get there */
+	CALL(recvmmsg, FILTER_DATAGRAM),
+	CALL(recvmmsg_time64, FILTER_DATAGRAM),
+	CALL(sendmmsg, FILTER_DATAGRAM),
+	CALLS_ON_SOCKETS(recvmmsg),
+	CALLS_ON_SOCKETS(recvmmsg_time64),
+	CALLS_ON_SOCKETS(sendmmsg),
+	CALL_WITH(madvise, FILTER_LISTENER_DATAGRAM, INT(2, MADV_DOFORK)),
+	CALL_WITH(madvise, FILTER_LISTENER_DATAGRAM, INT(2, MADV_DONTFORK)),
 	/* the listener: accept and judge, fork (its workers cannot, see worker_run()) and reap */
 	CALL(accept4, LISTENER),
 	CALL(getpeername, LISTENER),
@@ -139,12 +162,12 @@ static const struct call {
 	CALL(read, LISTENER),
 };
 
-static int add_rules(scmp_filter_ctx context, enum filter_kind kind)
+static int add_rules(scmp_filter_ctx context, unsigned int kinds)
 {
 	int r = 0;
 
 	for (size_t i = 0; i < sizeof(calls) / sizeof(*calls) && r == 0; i++) {
-		if ((calls[i].kinds & kind) == 0)
+		if ((calls[i].kinds & kinds) == 0)
 			continue;
 		r = seccomp_rule_add_array(context, SCMP_ACT_ALLOW, calls[i].number,
 					   calls[i].count, calls[i].arguments);
@@ -173,15 +196,15 @@ static int export(scmp_filter_ctx context, struct filter *ret_filter)
 	return 0;
 }
 
-int filter_compile(enum filter_kind kind, struct filter *ret_filter)
+int filter_compile(unsigned int kinds, struct filter *ret_filter)
 {
 	scmp_filter_ctx context = seccomp_init(DEFAULT_ACTION);
 	int r;
 
-	assert(kind == FILTER_WORKER || kind == FILTER_LISTENER || kind == FILTER_LISTENER_STRICT);
+	assert(kinds != 0);
 	if (!context)	/* it asks the kernel, which may not have seccomp(2) or may forbid it */
 		return -EOPNOTSUPP;
-	r = add_rules(context, kind);
+	r = add_rules(context, kinds);
 	if (r == 0)
 		r = export(context, ret_filter);
 	seccomp_release(context);

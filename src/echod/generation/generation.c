@@ -453,9 +453,18 @@ void generation_add_live_bytes(const struct generation *generation, uint64_t *in
 	}
 }
 
+void generation_report_datagrams(struct generation *generation, bool is_last, uint64_t now_ns)
+{
+	if (generation->scoreboard.datagrams)
+		report_datagrams(&generation->said_datagrams, generation->scoreboard.datagrams,
+				 is_last, now_ns);
+}
+
 void generation_add_tally(const struct generation *generation, struct tally *tally)
 {
 	tally_add_totals(tally, &generation->scoreboard.table->totals);
+	if (generation->scoreboard.datagrams)
+		tally_add_datagrams(tally, generation->scoreboard.datagrams);
 	tally_add(tally, &generation->adopted);
 }
 

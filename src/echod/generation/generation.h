@@ -10,6 +10,7 @@
 
 #include "echod/generation/scoreboard.h"
 #include "echod/generation/tally.h"
+#include "echod/report/report.h"
 
 struct generation;
 struct sd_event;
@@ -59,6 +60,7 @@ struct generation {
 	uint64_t started_ns;		/* CLOCK_MONOTONIC */
 	struct scoreboard scoreboard;
 	struct orphans orphans;		/* GENERATION_ORPHANED */
+	struct report_datagrams said_datagrams;
 	struct tally adopted;		/* orphans, which the listener has not counted */
 };
 
@@ -134,6 +136,9 @@ uint32_t generation_live(const struct generation *generation);
 
 /* Adds what its live connections have received and sent so far. */
 void generation_add_live_bytes(const struct generation *generation, uint64_t *in, uint64_t *out);
+
+/* See report_datagrams(); nothing for a stranger. */
+void generation_report_datagrams(struct generation *generation, bool is_last, uint64_t now_ns);
 
 /* Adds what it has done to tally. */
 void generation_add_tally(const struct generation *generation, struct tally *tally);

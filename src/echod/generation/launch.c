@@ -50,18 +50,20 @@ static uint32_t slots_of(const struct generation_plan *plan)
 }
 
 static uint32_t flags_of(const struct configuration *configuration,
-			 const struct filter *listener_filter, const struct filter *worker_filter)
+			 const struct filter filters[FILTER_PLACES])
 {
 	uint32_t flags = 0;
 
-	if (listener_filter->count)
+	if (filters[FILTER_OF_LISTENER].count)
 		flags |= SETTINGS_FILTER;
-	if (worker_filter->count)
+	if (filters[FILTER_OF_WORKER].count)
 		flags |= SETTINGS_WORKER_FILTER;
 	if (configuration->sandbox == SANDBOX_REQUIRE || configuration->sandbox == SANDBOX_STRICT)
 		flags |= SETTINGS_FILTER_REQUIRED;
 	if (configuration->log.connections == LOG_CONNECTIONS_ALL)
 		flags |= SETTINGS_REPORT_OPEN;
+	if (configuration->udp.tos == TOS_MIRROR)
+		flags |= SETTINGS_TOS_MIRROR;
 	return flags;
 }
 
@@ -87,9 +89,21 @@ static struct settings_rule *rules_add(struct settings_rule *rule, const struct 
 	return rule;
 }
 
+/* One that listen names would be an error of the file; systemd passes what its unit says. */
+static bool is_closed(const struct configuration *configuration,
+		      const struct listening_socket *socket)
+{
+	bool is_it = socket->wire.type == SETTINGS_DATAGRAM && !socket->is_local &&
+		     configuration->access.allow_count == 0;
+
+	if (is_it)
+		log_warning("%s: every datagram is dropped: " CONFIGURATION_OPEN_WHY, socket->text);
+	return is_it;
+}
+
 /* Writes the tables behind the header of a block that has room for them. */
 static void tables_write(struct settings *settings, const struct generation_plan *plan,
-			 const struct filter *listener_filter, const struct filter *worker_filter)
+			 const struct filter filters[FILTER_PLACES])
 {
 	const struct configuration *configuration = plan->configuration;
 	struct settings_socket *sockets = (struct settings_socket *)(settings + 1);
@@ -98,26 +112,28 @@ static void tables_write(struct settings *settings, const struct generation_plan
 	struct sock_filter *filter = (struct sock_filter *)(exempt + settings->exempt_count);
 	struct settings_rule *rule = rules;
 
-	for (size_t i = 0; i < settings->socket_count; i++)
+	for (size_t i = 0; i < settings->socket_count; i++) {
 		sockets[i] = plan->sockets->items[i].wire;
+		sockets[i].closed = is_closed(configuration, &plan->sockets->items[i]);
+	}
 	rule = rules_add(rule, configuration->access.deny, configuration->access.deny_count, false);
 	rules_add(rule, configuration->access.allow, configuration->access.allow_count, true);
 	qsort(rules, settings->rule_count, sizeof(*rules), rule_compare);
 	rules_add(exempt, configuration->limits.exempt, configuration->limits.exempt_count, true);
-	memcpy(filter, listener_filter->instructions, listener_filter->count * sizeof(*filter));
-	memcpy(filter + listener_filter->count, worker_filter->instructions,
-	       worker_filter->count * sizeof(*filter));
+	for (size_t i = 0; i < FILTER_PLACES; filter += filters[i++].count)
+		memcpy(filter, filters[i].instructions, filters[i].count * sizeof(*filter));
 }
 
-int settings_block_write(const struct generation_plan *plan, const struct filter *listener_filter,
-			 const struct filter *worker_filter)
+int settings_block_write(const struct generation_plan *plan,
+			 const struct filter filters[FILTER_PLACES])
 {
 	const struct configuration *configuration = plan->configuration;
 	size_t rules = configuration->access.allow_count + configuration->access.deny_count;
 	size_t size = sizeof(struct settings) +
 		      plan->sockets->count * sizeof(struct settings_socket) +
 		      (rules + configuration->limits.exempt_count) * sizeof(struct settings_rule) +
-		      (listener_filter->count + worker_filter->count) * sizeof(struct sock_filter);
+		      (filters[FILTER_OF_LISTENER].count + filters[FILTER_OF_WORKER].count +
+		       filters[FILTER_OF_DATAGRAM].count) * sizeof(struct sock_filter);
 	struct settings *settings = calloc(1, size);
 	int fd;
 
@@ -128,7 +144,7 @@ int settings_block_write(const struct generation_plan *plan, const struct filter
 		.magic = SETTINGS_MAGIC,
 		.version = wire_version,
 		.size_bytes = (uint32_t)size,
-		.flags = flags_of(configuration, listener_filter, worker_filter),
+		.flags = flags_of(configuration, filters),
 		.mode = plan->mode,
 		.at_limit = configuration->limits.at_limit,
 		.connections = slots_of(plan),
@@ -148,30 +164,41 @@ int settings_block_write(const struct generation_plan *plan, const struct filter
 		.socket_count = (uint32_t)plan->sockets->count,
 		.rule_count = (uint32_t)rules,
 		.exempt_count = (uint32_t)configuration->limits.exempt_count,
-		.filter_count = (uint32_t)listener_filter->count,
-		.worker_filter_count = (uint32_t)worker_filter->count,
+		.filter_count = (uint32_t)filters[FILTER_OF_LISTENER].count,
+		.worker_filter_count = (uint32_t)filters[FILTER_OF_WORKER].count,
+		.datagram_filter_count = (uint32_t)filters[FILTER_OF_DATAGRAM].count,
+		.datagram_rate_per_source = configuration->udp.rate_per_source,
+		.datagram_rate_burst = configuration->udp.rate_burst,
+		.datagram_rate = configuration->udp.rate,
+		.datagram_min_source_port = configuration->udp.min_source_port,
 	};
-	tables_write(settings, plan, listener_filter, worker_filter);
+	tables_write(settings, plan, filters);
 	fd = fd_sealed_memory("echod-settings", settings, size);
 	free(settings);
 	return fd;
 }
 
 /* Returns 0 also if there is no filter: sandbox = "off", or "auto" on a machine without seccomp. */
-static int filters_compile(const struct configuration *configuration,
-			   struct filter *ret_listener, struct filter *ret_worker)
+static int filters_compile(const struct generation_plan *plan,
+			   struct filter ret_filters[FILTER_PLACES])
 {
-	bool is_strict = configuration->sandbox == SANDBOX_STRICT;
+	const enum sandbox_mode mode = plan->configuration->sandbox;
+	const bool has_datagrams = sockets_have_datagrams(plan->sockets);
+	unsigned int kinds = mode == SANDBOX_STRICT ? FILTER_LISTENER_STRICT : FILTER_LISTENER;
 	int r;
 
-	if (configuration->sandbox == SANDBOX_OFF)
+	if (mode == SANDBOX_OFF)
 		return 0;
-	r = filter_compile(is_strict ? FILTER_LISTENER_STRICT : FILTER_LISTENER, ret_listener);
-	if (r == 0 && is_strict)
-		r = filter_compile(FILTER_WORKER, ret_worker);
+	if (has_datagrams)
+		kinds |= FILTER_LISTENER_DATAGRAM;
+	r = filter_compile(kinds, &ret_filters[FILTER_OF_LISTENER]);
+	if (r == 0 && mode == SANDBOX_STRICT)
+		r = filter_compile(FILTER_WORKER, &ret_filters[FILTER_OF_WORKER]);
+	if (r == 0 && has_datagrams)
+		r = filter_compile(FILTER_DATAGRAM, &ret_filters[FILTER_OF_DATAGRAM]);
 	if (r == 0)
 		return 0;
-	if (configuration->sandbox != SANDBOX_AUTO)
+	if (mode != SANDBOX_AUTO)
 		return log_errno(LOG_ERR, r, "sandbox: cannot compile the system call filter");
 	log_errno(LOG_WARNING, r, FILTER_MISSING);
 	return 0;
@@ -180,12 +207,12 @@ static int filters_compile(const struct configuration *configuration,
 /* Returns the sealed block or -errno. */
 static int settings_make(const struct generation_plan *plan)
 {
-	struct filter listener = {0}, worker = {0};
-	int r = filters_compile(plan->configuration, &listener, &worker);
+	struct filter filters[FILTER_PLACES] = {0};
+	int r = filters_compile(plan, filters);
 
 	if (r < 0)
 		return r;
-	r = settings_block_write(plan, &listener, &worker);
+	r = settings_block_write(plan, filters);
 	return r < 0 ? log_errno(LOG_ERR, r, "settings for the listener") : r;
 }
 
@@ -336,6 +363,21 @@ static void paths_copy(struct table *table, const struct sockets *sockets)
 				UNIX_PATH_BYTES - 1);
 }
 
+/* What the log calls the UDP sockets. */
+static void locals_copy(struct datagrams *datagrams, const struct sockets *sockets)
+{
+	for (size_t i = 0; i < sockets->count; i++) {
+		const struct settings_socket *wire = &sockets->items[i].wire;
+		struct endpoint *local = &datagrams->sockets[i].local;
+
+		if (wire->type != SETTINGS_DATAGRAM)
+			continue;
+		*local = (struct endpoint){ .family = wire->family, .port = wire->port,
+					    .scope = wire->scope };
+		memcpy(local->address, wire->address, sizeof(local->address));
+	}
+}
+
 static int launch(struct generation *generation, const struct generation_plan *plan)
 {
 	FD_CLEANUP int settings_fd = -1;
@@ -347,6 +389,7 @@ static int launch(struct generation *generation, const struct generation_plan *p
 	if (r < 0)
 		return log_errno(LOG_ERR, r, "memory of the scoreboard");
 	paths_copy(generation->scoreboard.table, plan->sockets);
+	locals_copy(generation->scoreboard.datagrams, plan->sockets);
 	atomic_store(&generation->scoreboard.table->foreign_live, plan->foreign_live);
 	atomic_store(&generation->scoreboard.table->asleep, 1);
 	settings_fd = settings_make(plan);

@@ -47,7 +47,7 @@ int generation_start(struct sd_event *loop, const struct generation_plan *plan,
  * Writes the settings of the listener as the block of wire/settings.h. The filters may be empty.
  * Returns a sealed memory file that the caller owns, or -errno.
  */
-int settings_block_write(const struct generation_plan *plan, const struct filter *listener_filter,
-			 const struct filter *worker_filter);
+int settings_block_write(const struct generation_plan *plan,
+			 const struct filter filters[FILTER_PLACES]);
 
 #endif

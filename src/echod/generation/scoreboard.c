@@ -30,7 +30,8 @@ static int region_create(const char *name, uint64_t bytes, int *ret_fd)
 
 int scoreboard_create(struct scoreboard *scoreboard, uint32_t slots)
 {
-	int r = region_create("echod-table", scoreboard_table_bytes(slots), &scoreboard->table_fd);
+	int r = region_create("echod-table", scoreboard_table_file_bytes(slots),
+			      &scoreboard->table_fd);
 
 	if (r == 0)
 		r = region_create("echod-slots", scoreboard_slots_bytes(slots),
@@ -57,7 +58,8 @@ static void *region_map(int fd, uint64_t bytes)
 
 static uint64_t table_bytes(const struct scoreboard *scoreboard)
 {
-	return scoreboard->slots ? scoreboard_table_bytes(scoreboard->slots) : TABLE_FRONT_BYTES;
+	return scoreboard->slots ? scoreboard_table_file_bytes(scoreboard->slots) :
+				   TABLE_FRONT_BYTES;
 }
 
 /* 0: not a file. */
@@ -77,7 +79,7 @@ static bool has_sizes(const struct scoreboard *scoreboard)
 		return false;
 	if (!scoreboard->slots)
 		return bytes >= TABLE_FRONT_BYTES;
-	return bytes == scoreboard_table_bytes(scoreboard->slots) &&
+	return bytes == table_bytes(scoreboard) &&
 	       file_bytes(scoreboard->slots_fd) == scoreboard_slots_bytes(scoreboard->slots);
 }
 
@@ -99,6 +101,8 @@ int scoreboard_map(struct scoreboard *scoreboard, bool is_stranger)
 		return 0;
 	scoreboard->slot = region_map(scoreboard->slots_fd,
 				      scoreboard_slots_bytes(scoreboard->slots));
+	scoreboard->datagrams = (void *)((char *)scoreboard->table +
+					 scoreboard_datagrams_offset(scoreboard->slots));
 	scoreboard->notes = calloc(scoreboard->slots, sizeof(*scoreboard->notes));
 	return scoreboard->slot && scoreboard->notes ? 0 : -ENOMEM;
 }

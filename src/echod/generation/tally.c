@@ -13,9 +13,25 @@ void tally_add_totals(struct tally *tally, const struct totals *more)
 	TALLY_FIELDS(ADD_ONE, ADD_MANY)
 }
 
+void tally_add_datagrams(struct tally *tally, const struct datagrams *more)
+{
+	for (size_t i = 0; i < SETTINGS_MAX_SOCKETS; i++) {
+		const struct datagram_counters *socket = &more->sockets[i];
+
+		tally->datagrams_received += socket->received;
+		tally->datagrams_sent += socket->sent;
+		tally->datagram_bytes_in += socket->bytes_in;
+		tally->datagram_bytes_out += socket->bytes_out;
+		for (size_t j = 0; j < DROP_COUNT; j++)
+			tally->datagrams_dropped[j] += socket->dropped[j];
+		tally->datagrams_unmerged += socket->unmerged;
+	}
+}
+
 void tally_add(struct tally *tally, const struct tally *more)
 {
 	TALLY_FIELDS(ADD_ONE, ADD_MANY)
+	TALLY_DATAGRAM_FIELDS(ADD_ONE, ADD_MANY)
 }
 
 void tally_add_closed(struct tally *tally, const struct event *event)

@@ -27,14 +27,27 @@
 	MANY(duration_histogram, DURATION_BUCKETS) \
 	ONE(duration_sum_us)
 
+/* The same of datagrams: sums over sockets. */
+#define TALLY_DATAGRAM_FIELDS(ONE, MANY) \
+	ONE(datagrams_received) \
+	ONE(datagrams_sent) \
+	ONE(datagram_bytes_in) \
+	ONE(datagram_bytes_out) \
+	MANY(datagrams_dropped, DROP_COUNT) \
+	ONE(datagrams_unmerged)
+
 struct tally {
 #define TALLY_ONE(name) uint64_t name;
 #define TALLY_MANY(name, count) uint64_t name[count];
 	TALLY_FIELDS(TALLY_ONE, TALLY_MANY)
+	TALLY_DATAGRAM_FIELDS(TALLY_ONE, TALLY_MANY)
 };
 
 /* Adds the counters of a listener. */
 void tally_add_totals(struct tally *tally, const struct totals *more);
+
+/* Adds what a datagram process has counted. */
+void tally_add_datagrams(struct tally *tally, const struct datagrams *more);
 
 void tally_add(struct tally *tally, const struct tally *more);
 

@@ -177,6 +177,7 @@ static const struct field generation_fields[] = {
 
 static const struct field tally_fields[] = {
 	TALLY_FIELDS(COUNTER, COUNTERS)
+	TALLY_DATAGRAM_FIELDS(COUNTER, COUNTERS)
 	{0}
 };
 
@@ -429,6 +430,8 @@ int handover_execute(struct supervisor *supervisor)
 		 * windows.
 		 */
 		report_flush(&supervisor->report, clock_now_ns() + CLOCK_NS_PER_S);
+		for (struct generation *i = supervisor->generations; i; i = i->next)
+			generation_report_datagrams(i, true, clock_now_ns());
 		log_notice("%s has changed on disk and takes over", program.path);
 		r = hand_over(supervisor, settings_fd, false);
 	}
@@ -523,6 +526,8 @@ static int adopt(struct generation *generation)
 	    generation->state > GENERATION_ORPHANED)
 		return -EBADMSG;
 	r = scoreboard_map(scoreboard, generation_is_stranger(generation));
+	if (r == 0 && scoreboard->datagrams)
+		report_datagrams_skip(&generation->said_datagrams, scoreboard->datagrams);
 	if (r == 0 && !generation->listener_pid && !generation_is_stranger(generation))
 		r = orphans_list(scoreboard, &generation->orphans);
 	return r;

@@ -57,6 +57,8 @@ static const struct {
 	{"opened", "1bb8651b1c3c46068b14e1b9005131f5"},
 	{"closed", "81c8e1d48ff948ac97c07b5493a15e5c"},
 	{"refused", "f67bc01a4c7145c5a4a934b6973c2a3c"},
+	{"datagrams", "95ceb4c951e04ab4a8c7a77437459246"},
+	{"dropped", "38658ad69615425a86c0b84dca60e739"},
 	{"suppressed", "76c58803545f4e7eb0c0922d3f61e2ae"},
 	{"starved", "6143638447f74367b5ff04de3c467ccf"},
 	{"limit", "98b5ac68a29647588a24300aebc0da7a"},

@@ -101,6 +101,19 @@ static void write_numbers(const struct page *page, const struct supervisor *supe
 		 "Bytes sent on connections that ended."},
 		{"live_received_bytes", "gauge", live_in, "Bytes received on connections of now."},
 		{"live_sent_bytes", "gauge", live_out, "Bytes sent on connections of now."},
+		{"datagrams_received", "counter", tally->datagrams_received,
+		 "UDP datagrams received."},
+		{"datagrams_sent", "counter", tally->datagrams_sent,
+		 "UDP datagrams sent back."},
+		{"datagrams_received_bytes", "counter", tally->datagram_bytes_in,
+		 "Payload of UDP datagrams received."},
+		{"datagrams_sent_bytes", "counter", tally->datagram_bytes_out,
+		 "Payload of UDP datagrams sent back."},
+		{"datagrams_unmerged", "counter", tally->datagrams_unmerged,
+		 "Answers to merged datagrams that had to be sent in pieces."},
+		{"datagrams_kernel_dropped", "counter",
+		 sockets_kernel_drops(&supervisor->sockets),
+		 "UDP datagrams that found the socket's buffer full."},
 		{"starved", "counter", tally->starved,
 		 "Times that accept or fork failed for want of a resource."},
 		{"events_dropped", "counter", tally->events_dropped,
@@ -127,6 +140,7 @@ static void write_page(const struct page *page, const struct supervisor *supervi
 {
 	static const char *const end_names[] = END_NAMES;
 	static const char *const refuse_names[] = REFUSE_NAMES;
+	static const char *const drop_names[] = DROP_NAMES;
 	struct tally tally;
 
 	totals_sum(supervisor, &tally);
@@ -135,6 +149,8 @@ static void write_page(const struct page *page, const struct supervisor *supervi
 		      "Connections that ended, by reason.");
 	write_reasons(page, "connections_refused", "reason", refuse_names, tally.refused,
 		      REFUSE_COUNT, "Connections accepted and closed at once, by reason.");
+	write_reasons(page, "datagrams_dropped", "reason", drop_names, tally.datagrams_dropped,
+		      DROP_COUNT, "UDP datagrams that got no answer, by reason.");
 	write_histogram(page, "connection_duration_seconds", tally.duration_histogram,
 			DURATION_BUCKETS, 1e-3, tally.duration_sum_us,
 			"How long connections lasted.");

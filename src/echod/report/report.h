@@ -3,11 +3,13 @@
 #ifndef ECHOD_REPORT_REPORT_H
 #define ECHOD_REPORT_REPORT_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/address.h"
 #include "echod/configuration/configuration.h"
 #include "echod/log/log.h"
+#include "wire/datagram.h"
 #include "wire/event.h"
 
 /* What has a window of its own: so many lines in a time, and the number of those left out. */
@@ -53,6 +55,25 @@ void report_event(struct report *report, const struct event *event, const char *
  * UINT64_MAX if nothing is owed.
  */
 uint64_t report_flush(struct report *report, uint64_t now_ns);
+
+/* What was said of the datagrams of a generation, and when more may be. Starts as {0}. */
+struct report_datagrams {
+	struct datagram_counters sockets[SETTINGS_MAX_SOCKETS];
+	uint64_t drops[DROP_COUNT];
+	uint64_t drops_due_ns[DROP_COUNT];
+	uint64_t traffic_due_ns;
+};
+
+/*
+ * Logs at this time (CLOCK_MONOTONIC) what has come since it was said last: a line for each reason
+ * of drops at most every ten seconds, with the last peer and their number; a line for each socket
+ * with traffic every minute. is_last: all that is left is said.
+ */
+void report_datagrams(struct report_datagrams *said, const struct datagrams *datagrams,
+		      bool is_last, uint64_t now_ns);
+
+/* Takes what was counted until now for said: by another program, before it handed over. */
+void report_datagrams_skip(struct report_datagrams *said, const struct datagrams *datagrams);
 
 /*
  * Ends of connections as the log and the control socket show them: "192.0.2.7:51812",

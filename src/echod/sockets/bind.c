@@ -21,23 +21,25 @@
 static int bind_address(const struct address *address, int protocol, bool is_dual,
 			const char **ret_call)
 {
-	int on = 1, v6only = !is_dual;
+	const int type = address->is_datagram ? SOCK_DGRAM : SOCK_STREAM;
+	/* with that option UDP ports can be had twice */
+	int reuse = !address->is_datagram, v6only = !is_dual;
 	FD_CLEANUP int fd = -1;
 
 	if (address->any.sa_family == AF_UNIX)
 		return unix_listen(address->un.sun_path, UNIX_MODE, (gid_t)-1, ret_call);
 	*ret_call = "socket";
-	fd = socket(address->any.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, protocol);
+	fd = socket(address->any.sa_family, type | SOCK_CLOEXEC | SOCK_NONBLOCK, protocol);
 	if (fd < 0)
 		return -errno;
 	*ret_call = "bind";
-	if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) < 0 ||
+	if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &reuse, sizeof(reuse)) < 0 ||
 	    (address->any.sa_family == AF_INET6 &&
 	     setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &v6only, sizeof(v6only)) < 0) ||
 	    bind(fd, &address->any, address->length) < 0)
 		return -errno;
 	*ret_call = "listen";
-	if (listen(fd, SOCKETS_BACKLOG) < 0)
+	if (!address->is_datagram && listen(fd, SOCKETS_BACKLOG) < 0)
 		return -errno;
 	return fd_steal(&fd);
 }
@@ -66,11 +68,12 @@ static bool is_bound(const struct sockets *sockets, const struct address *addres
 /* Whether another element has brought this address, 0.0.0.0 maybe with [::]. */
 static bool is_served(const struct sockets *sockets, const struct address *address)
 {
-	struct settings_socket wire = sockets_wire_address(&address->any);
+	struct settings_socket wire = sockets_wire_address(&address->any, address->is_datagram);
 
 	for (size_t i = 0; i < sockets->count; i++)
 		if (sockets->items[i].is_dual && sockets->items[i].wire.port == wire.port &&
-		    wire.family == ENDPOINT_INET && wire.wildcard)
+		    sockets->items[i].wire.type == wire.type && wire.family == ENDPOINT_INET &&
+		    wire.wildcard)
 			return true;
 	return is_bound(sockets, address);
 }
@@ -147,7 +150,8 @@ static int add_address(const struct element *element, const struct address *addr
 		r = sockets_add(element->sockets, r, is_any_port(address));
 	if (r == 0 || r == -E2BIG)
 		return r;
-	address_format(&address->any, address->length, text);
+	address_format(&address->any, address->length,
+		       stpcpy(text, address->is_datagram ? "udp:" : ""));
 	if (may_be_absent && is_absent(r))	/* said once, not at every reload */
 		log_errno(element->previous ? LOG_DEBUG : LOG_NOTICE, r, "%s: without %s: %s",
 			  wanted, text, call);

@@ -7,8 +7,10 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <linux/sock_diag.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <netinet/udp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,7 +27,7 @@
 #define KEEPALIVE_INTERVAL_S 15
 #define KEEPALIVE_COUNT 4
 
-struct settings_socket sockets_wire_address(const struct sockaddr *address)
+struct settings_socket sockets_wire_address(const struct sockaddr *address, bool is_datagram)
 {
 	static const uint8_t any[16];
 	struct settings_socket wire = {0};
@@ -37,13 +39,14 @@ struct settings_socket sockets_wire_address(const struct sockaddr *address)
 			memcmp(endpoint.address, any, sizeof(any)) == 0;
 	wire.port = endpoint.port;
 	wire.scope = endpoint.scope;
+	wire.type = is_datagram ? SETTINGS_DATAGRAM : SETTINGS_STREAM;
 	memcpy(wire.address, endpoint.address, sizeof(wire.address));
 	return wire;
 }
 
 bool sockets_has_address(const struct listening_socket *item, const struct address *address)
 {
-	struct settings_socket wire = sockets_wire_address(&address->any);
+	struct settings_socket wire = sockets_wire_address(&address->any, address->is_datagram);
 
 	if (wire.port == 0 && item->is_any_port)
 		wire.port = item->wire.port;
@@ -70,19 +73,24 @@ int sockets_add(struct sockets *sockets, int fd, bool is_any_port)
 	socklen_t length = sizeof(address);
 	struct listening_socket item = { .fd = fd, .is_any_port = is_any_port };
 	struct listening_socket *items;
+	bool is_datagram;
 
 	assert(sockets && fd >= 0);
 	if (sockets->count == SETTINGS_MAX_SOCKETS)
 		return -E2BIG;
 	if (getsockname(fd, &address.any, &length) < 0)
 		return -errno;
+	is_datagram = sd_is_socket(fd, AF_UNSPEC, SOCK_DGRAM, -1) > 0;
 	items = reallocarray(sockets->items, sockets->count + 1, sizeof(*items));
 	if (!items)
 		return -ENOMEM;
 	sockets->items = items;
-	item.wire = sockets_wire_address(&address.any);
+	item.wire = sockets_wire_address(&address.any, is_datagram);
 	item.is_dual = item.wire.family == ENDPOINT_INET6 && takes_ipv4_too(fd);
-	address_format(&address.any, length, item.text);
+	item.is_local = address_is_local(&address.any);
+	address_format(&address.any, length, item.text + (is_datagram ? strlen("udp:") : 0));
+	if (is_datagram)
+		memcpy(item.text, "udp:", strlen("udp:"));
 	if (item.wire.family == ENDPOINT_UNIX) {
 		item.unix_path = strdup(item.text + strlen("unix:"));
 		if (!item.unix_path)
@@ -94,18 +102,40 @@ int sockets_add(struct sockets *sockets, int fd, bool is_any_port)
 	return 0;
 }
 
-static int set_option(int fd, int level, int option, int value)
+struct option {
+	int level;
+	int name;
+	int value;
+};
+
+/* MPTCP knows fewer: workers set those of the connections. Nor has an IPv4 socket those of IPv6. */
+static int set_options(int fd, const struct option *options, size_t count)
 {
-	return setsockopt(fd, level, option, &value, sizeof(value)) < 0 ? -errno : 0;
+	for (size_t i = 0; i < count; i++) {
+		if (setsockopt(fd, options[i].level, options[i].name, &options[i].value,
+			       sizeof(options[i].value)) < 0 &&
+		    errno != ENOPROTOOPT && errno != EOPNOTSUPP)
+			return -errno;
+	}
+	return 0;
+}
+
+static int apply_to_udp(int fd)
+{
+	static const struct option options[] = {
+		{IPPROTO_IP, IP_PKTINFO, 1},
+		{IPPROTO_IP, IP_RECVTOS, 1},
+		{IPPROTO_IPV6, IPV6_RECVPKTINFO, 1},
+		{IPPROTO_IPV6, IPV6_RECVTCLASS, 1},
+		{IPPROTO_UDP, UDP_GRO, 1},
+	};
+
+	return set_options(fd, options, sizeof(options) / sizeof(options[0]));
 }
 
 static int apply_to_tcp(int fd, const struct configuration *configuration)
 {
-	const struct {
-		int level;
-		int option;
-		int value;
-	} options[] = {
+	const struct option options[] = {
 		{IPPROTO_TCP, TCP_NODELAY, 1},
 		{SOL_SOCKET, SO_KEEPALIVE, 1},
 		{IPPROTO_TCP, TCP_KEEPIDLE, KEEPALIVE_IDLE_S},
@@ -114,31 +144,48 @@ static int apply_to_tcp(int fd, const struct configuration *configuration)
 		{IPPROTO_TCP, TCP_USER_TIMEOUT,
 		 (int)settings_user_timeout_ms(configuration->timeouts.stall_us)},
 	};
-	int r;
 
-	for (size_t i = 0; i < sizeof(options) / sizeof(options[0]); i++) {
-		r = set_option(fd, options[i].level, options[i].option, options[i].value);
-		/* MPTCP knows fewer: workers set those of the connections */
-		if (r < 0 && r != -ENOPROTOOPT && r != -EOPNOTSUPP)
-			return r;
-	}
-	return 0;
+	return set_options(fd, options, sizeof(options) / sizeof(options[0]));
 }
 
-int sockets_apply_timeouts(const struct sockets *sockets,
-			   const struct configuration *configuration)
+int sockets_apply_options(const struct sockets *sockets, const struct configuration *configuration)
 {
-	int r;
+	int r = 0;
 
 	assert(sockets && configuration);
-	for (size_t i = 0; i < sockets->count; i++) {
-		if (sockets->items[i].wire.family == ENDPOINT_UNIX)
-			continue;
-		r = apply_to_tcp(sockets->items[i].fd, configuration);
-		if (r < 0)
-			return r;
+	for (size_t i = 0; i < sockets->count && r == 0; i++) {
+		const struct listening_socket *item = &sockets->items[i];
+
+		if (item->wire.type == SETTINGS_DATAGRAM)
+			r = apply_to_udp(item->fd);
+		else if (item->wire.family != ENDPOINT_UNIX)
+			r = apply_to_tcp(item->fd, configuration);
 	}
-	return 0;
+	return r;
+}
+
+bool sockets_have_datagrams(const struct sockets *sockets)
+{
+	for (size_t i = 0; i < sockets->count; i++) {
+		if (sockets->items[i].wire.type == SETTINGS_DATAGRAM)
+			return true;
+	}
+	return false;
+}
+
+uint64_t sockets_kernel_drops(const struct sockets *sockets)
+{
+	uint64_t sum = 0;
+
+	for (size_t i = 0; i < sockets->count; i++) {
+		uint32_t memory[SK_MEMINFO_VARS] = {0};
+		socklen_t length = sizeof(memory);
+
+		if (sockets->items[i].wire.type == SETTINGS_DATAGRAM &&
+		    getsockopt(sockets->items[i].fd, SOL_SOCKET, SO_MEMINFO, memory, &length) == 0)
+			sum += memory[SK_MEMINFO_DROPS];
+	}
+	return sum;
 }
 
 const struct listening_socket *sockets_find(const struct sockets *sockets,
@@ -169,13 +216,29 @@ void sockets_release(struct sockets *sockets, const struct sockets *kept)
 	*sockets = (struct sockets){0};
 }
 
+bool sockets_is_udp(int fd)
+{
+	int protocol = 0;
+	socklen_t length = sizeof(protocol);
+
+	return (sd_is_socket(fd, AF_INET, SOCK_DGRAM, -1) > 0 ||
+		sd_is_socket(fd, AF_INET6, SOCK_DGRAM, -1) > 0) &&
+	       getsockopt(fd, SOL_SOCKET, SO_PROTOCOL, &protocol, &length) == 0 &&
+	       protocol == IPPROTO_UDP;
+}
+
 /* Why a passed descriptor cannot be used, as a phrase; NULL when it can. */
 static const char *find_fault(int fd)
 {
+	struct sockaddr peer;
+	socklen_t length = sizeof(peer);
+
 	if (sd_is_socket(fd, AF_UNSPEC, 0, -1) <= 0)
 		return "not a socket";
+	if (sockets_is_udp(fd))
+		return getpeername(fd, &peer, &length) == 0 ? "a connected UDP socket" : NULL;
 	if (sd_is_socket(fd, AF_UNSPEC, SOCK_STREAM, -1) <= 0)
-		return "not a stream socket (use ListenStream=)";
+		return "neither a stream nor a UDP socket (use ListenStream=, ListenDatagram=)";
 	if (sd_is_socket(fd, AF_UNSPEC, SOCK_STREAM, 1) <= 0)
 		return "not a listening socket (use Accept=no, or echod --inetd)";
 	if (sd_is_socket(fd, AF_INET, SOCK_STREAM, 1) <= 0 &&

@@ -21,6 +21,7 @@ struct listening_socket {
 	char *unix_path;		/* owned; NULL unless a Unix socket */
 	struct unix_file file;		/* what stood there when it was bound */
 	bool is_dual;			/* an IPv6 socket that takes IPv4 too */
+	bool is_local;			/* nobody on another host reaches it */
 	struct settings_socket wire;
 };
 
@@ -31,7 +32,7 @@ struct sockets {
 };
 
 /* The address as it crosses the border to the listener; a Unix one has no more than its family. */
-struct settings_socket sockets_wire_address(const struct sockaddr *address);
+struct settings_socket sockets_wire_address(const struct sockaddr *address, bool is_datagram);
 
 /* Whether item is bound to the address, or to a port that was chosen for it. */
 bool sockets_has_address(const struct listening_socket *item, const struct address *address);
@@ -43,9 +44,9 @@ bool sockets_has_address(const struct listening_socket *item, const struct addre
 int sockets_add(struct sockets *sockets, int fd, bool is_any_port);
 
 /*
- * Takes the sockets that systemd passed, each checked to be a listening stream socket
- * (sd_is_socket(3)), logging what is wrong with one. Returns their count in *ret_sockets (0:
- * none were passed), or -errno.
+ * Takes the sockets that systemd passed, each checked to be a listening stream socket or a UDP
+ * socket (sd_is_socket(3)), logging what is wrong with one. Returns their count in *ret_sockets
+ * (0: none were passed), or -errno.
  */
 int sockets_take_passed(struct sockets *ret_sockets);
 
@@ -62,9 +63,10 @@ int sockets_bind(const struct configuration *configuration, const struct sockets
 /*
  * Options that accepted TCP connections inherit (tcp(7)): TCP_NODELAY, SO_KEEPALIVE and its
  * times, TCP_USER_TIMEOUT after timeouts.stall. SO_RCVTIMEO and SO_SNDTIMEO are the listener's.
+ * And those by which the kernel tells of a datagram what its answer needs (udp(7), ip(7), ipv6(7)).
  * Returns 0 or -errno.
  */
-int sockets_apply_timeouts(const struct sockets *sockets,
+int sockets_apply_options(const struct sockets *sockets,
 			   const struct configuration *configuration);
 
 /*
@@ -77,6 +79,15 @@ bool sockets_differ(const struct sockets *sockets, const struct configuration *c
 /* The one with the same address as item, a Unix socket by the same file; NULL: none. */
 const struct listening_socket *sockets_find(const struct sockets *sockets,
 					    const struct listening_socket *item);
+
+/* Whether fd is a socket of UDP. */
+bool sockets_is_udp(int fd);
+
+/* Whether one of them is for UDP. */
+bool sockets_have_datagrams(const struct sockets *sockets);
+
+/* Datagrams for which there was no room in the socket's buffer: SO_MEMINFO, see ss(8), "d". */
+uint64_t sockets_kernel_drops(const struct sockets *sockets);
 
 /*
  * Closes all. The files of Unix sockets are removed, but those of passed ones, of the sockets in

@@ -63,11 +63,25 @@ static void on_wake(void *context, struct generation *generation)
 	timer_arm(supervisor->timers[TIMER_RING], 0);
 }
 
+static void log_end(const char *what, pid_t pid, int status)
+{
+	if (WIFSIGNALED(status))
+		log_error("%s %d was killed by signal %d (%s)%s", what, pid, WTERMSIG(status),
+			  strsignal(WTERMSIG(status)),
+			  WTERMSIG(status) == SIGSYS ? ": a forbidden system call" : "");
+	else
+		log_error("%s %d exited with status %d", what, pid, WEXITSTATUS(status));
+}
+
 static void on_event(void *context, struct generation *generation, const struct event *event)
 {
 	struct supervisor *supervisor = context;
 	char path[UNIX_PATH_BYTES];
 
+	if (event->type == EVENT_DATAGRAMS_ENDED) {
+		log_end("datagram process", event->pid, event->status);
+		return;
+	}
 	/* With its one connection the listener of --inetd is always at its limit. */
 	if (event->type != EVENT_LIMIT || supervisor->mode != MODE_SINGLE)
 		report_event(&supervisor->report, event,
@@ -76,12 +90,8 @@ static void on_event(void *context, struct generation *generation, const struct 
 
 static void log_listener_end(const struct generation *generation, pid_t pid, int status)
 {
-	if (WIFSIGNALED(status))
-		log_error("listener %d was killed by signal %d (%s)%s", pid, WTERMSIG(status),
-			  strsignal(WTERMSIG(status)),
-			  WTERMSIG(status) == SIGSYS ? ": a forbidden system call" : "");
-	else if (WEXITSTATUS(status) || !generation->stopped)
-		log_error("listener %d exited with status %d", pid, WEXITSTATUS(status));
+	if (status || !generation->stopped)
+		log_end("listener", pid, status);
 	else
 		log_debug("listener %d of generation %llu has finished", pid,
 			  (unsigned long long)generation->number);
@@ -167,6 +177,7 @@ static void retire_generations(struct supervisor *supervisor)
 		}
 		assert(generation != supervisor->current && generation != supervisor->starting);
 		*link = generation->next;
+		generation_report_datagrams(generation, true, clock_now_ns());
 		log_debug("generation %" PRIu64 " is gone", generation->number);
 		generation_add_tally(generation, &supervisor->retired);
 		/* Those of a stranger that nobody has seen end. */
@@ -285,6 +296,8 @@ static void each_second(struct supervisor *supervisor)
 {
 	uint64_t now_ns = clock_now_ns();
 
+	for (struct generation *i = supervisor->generations; i; i = i->next)
+		generation_report_datagrams(i, false, now_ns);
 	/* Older ones take connections until they are told to stop, and that makes no event. */
 	share_live(supervisor);
 	if (supervisor->mode != MODE_SINGLE) {

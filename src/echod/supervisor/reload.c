@@ -116,7 +116,7 @@ static void reload_abandon(struct supervisor *supervisor, const char *why)
 	sockets_release(&supervisor->next_sockets, &supervisor->sockets);
 	program_release(&supervisor->next_listener);
 	/* They are options of the sockets, which the generation in force uses too. */
-	sockets_apply_timeouts(&supervisor->sockets, supervisor->configuration);
+	sockets_apply_options(&supervisor->sockets, supervisor->configuration);
 	reload_finished(supervisor, false);
 }
 
@@ -134,7 +134,7 @@ static int reload_start(struct supervisor *supervisor)
 		r = sockets_bind(supervisor->next_configuration, &supervisor->sockets,
 				 &supervisor->next_sockets);
 	if (r == 0)
-		r = sockets_apply_timeouts(sockets, supervisor->next_configuration);
+		r = sockets_apply_options(sockets, supervisor->next_configuration);
 	if (r < 0)
 		return r;
 	privileges_check_limits(supervisor->next_configuration);

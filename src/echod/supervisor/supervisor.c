@@ -29,7 +29,7 @@ static int open_sockets(struct supervisor *supervisor)
 	if (r < 0)
 		return r;
 	status_compare_listen(supervisor);
-	r = sockets_apply_timeouts(&supervisor->sockets, configuration);
+	r = sockets_apply_options(&supervisor->sockets, configuration);
 	return r < 0 ? log_errno(LOG_ERR, r, "socket options") : 0;
 }
 
@@ -204,6 +204,7 @@ static int judge_single(const struct supervisor *supervisor)
 int supervise_single(struct configuration *configuration, int connection_fd)
 {
 	struct supervisor supervisor;
+	bool is_datagram;
 	int r;
 
 	supervisor_init(&supervisor, NULL);
@@ -211,9 +212,10 @@ int supervise_single(struct configuration *configuration, int connection_fd)
 	supervisor.configuration = configuration;
 	supervisor.sockets.passed = true;
 	r = sockets_add(&supervisor.sockets, connection_fd, false);
+	is_datagram = sockets_have_datagrams(&supervisor.sockets);
 	if (r == 0) {
 		supervisor.sockets.items->wire.wildcard = 1;
-		r = sockets_apply_timeouts(&supervisor.sockets, configuration);
+		r = sockets_apply_options(&supervisor.sockets, configuration);
 		if (r < 0)
 			log_errno(LOG_WARNING, r, "socket options");
 		r = give_up_privileges(&supervisor);
@@ -231,7 +233,7 @@ int supervise_single(struct configuration *configuration, int connection_fd)
 		r = sd_event_loop(supervisor.loop);
 	if (r == 0) {
 		report_flush(&supervisor.report, clock_now_ns() + CLOCK_NS_PER_S);
-		r = judge_single(&supervisor);
+		r = is_datagram ? 0 : judge_single(&supervisor);
 	}
 	supervisor_release(&supervisor);
 	return r;

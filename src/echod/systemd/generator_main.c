@@ -61,22 +61,56 @@ static void report_problem(void *context, const char *text)
 		write_log(text);
 }
 
-static int install_drop_in(const char *directory, const char *text)
+static int install(const char *directory, const char *name, const char *text)
 {
-	char path[4096];
+	char path[4096], *end;
 
-	snprintf(path, sizeof(path), "%s/" DROP_IN_FOLDER, directory);
+	snprintf(path, sizeof(path), "%s/%s", directory, name);
+	end = strrchr(path, '/');
+	*end = '\0';
 	if (mkdir(path, 0755) < 0 && errno != EEXIST)
 		return -errno;
-	snprintf(path, sizeof(path), "%s/" DROP_IN_PATH, directory);
+	*end = '/';
 	return fd_replace_file(path, text, strlen(text), 0644);
+}
+
+/*
+ * Without an address for TCP echod.socket would be no valid unit. What enables it and the service
+ * name it, so it becomes another name of the one that there is.
+ */
+static int install_alias(const char *early, const char *directory)
+{
+	char path[4096], target[4096];
+
+	snprintf(path, sizeof(path), "%s/echod.socket", early);
+	snprintf(target, sizeof(target), "%s/%s", directory, drop_in_paths[DROP_IN_DATAGRAM]);
+	return symlink(target, path) < 0 && errno != EEXIST ? -errno : 0;
+}
+
+/* Returns how many files were written, or -errno. */
+static int install_all(const struct configuration *configuration, char **directories)
+{
+	bool is_there[DROP_IN_FILES] = {0};
+	int r = 0;
+
+	for (unsigned i = 0; i < DROP_IN_FILES && r == 0; i++) {
+		char *text = drop_in_make(configuration, i, report_problem, NULL);
+
+		is_there[i] = text != NULL;
+		if (text)
+			r = install(directories[0], drop_in_paths[i], text);
+		free(text);
+	}
+	if (r == 0 && is_there[DROP_IN_DATAGRAM] && !is_there[DROP_IN_STREAM])
+		r = install_alias(directories[1], directories[0]);
+	return r < 0 ? r : is_there[DROP_IN_STREAM] + is_there[DROP_IN_DATAGRAM];
 }
 
 int main(int argc, char **argv)
 {
 	CONFIGURATION_CLEANUP struct configuration *configuration = NULL;
 	const char *file = secure_getenv("ECHOD_CONF");
-	char *text = NULL, why[512];
+	char why[512];
 	int r;
 
 	if (argc != 4) {
@@ -92,14 +126,10 @@ int main(int argc, char **argv)
 		return EXIT_FAILURE;
 	if (!configuration->listen_is_set)
 		return EXIT_SUCCESS;
-	if (drop_in_make(configuration, report_problem, NULL, &text) == 0)
-		return EXIT_FAILURE;
-	r = install_drop_in(argv[1], text);
-	free(text);
+	r = install_all(configuration, &argv[1]);
 	if (r < 0) {
 		snprintf(why, sizeof(why), "%s: %s", argv[1], strerror(-r));
 		report_problem(NULL, why);
-		return EXIT_FAILURE;
 	}
-	return EXIT_SUCCESS;
+	return r > 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }

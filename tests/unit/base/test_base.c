@@ -174,27 +174,34 @@ static void test_bucket(void **state)
 	(void)state;
 	bucket_init(&bucket, now_ns, 10, 3);
 	for (int i = 0; i < 3; i++)
-		assert_true(bucket_take(&bucket, now_ns, 10, 3));
-	assert_false(bucket_take(&bucket, now_ns, 10, 3));
-	assert_false(bucket_take(&bucket, now_ns + CLOCK_NS_PER_S / 10 - 1, 10, 3));
-	assert_true(bucket_take(&bucket, now_ns + CLOCK_NS_PER_S / 10, 10, 3));
-	assert_false(bucket_take(&bucket, 0, 10, 3));
+		assert_true(bucket_take(&bucket, now_ns, 10, 3, 1));
+	assert_false(bucket_take(&bucket, now_ns, 10, 3, 1));
+	assert_false(bucket_take(&bucket, now_ns + CLOCK_NS_PER_S / 10 - 1, 10, 3, 1));
+	assert_true(bucket_take(&bucket, now_ns + CLOCK_NS_PER_S / 10, 10, 3, 1));
+	assert_false(bucket_take(&bucket, 0, 10, 3, 1));
 	/* However long the pause, the burst is the most that is in store. */
 	for (int i = 0; i < 3; i++)
-		assert_true(bucket_take(&bucket, UINT64_MAX, 10, 3));
-	assert_false(bucket_take(&bucket, UINT64_MAX, 10, 3));
+		assert_true(bucket_take(&bucket, UINT64_MAX, 10, 3, 1));
+	assert_false(bucket_take(&bucket, UINT64_MAX, 10, 3, 1));
+
+	/* Of several wanted at once those that are there are taken. */
+	bucket_init(&bucket, now_ns, 10, 3);
+	assert_int_equal(bucket_take(&bucket, now_ns, 10, 3, 2), 2);
+	assert_int_equal(bucket_take(&bucket, now_ns, 10, 3, 64), 1);
+	assert_int_equal(bucket_take(&bucket, now_ns, 10, 3, 0), 0);
+	assert_int_equal(bucket_take(&bucket, now_ns + CLOCK_NS_PER_S, 10, 3, 64), 3);
 
 	/* Over ten seconds no more than the rate and one burst pass, whatever the rhythm. */
 	bucket_init(&bucket, now_ns, 7, 2);
 	int passed = 0;
 	for (int i = 0; i <= 10000; i++)
-		passed += bucket_take(&bucket, now_ns + (uint64_t)i * 1000000, 7, 2);
+		passed += bucket_take(&bucket, now_ns + (uint64_t)i * 1000000, 7, 2, 1);
 	assert_in_range(passed, 71, 72);
 
 	bucket_init(&bucket, 0, UINT32_MAX, UINT32_MAX);
-	assert_true(bucket_take(&bucket, 0, UINT32_MAX, UINT32_MAX));
+	assert_true(bucket_take(&bucket, 0, UINT32_MAX, UINT32_MAX, 1));
 	bucket_init(&bucket, 0, 1, UINT32_MAX);
-	assert_true(bucket_take(&bucket, UINT64_MAX, 1, UINT32_MAX));
+	assert_true(bucket_take(&bucket, UINT64_MAX, 1, UINT32_MAX, 1));
 }
 
 static void test_backoff(void **state)

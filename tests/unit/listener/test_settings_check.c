@@ -104,6 +104,9 @@ static void test_bounds(void **state)
 	BAD(settings.source_prefix_ipv4, 33, "source prefix out of range");
 	BAD(settings.source_prefix_ipv6, 129, "source prefix out of range");
 	BAD(settings.rate_per_source, 1, "rate without a burst");
+	BAD(settings.datagram_rate_per_source, 1, "rate without a burst");
+	BAD(settings.datagram_filter_count, UINT32_MAX, "length of a filter");
+	BAD(settings.datagram_filter_count, 1, "size of the tables");
 	BAD(settings.session_us, UINT64_MAX, "timeout out of range");
 	BAD(settings.socket_count, 0, "number of sockets");
 	BAD(settings.socket_count, UINT32_MAX, "number of sockets");
@@ -116,6 +119,8 @@ static void test_bounds(void **state)
 	BAD(settings.worker_filter_count, 0, "empty filter");
 	BAD(socket.family, 0, "socket of an unknown kind");
 	BAD(socket.wildcard, 2, "socket of an unknown kind");
+	BAD(socket.type, 2, "socket of an unknown kind");
+	BAD(socket.closed, 2, "socket of an unknown kind");
 	BAD(rules[0].bits, 129, "rule out of range");
 	BAD(rules[0].allow, 2, "rule out of range");
 	BAD(exempt[0].bits, 129, "rule out of range");

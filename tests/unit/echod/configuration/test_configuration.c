@@ -57,7 +57,7 @@ static void test_default(void **state)
 
 /* Every key at another value than its default, in the form that is printed. */
 static const char every_key[] =
-	"listen = {\"*:7\", \"[::1]:7007\", \"unix:/run/x\", \"127.0.0.1:0\", \"127.0.0.1:0\"}\n"
+	"listen = {\"*:7\", \"udp:*:7\", \"[::1]:7007\", \"unix:/run/x\", \"127.0.0.1:0\", \"127.0.0.1:0\"}\n"
 	"user = \"nobody\"\n"
 	"sandbox = \"strict\"\n"
 	"limits {\n"
@@ -69,6 +69,13 @@ static const char every_key[] =
 	"\trate-burst = 1\n"
 	"\texempt = {\"192.0.2.9/32\", \"2001:db8::/32\"}\n"
 	"\tat-limit = \"refuse\"\n"
+	"}\n"
+	"udp {\n"
+	"\trate-per-source = 1\n"
+	"\trate-burst = 10000000\n"
+	"\trate = 100000000\n"
+	"\tmin-source-port = 0\n"
+	"\ttos = \"zero\"\n"
 	"}\n"
 	"timeouts {\n"
 	"\tidle = \"365d\"\n"
@@ -106,9 +113,12 @@ static void test_every_key(void **state)
 	c = settings_load("echod.conf");
 	assert_string_equal(c->path, "echod.conf");
 	assert_true(c->listen_is_set);
-	assert_int_equal(c->listen_count, 5);
-	assert_true(c->listen[0].spec.is_wildcard);
-	assert_string_equal(c->listen[2].spec.host, "/run/x");
+	assert_int_equal(c->listen_count, 6);
+	assert_true(c->listen[0].spec.is_wildcard && !c->listen[0].spec.is_datagram);
+	assert_true(c->listen[1].spec.is_datagram && c->listen[1].addresses[1].is_datagram);
+	assert_int_equal(c->udp.rate, 100000000);
+	assert_int_equal(c->udp.tos, TOS_ZERO);
+	assert_string_equal(c->listen[3].spec.host, "/run/x");
 	assert_true(c->user_is_set);
 	assert_int_equal(c->limits.connections, 100000);
 	assert_int_equal(c->limits.exempt_count, 2);
@@ -331,6 +341,23 @@ static void test_bad_lists(void **state)
 			     "t:3: access.alow: unknown key\n");
 }
 
+static void test_bad_udp(void **state)
+{
+	(void)state;
+	settings_expect_text(
+		"listen = {\"udp:[::1]:7\", \"[::1]:7\", \"udp:unix:/x\", \"udp:127.0.0.9:7\",\n"
+		"\"udp:localhost:7\", \"udp:127.0.0.9:7\", \"udp:*:8\", \"udp:192.0.2.1:7\"}\n"
+		"udp { rate-burst = 0\ntos = \"max\" }",
+		"t:1: listen: \"udp:unix:/x\": a Unix socket is no UDP port\n"
+		"t:2: listen: \"udp:127.0.0.9:7\" stands twice\n"
+		"t:2: listen: \"udp:*:8\": UDP beyond loopback needs access { allow }; "
+		"{\"0.0.0.0/0\", \"::/0\"} is everybody\n"
+		"t:2: listen: \"udp:192.0.2.1:7\": UDP beyond loopback needs access { allow }; "
+		"{\"0.0.0.0/0\", \"::/0\"} is everybody\n"
+		"t:3: udp.rate-burst: must not be 0 with rate-per-source\n"
+		"t:4: udp.tos: \"max\" is none of mirror, zero\n");
+}
+
 static void test_too_many(void **state)
 {
 	char *text = NULL;
@@ -397,6 +424,7 @@ int main(void)
 		cmocka_unit_test(test_bad_durations),
 		cmocka_unit_test(test_bad_words),
 		cmocka_unit_test(test_bad_lists),
+		cmocka_unit_test(test_bad_udp),
 		cmocka_unit_test(test_too_many),
 		cmocka_unit_test(test_too_many_sockets),
 		cmocka_unit_test(test_override),

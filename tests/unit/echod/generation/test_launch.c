@@ -14,7 +14,7 @@
 #include "echod/generation/launch.h"
 #include "wire/endpoint.h"
 
-static const struct filter no_filter;
+static const struct filter no_filters[FILTER_PLACES];
 static struct listening_socket socket_v4 = {
 	.wire = { .family = ENDPOINT_INET, .port = 7007, .address = { 127, 0, 0, 1 } },
 };
@@ -44,8 +44,10 @@ static void test_defaults(void **state)
 	(void)state;
 	assert_int_equal(configuration_default(&configuration), 0);
 	plan.configuration = configuration;
-	block = block_map(settings_block_write(&plan, &no_filter, &no_filter));
-	assert_int_equal(block->flags, 0);
+	block = block_map(settings_block_write(&plan, no_filters));
+	assert_int_equal(block->flags, SETTINGS_TOS_MIRROR);
+	assert_int_equal(block->datagram_rate_per_source, 10000);
+	assert_int_equal(block->datagram_min_source_port, 1024);
 	assert_int_equal(block->connections, 1024);
 	assert_int_equal(block->idle_us, 600000000);
 	assert_int_equal(block->access_default_allow, 1);
@@ -75,7 +77,7 @@ static void test_rules_are_sorted(void **state)
 	configuration->limits.exempt = allow;
 	configuration->limits.exempt_count = 1;
 	plan.configuration = configuration;
-	block = block_map(settings_block_write(&plan, &no_filter, &no_filter));
+	block = block_map(settings_block_write(&plan, no_filters));
 	rules = settings_rules(block);
 	assert_int_equal(block->access_default_allow, 0);
 	assert_int_equal(block->rule_count, 4);
@@ -98,24 +100,30 @@ static void test_rules_are_sorted(void **state)
 static void test_filters(void **state)
 {
 	struct configuration *configuration = NULL;
-	struct filter listener = { }, worker = { };
+	static struct filter filters[FILTER_PLACES];
+	const struct filter *listener = &filters[FILTER_OF_LISTENER],
+			    *worker = &filters[FILTER_OF_WORKER],
+			    *datagram = &filters[FILTER_OF_DATAGRAM];
 	struct settings *block;
 
 	(void)state;
 	assert_int_equal(configuration_default(&configuration), 0);
 	configuration->sandbox = SANDBOX_STRICT;
-	assert_int_equal(filter_compile(FILTER_LISTENER, &listener), 0);
-	assert_int_equal(filter_compile(FILTER_WORKER, &worker), 0);
-	assert_true(worker.count > 0 && worker.count <= listener.count);
+	assert_int_equal(filter_compile(FILTER_LISTENER, &filters[FILTER_OF_LISTENER]), 0);
+	assert_int_equal(filter_compile(FILTER_WORKER, &filters[FILTER_OF_WORKER]), 0);
+	assert_int_equal(filter_compile(FILTER_DATAGRAM, &filters[FILTER_OF_DATAGRAM]), 0);
+	assert_true(worker->count > 0 && worker->count <= listener->count);
 	plan.configuration = configuration;
 	plan.mode = MODE_SINGLE;
-	block = block_map(settings_block_write(&plan, &listener, &worker));
+	block = block_map(settings_block_write(&plan, filters));
 	assert_int_equal(block->flags, SETTINGS_FILTER | SETTINGS_FILTER_REQUIRED |
-					       SETTINGS_WORKER_FILTER);
+					       SETTINGS_WORKER_FILTER | SETTINGS_TOS_MIRROR);
 	assert_int_equal(block->connections, 1);
-	assert_int_equal(block->filter_count, listener.count);
-	assert_memory_equal(settings_filter(block), listener.instructions, listener.count * 8);
-	assert_memory_equal(settings_worker_filter(block), worker.instructions, worker.count * 8);
+	assert_int_equal(block->filter_count, listener->count);
+	assert_memory_equal(settings_filter(block), listener->instructions, listener->count * 8);
+	assert_memory_equal(settings_worker_filter(block), worker->instructions, worker->count * 8);
+	assert_memory_equal(settings_datagram_filter(block), datagram->instructions,
+			    datagram->count * 8);
 	munmap(block, block->size_bytes);
 	configuration_free(configuration);
 }

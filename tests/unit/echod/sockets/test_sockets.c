@@ -443,7 +443,7 @@ static void test_timeouts(void **state)
 	fixture->configuration.timeouts.stall_us = 60 * 1000000ull;
 	listening_add(fixture, "127.0.0.1:0");
 	assert_int_equal(listening_bind(fixture), 0);
-	assert_int_equal(sockets_apply_timeouts(&fixture->sockets, &fixture->configuration), 0);
+	assert_int_equal(sockets_apply_options(&fixture->sockets, &fixture->configuration), 0);
 	fd = connect_to(fixture->sockets.items, &accepted);
 	assert_int_equal(get_option(accepted, IPPROTO_TCP, TCP_NODELAY), 1);
 	assert_int_equal(get_option(accepted, SOL_SOCKET, SO_KEEPALIVE), 1);
@@ -452,7 +452,7 @@ static void test_timeouts(void **state)
 	close(fd);
 	close(accepted);
 	fixture->configuration.timeouts.stall_us = 0;
-	assert_int_equal(sockets_apply_timeouts(&fixture->sockets, &fixture->configuration), 0);
+	assert_int_equal(sockets_apply_options(&fixture->sockets, &fixture->configuration), 0);
 	fd = fixture->sockets.items[0].fd;
 	assert_int_equal(get_option(fd, IPPROTO_TCP, TCP_USER_TIMEOUT), 0);
 }

@@ -114,17 +114,54 @@ static int check_refused(struct fixture *fixture)
 	return fcntl(3, F_GETFD) >= 0 || fcntl(4, F_GETFD) >= 0;
 }
 
+/* They are told apart by their kind, not by their order. */
+static int check_kinds(struct fixture *fixture)
+{
+	struct sockets *sockets = &fixture->sockets;
+
+	if (sockets_take_passed(sockets) != 0 || sockets->count != 2)
+		return 1;
+	if (sockets->items[0].wire.type != SETTINGS_DATAGRAM ||
+	    strncmp(sockets->items[0].text, "udp:127.0.0.1:", 14) != 0)
+		return 2;
+	return sockets->items[1].wire.type == SETTINGS_STREAM ? 0 : 3;
+}
+
+static void test_passed_kinds(void **state)
+{
+	int fds[] = {make_socket(SOCK_DGRAM, false), make_socket(SOCK_STREAM, true)};
+
+	run_with_passed(*state, fds, 2, "echod-udp.socket:echod.socket", check_kinds);
+	close(fds[0]);
+	close(fds[1]);
+}
+
+static void connect_to_itself(int fd)
+{
+	struct sockaddr_in address;
+	socklen_t length = sizeof(address);
+
+	assert_return_code(getsockname(fd, (struct sockaddr *)&address, &length), errno);
+	assert_return_code(connect(fd, (struct sockaddr *)&address, length), errno);
+}
+
 static void test_passed_wrong(void **state)
 {
 	struct fixture *fixture = *state;
 	int good_fd = make_socket(SOCK_STREAM, true);
-	int datagram_fds[] = {good_fd, make_socket(SOCK_DGRAM, false)};
+	int datagram_fds[] = {good_fd, socket(AF_UNIX, SOCK_DGRAM, 0)};
+	int connected_fds[] = {good_fd, make_socket(SOCK_DGRAM, false)};
 	int mute_fds[] = {make_socket(SOCK_STREAM, false), good_fd};
 	int file_fds[] = {good_fd, open("/dev/null", O_RDONLY)};
 
 	run_with_passed(fixture, datagram_fds, 2, "good:udp", check_refused);
 	assert_string_equal(capture_line(&fixture->capture, NULL),
-			    "passed socket 1 (udp): not a stream socket (use ListenStream=)");
+			    "passed socket 1 (udp): neither a stream nor a UDP socket "
+			    "(use ListenStream=, ListenDatagram=)");
+	connect_to_itself(connected_fds[1]);
+	run_with_passed(fixture, connected_fds, 2, "good:udp", check_refused);
+	assert_string_equal(capture_line(&fixture->capture, NULL),
+			    "passed socket 1 (udp): a connected UDP socket");
 	run_with_passed(fixture, mute_fds, 2, "mute:good", check_refused);
 	assert_string_equal(capture_line(&fixture->capture, NULL),
 			    "passed socket 0 (mute): not a listening socket "
@@ -134,6 +171,7 @@ static void test_passed_wrong(void **state)
 			    "passed socket 1 (file): not a socket");
 	close(good_fd);
 	close(datagram_fds[1]);
+	close(connected_fds[1]);
 	close(mute_fds[0]);
 	close(file_fds[1]);
 }
@@ -197,6 +235,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_passed, listening_set_up,
 						listening_tear_down),
 		cmocka_unit_test_setup_teardown(test_passed_to_another, listening_set_up,
+						listening_tear_down),
+		cmocka_unit_test_setup_teardown(test_passed_kinds, listening_set_up,
 						listening_tear_down),
 		cmocka_unit_test_setup_teardown(test_passed_wrong, listening_set_up,
 						listening_tear_down),

@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The datagram process. The listener forks it, once for a generation, and again if it dies; it is
+ * no connection and in no count of them. It holds the datagram sockets, the read end of a pipe
+ * that tells it when to end, its counters and nothing else. It allocates once and then
+ * enters a filter of its own: it can receive, send, wait, look at the clock and exit.
+ *
+ *     wait (ppoll) -> for each socket that is ready: up to four batches (turn.c) -> wait ...
+ *
+ * During a reload the processes of two generations read the same sockets; the kernel gives each
+ * datagram to exactly one of them, and the old one answers what it has taken before it ends. So
+ * a reload loses and doubles nothing. The listener reads no datagram: a flood takes the processor
+ * time of this process and nobody else's.
+ */
+#include "datagram/datagram.h"
+
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+
+#include "base/sys.h"
+#include "datagram/turn.h"
+
+#define TURNS_A_SOCKET 4	/* before another socket gets its turn */
+#define QUIET_US 5000000u	/* then memory that datagrams have used is given back */
+#define US_PER_S 1000000u
+#define NS_PER_US 1000u
+
+struct datagram {
+	const struct settings *settings;
+	bool is_touched;	/* slots have been used since they were given back */
+	struct pollfd sockets[SETTINGS_MAX_SOCKETS + 1];	/* the last one used is the pipe */
+	struct turn turn;
+};
+
+static bool is_datagram(const struct settings *settings, uint32_t index)
+{
+	return settings_sockets(settings)[index].type == SETTINGS_DATAGRAM;
+}
+
+/* Keeps the pipe and the datagram sockets: of descriptors, and to wait for. */
+static void choose_descriptors(struct datagram *datagram, int life_fd)
+{
+	const struct settings *settings = datagram->settings;
+
+	for (int fd = 0; fd < (int)settings_descriptors(settings); fd++) {
+		uint32_t index = (uint32_t)(fd - LISTENER_FD_SOCKETS);
+		bool is_socket = index < settings->socket_count && is_datagram(settings, index);
+
+		if (index < settings->socket_count)
+			datagram->sockets[index] = (struct pollfd){ .fd = is_socket ? fd : -1,
+								    .events = POLLIN };
+		if (!is_socket && fd != life_fd)
+			(void)sys_close(fd);
+	}
+	datagram->sockets[settings->socket_count] = (struct pollfd){ life_fd, POLLIN, 0 };
+}
+
+static int install_filter(const struct settings *settings)
+{
+	struct sock_fprog program = {
+		.len = (unsigned short)settings->datagram_filter_count,
+		.filter = (struct sock_filter *)(uintptr_t)settings_datagram_filter(settings),
+	};
+
+	return program.len == 0 ? 0 : sys_seccomp(SECCOMP_SET_MODE_FILTER, 0, &program);
+}
+
+static int datagram_wait(struct datagram *datagram)
+{
+	const struct settings *settings = datagram->settings;
+	uint64_t us = datagram->is_touched ? QUIET_US : 0;	/* 0: for ever */
+	struct timespec timeout;
+
+	if (settings->mode == MODE_SINGLE)
+		us = settings->idle_us;
+	timeout.tv_sec = (time_t)(us / US_PER_S);
+	timeout.tv_nsec = (long)(us % US_PER_S * NS_PER_US);
+	return sys_poll(datagram->sockets, settings->socket_count + 1, us > 0 ? &timeout : NULL);
+}
+
+/* Returns false if it is over; what has come until then is answered. */
+static bool turn_all(struct datagram *datagram)
+{
+	const struct settings *settings = datagram->settings;
+	struct pollfd *sockets = datagram->sockets;
+	int ready = datagram_wait(datagram);
+	bool is_over = ready > 0 && sockets[settings->socket_count].revents != 0;
+
+	if (ready == 0) {
+		(void)sys_madvise(datagram->turn.slots, sizeof(datagram->turn.slots),
+				  MADV_DONTNEED);
+		datagram->is_touched = false;
+		return settings->mode != MODE_SINGLE;
+	}
+	for (uint32_t i = 0; ready > 0 && i < settings->socket_count; i++) {
+		int turns = sockets[i].revents != 0 ? TURNS_A_SOCKET : 0;
+
+		while (turns > 0 && turn_run(&datagram->turn, sockets[i].fd, i))
+			turns--;
+	}
+	datagram->is_touched = true;
+	return !is_over;
+}
+
+noreturn void datagram_serve(uint64_t life_fd, void *counters, const struct settings *settings,
+			     uint64_t seed, uint8_t *unused, const _Atomic uint64_t *unused_too)
+{
+	struct datagram *datagram = sys_memory(sizeof(*datagram));
+
+	(void)unused;
+	(void)unused_too;
+	if (!datagram)
+		sys_exit(DATAGRAM_EXIT_ERROR);
+	datagram->settings = settings;
+	turn_init(&datagram->turn, settings, counters, seed);
+	choose_descriptors(datagram, (int)life_fd);
+	if (install_filter(settings) < 0)
+		sys_exit(DATAGRAM_EXIT_ERROR);
+	while (turn_all(datagram))
+		;
+	sys_exit(DATAGRAM_EXIT_OVER);
+}

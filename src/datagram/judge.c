@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The rules that keep an echo service from being a weapon. Two of them that answer each other
+ * would do so for ever (CVE-1999-0103, CVE-2024-2169): no port of ours, no low port and no
+ * broadcast is answered, and a source that sends without end runs out of tokens. No answer is
+ * longer than its request, so nothing is amplified.
+ *
+ * Sources are kept in a table of fixed size: rows of four, found by a hash. A new source has a
+ * full bucket and takes the place of the one in its row that has been quiet for longest.
+ */
+#include "datagram/judge.h"
+
+#include <string.h>
+
+#include "base/cidr.h"
+
+void judge_init(struct judge *judge, const struct settings *settings, uint64_t seed,
+		uint64_t now_ns)
+{
+	judge->settings = settings;
+	judge->seed = seed;
+	if (settings->datagram_rate > 0)
+		bucket_init(&judge->all, now_ns, settings->datagram_rate, settings->datagram_rate);
+}
+
+static bool is_own_port(const struct settings *settings, uint16_t port)
+{
+	const struct settings_socket *sockets = settings_sockets(settings);
+
+	for (uint32_t i = 0; i < settings->socket_count; i++) {
+		if (sockets[i].type == SETTINGS_DATAGRAM && sockets[i].port == port)
+			return true;
+	}
+	return false;
+}
+
+static struct judge_source *find_row(struct judge *judge, const uint64_t key[2])
+{
+	uint64_t hash = (key[0] ^ judge->seed) * 0x9e3779b97f4a7c15u;
+
+	hash = (hash ^ hash >> 32 ^ key[1]) * 0xd6e8feb86659fd93u;
+	return judge->sources[(hash ^ hash >> 32) % JUDGE_ROWS];
+}
+
+static struct bucket *find_bucket(struct judge *judge, const uint64_t key[2], uint64_t now_ns)
+{
+	struct judge_source *row = find_row(judge, key), *oldest = row;
+
+	for (uint32_t i = 0; i < JUDGE_WAYS; i++) {
+		if (row[i].bucket.last_ns != 0 && row[i].key[0] == key[0] &&
+		    row[i].key[1] == key[1])
+			return &row[i].bucket;
+		if (row[i].bucket.last_ns < oldest->bucket.last_ns)
+			oldest = &row[i];
+	}
+	memcpy(oldest->key, key, sizeof(oldest->key));
+	bucket_init(&oldest->bucket, now_ns, judge->settings->datagram_rate_per_source,
+		    judge->settings->datagram_rate_burst);
+	return &oldest->bucket;
+}
+
+static uint32_t take_of_source(struct judge *judge, const uint8_t address[16], uint64_t now_ns,
+			       uint32_t wanted)
+{
+	const struct settings *settings = judge->settings;
+	uint8_t prefix[16];
+	uint64_t key[2];
+
+	if (settings->datagram_rate_per_source == 0)
+		return wanted;
+	memcpy(prefix, address, sizeof(prefix));
+	cidr_source(prefix, settings->source_prefix_ipv4, settings->source_prefix_ipv6);
+	memcpy(key, prefix, sizeof(key));
+	return bucket_take(find_bucket(judge, key, now_ns), now_ns,
+			   settings->datagram_rate_per_source, settings->datagram_rate_burst,
+			   wanted);
+}
+
+uint32_t judge_datagrams(struct judge *judge, const struct settings_socket *socket,
+			 const struct reception *reception, uint32_t count, uint64_t now_ns,
+			 enum drop_reason *ret_reason)
+{
+	const struct settings *settings = judge->settings;
+	const uint16_t port = reception->peer.port;
+	uint32_t allowed;
+
+	*ret_reason = DROP_PORT;
+	if (port == 0 || port < settings->datagram_min_source_port || is_own_port(settings, port))
+		return 0;
+	*ret_reason = DROP_BROADCAST;
+	if (!reception->is_unicast)
+		return 0;
+	*ret_reason = DROP_ACCESS;
+	if (socket->closed == 1 || !settings_allow(settings, reception->address))
+		return 0;
+	*ret_reason = DROP_PER_SOURCE;
+	allowed = take_of_source(judge, reception->address, now_ns, count);
+	if (allowed < count || settings->datagram_rate == 0)
+		return allowed;
+	*ret_reason = DROP_RATE;
+	return bucket_take(&judge->all, now_ns, settings->datagram_rate, settings->datagram_rate,
+			   allowed);
+}

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: MIT */
+/* What the kernel says of a datagram beside its bytes, and what it is told of the answer. */
+#ifndef DATAGRAM_RECEPTION_H
+#define DATAGRAM_RECEPTION_H
+
+#include <netinet/in.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/socket.h>
+
+#include "wire/endpoint.h"
+
+/* Room for all control data of one datagram, either way (cmsg(3)). */
+#define RECEPTION_CONTROL_BYTES 192u
+/* What the size of pieces takes of it, at the end. */
+#define RECEPTION_SEGMENT_BYTES CMSG_SPACE(sizeof(uint16_t))
+
+struct reception {
+	struct endpoint peer;
+	uint8_t address[16];	/* the peer's, IPv4 mapped (RFC 4291, 2.5.5.2) */
+	bool has_local;		/* local is known: what the answer has to come from */
+	bool is_unicast;	/* it was sent to an address of this host, and to nobody else */
+	union {
+		struct in_addr ipv4;
+		struct in6_addr ipv6;
+	} local;
+	uint32_t interface;	/* 0 unless the peer is link-local */
+	uint8_t tos;		/* type of service or traffic class (RFC 2474, RFC 3168) */
+	uint16_t segment;	/* bytes of each piece of a merged one (udp(7), UDP_GRO), or 0 */
+};
+
+/*
+ * Reads name (a struct sockaddr_storage) and control data of a received message. The control data
+ * may be anything: what is too short or unknown is passed over. Returns false if the peer's
+ * address is neither IPv4 nor IPv6.
+ */
+bool reception_read(const struct msghdr *message, struct reception *ret_reception);
+
+/*
+ * Writes the control data of the answer (RECEPTION_CONTROL_BYTES, aligned for struct cmsghdr): its
+ * source address; its type of service if that is not 0; the size of its pieces, if it has
+ * several, last. Returns the number of bytes.
+ */
+size_t reception_answer(const struct reception *reception, void *control);
+
+#endif

@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The listener's side of the datagram process. A pipe that only the listener can write to, and
+ * never does, is how the process learns of its end: it hangs up when the listener closes its end
+ * or dies, whatever the way.
+ */
+#include "datagram/datagram.h"
+
+#include "base/clock.h"
+#include "base/fd.h"
+#include "base/sys.h"
+#include "listener/lean.h"
+#include "listener/listener.h"
+
+static void set_due(struct datagram_process *datagrams, uint64_t now_ns)
+{
+	const uint64_t ns_per_ms = CLOCK_NS_PER_S / 1000;
+	uint64_t lived_ms = (now_ns - datagrams->start_ns) / ns_per_ms;
+
+	datagrams->due_ns = now_ns + backoff_next_ms(&datagrams->backoff, lived_ms) * ns_per_ms;
+}
+
+uint64_t datagrams_due_ns(const struct listener *listener)
+{
+	const struct datagram_process *datagrams = &listener->datagrams;
+
+	return datagrams->is_wanted && datagrams->pid == 0 ? datagrams->due_ns : UINT64_MAX;
+}
+
+void datagrams_tend(struct listener *listener, uint64_t now_ns)
+{
+	struct datagram_process *datagrams = &listener->datagrams;
+	const size_t size = sizeof(*datagrams->counters);
+	struct worker_call call = {
+		.entry = datagram_serve,
+		.fd = datagrams->life[0],
+		.slot = datagrams->counters,
+		.settings = listener->settings,
+	};
+
+	if (now_ns < datagrams_due_ns(listener))
+		return;
+	datagrams->start_ns = now_ns;
+	(void)sys_random(&call.proof, sizeof(call.proof));
+	(void)sys_madvise(datagrams->counters, size, MADV_DOFORK);
+	if (lean_fork(&call, REAP_SIGNAL, &datagrams->pid) < 0) {
+		datagrams->pid = 0;
+		set_due(datagrams, now_ns);
+	}
+	(void)sys_madvise(datagrams->counters, size, MADV_DONTFORK);
+}
+
+void datagrams_reaped(struct listener *listener, pid_t pid, int status)
+{
+	struct datagram_process *datagrams = &listener->datagrams;
+	const struct event event = {
+		.type = EVENT_DATAGRAMS_ENDED,
+		.pid = pid,
+		.status = status,
+		.start_ns = datagrams->start_ns,
+		.end_ns = clock_now_ns(),
+	};
+
+	if (pid != datagrams->pid)
+		return;
+	datagrams->pid = 0;
+	if (listener->settings->mode == MODE_SINGLE && status == 0)
+		datagrams->is_wanted = false;
+	if (!datagrams->is_wanted)
+		return;
+	set_due(datagrams, event.end_ns);
+	events_put(listener, &event);
+}
+
+void datagrams_stop(struct listener *listener)
+{
+	struct datagram_process *datagrams = &listener->datagrams;
+
+	if (!datagrams->is_wanted)
+		return;
+	datagrams->is_wanted = false;
+	datagrams->life[1] = fd_close(datagrams->life[1]);
+	for (uint32_t i = 0; i < listener->settings->socket_count; i++) {
+		if (settings_sockets(listener->settings)[i].type == SETTINGS_DATAGRAM)
+			(void)fd_close(LISTENER_FD_SOCKETS + (int)i);
+	}
+}

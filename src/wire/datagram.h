@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the datagram process of a generation has counted: pages of their own at the end of the
+ * table's memory file. It alone writes them (but for local), the supervisor reads them, no worker
+ * maps them. Nothing that is here decides anything.
+ */
+#ifndef ECHOD_WIRE_DATAGRAM_H
+#define ECHOD_WIRE_DATAGRAM_H
+
+#include <assert.h>
+#include <stdatomic.h>
+#include <stdint.h>
+
+#include "wire/endpoint.h"
+#include "wire/settings.h"
+
+/* Why a datagram got no answer, in the order in which it is judged. */
+enum drop_reason {
+	DROP_PORT = 0,		/* source port 0, one of ours, or below udp { min-source-port } */
+	DROP_BROADCAST,		/* it was sent to a broadcast or multicast address */
+	DROP_ACCESS,		/* access { } */
+	DROP_PER_SOURCE,	/* udp { rate-per-source } */
+	DROP_RATE,		/* udp { rate } */
+	DROP_UNSENT,		/* the kernel did not take the answer */
+	DROP_COUNT
+};
+
+#define DROP_NAMES { "port", "broadcast", "access", "rate-per-source", "rate", "unsent" }
+
+/* One socket. received = sent + the sum of dropped, but for those that are being answered. */
+struct datagram_counters {
+	_Atomic uint64_t received;	/* datagrams; the pieces of a merged one are counted */
+	_Atomic uint64_t sent;
+	_Atomic uint64_t bytes_in;	/* payload */
+	_Atomic uint64_t bytes_out;
+	_Atomic uint64_t dropped[DROP_COUNT];
+	_Atomic uint64_t unmerged;	/* merged answers that had to go out in pieces */
+	struct endpoint local;		/* supervisor, for the log; ENDPOINT_NONE: no UDP socket */
+};
+
+/* Who sent the last one that was dropped for a reason. */
+struct datagram_drop {
+	_Atomic uint32_t sequence;	/* odd: peer is being written */
+	uint32_t reserved;
+	struct endpoint peer;
+};
+
+struct datagrams {
+	struct datagram_drop last[DROP_COUNT];
+	struct datagram_counters sockets[SETTINGS_MAX_SOCKETS];	/* by index of the socket */
+};
+
+static_assert(sizeof(struct datagram_counters) == 112, "crosses a process border");
+static_assert(sizeof(struct datagram_drop) == 32, "crosses a process border");
+
+#endif
