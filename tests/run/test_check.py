@@ -54,6 +54,28 @@ def test_thresholds():
             assert f"s;{given.get('-w', '')};{given.get('-c', '')};0;20.000 " in text, text
 
 
+@case("one probe of 64 bytes meets what commonly changes bytes")
+def test_fragile():
+    for name, change in (
+            ("upper case", bytes.upper), ("lower case", bytes.lower),
+            ("no NUL", lambda data: data.replace(b"\0", b"")),
+            ("CRLF to LF", lambda data: data.replace(b"\r\n", b"\n")),
+            ("LF to CRLF", lambda data: re.sub(rb"(?<!\r)\n", b"\r\n", data)),
+            ("CR to LF", lambda data: data.replace(b"\r", b"\n")),
+            ("seven bits", lambda data: bytes(byte & 127 for byte in data)),
+            ("no IAC", lambda data: data.replace(b"\xff", b"")),
+            ("UTF-8 alone", lambda data: data.decode(errors="ignore").encode())):
+        # The header alone, which differs from run to run, changes nothing.
+        def damage(_number, data, change=change):
+            return data[:16] + change(data[16:])
+        with Peer(by_message(64, damage)) as peer:
+            for command in (["check", "-t", "1"], ["ping", "-c", "1", "-W", "500ms"],
+                            ["load", "-n", "1", "-c", "1", "--timeout", "500ms"]):
+                result = run_echoctl(*command, peer.address)
+                wanted = CRITICAL if command[0] == "check" else 1
+                assert result.returncode == wanted, (name, command, result)
+
+
 @case("a large message")
 def test_size():
     with Peer(echo) as peer:

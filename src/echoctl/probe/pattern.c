@@ -4,6 +4,8 @@
 
 #include <string.h>
 
+#include "echoctl/probe/payload.h"
+
 static const char crlf[] = "a\r\nb\nc\r\r\n\n\r";
 /* IAC DO ECHO, IAC WILL BINARY, IAC IAC, IAC AYT, IAC SB TTYPE SEND IAC SE, a lone IAC */
 static const char telnet[] =
@@ -45,11 +47,18 @@ int pattern_find(const char *name)
 	return -1;
 }
 
-/* Eight bytes for each index: the output function of SplitMix64 (Steele, Lea, Flood 2014). */
+/*
+ * Eight bytes for each index: at the beginning those that a path is likely to change, then the
+ * output function of SplitMix64 (Steele, Lea, Flood 2014).
+ */
 static uint64_t mix(uint64_t index)
 {
 	uint64_t z = (index + 1) * 0x9e3779b97f4a7c15u;
 
+	if (index < PAYLOAD_FRAGILE_BYTES / sizeof(z)) {
+		memcpy(&z, payload_fragile + index * sizeof(z), sizeof(z));
+		return z;
+	}
 	z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
 	z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
 	return z ^ (z >> 31);

@@ -7,7 +7,8 @@
 #include <stdint.h>
 
 enum pattern {
-	PATTERN_RANDOM,		/* repeats never: shows bytes moved as well as bytes changed */
+	/* payload_fragile, then what never repeats: shows bytes moved as well as bytes changed */
+	PATTERN_RANDOM,
 	PATTERN_ZEROS,
 	PATTERN_ONES,		/* all bits set: 0xff, IAC to telnet */
 	PATTERN_CRLF,		/* lone CR, lone LF and both, for what translates line ends */

@@ -5,12 +5,21 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define FRAGILE_PERIOD 40u	/* in the table of all messages */
+
+const uint8_t payload_fragile[PAYLOAD_FRAGILE_BYTES] = {
+	'a', 'Z', '\r', '\n', 0x00, 0xff, 0x80, '\n', 'z', '\r', 'A', 0xe4, 0xff, 0xff,
+	0x11, 0x13, 0x1a, 0x04, 0x03, 0x08, 0x7f, '\t', 0x1b, ' ',
+};
+
 static uint8_t byte_at(size_t offset, uint64_t sequence, uint64_t sent_ns)
 {
 	if (offset < 8)
 		return (uint8_t)(sequence >> 8 * offset);
 	if (offset < PAYLOAD_HEADER_BYTES)
 		return (uint8_t)(sent_ns >> 8 * (offset - 8));
+	if (offset < PAYLOAD_HEADER_BYTES + PAYLOAD_FRAGILE_BYTES)
+		return payload_fragile[offset - PAYLOAD_HEADER_BYTES];
 	/* The period of 251 fits no buffer size, so that a shift by one is seen too. */
 	return (uint8_t)(offset % 251 + sequence);
 }
@@ -55,5 +64,8 @@ uint8_t *payload_table_new(size_t size)
 		state ^= state << 17;
 		table[i] = (uint8_t)(state >> 32);
 	}
+	/* So close together that every message holds all of them, if it has 64 bytes. */
+	for (size_t i = 0; size >= 64 && i < size + PAYLOAD_WINDOWS - 64; i += FRAGILE_PERIOD)
+		memcpy(table + i, payload_fragile, sizeof(payload_fragile));
 	return table;
 }

@@ -11,10 +11,19 @@
 #include <stdint.h>
 
 #define PAYLOAD_HEADER_BYTES 16		/* sequence and send time, little endian */
+#define PAYLOAD_FRAGILE_BYTES 24
 
 /*
- * Fills a probe: its sequence and its CLOCK_MONOTONIC send time, then a pattern that follows from
- * the sequence. A shorter probe carries as much of that as fits, low bytes of the sequence first.
+ * What a path is likely to change, the likeliest first, since a short message holds the beginning
+ * alone: letters of both cases, line ends of all kinds, NUL, Telnet's IAC, bytes above 127 that are
+ * no UTF-8, flow control and other control characters.
+ */
+extern const uint8_t payload_fragile[PAYLOAD_FRAGILE_BYTES];
+
+/*
+ * Fills a probe: its sequence and its CLOCK_MONOTONIC send time, payload_fragile, then a
+ * pattern that follows from the sequence. A shorter probe carries as much of that as fits, low
+ * bytes of the sequence first.
  */
 void payload_fill(uint8_t *bytes, size_t size, uint64_t sequence, uint64_t sent_ns);
 
@@ -26,7 +35,7 @@ size_t payload_count_equal(const uint8_t *one, const uint8_t *two, size_t size);
 
 /*
  * A table of unlike bytes of which every message is a window: nothing is filled for a message,
- * and 2^16 windows tell the messages apart.
+ * and 2^16 windows tell the messages apart. Messages of 64 bytes and more hold payload_fragile.
  */
 #define PAYLOAD_WINDOWS 65536u
 
