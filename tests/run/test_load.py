@@ -99,6 +99,65 @@ def test_not_begun():
         assert "not_begun" not in summary, summary
 
 
+@case("what was due and never began makes it fail, though nothing else has")
+def test_not_begun_fails():
+    with Peer(by_message(64, lambda _, data: peer.done.wait(0.3) or data)) as peer:
+        result, summary = load("-c", "1", "--rate", "20", "-d", "1s", "--timeout", "20s",
+                               peer.address)
+        assert summary["errors"] == NO_ERRORS and summary["not_begun"] > 0, summary
+        assert summary["messages"] + summary["not_begun"] == 20, summary
+        assert result.returncode == 1, result
+
+
+@case("a server that dies: with a rate the sum is what was due")
+def test_rate_and_dead_server():
+    listener = socket.create_server(("127.0.0.1", 0))
+    address = "127.0.0.1:%d" % listener.getsockname()[1]
+    ready = threading.Event()
+
+    def serve():
+        listener.accept()[0].close()
+        for _ in range(4):
+            threading.Thread(target=serve_one, args=(listener.accept()[0],), daemon=True).start()
+        listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
+        ready.set()
+
+    def serve_one(connection):
+        for _ in range(5):
+            connection.sendall(read_exactly(connection, 64))
+        ready.wait()
+        reset(connection)
+
+    threading.Thread(target=serve, daemon=True).start()
+    _, summary = load("-c", "4", "-d", "2s", "--rate", "50", "--processes", "2", address)
+    failed = sum(summary["errors"].values())
+    assert summary["messages"] == 20 and summary["errors"]["connect"] > 0, summary
+    assert summary["messages"] + failed + summary["not_begun"] == 100, summary
+
+
+@case("a rate counts by the time in which messages were sent; the wait behind it costs no time")
+def test_straggler():
+    served = itertools.count()
+
+    def hold_third(connection):
+        if next(served) == 2:
+            peer.hold(connection)
+        echo(connection)
+
+    for options in ([], ["--rate", "100"]):
+        served = itertools.count()
+        with Peer(hold_third) as peer:
+            result, summary = load("-c", "3", "-d", "300ms", "--timeout", "3s", *options,
+                                   peer.address)
+            assert result.returncode == 1 and summary["errors"]["echo"] == 1, summary
+            assert summary["duration_ns"] > 2_900_000_000, summary
+            assert 0 < summary["sending_ns"] <= 300_000_000, summary
+            rate = summary["messages"] * 1e9 / summary["sending_ns"]
+            assert abs(summary["messages_per_s"] - rate) < rate / 1000, summary
+            assert summary["client_cpu_s"] < 1.5, summary
+
+
 @case("--reconnect: a connection for each message, with half-close")
 def test_reconnect():
     ends = []

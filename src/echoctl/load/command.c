@@ -85,7 +85,7 @@ static const char help[] =
 	"                              (5s); --connect-timeout counts where shorter\n"
 	"      --progress              a line a second even if stderr is no terminal\n"
 	"\n"
-	"Exit status: 0 all verified, 1 some failed, 2 not reached.\n"
+	"Exit status: 0 all verified, 1 some failed or never began, 2 not reached.\n"
 	"\n"
 	"Example: 64 connections, a thousand messages a second, for half a minute\n"
 	"  echoctl load -c 64 --rate 1000 -d 30s echo.example.net\n";
@@ -171,6 +171,8 @@ static void collect(const struct load *load, struct load_tally *ret_tally)
 		ret_tally->connections += tally->connections;
 		ret_tally->open += tally->open;
 		ret_tally->not_begun += tally->not_begun;
+		if (tally->last_ns > ret_tally->last_ns)
+			ret_tally->last_ns = tally->last_ns;
 		for (unsigned phase = 0; phase < LOAD_PHASES; phase++) {
 			ret_tally->errors[phase] += tally->errors[phase];
 			if (tally->errors[phase] > 0)
@@ -196,6 +198,15 @@ static uint64_t count_errors(const struct load_tally *tally)
 static double per_second(uint64_t count, uint64_t ns)
 {
 	return ns > 0 ? (double)count * 1e9 / (double)ns : 0;
+}
+
+/* Messages were sent for so long; the wait for the last answers does not belong to a rate. */
+static uint64_t sending_ns(const struct load *load, const struct load_tally *tally)
+{
+	uint64_t start_ns = load->shared->start_ns;
+	uint64_t ns = tally->last_ns > start_ns ? tally->last_ns - start_ns : 0;
+
+	return ns < load->duration_us * 1000 ? ns : load->duration_us * 1000;
 }
 
 /* The latency that counts: from the due time where there is one. */
@@ -279,7 +290,8 @@ static void emit_summary(const struct load *load, const struct load_tally *tally
 			 uint64_t elapsed_ns)
 {
 	json_t *event = json_pack(
-		"{s:s, s:o, s:I, s:I, s:I, s:b, s:I, s:I, s:I, s:f, s:I, s:I, s:o, s:o, s:o, s:f}",
+		"{s:s, s:o, s:I, s:I, s:I, s:b, s:I, s:I, s:I, s:I, s:f, s:I, s:I, s:o, s:o, s:o,"
+		" s:f}",
 		"event", "load_summary",
 		"peer", report_string(load->peer),
 		"connections", (json_int_t)load->connections,
@@ -289,7 +301,8 @@ static void emit_summary(const struct load *load, const struct load_tally *tally
 		"rate_per_s", (json_int_t)load->rate,
 		"duration_ns", (json_int_t)elapsed_ns,
 		"messages", (json_int_t)tally->raw.count,
-		"messages_per_s", per_second(tally->raw.count, elapsed_ns),
+		"sending_ns", (json_int_t)sending_ns(load, tally),
+		"messages_per_s", per_second(tally->raw.count, sending_ns(load, tally)),
 		"verified_bytes", (json_int_t)tally->bytes,
 		"connections_made", (json_int_t)tally->connections,
 		"errors", errors_json(tally),
@@ -346,6 +359,7 @@ static void report_summary(const struct load *load, const struct load_tally *tal
 			   uint64_t elapsed_ns)
 {
 	unsigned width = terminal_size(STDOUT_FILENO).ws_col;
+	uint64_t time_ns = sending_ns(load, tally);
 
 	terminal_keep();
 	emit_summary(load, tally, elapsed_ns);
@@ -359,9 +373,8 @@ static void report_summary(const struct load *load, const struct load_tally *tal
 	if (load->rate > 0)
 		report_text(load->report, "%" PRIu64 " messages a second wanted\n", load->rate);
 	report_text(load->report, "%" PRIu64 " echoes verified in %.3f s: %.0f/s, %.2f MiB/s\n",
-		    tally->raw.count, (double)elapsed_ns / 1e9,
-		    per_second(tally->raw.count, elapsed_ns),
-		    per_second(tally->bytes, elapsed_ns) / 1048576);
+		    tally->raw.count, (double)time_ns / 1e9, per_second(tally->raw.count, time_ns),
+		    per_second(tally->bytes, time_ns) / 1048576);
 	if (tally->not_begun > 0)
 		report_text(load->report, "%" PRIu64 " more were due, but no connection was free "
 			    "for them\n", tally->not_begun);
@@ -547,7 +560,8 @@ static int run(struct invocation *invocation)
 		report_error(report, "load: %s", strerror(-r));
 		return STATUS_LOCAL;
 	}
-	return count_errors(&run.now) > 0 || run.now.raw.count == 0 ? STATUS_FAILED : STATUS_OK;
+	return count_errors(&run.now) > 0 || run.now.not_begun > 0 || run.now.raw.count == 0 ?
+		STATUS_FAILED : STATUS_OK;
 }
 
 const struct command command_load = {

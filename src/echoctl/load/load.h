@@ -51,6 +51,7 @@ struct load_tally {
 	uint64_t bytes;			/* verified */
 	uint64_t connections;		/* made */
 	uint64_t open;			/* now */
+	uint64_t last_ns;		/* when a message has last begun, failed to, or passed */
 	uint64_t not_begun;		/* due before the end, with no connection free for it */
 	uint64_t errors[LOAD_PHASES];	/* messages that failed: none of them is in raw */
 	int reasons[LOAD_PHASES];	/* the latest -errno of each */

@@ -84,18 +84,37 @@ static void hang_up(struct load_worker *worker, struct load_connection *connecti
 }
 
 /*
+ * Whether a connection that fails costs the next message: with a rate that is one that is due, so
+ * that the sum is what was due; a count of messages ends with a dead server too.
+ */
+static bool costs_next(const struct load_worker *worker, uint64_t now_ns)
+{
+	if (!has_more(worker, now_ns))
+		return false;
+	return worker->load->rate == 0 || worker->load->messages > 0 ||
+		(worker->end_ns > 0 && next_due_ns(worker) <= now_ns);
+}
+
+/*
  * Closes; counts a failed message, unless none was under way and none is left to begin. The error
  * is -errno, or what exchange_why() takes.
  */
 static void fail(struct load_worker *worker, struct load_connection *connection,
 		 enum load_phase phase, int error)
 {
-	if (connection->active || has_more(worker, clock_now_ns())) {
+	uint64_t now_ns = clock_now_ns();
+	bool costs = !connection->active && costs_next(worker, now_ns);
+
+	if (connection->active || costs) {
 		worker->tally->errors[phase]++;
 		worker->tally->reasons[phase] = error;
-		/* It stands for one, so that a count of messages ends with a dead server too. */
-		if (!connection->active)
-			worker->begun++;
+	}
+	if (costs) {
+		worker->begun++;
+		worker->tally->last_ns = now_ns;
+		/* Of a count the next one keeps its turn. */
+		if (worker->load->messages == 0)
+			worker->dealt++;
 	}
 	connection->tried = true;
 	hang_up(worker, connection);
@@ -189,6 +208,7 @@ static void begin_due(struct load_worker *worker, uint64_t now_ns)
 		connection->active = true;
 		connection->due_ns = due_ns;
 		connection->began_ns = now_ns;
+		worker->tally->last_ns = now_ns;
 		worker->active++;
 		worker->begun++;
 		worker->dealt++;
@@ -233,6 +253,7 @@ static void take_connection(struct load_worker *worker, struct load_connection *
 /* A message has passed, with a connection of its own its end included. */
 static void finish(struct load_worker *worker, struct load_connection *connection, uint64_t now_ns)
 {
+	worker->tally->last_ns = now_ns;
 	histogram_record(&worker->tally->raw, connection->echoed_ns - connection->began_ns);
 	if (worker->load->rate > 0)
 		histogram_record(&worker->tally->corrected,
@@ -339,7 +360,7 @@ static void wait_for_events(struct load_worker *worker, uint64_t now_ns)
 	if (worker->end_ns == 0)
 		wake_ns = now_ns + START_POLL_NS;
 	else if (worker->load->rate > 0 && worker->begun < worker->quota &&
-		 first_free(worker) && next_due_ns(worker) < wake_ns)
+		 now_ns < worker->end_ns && first_free(worker) && next_due_ns(worker) < wake_ns)
 		wake_ns = next_due_ns(worker);
 	if (wake_ns > now_ns)
 		timeout.tv_nsec = (long)(wake_ns - now_ns);
