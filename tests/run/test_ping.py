@@ -268,6 +268,34 @@ def test_suspended():
             assert summary["sent"] * 10_000_000 < summary["duration_ns"] - SECOND, summary
 
 
+@case("an answer that comes while it is stopped is not late, and its time is not known")
+def test_stopped_meanwhile():
+    came, stopped = threading.Event(), threading.Event()
+
+    def when_stopped(connection):
+        message = read_exactly(connection, 64)
+        came.set()
+        stopped.wait()
+        connection.sendall(message)
+        echo(connection)
+
+    with Peer(when_stopped) as peer:
+        with running("--json", "ping", "-c", "2", "-W", "1s", "-i", "1200ms",
+                     peer.address) as process:
+            came.wait()
+            process.send_signal(signal.SIGSTOP)
+            stopped.set()
+            # The pause itself is what is tested.
+            peer.done.wait(2)
+            process.send_signal(signal.SIGCONT)
+            out, err = process.communicate(timeout=DEADLINE_S)
+        probes = [json.loads(line) for line in out.splitlines()]
+        assert re.fullmatch(rb"echoctl: was stopped for \d+\.\d s, goes on\n", err), err
+        assert probes[0]["result"] == "ok" and probes[0]["stopped_ns"] > SECOND, probes
+        assert "rtt_ns" not in probes[0] and "rtt_ns" in probes[1], probes
+        assert probes[-1]["rtt"]["count"] == 1 and process.returncode == 0, probes
+
+
 @case("-D puts the time in front")
 def test_timestamps():
     with Peer(echo) as peer:

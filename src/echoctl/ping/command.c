@@ -30,7 +30,7 @@
 #define WINDOW 65536		/* probes on their way over one connection */
 #define LINKS_MAX 256		/* connections at a time with --reconnect */
 #define OPTION_RECONNECT OPTION_OWN
-#define SUSPENDED_NS 1000000000u	/* behind by more than this, we were stopped ourselves */
+#define SUSPENDED_NS CLOCK_NS_PER_S	/* so late to wake up, the whole machine was stopped */
 
 struct ping {
 	uint64_t count;			/* 0: until stopped */
@@ -52,6 +52,7 @@ struct ping {
 	unsigned n_links;		/* in use: 1, or LINKS_MAX with --reconnect */
 	/* What has become of the probes. */
 	uint64_t started_ns;
+	uint64_t awake_ns;		/* when we last looked at the clock */
 	uint64_t sent;			/* ok, late, lost, corrupt, and what is still on its way */
 	uint64_t counts[PING_RESULTS];
 	struct histogram rtt;		/* of ok and late */
@@ -175,15 +176,23 @@ static void count_rtt(struct ping *ping, uint64_t rtt_ns)
 static void tally_intact(struct ping *ping, const struct ping_reply *reply, uint64_t connect_ns)
 {
 	uint64_t rtt_ns = reply->rtt_ns;
-	bool late = rtt_ns > ping->late_us * 1000;
+	/* Not if the kernel tells when it came, which it does for UDP. */
+	uint64_t stopped_ns = rtt_ns >= reply->probe.stopped_ns ? reply->probe.stopped_ns : 0;
+	bool late = rtt_ns - stopped_ns > ping->late_us * 1000;
 	enum ping_result result = late ? PING_LATE : PING_OK;
 	json_t *details = json_pack("{s:I, s:I}", "size_bytes",
 				    (json_int_t)ping->size_bytes,
-				    "rtt_ns", (json_int_t)rtt_ns);
+				    stopped_ns > 0 ? "stopped_ns" : "rtt_ns",
+				    (json_int_t)(stopped_ns > 0 ? stopped_ns : rtt_ns));
 	char connect[48] = "";
+	char time[64] = "came while ping was stopped";
 
 	ping->counts[result]++;
-	count_rtt(ping, rtt_ns);
+	/* When it came while nobody looked is not known. */
+	if (stopped_ns == 0) {
+		count_rtt(ping, rtt_ns);
+		snprintf(time, sizeof(time), "time=%.3f ms", ms((double)rtt_ns));
+	}
 	if (ping->reconnect) {
 		snprintf(connect, sizeof(connect), "connect=%.3f ms ", ms((double)connect_ns));
 		json_object_set_new(details, "connect_ns", json_integer((json_int_t)connect_ns));
@@ -192,9 +201,9 @@ static void tally_intact(struct ping *ping, const struct ping_reply *reply, uint
 	if (reply->reordered)
 		json_object_set_new(details, "reordered", json_true());
 	tell(ping, reply->probe.sequence, result, details,
-	     "%" PRIu64 " bytes from %s: seq=%" PRIu64 " %stime=%.3f ms%s%s",
-	     ping->size_bytes, ping->peer, reply->probe.sequence, connect,
-	     ms((double)rtt_ns), late ? " (late)" : "", reply->reordered ? " (reordered)" : "");
+	     "%" PRIu64 " bytes from %s: seq=%" PRIu64 " %s%s%s%s", ping->size_bytes, ping->peer,
+	     reply->probe.sequence, connect, time, late ? " (late)" : "",
+	     reply->reordered ? " (reordered)" : "");
 }
 
 /* A probe without a reply: lost, refused, unsent or overdue. phase: "connect", "send", "echo". */
@@ -384,7 +393,9 @@ static const char *why(int error)
 /* When the index-th unanswered probe of the link has had its time. */
 static uint64_t late_at_ns(const struct ping *ping, const struct ping_link *link, uint64_t index)
 {
-	return ping_link_probe(link, index)->sent_ns + ping->late_us * 1000;
+	const struct ping_probe *probe = ping_link_probe(link, index);
+
+	return probe->sent_ns + probe->stopped_ns + ping->late_us * 1000;
 }
 
 static const char *phase_of(const struct ping_link *link)
@@ -530,9 +541,36 @@ static bool all_sent(const struct ping *ping)
 	return count > 0 && ping->next >= count;
 }
 
-static int send_due(struct ping *ping)
+/* We ourselves were stopped: nobody is late for that, and nothing is made up for. */
+static void resume(struct ping *ping, uint64_t now_ns)
+{
+	uint64_t stopped_ns = now_ns - ping->awake_ns;
+	uint64_t due_ns = schedule_due_ns(&ping->schedule, ping->next);
+
+	report_note(ping->report, "was stopped for %.1f s, goes on", (double)stopped_ns / 1e9);
+	if (due_ns < now_ns)
+		ping->schedule.start_ns += now_ns - due_ns;
+	for (unsigned i = 0; i < ping->n_links; i++) {
+		for (size_t n = 0; n < ping->links[i].count; n++)
+			ping_link_probe(&ping->links[i], n)->stopped_ns += stopped_ns;
+	}
+}
+
+/* What time it is, when by rights it is wanted_ns; sees whether we were stopped before. */
+static uint64_t look_at_clock(struct ping *ping, uint64_t wanted_ns)
 {
 	uint64_t now_ns = clock_now_ns();
+
+	(void)interrupt_ended();
+	if (interrupt_continued() || (now_ns > wanted_ns && now_ns - wanted_ns > SUSPENDED_NS))
+		resume(ping, now_ns);
+	ping->awake_ns = now_ns;
+	return now_ns;
+}
+
+static int send_due(struct ping *ping)
+{
+	uint64_t now_ns = look_at_clock(ping, ping->awake_ns);
 	int r = 0;
 
 	while (r == 0 && !ping->broken && !all_sent(ping)) {
@@ -540,11 +578,6 @@ static int send_due(struct ping *ping)
 
 		if (due_ns > now_ns)
 			break;
-		if (now_ns - due_ns > SUSPENDED_NS + ping->schedule.period_ns) {
-			report_note(ping->report, "was stopped for %.1f s, goes on",
-				    (double)(now_ns - due_ns) / 1e9);
-			ping->schedule.start_ns += now_ns - due_ns;
-		}
 		r = send_probe(ping, ++ping->next);
 	}
 	return r;
@@ -625,6 +658,7 @@ static void take_events(struct ping *ping, struct ping_link *link, short events)
 
 static int wait_for_events(struct ping *ping)
 {
+	uint64_t until_ns = wake_ns(ping);
 	struct ping_link *polled[LINKS_MAX];
 	struct pollfd polls[LINKS_MAX + 1];
 	nfds_t n = 0;
@@ -643,7 +677,8 @@ static int wait_for_events(struct ping *ping)
 			.events = (short)((link->connecting ? 0 : POLLIN) | (writes ? POLLOUT : 0)),
 		};
 	}
-	ready = interrupt_poll(polls, n, wake_ns(ping));
+	ready = interrupt_poll(polls, n, until_ns);
+	look_at_clock(ping, until_ns);
 	for (nfds_t i = 0; i < n && ready > 0; i++)
 		take_events(ping, polled[i], polls[i].revents);
 	return ready < 0 ? ready : 0;
@@ -690,6 +725,7 @@ static int run_probes(struct ping *ping, const struct dial *dial)
 	/* Probes a millisecond apart do not bear the usual 50 us of slack. */
 	prctl(PR_SET_TIMERSLACK, 1);
 	ping->started_ns = clock_now_ns();
+	ping->awake_ns = ping->started_ns;
 	ping->schedule = (struct schedule){
 		.start_ns = ping->started_ns,
 		.period_ns = ping->interval_us * 1000,
@@ -697,7 +733,7 @@ static int run_probes(struct ping *ping, const struct dial *dial)
 	};
 	while (r == 0) {
 		r = send_due(ping);
-		say_overdue(ping, clock_now_ns());
+		say_overdue(ping, look_at_clock(ping, ping->awake_ns));
 		if (r < 0 || interrupt_ended() < 0 || ping->broken ||
 		    !report_heard(ping->report) || wake_ns(ping) == UINT64_MAX)
 			break;

@@ -76,6 +76,7 @@ static int transmit(struct ping_link *link)
 	struct ping_probe *probe = ping_link_probe(link, link->count - 1);
 
 	probe->sent_ns = clock_now_ns();
+	probe->stopped_ns = 0;
 	payload_fill(link->out, link->size_bytes, probe->sequence, probe->sent_ns);
 	link->out_bytes = 0;
 	return ping_link_flush(link);

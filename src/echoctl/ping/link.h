@@ -29,6 +29,7 @@ enum ping_result {
 struct ping_probe {
 	uint64_t sequence;
 	uint64_t sent_ns;	/* CLOCK_MONOTONIC; it also stands in the payload */
+	uint64_t stopped_ns;	/* of the time since then this process did not run; 0: it did */
 	bool answered;		/* UDP: it is known what became of it */
 };
 

@@ -16,6 +16,7 @@ static struct {
 	int fd;
 	bool quit_asks;
 	bool asked;
+	bool continued;
 	int ended;
 } interrupts = { .fd = -1 };
 
@@ -35,6 +36,7 @@ int interrupt_open(const struct report *report, uint64_t deadline_us, bool quit_
 	sigaddset(&set, SIGQUIT);
 	sigaddset(&set, SIGALRM);
 	sigaddset(&set, SIGCHLD);
+	sigaddset(&set, SIGCONT);
 	interrupts.quit_asks = quit_asks;
 	if (sigprocmask(SIG_BLOCK, &set, NULL) == 0 && setitimer(ITIMER_REAL, &timer, NULL) == 0)
 		interrupts.fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
@@ -78,7 +80,9 @@ int interrupt_ended(void)
 	while (interrupts.fd >= 0 && read(interrupts.fd, &info, sizeof(info)) == sizeof(info)) {
 		if (info.ssi_signo == SIGCHLD)
 			continue;
-		if (info.ssi_signo == SIGQUIT && interrupts.quit_asks)
+		if (info.ssi_signo == SIGCONT)
+			interrupts.continued = true;
+		else if (info.ssi_signo == SIGQUIT && interrupts.quit_asks)
 			interrupts.asked = true;
 		else if (interrupts.ended == 0)
 			interrupts.ended = info.ssi_signo == SIGALRM ? -ETIMEDOUT : -EINTR;
@@ -92,4 +96,12 @@ bool interrupt_asked(void)
 
 	interrupts.asked = false;
 	return asked;
+}
+
+bool interrupt_continued(void)
+{
+	bool continued = interrupts.continued;
+
+	interrupts.continued = false;
+	return continued;
 }

@@ -14,9 +14,9 @@
 #include "echoctl/output/report.h"
 
 /*
- * Blocks SIGINT, SIGTERM, SIGQUIT, SIGALRM and SIGCHLD; from now on they are told by the functions
- * below. quit_asks: SIGQUIT asks how it stands and ends nothing. deadline_us: from now, 0: none. A
- * second call does nothing. Returns 0 or -errno after saying why.
+ * Blocks SIGINT, SIGTERM, SIGQUIT, SIGALRM, SIGCHLD and SIGCONT; from now on they are told by the
+ * functions below. quit_asks: SIGQUIT asks how it stands and ends nothing. deadline_us: from now,
+ * 0: none. A second call does nothing. Returns 0 or -errno after saying why.
  */
 int interrupt_open(const struct report *report, uint64_t deadline_us, bool quit_asks);
 
@@ -38,5 +38,8 @@ void interrupt_close(void);
 
 /* Whether interrupt_ended() has met a signal that asks how it stands since the last call. */
 bool interrupt_asked(void);
+
+/* Whether it has met SIGCONT since the last call: the process was stopped by job control. */
+bool interrupt_continued(void);
 
 #endif
