@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: MIT */
+/* A run of ping: its options, its connections, and what has become of the probes. */
+#ifndef ECHOCTL_PING_PING_H
+#define ECHOCTL_PING_PING_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "echoctl/dial/dial.h"
+#include "echoctl/output/histogram.h"
+#include "echoctl/output/report.h"
+#include "echoctl/ping/flow.h"
+#include "echoctl/ping/link.h"
+#include "echoctl/probe/schedule.h"
+
+#define LINKS_MAX 256		/* connections at a time with --reconnect */
+
+struct ping {
+	uint64_t count;			/* 0: until stopped */
+	uint64_t interval_us;
+	uint64_t late_us;
+	uint64_t size_bytes;
+	bool timestamps;
+	bool reconnect;			/* a connection for each probe */
+	bool udp;			/* a datagram for each; links[0] has the socket */
+	struct ping_flow flow;
+	struct report *report;
+	const char *host;		/* as the user named it */
+	char peer[ADDRESS_TEXT_MAX];
+	struct schedule schedule;
+	struct dial_address target;
+	struct dial_options dial;
+	uint64_t next;			/* event of the schedule; its sequence is one more */
+	struct ping_link links[LINKS_MAX];
+	unsigned n_links;		/* in use: 1, or LINKS_MAX with --reconnect */
+	/* What has become of the probes. */
+	uint64_t started_ns;
+	uint64_t awake_ns;		/* when we last looked at the clock */
+	uint64_t sent;			/* ok, late, lost, corrupt, and what is still on its way */
+	uint64_t counts[PING_RESULTS];
+	struct histogram rtt;		/* of ok and late */
+	struct histogram connect;	/* until the connection stood; separate from rtt */
+	const char *broken;		/* why the connection ended early, or NULL */
+	uint64_t last_rtt_ns;
+	double jitter_sum_ns;		/* of the differences between successive rtt */
+};
+
+/* What the link has made of a probe; connect_ns counts with --reconnect only. */
+void ping_tally_reply(struct ping *ping, const struct ping_reply *reply, uint64_t connect_ns);
+
+/* A probe without a reply: lost, refused, unsent or overdue. phase: "connect", "send", "echo". */
+void ping_tally_missing(struct ping *ping, enum ping_result result, uint64_t sequence,
+			const char *phase, const char *why);
+
+/* The connection of all probes is broken: -errno of that phase, and the same in words. */
+void ping_tally_broken(struct ping *ping, const char *phase, int error, const char *why);
+
+/* The statistics; final: at the end of the run. */
+void ping_tally_summary(struct ping *ping, bool final);
+
+/* True if every probe came back whole and in time, and there was one. */
+bool ping_all_well(const struct ping *ping);
+
+#endif
