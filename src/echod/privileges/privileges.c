@@ -33,7 +33,10 @@ static bool is_missing(int error)
 	return error == 0 || error == ENOENT || error == ESRCH;	/* getpwnam(3) */
 }
 
-/* Whom root becomes, in static storage; NULL, and *ret_error (-ENOENT: no such user). */
+/*
+ * Returns the user that root becomes, in static storage; or NULL and *ret_error (-ENOENT: no such
+ * user).
+ */
 static const struct passwd *find_user(const struct configuration *configuration, int *ret_error)
 {
 	const struct passwd *user;
@@ -50,7 +53,7 @@ static const struct passwd *find_user(const struct configuration *configuration,
 	return user;
 }
 
-/* The same, with words about what is wrong. */
+/* The same, and logs what is wrong. */
 static const struct passwd *require_user(const struct configuration *configuration, int *ret_error)
 {
 	const struct passwd *user = find_user(configuration, ret_error);
@@ -69,7 +72,7 @@ static const struct passwd *require_user(const struct configuration *configurati
 	return user;
 }
 
-/* What libcap-ng says about a failure is a number of its own; errno may tell why. */
+/* libcap-ng returns numbers of its own for failures; errno may have the reason. */
 static int capability_error(void)
 {
 	return errno != 0 ? -errno : -EPERM;
@@ -98,7 +101,7 @@ static bool is_root_gone(void)
 	return !holds_capability() && setuid(0) < 0 && setgroups(0, NULL) < 0;
 }
 
-/* From root to the user with his groups, without any capability, not even a bounding set. */
+/* From root to the user with its groups, without any capability, not even in the bounding set. */
 static int become(uid_t uid, gid_t gid)
 {
 	assert(uid != 0);
@@ -131,7 +134,7 @@ int privileges_drop(const struct configuration *configuration)
 	return r;
 }
 
-/* who: what needs so many; the unit's setting that raises the limit is Limit and its name. */
+/* who: what needs so many. The unit's setting for the limit is "Limit" and name. */
 static void raise_limit(int resource, const char *name, const char *who, uint64_t need,
 			const char *what)
 {
@@ -164,11 +167,11 @@ void privileges_check_limits(const struct configuration *configuration)
 }
 
 /*
- * Before root gives itself up it makes files: Unix sockets, and the folder of the control socket.
- * Below a folder that the service user may write it could be led astray: that user can put a link
- * in the place of any name between two calls. So there root does not act itself, but with the
- * rights that the service user has over files (setfsuid(2)): wherever a link leads, no more is done
- * than that user could have done. Everywhere else that user cannot interfere.
+ * Before echod gives up root it makes files: Unix sockets, and the folder of the control socket.
+ * Below a folder that the service user may write to, that user could replace any name by a link
+ * between two calls. There echod acts with the rights that the service user has over files
+ * (setfsuid(2)): wherever a link leads, echod does nothing that this user could not do. Elsewhere
+ * that user cannot interfere.
  */
 static struct privileges_owner service = { (uid_t)-1, (gid_t)-1 };
 
@@ -183,7 +186,7 @@ int privileges_identify(const struct configuration *configuration)
 	user = find_user(configuration, &r);
 	if (!user)
 		return r;
-	/* what may be written by way of a group counts as well */
+	/* write permission through a group counts as well */
 	if (initgroups(user->pw_name, user->pw_gid) < 0)
 		return -errno;
 	service = (struct privileges_owner){ user->pw_uid, user->pw_gid };
@@ -195,7 +198,7 @@ struct privileges_owner privileges_owner(void)
 	return service;
 }
 
-/* Whether the user whose file system ids are ours may put something else in the place of entry. */
+/* Whether the user whose file system ids we have may replace entry. */
 static bool may_replace(const char *folder, const char *entry)
 {
 	struct stat status;
@@ -206,7 +209,7 @@ static bool may_replace(const char *folder, const char *entry)
 		return true;
 	if (faccessat(AT_FDCWD, folder, W_OK, AT_EACCESS) < 0)
 		return false;
-	/* in a folder like /tmp what belongs to somebody else stays where it is */
+	/* in a folder like /tmp a user cannot replace files of others */
 	return !(status.st_mode & S_ISVTX) || lstat(entry, &status) < 0 ||
 	       status.st_uid == service.uid;
 }

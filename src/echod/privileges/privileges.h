@@ -17,12 +17,12 @@
 int privileges_drop(const struct configuration *configuration);
 
 /*
- * As root, before it makes files: finds out who the service user is, whose groups are ours from
- * then on. Without effect when not root. Returns 0 or -errno.
+ * As root, before files are made: finds the service user and takes its groups. Without effect if
+ * not root. Returns 0 or -errno.
  */
 int privileges_identify(const struct configuration *configuration);
 
-/* To whom files belong that root makes; -1, -1 (nobody in particular) when not root. */
+/* The owner of files that root makes; -1, -1 (no change) if not root. */
 struct privileges_owner {
 	uid_t uid;
 	gid_t gid;
@@ -30,16 +30,16 @@ struct privileges_owner {
 struct privileges_owner privileges_owner(void);
 
 /*
- * As root: if the service user may replace path or a folder on the way to it, its rights over files
- * are ours until privileges_take_back(), and files that are made belong to it and to group (-1: its
- * own). Else, and when not root, nothing happens.
+ * As root: if the service user may replace path or a folder on the way to it, takes that user's
+ * rights over files until privileges_take_back(); new files then belong to the user and to group
+ * (-1: its own). Otherwise, and if not root, does nothing.
  */
 void privileges_lend(const char *path, gid_t group);
 void privileges_take_back(void);
 
 /*
  * Raises the soft limits of descriptors and processes to what the configuration needs, as far as
- * they go, and logs a warning with the figure to set for each that is too small.
+ * the hard limits allow, and logs a warning with the needed number for each that is too small.
  */
 void privileges_check_limits(const struct configuration *configuration);
 

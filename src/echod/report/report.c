@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What is said, and how often. Lines of connections and lines of crashes have a window of a
- * second each; what one leaves out is said when it is over. What repeats (starvation, the
- * connection limit) is said at once, and then at most once in ten seconds with its count.
+ * Which events are logged, and how often. Lines of connections and lines of crashes have a window
+ * of a second each; at its end one line says how many were left out. Events that repeat
+ * (starvation, the connection limit) are logged at once, and then at most once in ten seconds with
+ * their count.
  */
 #include "echod/report/report.h"
 
@@ -64,7 +65,7 @@ static void add_seconds(struct log_record *record, const char *name, uint64_t us
 		       us % CLOCK_US_PER_S / 1000);
 }
 
-/* SIGSYS has one cause here: the sandbox. Say that, not only "signal". */
+/* SIGSYS has one cause here, the sandbox: the line says so. */
 static void add_signal(struct log_record *record, int status)
 {
 	const char *name;
@@ -83,8 +84,8 @@ static void add_signal(struct log_record *record, int status)
 }
 
 /*
- * Information. For debugging, if the peer ended it before a byte came (a health check); a warning,
- * if it ended by an error or its worker by a signal; an error for a crash.
+ * Info. Debug if the peer ended the connection before a byte came (a health check); warning if an
+ * error ended it, or a signal its worker; error for a crash.
  */
 static int priority_of(const struct event *event)
 {
@@ -142,8 +143,8 @@ void report_fill(struct log_record *record, const struct event *event, const cha
 }
 
 /*
- * The line of a window: that something has begun (duration_ns 0), or how often it came in a
- * window that is over.
+ * Logs the line of a window: that an event has begun to repeat (duration_ns 0), or how often it
+ * came in a window that is over.
  */
 static void say(const struct report *report, enum report_about about, uint64_t count,
 		uint64_t duration_ns)
@@ -172,7 +173,7 @@ static void say(const struct report *report, enum report_about about, uint64_t c
 	log_record(&record);
 }
 
-/* Returns true if a line may be written; false if this is one above most and has been counted. */
+/* Returns true if a line may be written; otherwise counts it and returns false. */
 static bool admit(struct report_window *window, uint64_t most, uint32_t count, uint64_t now_ns)
 {
 	if (window->admitted == 0)
@@ -185,7 +186,7 @@ static bool admit(struct report_window *window, uint64_t most, uint32_t count, u
 	return false;
 }
 
-/* Returns when the window is to be looked at again. What repeats opens the next one itself. */
+/* Returns when to look at the window again. An event that repeats opens the next one at once. */
 static uint64_t flush_window(struct report *report, enum report_about about, uint64_t now_ns)
 {
 	struct report_window *window = &report->windows[about];
@@ -219,7 +220,7 @@ uint64_t report_flush(struct report *report, uint64_t now_ns)
 	return next_ns;
 }
 
-/* More kinds than places: the last place takes them all and names the latest. */
+/* If there are more kinds than places, the last place takes the rest and names the latest. */
 static enum report_about find_starved(const struct report *report, uint32_t error)
 {
 	unsigned place = REPORT_WINDOWS - 1;
@@ -233,7 +234,10 @@ static enum report_about find_starved(const struct report *report, uint32_t erro
 	return place;
 }
 
-/* The limit is that of the listener: an older one may have another than the settings in force. */
+/*
+ * The limit is that of the listener: an older one may have another limit than the settings in
+ * force.
+ */
 static void report_repeated(struct report *report, const struct event *event, uint64_t now_ns)
 {
 	bool is_limit = event->type == EVENT_LIMIT;
@@ -260,7 +264,7 @@ static void report_connection(struct report *report, const struct event *event,
 		return;
 	if (priority > log_level())
 		return;
-	/* formatting costs more than all the rest: only for what is written */
+	/* formatting is the dearest part: only for lines that are written */
 	if (!admit(&report->windows[is_crash ? REPORT_CRASHES : REPORT_CONNECTIONS],
 		   is_crash ? CRASH_LINES : most, 1, now_ns)) {
 		report->suppressed++;

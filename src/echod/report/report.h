@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What becomes of a listener's events: the lines of the log, rate-limited. */
+/* Makes lines of the log from a listener's events, rate-limited. */
 #ifndef ECHOD_REPORT_REPORT_H
 #define ECHOD_REPORT_REPORT_H
 
@@ -12,7 +12,9 @@
 #include "wire/datagram.h"
 #include "wire/event.h"
 
-/* What has a window of its own: so many lines in a time, and the number of those left out. */
+/*
+ * Kinds of lines with a window of their own: a number of lines in a time, and a count of the rest.
+ */
 enum report_about {
 	REPORT_CONNECTIONS,
 	REPORT_CRASHES,			/* a flood of connections never hides them */
@@ -38,21 +40,21 @@ struct report {
 	uint64_t suppressed;		/* lines of connections left out since the start */
 };
 
-/* From now on as configured: log { connections, max-per-second }. */
+/* Takes log { connections, max-per-second } from the configuration. */
 void report_configure(struct report *report, const struct configuration *configuration);
 
 /*
- * Logs one event at this time (CLOCK_MONOTONIC). unix_path: of the listening socket if it is a
- * Unix one, else NULL. Every number in the event may be nonsense from a hostile worker: it is
+ * Logs one event at this time (CLOCK_MONOTONIC). unix_path: of the listening socket if it is a Unix
+ * one, else NULL. Any number in the event may be nonsense from a hostile worker: numbers are
  * printed, never used as an index.
  */
 void report_event(struct report *report, const struct event *event, const char *unix_path,
 		  uint64_t now_ns);
 
 /*
- * Says in one line what each window that is over has left out, and lets the log write what waits
- * for its sink. Returns the time (CLOCK_MONOTONIC, ns) at which it wants to be called again,
- * UINT64_MAX if nothing is owed.
+ * Logs one line for each window that is over and has left lines out, and lets the log write lines
+ * that wait for their sink. Returns when to call it again (CLOCK_MONOTONIC, ns), UINT64_MAX if
+ * nothing waits.
  */
 uint64_t report_flush(struct report *report, uint64_t now_ns);
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Binding what listen says, and taking over what is bound already. */
+/* Binds the addresses of listen, or takes over sockets that are bound already. */
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -12,11 +12,11 @@
 #include "echod/sockets/sockets.h"
 #include "wire/endpoint.h"
 
-#define UNIX_MODE 0666	/* a public service, as 127.0.0.1 is; the folder decides who gets there */
+#define UNIX_MODE 0666	/* a public service, as 127.0.0.1 is; the folder decides who may connect */
 
 /*
- * A listening socket of the caller's or -errno, then *ret_call is the call that failed. protocol is
- * that of socket(2), if it is no Unix socket.
+ * Returns a listening socket that the caller owns, or -errno and in *ret_call the call that failed.
+ * protocol: of socket(2), unless it is a Unix socket.
  */
 static int bind_address(const struct address *address, int protocol, bool is_dual,
 			const char **ret_call)
@@ -65,7 +65,7 @@ static bool is_bound(const struct sockets *sockets, const struct address *addres
 	return false;
 }
 
-/* Whether another element has brought this address, 0.0.0.0 maybe with [::]. */
+/* Whether another element has this address already; 0.0.0.0 may be part of [::]. */
 static bool is_served(const struct sockets *sockets, const struct address *address)
 {
 	struct settings_socket wire = sockets_wire_address(&address->any, address->is_datagram);
@@ -78,7 +78,7 @@ static bool is_served(const struct sockets *sockets, const struct address *addre
 	return is_bound(sockets, address);
 }
 
-/* Whether peers still get to it: a Unix socket needs its file. */
+/* Whether peers can still connect: a Unix socket needs its file. */
 static bool is_still_there(const struct listening_socket *item)
 {
 	return !item->unix_path || unix_is_same(unix_find(item->unix_path), item->file);
@@ -89,7 +89,10 @@ static const struct listening_socket *find_previous(const struct element *elemen
 						    const struct address *address, bool is_dual)
 {
 	const struct sockets *previous = element->previous;
-	/* either kind serves a wildcard, but not with another port for IPv4 */
+	/*
+	 * a socket for one family or for both serves a wildcard, but a chosen port must be the same
+	 * for IPv4
+	 */
 	bool is_either = element->wanted->spec.is_wildcard && !is_any_port(address);
 
 	for (size_t i = 0; previous && i < previous->count; i++) {
@@ -102,7 +105,7 @@ static const struct listening_socket *find_previous(const struct element *elemen
 	return NULL;
 }
 
-/* The address family is there, but not on this host. */
+/* True if this host has no address of that family. */
 static bool is_absent(int error)
 {
 	return error == -EAFNOSUPPORT || error == -EADDRNOTAVAIL;
@@ -117,7 +120,10 @@ static bool is_multipath(int fd)
 	       protocol == IPPROTO_MPTCP;
 }
 
-/* A socket of the caller's for the address or -errno, then *ret_call is the call that failed. */
+/*
+ * Returns a socket for the address that the caller owns, or -errno and in *ret_call the call that
+ * failed.
+ */
 static int get_socket(const struct element *element, const struct address *address, bool is_dual,
 		      const char **ret_call)
 {
@@ -152,7 +158,7 @@ static int add_address(const struct element *element, const struct address *addr
 		return r;
 	address_format(&address->any, address->length,
 		       stpcpy(text, address->is_datagram ? "udp:" : ""));
-	if (may_be_absent && is_absent(r))	/* said once, not at every reload */
+	if (may_be_absent && is_absent(r))	/* logged once, not at every reload */
 		log_errno(element->previous ? LOG_DEBUG : LOG_NOTICE, r, "%s: without %s: %s",
 			  wanted, text, call);
 	else if (strcmp(text, wanted) == 0)
@@ -163,9 +169,9 @@ static int add_address(const struct element *element, const struct address *addr
 }
 
 /*
- * A wildcard is one socket for both families, [::], or 0.0.0.0 if IPv6 is absent; it is both if
- * one of them is bound for its family alone. Of localhost each address gets its socket; one that
- * is absent does not matter if the other one is there.
+ * A wildcard is one socket for both families, [::], or 0.0.0.0 if IPv6 is absent. It is two sockets
+ * if one of them is already bound for its family alone. localhost gets a socket for each of its
+ * addresses; one may be absent if the other is there.
  */
 static int add_element(const struct element *element)
 {
@@ -190,7 +196,7 @@ static int add_element(const struct element *element)
 		if (r < 0 && !is_absent(r))
 			return r;
 		is_there |= r == 0;
-		/* the other family has this port too */
+		/* the other family needs the same port */
 		if (r == 0 && is_dual && spec->port == 0)
 			break;
 	}

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The set of listening sockets: filled, also by systemd, given its options, compared with listen,
- * released.
+ * The set of listening sockets: takes those of systemd, sets options, compares with listen,
+ * releases.
  */
 #include "echod/sockets/sockets.h"
 
@@ -22,7 +22,7 @@
 #include "echod/log/log.h"
 #include "wire/endpoint.h"
 
-/* A peer that vanished without a word is found after idle + count * interval: two minutes. */
+/* A peer that vanished silently is found after idle + count * interval: two minutes. */
 #define KEEPALIVE_IDLE_S 60
 #define KEEPALIVE_INTERVAL_S 15
 #define KEEPALIVE_COUNT 4
@@ -108,7 +108,10 @@ struct option {
 	int value;
 };
 
-/* MPTCP knows fewer: workers set those of the connections. Nor has an IPv4 socket those of IPv6. */
+/*
+ * MPTCP has fewer options: workers set those of the connections. Nor has an IPv4 socket those of
+ * IPv6.
+ */
 static int set_options(int fd, const struct option *options, size_t count)
 {
 	for (size_t i = 0; i < count; i++) {
@@ -206,7 +209,7 @@ void sockets_release(struct sockets *sockets, const struct sockets *kept)
 	for (size_t i = 0; i < sockets->count; i++) {
 		struct listening_socket *item = &sockets->items[i];
 
-		/* first the file: when the socket is closed another one may have its number */
+		/* the file first: after the socket is closed another file may get its inode */
 		if (item->unix_path && !sockets->passed && !(kept && sockets_find(kept, item)))
 			unix_remove(item->unix_path, item->file);
 		fd_close(item->fd);
@@ -248,7 +251,7 @@ static const char *find_fault(int fd)
 	return NULL;
 }
 
-/* Takes one; fd is owned by the set or closed. */
+/* Takes one passed socket; fd is owned by the set or closed. */
 static int take_one(struct sockets *sockets, int fd, int index, const char *name)
 {
 	const char *fault = find_fault(fd);
@@ -309,7 +312,7 @@ static bool names(const struct configured_address *element, const struct listeni
 
 		if (!element->spec.is_unix && element->spec.port == 0)
 			address.in.sin_port = htons(item->wire.port);
-		/* an interface that is not to be seen from here (PrivateNetwork=) may be any */
+		/* an interface that is not visible here (PrivateNetwork=) may be any */
 		if (is_inet6 && address_scope(&element->spec, &address.in6.sin6_scope_id) < 0)
 			address.in6.sin6_scope_id = item->wire.scope;
 		if (sockets_has_address(item, &address))

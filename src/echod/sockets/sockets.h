@@ -16,10 +16,10 @@
 
 struct listening_socket {
 	int fd;				/* close-on-exec, non-blocking, owned */
-	char text[ADDRESS_TEXT_MAX];	/* the bound address, the chosen port in it */
-	bool is_any_port;		/* listen says port 0: the kernel chose this one */
+	char text[ADDRESS_TEXT_MAX];	/* the bound address with the chosen port */
+	bool is_any_port;		/* listen has port 0: the kernel chose this one */
 	char *unix_path;		/* owned; NULL unless a Unix socket */
-	struct unix_file file;		/* what stood there when it was bound */
+	struct unix_file file;		/* the file that was there when it was bound */
 	bool is_dual;			/* an IPv6 socket that takes IPv4 too */
 	bool is_local;			/* nobody on another host reaches it */
 	struct settings_socket wire;
@@ -28,17 +28,17 @@ struct listening_socket {
 struct sockets {
 	struct listening_socket *items;
 	size_t count;
-	bool passed;			/* from systemd: listen does not count */
+	bool passed;			/* from systemd: listen is ignored */
 };
 
-/* The address as it crosses the border to the listener; a Unix one has no more than its family. */
+/* The address in the form for the listener; a Unix one has only its family. */
 struct settings_socket sockets_wire_address(const struct sockaddr *address, bool is_datagram);
 
 /* Whether item is bound to the address, or to a port that was chosen for it. */
 bool sockets_has_address(const struct listening_socket *item, const struct address *address);
 
 /*
- * Adds fd, which is the set's from now on (closed on failure too); its text and address come
+ * Adds fd, which the set owns from now on (it is closed even on failure); its text and address come
  * from getsockname(2). Returns 0, -ENOMEM, -E2BIG above SETTINGS_MAX_SOCKETS, or -errno.
  */
 int sockets_add(struct sockets *sockets, int fd, bool is_any_port);
@@ -51,11 +51,11 @@ int sockets_add(struct sockets *sockets, int fd, bool is_any_port);
 int sockets_take_passed(struct sockets *ret_sockets);
 
 /*
- * Binds what listen says. A socket of previous (may be NULL) that has the wanted address, or a
- * port that was chosen for the same address, is taken over by dup(2), not bound again, unless it
- * is a Unix socket whose file is gone. Logs each failure ("ADDRESS: bind: Permission denied"),
- * then returns -errno and owns nothing. Settings that workers inherit (TCP_NODELAY,
- * keep-alive, timeouts) are the caller's.
+ * Binds the addresses of listen. A socket of previous (may be NULL) that has the wanted address, or
+ * a port that was chosen for it, is taken over by dup(2) and not bound again, unless it is a Unix
+ * socket whose file is gone. Logs each failure ("ADDRESS: bind: Permission denied"), then returns
+ * -errno and owns nothing. Settings that workers inherit (TCP_NODELAY, keep-alive, timeouts) are
+ * the caller's.
  */
 int sockets_bind(const struct configuration *configuration, const struct sockets *previous,
 		 struct sockets *ret_sockets);
@@ -76,7 +76,9 @@ int sockets_apply_options(const struct sockets *sockets,
 bool sockets_differ(const struct sockets *sockets, const struct configuration *configuration,
 		    char **ret_text);
 
-/* The one with the same address as item, a Unix socket by the same file; NULL: none. */
+/*
+ * The socket with the same address as item, of Unix sockets the one with the same file; NULL: none.
+ */
 const struct listening_socket *sockets_find(const struct sockets *sockets,
 					    const struct listening_socket *item);
 
@@ -90,8 +92,8 @@ bool sockets_have_datagrams(const struct sockets *sockets);
 uint64_t sockets_kernel_drops(const struct sockets *sockets);
 
 /*
- * Closes all. The files of Unix sockets are removed, but those of passed ones, of the sockets in
- * kept (NULL: none), and what somebody else has put in their place.
+ * Closes all. Removes the files of Unix sockets, except those of passed sockets, of sockets in kept
+ * (NULL: none), and files that somebody else has put in their place.
  */
 void sockets_release(struct sockets *sockets, const struct sockets *kept);
 

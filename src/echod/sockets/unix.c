@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Listening Unix sockets and their files. A file gets its mode from the umask at bind(2), and its
- * owner from privileges_lend() where others could interfere: a path that is used a second time may
- * lead elsewhere.
+ * owner from privileges_lend() if others could interfere: the same path may lead elsewhere at the
+ * next call.
  */
 #include "echod/sockets/unix.h"
 
@@ -37,7 +37,10 @@ void unix_remove(const char *path, struct unix_file file)
 	privileges_take_back();
 }
 
-/* Gives a file to whom it does not belong yet; a link is not followed. Returns 0 or -errno. */
+/*
+ * Gives a file to its owner unless it belongs to it already; does not follow a link. Returns 0 or
+ * -errno.
+ */
 static int give(const char *path, gid_t group)
 {
 	struct privileges_owner owner = privileges_owner();
@@ -69,21 +72,21 @@ int unix_make_folder(const char *path)
 	return r;
 }
 
-/* True if nobody listens on the socket file any more. What is no socket is never stale. */
+/* True if no process listens on the socket file any more. Other files are never stale. */
 static bool is_stale(const struct sockaddr_un *address)
 {
 	FD_CLEANUP int fd = -1;
 
 	if (unix_find(address->sun_path).inode == 0)
 		return false;
-	/* non-blocking: a full backlog must not hold us, and proves that somebody listens */
+	/* non-blocking: a full backlog must not block us, and proves that a process listens */
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	return fd >= 0 &&
 	       connect(fd, (const struct sockaddr *)address, sizeof(*address)) < 0 &&
 	       errno == ECONNREFUSED;
 }
 
-/* bind(2), and what follows it. Returns 0 or -errno as unix_listen() does. */
+/* Calls bind(2), and gives the file away. Returns 0 or -errno as unix_listen() does. */
 static int make_file(int fd, const struct sockaddr_un *un, gid_t group, const char **ret_call)
 {
 	int r;
@@ -118,7 +121,7 @@ int unix_listen(const char *path, mode_t mode, gid_t group, const char **ret_cal
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
 		return -errno;
-	/* before rights are lent: a file of root's may not be connected to by the service user */
+	/* before rights are lent: the service user may not connect to a file of root's */
 	is_old = is_stale(&un);
 	privileges_lend(path, group);
 	mask = umask(~mode & 0777);

@@ -7,8 +7,8 @@
 #include <sys/types.h>
 
 /*
- * Which file a path leads to; inode 0: none. While a socket is open no other file gets the numbers
- * of its own, removed or not.
+ * The file that a path leads to; inode 0: none. While a socket is open no other file gets its
+ * numbers, even if the file was removed.
  */
 struct unix_file {
 	dev_t device;
@@ -16,16 +16,16 @@ struct unix_file {
 };
 
 /*
- * A listening socket at this absolute path, whose file has this mode and belongs to group (-1: no
- * matter whose) and to whom privileges_owner() says. A stale file that nobody listens on is
- * replaced. Returns a descriptor of the caller's, or -errno; then no file is left behind and
- * *ret_call is the call that failed ("chown": the file could not be given away).
+ * Makes a listening socket at this absolute path. Its file has this mode and belongs to the user of
+ * privileges_owner() and to group (-1: any). A stale file on which no process listens is replaced.
+ * Returns a descriptor of the caller's, or -errno; then no file is left behind and *ret_call is the
+ * call that failed ("chown": the file could not be given away).
  */
 int unix_listen(const char *path, mode_t mode, gid_t group, const char **ret_call);
 
 /*
- * Makes the folder of path for privileges_owner(), unless it is there; bind(2) tells if it cannot
- * be made. Returns 0, or -errno if it could not be given away.
+ * Makes the folder of path for privileges_owner(), unless it is there; if that fails, bind(2)
+ * reports it. Returns 0, or -errno if it could not be given away.
  */
 int unix_make_folder(const char *path);
 

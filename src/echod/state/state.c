@@ -12,7 +12,7 @@ void totals_sum(const struct supervisor *supervisor, struct tally *ret_tally)
 		generation_add_tally(i, ret_tally);
 }
 
-/* Not a difference of two sums: listeners change the counters while we read them. */
+/* Not the difference of two sums, since listeners change the counters while we read them. */
 uint32_t totals_foreign_live(const struct supervisor *supervisor,
 			     const struct generation *generation)
 {

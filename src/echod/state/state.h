@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the supervisor knows, for itself and for those who show it or hand it on. Control and
- * metrics read it; control also notes what its clients ask for. The supervisor alone acts on it.
+ * What the supervisor knows. Control, metrics and handover read it; control also notes the requests
+ * of its clients. Only the supervisor acts on it.
  */
 #ifndef ECHOD_STATE_STATE_H
 #define ECHOD_STATE_STATE_H
@@ -20,7 +20,7 @@
 #define STATE_GENERATIONS_MAX 8u	/* alive; further reloads wait */
 #define STATE_KILL_INTERVAL_US 100000u	/* between two tries to end connections */
 
-/* Of the daemon as a whole: it ends, and all connections with it. */
+/* The phases in which the daemon ends, with all its connections. */
 enum ending {
 	ENDING_NONE,
 	ENDING_WAIT,		/* connections may end by themselves */
@@ -28,7 +28,7 @@ enum ending {
 	ENDING_KILL,		/* what is left is killed */
 };
 
-/* What each of them does stands in loop.c. */
+/* loop.c has the action of each. */
 enum supervisor_timer {
 	TIMER_RING,		/* events may wait in a ring */
 	TIMER_START,		/* a listener should be ready by now */
@@ -47,13 +47,13 @@ struct supervisor {
 	struct sd_event *loop;
 	const struct options *options;
 	struct configuration *configuration;	/* in force; owned */
-	int configuration_fd;		/* owned: the file, for when its path cannot be walked */
+	int configuration_fd;		/* owned: the file, used if its path cannot be walked */
 	struct sockets sockets;		/* in force */
 	struct program listener;	/* the one that serves: it is started again if it dies */
 	struct report report;
 	struct control *control;	/* NULL: there is none */
 	uint64_t metrics_ns;		/* when the metrics file is due */
-	bool metrics_failed;		/* and that was said */
+	bool metrics_failed;		/* and that was logged */
 	struct generation_hooks hooks;
 
 	struct generation *generations;	/* newest first, owned */
@@ -61,7 +61,7 @@ struct supervisor {
 	struct generation *starting;	/* not ready yet, or NULL */
 	uint64_t generation_count;	/* since the start */
 
-	/* What a reload brings into force when its generation is ready. */
+	/* What a reload puts into force when its generation is ready. */
 	struct configuration *next_configuration;
 	int next_configuration_fd;
 	struct sockets next_sockets;
@@ -69,15 +69,15 @@ struct supervisor {
 
 	struct tally retired;		/* of generations that are gone */
 	uint64_t listener_restarts;
-	uint64_t events_dropped;	/* as far as the log was told */
+	uint64_t events_dropped;	/* the number that the log has reported */
 	uint64_t started_ns;		/* CLOCK_MONOTONIC */
 	uint64_t started_realtime_us;
-	uint64_t reloaded_realtime_us;	/* when the settings in force came */
+	uint64_t reloaded_realtime_us;	/* when the settings in force were loaded */
 
-	/* Wishes, of signals and of clients: the loop acts on them once the event is handled. */
+	/* Wishes of signals and clients: the loop acts on them after the event is handled. */
 	bool reload_wanted;
 	bool drain_wanted;
-	bool kill_wanted;		/* connections were told to end: they are looked after */
+	bool kill_wanted;		/* kill_step() looks after connections that end */
 
 	bool is_ready;			/* READY=1 was sent */
 	bool reload_delay_said;
@@ -89,29 +89,29 @@ struct supervisor {
 	bool replacement_due;		/* the timer of the back-off runs */
 	uint64_t watchdog_us;		/* of the service manager; 0 = none */
 	uint64_t flush_ns;		/* when report_flush() is due */
-	char status[160];		/* as last told */
+	char status[160];		/* as last sent */
 
 	struct sd_event_source *timers[TIMER_COUNT];
 };
 
-/* What the daemon has done since its start; generations that are gone count too. */
+/* The counters since the start of the daemon, including generations that are gone. */
 void totals_sum(const struct supervisor *supervisor, struct tally *ret_tally);
 
-/* Live connections, of all generations and of all but one. */
+/* Live connections of all generations, and of all but one. */
 uint32_t totals_live(const struct supervisor *supervisor);
 uint32_t totals_foreign_live(const struct supervisor *supervisor,
 			     const struct generation *generation);
 
-/* What the live connections have received and sent so far, at this moment. */
+/* Bytes that the live connections have received and sent so far. */
 void totals_live_bytes(const struct supervisor *supervisor, uint64_t *ret_in, uint64_t *ret_out);
 
-/* How many generations are alive. */
+/* The number of live generations. */
 unsigned totals_generations(const struct supervisor *supervisor);
 
-/* Lets a one-shot timer fire after this time, whether it ran or not. */
+/* Sets a one-shot timer to fire after this time, even if it is running already. */
 void timer_arm(struct sd_event_source *timer, uint64_t after_us);
 
-/* A timer that runs keeps its time: repeated calls would put it off again and again. */
+/* The same, unless it is running already: repeated calls must not put it off again and again. */
 void timer_arm_idle(struct sd_event_source *timer, uint64_t after_us);
 
 void timer_disarm(struct sd_event_source *timer);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Ending connections: one when an operator says so, all of them at SIGTERM: first by themselves,
- * then by order, at last by force.
+ * Ends connections: single ones for an operator, and all of them at SIGTERM. Those may first end by
+ * themselves, are then told to end, and are at last killed.
  */
 #include <assert.h>
 #include <inttypes.h>
@@ -13,7 +13,7 @@
 #include "echod/supervisor/parts.h"
 #include "echod/systemd/notify.h"
 
-#define STOP_MARGIN_US (10 * UINT64_C(1000000))	/* what follows the drain, on a loaded machine */
+#define STOP_MARGIN_US (10 * UINT64_C(1000000))	/* the rest, on a loaded machine */
 #define ORDER_GRACE_NS (2 * (uint64_t)CLOCK_NS_PER_S)	/* for the orderly end of a worker */
 #define HURRY_GRACE_NS ((uint64_t)CLOCK_NS_PER_S / 5)	/* the same after a second signal */
 #define KILL_GRACE_NS ((uint64_t)CLOCK_NS_PER_S)	/* for listeners to reap the killed */
@@ -31,13 +31,13 @@ static void drain_begin(struct supervisor *supervisor)
 
 	totals_sum(supervisor, &tally);
 	supervisor->reload_wanted = false;
-	supervisor->current = supervisor->starting = NULL;	/* nobody accepts any more */
+	supervisor->current = supervisor->starting = NULL;	/* no generation accepts any more */
 	control_note_stopping(supervisor->control);
 	timer_disarm(supervisor->timers[TIMER_START]);
 	timer_disarm(supervisor->timers[TIMER_REPLACE]);
 	for (struct generation *i = supervisor->generations; i; i = i->next)
 		generation_stop(i, STOP_END);
-	/* Our copies too: a socket that stays open would take connections that nobody serves. */
+	/* Closes our copies, too: an open socket would take connections that no process serves. */
 	sockets_release(&supervisor->sockets, NULL);
 	sockets_release(&supervisor->next_sockets, NULL);
 	enter(supervisor, ENDING_WAIT, drain_us * 1000);
@@ -50,7 +50,7 @@ static void hurry(struct supervisor *supervisor)
 {
 	bool is_soon = supervisor->ending_deadline_ns <= clock_now_ns() + HURRY_GRACE_NS;
 
-	/* Signals that keep coming must not put it off. */
+	/* Repeated signals must not put the end off. */
 	if (supervisor->ending == ENDING_KILL || (supervisor->ending == ENDING_ORDER && is_soon))
 		return;
 	log_notice("stopping at once: ending %" PRIu32, totals_live(supervisor));
@@ -66,7 +66,7 @@ void drain_go_on(struct supervisor *supervisor)
 	timer_arm(supervisor->timers[TIMER_DRAIN], 0);
 }
 
-/* The time of a phase is over. */
+/* To be called when the time of a phase is over. */
 static void next_phase(struct supervisor *supervisor)
 {
 	uint32_t live = totals_live(supervisor);
@@ -78,7 +78,7 @@ static void next_phase(struct supervisor *supervisor)
 	} else if (supervisor->ending == ENDING_ORDER) {
 		enter(supervisor, ENDING_KILL, KILL_GRACE_NS);
 	} else {
-		/* A listener that hangs does not reap: then its workers become ours. */
+		/* A listener that hangs does not reap: kill it, so that its workers become ours. */
 		for (struct generation *i = supervisor->generations; i; i = i->next)
 			generation_kill_listener(i);
 	}

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The event loop: what comes in is noted by the handlers, settle() decides what to do about it. */
+/* The event loop: handlers only note what happened, settle() decides what to do. */
 #include <assert.h>
 #include <inttypes.h>
 #include <signal.h>
@@ -15,9 +15,9 @@
 #include "echod/systemd/notify.h"
 
 #define RING_INTERVAL_US 20000u		/* between two looks into busy rings */
-#define LOG_INTERVAL_US 100000u		/* between two tries to write what waits for a sink */
+#define LOG_INTERVAL_US 100000u		/* between two tries to write lines that wait for a sink */
 #define SECOND_US UINT64_C(1000000)
-#define PING_DEADLINE_US (30 * SECOND_US)	/* a listener that is silent so long hangs */
+#define PING_DEADLINE_US (30 * SECOND_US)	/* a listener that is silent for so long hangs */
 #define PINGS 4u			/* in that time */
 
 /* Each listener counts the live connections of all the others against its own limit. */
@@ -49,7 +49,7 @@ static void on_ready(void *context, struct generation *generation)
 {
 	struct supervisor *supervisor = context;
 
-	/* The others went on accepting while this one started, and that makes no event. */
+	/* The others went on accepting while this one started, which made no event. */
 	share_live(supervisor);
 	if (generation == supervisor->starting)
 		turnover_ready(supervisor);
@@ -104,7 +104,7 @@ static void listener_gone(struct supervisor *supervisor, struct generation *gene
 {
 	pid_t pid = generation->listener_pid;
 
-	/* Its last words (that it failed, events) come before the news of its end. */
+	/* Its last messages and events come before its end is handled. */
 	generation_listener_gone(generation, status);
 	log_listener_end(generation, pid, status);
 	if (supervisor->starting == generation)
@@ -139,7 +139,7 @@ static bool account_stranger(struct supervisor *supervisor, int status)
 	return false;
 }
 
-/* An unknown child may be the orphan of a listener whose own end we have not fetched yet. */
+/* An unknown child may be the orphan of a listener that we have not reaped yet. */
 static void look_for_dead_listeners(struct supervisor *supervisor)
 {
 	for (struct generation *i = supervisor->generations; i; i = i->next) {
@@ -180,13 +180,13 @@ static void retire_generations(struct supervisor *supervisor)
 		generation_report_datagrams(generation, true, clock_now_ns());
 		log_debug("generation %" PRIu64 " is gone", generation->number);
 		generation_add_tally(generation, &supervisor->retired);
-		/* Those of a stranger that nobody has seen end. */
+		/* Workers of a stranger whose end was not seen. */
 		supervisor->retired.closed[END_ERROR] += generation->orphans.live;
 		generation_free(generation);
 	}
 }
 
-/* What a client asked for; a reload has to wait for its turn. */
+/* Does what clients asked for; a reload waits for its turn. */
 static void grant_wishes(struct supervisor *supervisor)
 {
 	if (supervisor->drain_wanted && supervisor->ending == ENDING_NONE)
@@ -196,7 +196,7 @@ static void grant_wishes(struct supervisor *supervisor)
 	supervisor->drain_wanted = supervisor->kill_wanted = false;
 }
 
-/* Runs after every event: one place where the next step is chosen. */
+/* Runs after every event and decides on the next step. */
 static int settle(sd_event_source *source, void *context)
 {
 	struct supervisor *supervisor = context;
@@ -243,10 +243,9 @@ static int on_signal(sd_event_source *source, const struct signalfd_siginfo *inf
 }
 
 /*
- * A listener that hangs is killed: another takes the place of one that accepts, and the workers of
- * any are ours then, so that their ends are seen. A service manager with a watchdog judges the
- * current one for itself. Pings are counted and no time: that goes on while we are stopped and ask
- * nothing.
+ * Kills a listener that hangs. If it accepts, another one replaces it; its workers become ours, so
+ * that their ends are seen. A service manager with a watchdog judges the current listener itself.
+ * Counts pings and not time, because time goes on while we are stopped and send none.
  */
 static void judge(struct supervisor *supervisor, struct generation *generation)
 {
@@ -280,7 +279,7 @@ static void start_overdue(struct supervisor *supervisor)
 	turnover_abandon(supervisor);
 }
 
-/* The ring was full: the counters are right, lines are missing. */
+/* Logs that a ring was full: the counters are right, but lines are missing. */
 static void tell_dropped(struct supervisor *supervisor)
 {
 	struct tally tally;
@@ -298,7 +297,7 @@ static void each_second(struct supervisor *supervisor)
 
 	for (struct generation *i = supervisor->generations; i; i = i->next)
 		generation_report_datagrams(i, false, now_ns);
-	/* Older ones take connections until they are told to stop, and that makes no event. */
+	/* Older ones take connections until they are told to stop, which makes no event. */
 	share_live(supervisor);
 	if (supervisor->mode != MODE_SINGLE) {
 		for (struct generation *i = supervisor->generations; i; i = i->next)
@@ -316,12 +315,15 @@ static void each_second(struct supervisor *supervisor)
 
 static void hand_over(struct supervisor *supervisor)
 {
-	/* TERM may have come since. When this returns the program stays, and settle() reloads. */
+	/*
+	 * TERM may have come since. If handover_execute() returns, this program stays and settle()
+	 * reloads.
+	 */
 	if (supervisor->ending == ENDING_NONE)
 		supervisor->handover_failed = handover_execute(supervisor) < 0;
 }
 
-/* NULL: waking the loop is all, settle() does the rest. */
+/* NULL: only wakes the loop; settle() does the rest. */
 static void (*const timer_actions[TIMER_COUNT])(struct supervisor *supervisor) = {
 	[TIMER_RING] = read_rings,
 	[TIMER_START] = start_overdue,
@@ -363,8 +365,8 @@ static int add_sources(struct supervisor *supervisor)
 		r = sd_event_source_set_priority(supervisor->timers[TIMER_HANDOVER],
 						 SD_EVENT_PRIORITY_IDLE);
 	/*
-	 * A rate-limited source needs a timer of this clock as soon as it comes too often; newer
-	 * versions of systemd make it only then. With no descriptor free that would end the loop.
+	 * A rate-limited source needs a timer of this clock when it fires too often. Newer versions
+	 * of systemd make it only then, and the loop would end if no descriptor is free.
 	 */
 	if (r >= 0)
 		r = sd_event_add_time(supervisor->loop, NULL, CLOCK_BOOTTIME, UINT64_MAX, 0,

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What the parts of the supervisor ask of each other; nobody else includes this. */
+/* What the files of this room call in each other; no other room includes this. */
 #ifndef ECHOD_SUPERVISOR_PARTS_H
 #define ECHOD_SUPERVISOR_PARTS_H
 
@@ -10,17 +10,17 @@
 /* loop.c: the loop with all its sources. 0 or -errno (logged). */
 int loop_create(struct supervisor *supervisor);
 
-/* Takes every child that has ended. */
+/* Reaps every child that has ended. */
 void reap_children(struct supervisor *supervisor);
 
 /*
- * reload.c: a generation with these settings becomes supervisor->starting (but that of --inetd,
- * for which nothing waits). 0 or -errno.
+ * reload.c: starts a generation with these settings, which becomes supervisor->starting (except
+ * with --inetd, where nothing waits for it). 0 or -errno.
  */
 int start_generation(struct supervisor *supervisor, const struct configuration *configuration,
 		     const struct sockets *sockets, const struct program *listener);
 
-/* A listener that died is replaced, at once or after the back-off. */
+/* Replaces a listener that died, at once or after the back-off. */
 void start_replacement(struct supervisor *supervisor);
 void start_schedule_replacement(struct supervisor *supervisor, uint64_t lived_ms);
 
@@ -28,21 +28,21 @@ void start_schedule_replacement(struct supervisor *supervisor, uint64_t lived_ms
 void reload_begin(struct supervisor *supervisor);
 
 /*
- * supervisor->starting serves, or did not become ready: then it is killed, and what it was started
- * for is given up.
+ * supervisor->starting serves; or it did not become ready, so it is killed and the reload is given
+ * up.
  */
 void turnover_ready(struct supervisor *supervisor);
 void turnover_abandon(struct supervisor *supervisor);
 
 /*
- * drain.c: begins to end, and goes on faster when it is called again. The steps are what the timers
- * do while a drain is on, and while a connection is being ended.
+ * drain.c: begins the end of the daemon; a second call speeds it up. The timers call the steps
+ * during a drain, and while single connections are being ended.
  */
 void drain_go_on(struct supervisor *supervisor);
 void drain_step(struct supervisor *supervisor);
 void kill_step(struct supervisor *supervisor);
 
-/* status.c: supervisor->status as it is now. True if it has changed. */
+/* status.c: updates supervisor->status. Returns true if it has changed. */
 bool status_update(struct supervisor *supervisor);
 
 /* Writes metrics { file } when it is due. */

@@ -57,7 +57,7 @@ int start_generation(struct supervisor *supervisor, const struct configuration *
 		return r;
 	generation->next = supervisor->generations;
 	supervisor->generations = generation;
-	if (supervisor->mode == MODE_SINGLE)	/* nothing waits until it is ready */
+	if (supervisor->mode == MODE_SINGLE)	/* nothing waits for it to be ready */
 		return 0;
 	supervisor->starting = generation;
 	timer_arm(supervisor->timers[TIMER_START], START_DEADLINE_US);
@@ -98,7 +98,7 @@ static void reload_finished(struct supervisor *supervisor, bool succeeded)
 	control_note_reloaded(supervisor->control, succeeded);
 }
 
-/* What the log says of the reload is told to those who asked for it, too. */
+/* Clients that asked for the reload get its warnings, too. */
 static void tell_clients(void *context, const char *text)
 {
 	const struct supervisor *supervisor = context;
@@ -115,14 +115,14 @@ static void reload_abandon(struct supervisor *supervisor, const char *why)
 	supervisor->next_configuration_fd = fd_close(supervisor->next_configuration_fd);
 	sockets_release(&supervisor->next_sockets, &supervisor->sockets);
 	program_release(&supervisor->next_listener);
-	/* They are options of the sockets, which the generation in force uses too. */
+	/* The generation in force uses the same sockets with their options. */
 	sockets_apply_options(&supervisor->sockets, supervisor->configuration);
 	reload_finished(supervisor, false);
 }
 
 static int reload_start(struct supervisor *supervisor)
 {
-	/* Passed sockets stay what they are, our own follow listen. */
+	/* Passed sockets stay as they are; our own follow listen. */
 	bool is_passed = supervisor->sockets.passed;
 	const struct sockets *sockets = is_passed ? &supervisor->sockets :
 						    &supervisor->next_sockets;
@@ -155,9 +155,9 @@ void reload_begin(struct supervisor *supervisor)
 		return;
 	}
 	supervisor->reload_delay_said = false;
-	/* The new program reloads by itself; when it cannot be executed we go on here. */
+	/* The new program reloads by itself; if it cannot be executed, the reload goes on here. */
 	if (!supervisor->handover_failed && handover_is_due()) {
-		/* as soon as no signal is left that was read and not handled */
+		/* when no signal is left that was read and not handled */
 		timer_arm_idle(supervisor->timers[TIMER_HANDOVER], 0);
 		return;
 	}
@@ -203,7 +203,9 @@ static void reload_commit(struct supervisor *supervisor)
 	supervisor->listener.fd = fd_steal(&supervisor->next_listener.fd);
 	supervisor->reloaded_realtime_us = status_realtime_us();
 
-	/* Not only when it is another one: what could not be opened before may be there now. */
+	/*
+	 * Even if the target is the same: a log that could not be opened before may be there now.
+	 */
 	r = log_open(new->log.target, new->log.facility);
 	if (r < 0)
 		log_errno(LOG_WARNING, r, "log: the target cannot be opened, the old one stays");
@@ -216,7 +218,7 @@ static void reload_commit(struct supervisor *supervisor)
 	if (control_has_changed(old, new))
 		log_warning("control: changed, counts from the next start");
 	metrics_leave_file(old->metrics.file, new->metrics.file);
-	/* Another file is there at once, and when it cannot be written that is said. */
+	/* A new file is written at once, and the log says if that fails. */
 	supervisor->metrics_ns = 0;
 	supervisor->metrics_failed = false;
 	status_write_metrics(supervisor, clock_now_ns());

@@ -95,7 +95,7 @@ void status_compare_listen(const struct supervisor *supervisor)
 
 	if (!sockets_differ(&supervisor->sockets, supervisor->configuration, &difference))
 		return;
-	/* what makes the socket unit follow the file knows nothing of a command line */
+	/* the generator, which makes the socket unit follow the file, does not know -l */
 	if (options->listen_count > 0)
 		log_warning("-l does not count, systemd passed other sockets (%s); \"systemctl "
 			    "edit echod.socket && systemctl restart echod.socket\" changes them",

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The supervisor from its start to its end; what happens in between stands in loop.c. */
+/* The supervisor from its start to its end; loop.c has what happens in between. */
 #include "echod/supervisor/supervisor.h"
 
 #include <errno.h>
@@ -33,7 +33,7 @@ static int open_sockets(struct supervisor *supervisor)
 	return r < 0 ? log_errno(LOG_ERR, r, "socket options") : 0;
 }
 
-/* The end of all preparations: nothing after this needs privileges. */
+/* The last preparation: nothing after this needs privileges. */
 static int give_up_privileges(struct supervisor *supervisor)
 {
 	int r = program_find_listener(-1, &supervisor->listener);
@@ -121,14 +121,14 @@ static int supervisor_run(struct supervisor *supervisor)
 {
 	int r = sd_event_loop(supervisor->loop), code;
 
-	/* A window that is still open: what it left out is said too. */
+	/* Reports what the open windows have left out. */
 	report_flush(&supervisor->report, clock_now_ns() + CLOCK_NS_PER_S);
 	if (r == 0)
 		metrics_leave_file(supervisor->configuration->metrics.file, NULL);
 	notify_status("");
 	if (r == 0)
 		log_info("stopped");
-	else if (sd_event_get_exit_code(supervisor->loop, &code) < 0)	/* nobody ended it */
+	else if (sd_event_get_exit_code(supervisor->loop, &code) < 0)	/* without an order */
 		log_errno(LOG_ERR, r, "the event loop has failed");
 	return r;
 }
@@ -171,15 +171,15 @@ int supervise_again(const struct options *options, int block_fd)
 	if (r == 0)
 		r = control_watch(supervisor.control);
 	fd_close(block_fd);
-	/* All of it is still our parent's: nothing is released. */
+	/* Everything still belongs to our parent, so nothing is released. */
 	if (is_rehearsal)
 		_exit(r < 0 ? EXIT_FAILURE : EXIT_SUCCESS);
 	if (r == 0) {
 		report_configure(&supervisor.report, supervisor.configuration);
 		supervisor.is_ready = true;
-		/* Connections that were told to end are to end here too. */
+		/* Connections that were told to end before must still end. */
 		timer_arm(supervisor.timers[TIMER_KILL], 0);
-		/* What happened in between: signals are pending, wake-ups may be lost. */
+		/* Signals may be pending from before, and wake-ups may be lost. */
 		reap_children(&supervisor);
 		timer_arm(supervisor.timers[TIMER_RING], 0);
 		supervisor.reload_wanted = true;
@@ -189,7 +189,7 @@ int supervise_again(const struct options *options, int block_fd)
 	return r;
 }
 
-/* Served, or turned away by the access lists: then all is as it should be. */
+/* Success if the connection was served, or refused by the access lists. */
 static int judge_single(const struct supervisor *supervisor)
 {
 	struct tally tally;
@@ -227,7 +227,9 @@ int supervise_single(struct configuration *configuration, int connection_fd)
 		r = start_generation(&supervisor, configuration, &supervisor.sockets,
 				     &supervisor.listener);
 	}
-	/* The peer sees the end of the connection when the worker closes it, not before. */
+	/*
+	 * Closes our copy: the peer must see the end of the connection when the worker closes it.
+	 */
 	sockets_release(&supervisor.sockets, NULL);
 	if (r == 0)
 		r = sd_event_loop(supervisor.loop);

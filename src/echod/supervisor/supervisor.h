@@ -15,8 +15,8 @@ int supervise(const struct options *options, struct configuration *configuration
 	      int configuration_fd);
 
 /*
- * The same for a program that takes over: the block is that of handover.h (owned). It goes on
- * with the settings that were in force and reloads at once.
+ * The same for a program that takes over from the block of handover.h (owned). It goes on with the
+ * settings that were in force and reloads at once.
  */
 int supervise_again(const struct options *options, int block_fd);
 

@@ -12,7 +12,7 @@ const char *const drop_in_paths[DROP_IN_FILES] = {
 	[DROP_IN_DATAGRAM] = "echod-udp.socket",
 };
 
-/* With a SourcePath= each change of the file, whatever it is, would ask for a reload. */
+/* With a SourcePath= any change of the file would ask for a daemon-reload. */
 #define MADE "# Made by echod-generator from echod.conf(5).\n"
 
 static const char *const heads[DROP_IN_FILES] = {
@@ -42,7 +42,7 @@ static const char *const heads[DROP_IN_FILES] = {
 		"IPAddressDeny=any\n",
 };
 
-/* A text that grows in memory; fflush(3) brings it up to date. */
+/* A text that grows in memory; fflush(3) updates it. */
 struct lines {
 	FILE *stream;
 	char *text;
@@ -50,8 +50,8 @@ struct lines {
 };
 
 /*
- * Each once: systemd binds every one, and an address that it has bound is in use. A percent sign
- * would be a specifier (systemd.unit(5)).
+ * Writes each once: systemd binds all of them, and could not bind one twice. A percent sign would
+ * be a specifier (systemd.unit(5)).
  */
 static void write_listen(struct lines *lines, bool is_datagram, const char *address)
 {
@@ -87,7 +87,7 @@ static const char *write_address(const struct configured_address *listen, bool i
 	for (int i = 0; i < listen->address_count; i++) {
 		const struct address *address = &listen->addresses[i];
 
-		/* a literal is left for systemd to judge */
+		/* systemd judges a literal itself */
 		if (address->any.sa_family == AF_INET6 && !ipv6_available && !strchr(host, ':'))
 			continue;
 		address_format(&address->any, address->length, text);

@@ -7,7 +7,7 @@
 
 #include "echod/configuration/configuration.h"
 
-/* What brings a changed listen key into force where systemd owns the sockets. */
+/* The commands that put a changed listen into force if systemd owns the sockets. */
 #define DROP_IN_COMMANDS "systemctl daemon-reload && systemctl restart echod.socket"
 
 enum drop_in_file {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * echod-generator: run by systemd at boot and at daemon-reload (systemd.generator(7)), so that
- * the addresses in echod.conf count although systemd owns the sockets. Whatever is wrong with
- * the file, the boot goes on: nothing is written then, and the unit's own addresses stand.
+ * systemd, which owns the sockets, uses the addresses in echod.conf. If anything is wrong with the
+ * file, the boot goes on: nothing is written, and the unit's own addresses stay.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -42,10 +42,10 @@ static void write_log(const char *text)
 		return;
 	kmsg_fd = open("/dev/kmsg", O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
 	if (kmsg_fd >= 0 && write(kmsg_fd, line, (size_t)size) < 0)
-		return;		/* there is nobody left to tell */
+		return;		/* there is nowhere left to report it */
 }
 
-/* systemd names the process that it has run (systemd.exec(5)). */
+/* systemd sets the process id of what it runs (systemd.exec(5)). */
 static bool is_run_by_systemd(void)
 {
 	const char *text = secure_getenv("SYSTEMD_EXEC_PID");

@@ -34,7 +34,7 @@ enum kind {
 
 static char pending[KINDS][TEXT_MAX];	/* "": nothing waits */
 
-/* Returns false if it has to be said again later. Without a service manager there is no later. */
+/* Returns false if the text has to be sent again later; never without a service manager. */
 static bool send_datagram(const char *text)
 {
 	const char *path = secure_getenv("NOTIFY_SOCKET");
@@ -62,7 +62,7 @@ void notify_flush(void)
 	}
 }
 
-/* Replaces what waits of this kind. Each text has a STATUS=, so an older one need not be said. */
+/* Replaces a message of this kind that waits. Each has a STATUS=, so older ones are obsolete. */
 __attribute__((format(printf, 2, 3))) static void tell(enum kind kind, const char *format, ...)
 {
 	va_list arguments;
@@ -88,7 +88,7 @@ void notify_ready(const char *status)
 
 void notify_reloading(void)
 {
-	/* A reload that was over before this one began need not be said any more. */
+	/* The end of an earlier reload need not be reported any more. */
 	*pending[READY] = '\0';
 	tell(RELOADING, "RELOADING=1\nMONOTONIC_USEC=%" PRIu64 "\nSTATUS=reloading",
 	     clock_now_ns() / 1000);

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* What the service manager is told (sd_notify(3)). Never blocks; without one nothing happens. */
+/*
+ * Messages to the service manager (sd_notify(3)). Never blocks; without a service manager does
+ * nothing.
+ */
 #ifndef ECHOD_SYSTEMD_NOTIFY_H
 #define ECHOD_SYSTEMD_NOTIFY_H
 
