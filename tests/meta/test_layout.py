@@ -63,7 +63,7 @@ GENERATED = r"(configure|aclocal\.m4|config\.h\.in|Makefile\.in|build-aux/[\w.-]
 # Where the time of day may be read: to be shown. It may be set at any time, so no timer uses it.
 WALL_CLOCK = r"CLOCK_REALTIME|CLOCK_TAI|\bgettimeofday\(|\btime\((NULL|&)|pthread_cond_timedwait\("
 SHOWS_TIME = {"src/echod/log/log.c", "src/echod/supervisor/status.c",
-              "src/echoctl/ping/command.c"}
+              "src/echoctl/ping/tally.c"}
 FORBIDDEN = [
     (r"/work/", "a path of one machine"),
     (r"(?i)\bissue[ #]*\d", "an issue by number"),
