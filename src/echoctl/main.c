@@ -14,8 +14,8 @@
 
 #define CONNECT_TIMEOUT_DEFAULT_US (10u * 1000000u)
 #define CONTROL_PATH_DEFAULT "/run/echod/control"
-#define SLIPS_MAX 2		/* more letters make another word of it */
-#define BEGINNING_MIN 3		/* fewer letters begin too much */
+#define SLIPS_MAX 2		/* with more wrong letters it is another word */
+#define BEGINNING_MIN 3		/* fewer letters begin too many words */
 
 extern const struct command command_check;
 extern const struct command command_drain;
@@ -66,8 +66,8 @@ static const struct command *find(const char *name)
 }
 
 /*
- * How many letters are left of the longer one without what both begin and end with; 1 for a word
- * that a name begins with.
+ * The letters of the longer one without the common beginning and end; 1 for a word that is the
+ * beginning of a name.
  */
 static size_t difference(const char *word, const char *name)
 {
@@ -86,7 +86,7 @@ static size_t difference(const char *word, const char *name)
 	return (length > of_name ? length : of_name) - start - end;
 }
 
-/* Says which command the word is likely to mean, if any. Returns whether it did. */
+/* Suggests the command that the word probably means, if any. Returns whether it did. */
 static bool suggest(const struct invocation *invocation, const char *word)
 {
 	const char *nearest = NULL;
@@ -149,8 +149,8 @@ static const struct command command_help = {
 };
 
 /*
- * A standard descriptor that was closed would be taken by the next socket. What stands in for
- * it fails on use, so that a closed stream is the error that it should be.
+ * If a standard descriptor is closed the next socket would take its number. Opens a file there that
+ * fails on use, so that a closed stream is an error.
  */
 static void occupy_standard_descriptors(void)
 {
@@ -176,7 +176,7 @@ static int run_command(struct invocation *invocation)
 		return invocation->command->run(invocation);
 	if (invocation->argc > 1 && invocation->argv[1][0] != '-')
 		return refuse_word(invocation, word);
-	/* The name of send takes the place of the word before, which is done with. */
+	/* The name of send replaces the word before, which is not needed any more. */
 	invocation->command = find(send_name);
 	invocation->argc++;
 	*--invocation->argv = send_name;

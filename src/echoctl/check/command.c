@@ -42,7 +42,7 @@ struct check {
 	struct address_spec target;
 	struct dial dial;
 	uint64_t started_ns;
-	uint64_t elapsed_ns;	/* until the echo was whole; 0: it was not */
+	uint64_t elapsed_ns;	/* until the whole echo was there; 0: it was not */
 };
 
 static const char help[] =
@@ -90,7 +90,7 @@ static const char *take_timeout(const char *value, double *ret_timeout_s)
 {
 	struct range range;
 
-	/* A plain number is a range from 0, and the strict parser is there. */
+	/* A plain number is a range from 0, for which the number parser is stricter. */
 	if (strchr(value, ':') || *value == '@' || range_parse(value, &range) < 0)
 		return "not a number of seconds";
 	if (range.end < 0.001 || range.end > TIMEOUT_MAX_S)
@@ -123,7 +123,10 @@ static const char *take(void *data, int option, const char *value)
 	}
 }
 
-/* The one line. Performance data only when the echo came: no time would be taken for a fast one. */
+/*
+ * Prints the one line. Performance data only if the echo came: otherwise a time of 0 would look
+ * fast.
+ */
 __attribute__((format(printf, 3, 4)))
 static int conclude(struct check *check, enum state state, const char *format, ...)
 {
@@ -136,7 +139,7 @@ static int conclude(struct check *check, enum state state, const char *format, .
 	va_start(arguments, format);
 	vsnprintf(text, sizeof(text), format, arguments);
 	va_end(arguments);
-	/* The bar would begin the performance data. */
+	/* A bar would begin the performance data. */
 	for (char *bar = strchr(text, '|'); bar; bar = strchr(bar, '|'))
 		*bar = '/';
 	event = json_pack("{s:s, s:s, s:i, s:o, s:I}", "event", "check",
@@ -228,7 +231,7 @@ static int exchange(struct check *check, uint64_t deadline_ns)
 	r = exchange_run(fd, bytes, check->size_bytes, check->half_close, deadline_ns, &result);
 	free(bytes);
 	if (r < 0)
-		/* A check that was interrupted says nothing about the target. */
+		/* An interrupted check says nothing about the target. */
 		return conclude(check, r == -EINTR ? STATE_UNKNOWN : STATE_CRITICAL,
 				"%s: %s: %s after %zu of %" PRIu64 " bytes", peer, result.phase,
 				exchange_why(r), result.received_bytes, check->size_bytes);
@@ -257,7 +260,7 @@ static int reach(struct check *check, struct globals *globals)
 	struct dial_options dial = dial_options(globals);
 	uint64_t timeout_us = (uint64_t)(check->timeout_s * 1e6);
 
-	/* The time for all of it is the one for connecting too, unless that has its own. */
+	/* The time limit for everything is also that for connecting, unless that has its own. */
 	if (timeout_us < dial.timeout_us || !globals->connect_timeout_given)
 		dial.timeout_us = timeout_us;
 	check->started_ns = clock_now_ns();
@@ -294,7 +297,7 @@ static int run(struct invocation *invocation)
 
 	if (status == STATUS_OK)
 		return STATE_OK;
-	/* The monitoring system shows standard output only. */
+	/* The monitoring system shows only standard output. */
 	if (status != COMMAND_PROCEED)
 		return conclude(&check, STATE_UNKNOWN, "%s", invocation->wrong);
 	if (!check.host && invocation->argc == 1)

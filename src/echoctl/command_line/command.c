@@ -19,7 +19,7 @@ enum {
 	OPTION_JSON = 1,
 	OPTION_CONNECT_TIMEOUT,
 	OPTION_CONTROL,
-	OPTION_SHADOWED = 256,	/* and a letter that the command uses itself */
+	OPTION_SHADOWED = 256,	/* a global letter that the command uses itself */
 };
 
 static const struct option global_options[] = {
@@ -49,7 +49,7 @@ static const char global_help[] =
 	"  -h, --help                  this help\n"
 	"  -V, --version               the version\n";
 
-/* Reads a value within bounds; why: for what is malformed, too small, too large. */
+/* Reads a value within bounds; why: reasons for malformed, too small and too large. */
 static const char *take_bounded(const char *value, int (*parse)(const char *, uint64_t *),
 				uint64_t min, uint64_t max, uint64_t *ret_value,
 				const char *const why[3])

@@ -21,7 +21,7 @@ enum status {
 	STATUS_LOCAL = 4,	/* this side failed: input, output, memory, descriptors */
 };
 
-#define COMMAND_PROCEED (-1)	/* no exit status: go on */
+#define COMMAND_PROCEED (-1)	/* not an exit status: go on */
 #define COMMAND_DEFAULT_PORT 7	/* echo/tcp, RFC 862 */
 
 /* The options that every command takes, before its name or after it. */
@@ -54,12 +54,12 @@ struct option_group {
 };
 
 struct invocation {
-	const struct command *const *commands;	/* all there are; ends with NULL */
+	const struct command *const *commands;	/* all commands; ends with NULL */
 	const struct command *command;		/* NULL: not yet known */
 	struct globals globals;
 	int argc;			/* argv[0] is the command's name; after */
 	char **argv;			/* command_parse() only the operands are left */
-	char wrong[512];		/* the usage error that was said */
+	char wrong[512];		/* the usage error that was reported */
 };
 
 struct command {
@@ -74,15 +74,15 @@ struct command {
 	int status_unwritten;		/* when results cannot be written; 0: STATUS_LOCAL */
 };
 
-/* What --help says: of all commands, and behind one of them. */
+/* Print the help of all commands, and of one. */
 void command_print_usage(const struct command *const *commands, FILE *stream);
 void command_print_help(const struct command *command);
 
 /*
- * Parses options in any order, the global ones too; what is left in argc and argv are the
- * operands alone. Returns COMMAND_PROCEED, or the exit status to return at once (after --help
- * or a usage error, which has then been said). take may be NULL for a command without options.
- * Without a command: parses the global options in front of it; what is left begins with its name.
+ * Parses options in any order, the global ones too; what is left in argc and argv are the operands
+ * alone. Returns COMMAND_PROCEED, or the exit status to return at once (after --help or a usage
+ * error, which was then reported). take may be NULL for a command without options. Without a
+ * command: parses the global options in front of it; what is left begins with its name.
  */
 int command_parse(struct invocation *invocation, command_take take, void *settings);
 
@@ -97,10 +97,10 @@ int command_parse_alone(struct invocation *invocation, command_take take, void *
 int command_usage_error(struct invocation *invocation, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 
-/* Values of options: NULL, or the phrase for command_take(). Bounds are included. */
+/* Read values of options. Return NULL, or the phrase for command_take(). Bounds are inclusive. */
 const char *command_take_duration(const char *value, uint64_t min_us, uint64_t max_us,
 				  uint64_t *ret_us);
-/* How long to wait at most: no time at all would fail always. */
+/* A time limit, which must not be 0: that would always fail. */
 const char *command_take_timeout(const char *value, uint64_t *ret_us);
 const char *command_take_size(const char *value, uint64_t min, uint64_t max, uint64_t *ret_bytes);
 const char *command_take_number(const char *value, uint64_t min, uint64_t max,

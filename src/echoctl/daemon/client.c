@@ -38,15 +38,15 @@ static int open_connection(struct control_client *client)
 	if (strlen(globals->control_path) >= sizeof(address.sun_path))
 		return -ENAMETOOLONG;
 	strcpy(address.sun_path, globals->control_path);
-	/* that is also how long the connect waits for room in the backlog */
+	/* also limits how long the connect waits for room in the backlog */
 	(void)fd_set_send_timeout(fd, globals->connect_timeout_us);
 	if (connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0)
 		return -errno;
-	/* Not before: a connect that waits is to end at a signal too. */
+	/* Not before: a signal must also end a connect that waits. */
 	r = interrupt_open(client->report, globals->deadline_us, false);
 	if (r < 0)
 		return r;
-	client->bytes = malloc(LINE_MAX_BYTES);		/* only what is used becomes memory */
+	client->bytes = malloc(LINE_MAX_BYTES);		/* only used pages become memory */
 	if (!client->bytes)
 		return -ENOMEM;
 	client->fd = fd_steal(&fd);
@@ -147,7 +147,7 @@ static int ask_once(struct control_client *client, const char *command, const ch
 		timeout_us = client->globals->connect_timeout_us;
 	client->deadline_ns = clock_now_ns() + timeout_us * 1000;
 	r = send_request(client, command, key, value);
-	/* It may have said why ("too many clients") before it closed. */
+	/* The daemon may have sent a reason ("too many clients") before it closed. */
 	return r < 0 && r != -EPIPE && r != -ECONNRESET ? r : control_read(client);
 }
 

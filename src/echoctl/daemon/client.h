@@ -16,11 +16,11 @@ struct control_client {
 	struct report *report;
 	uint64_t timeout_us;	/* for an answer; 0: as for connecting */
 	uint64_t deadline_ns;	/* of the answer that is awaited */
-	bool follows;		/* a program that takes over is asked in place of the old one */
-	bool taken_over;	/* one did */
+	bool follows;		/* if a new program takes over, ask that one */
+	bool taken_over;	/* a new program took over */
 	int fd;			/* owned; -1: not connected */
 	json_t *reply;		/* owned: the line last read */
-	char *bytes;		/* owned: what has come, that line first */
+	char *bytes;		/* owned: received bytes, that line first */
 	size_t used;
 	size_t taken;		/* length of that line, its newline included */
 };
@@ -33,8 +33,8 @@ struct control_client control_client(struct globals *globals);
 
 /*
  * Connects to globals->control_path unless that is done, sends the command, with one argument if
- * key is not NULL, and waits for the first line of the answer, as control_read(). From then on
- * SIGINT, SIGTERM and SIGQUIT end what waits for an answer, and nothing else.
+ * key is not NULL, and waits for the first line of the answer, as control_read() does. From then on
+ * SIGINT, SIGTERM and SIGQUIT only end a wait for an answer.
  */
 int control_ask(struct control_client *client, const char *command, const char *key,
 		const char *value);
@@ -46,16 +46,16 @@ int control_ask(struct control_client *client, const char *command, const char *
  */
 int control_read(struct control_client *client);
 
-/* Says what an error of the two above means, in JSON mode too; returns the exit status. */
+/* Reports an error of the two functions above, in JSON mode too; returns the exit status. */
 int control_failed(const struct control_client *client, int error);
 
 /*
- * An answer that says no: prints why. Returns STATUS_FAILED, or COMMAND_PROCEED for one that
- * says yes. In JSON mode every answer is printed.
+ * If the answer is an error, prints it and returns STATUS_FAILED, otherwise returns
+ * COMMAND_PROCEED. In JSON mode prints every answer.
  */
 int control_judge(const struct control_client *client);
 
-/* All three: returns COMMAND_PROCEED if client->reply says yes, else the exit status. */
+/* All three in one: returns COMMAND_PROCEED if client->reply is no error, else the exit status. */
 int control_exchange(struct control_client *client, const char *command, const char *key,
 		     const char *value);
 

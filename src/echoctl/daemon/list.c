@@ -21,7 +21,7 @@ enum {
 	OPTION_COLUMNS,
 };
 
-/* What a column shows. */
+/* Kinds of columns. */
 enum kind {
 	KIND_TEXT,
 	KIND_AGE,
@@ -111,7 +111,7 @@ static const char *take(void *data, int option, const char *value)
 	}
 }
 
-/* False for a peer that has no address: a Unix one. */
+/* Returns false for a Unix peer, which has no address. */
 static bool is_in_source(const char *peer, const struct cidr *source)
 {
 	struct address_spec spec;
@@ -161,7 +161,7 @@ static json_int_t measure(const json_t *row, const struct column *column)
 	return json_is_true(value) ? 1 : json_integer_value(value);
 }
 
-/* For qsort_r(3): the biggest first if the column measures, by id if both are equal. */
+/* For qsort_r(3): the biggest first in columns of numbers, by id if both are equal. */
 static int compare(const void *a, const void *b, void *data)
 {
 	const json_t *x = *(json_t *const *)a;
@@ -180,7 +180,7 @@ static int compare(const void *a, const void *b, void *data)
 	return list->reverse ? -order : order;
 }
 
-/* A table has no room for "3 min 4 s" and "1.5 MiB": 3m4s and 1.5M. */
+/* Shortens "3 min 4 s" and "1.5 MiB" to 3m4s and 1.5M. */
 static const char *squeeze(char *text)
 {
 	char *end = text;
@@ -195,7 +195,7 @@ static const char *squeeze(char *text)
 	return text;
 }
 
-/* What stands in the table; lives as long as the row and text. */
+/* Text of a cell; it lives as long as the row and text. */
 static const char *cell(const json_t *row, const struct column *column, char text[CELL_MAX])
 {
 	json_int_t value = measure(row, column);
@@ -242,7 +242,7 @@ static void add_line(const struct list *list, struct libscols_table *table, cons
 		scols_line_set_data(line, i, cell(row, list->columns[i], text));
 }
 
-/* As wide as its rows need, and no wider than the terminal: addresses are cut. */
+/* Prints a table as wide as its rows need, but not wider than the terminal: addresses are cut. */
 static void print_table(const struct list *list, size_t count, struct report *report)
 {
 	struct libscols_table *table = count > 0 ? scols_new_table() : NULL;
@@ -260,7 +260,7 @@ static void print_table(const struct list *list, size_t count, struct report *re
 	scols_unref_table(table);
 }
 
-/* All columns, that of the state only if there is something in it. */
+/* Chooses all columns, but that of the state only if one row has a state. */
 static void choose_columns(struct list *list, size_t count)
 {
 	const struct column *column = columns;
@@ -290,7 +290,7 @@ static void print_rows(struct list *list, struct report *report)
 	report_text(report, "%zu of %" PRIu64 " connections\n", count, list->total);
 }
 
-/* Rows up to the line that says how many there were, or why there are none. */
+/* Receives rows up to the line with their number, or the error. */
 static int receive(struct list *list, struct control_client *client)
 {
 	int r = control_ask(client, "list", NULL, NULL);

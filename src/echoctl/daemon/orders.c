@@ -11,7 +11,7 @@
 #include "echoctl/daemon/client.h"
 
 #define RELOAD_TIMEOUT_US (UINT64_C(60) * CLOCK_US_PER_S)
-#define DRAIN_TIMEOUT_US (UINT64_C(900) * CLOCK_US_PER_S)	/* the longest drain and more */
+#define DRAIN_TIMEOUT_US (UINT64_C(900) * CLOCK_US_PER_S)	/* more than the longest drain */
 
 static const struct option timeout_options[] = {
 	{"timeout", required_argument, NULL, OPTION_OWN},
@@ -46,7 +46,7 @@ static int reload(struct invocation *invocation)
 	int status;
 
 	client.timeout_us = RELOAD_TIMEOUT_US;
-	/* A new program reloads by itself. If it is asked once more, it tells how that went. */
+	/* A new program reloads by itself; asked again, it answers how that went. */
 	client.follows = true;
 	status = command_parse_alone(invocation, take_timeout, &client);
 	if (status == COMMAND_PROCEED)
@@ -97,7 +97,7 @@ static int drain(struct invocation *invocation)
 		status = control_exchange(&client, "drain", NULL, NULL);
 	if (status != COMMAND_PROCEED)
 		return status;
-	/* The end of the connection is the end of the process. */
+	/* The connection ends when the process ends. */
 	r = control_read(&client);
 	if (r != -ECONNRESET)
 		return control_failed(&client, r < 0 ? r : -EBADMSG);
@@ -134,7 +134,7 @@ static const char *take_source(void *data, int option, const char *value)
 	return cidr_parse(value, &prefix, &why) < 0 ? why : NULL;
 }
 
-/* As list shows it: a generation and a connection, "3.1047". */
+/* Whether text is an id as list shows it: generation and connection, "3.1047". */
 static bool is_id(const char *text)
 {
 	static const char digits[] = "0123456789";

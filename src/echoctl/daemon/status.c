@@ -19,8 +19,8 @@
 struct view {
 	struct control_client client;
 	bool watch;
-	bool terminal;		/* each screen in the place of the one before */
-	bool entered;		/* the other screen of the terminal */
+	bool terminal;		/* each screen replaces the one before */
+	bool entered;		/* the terminal's other screen is shown */
 	struct status_history history;
 };
 
@@ -34,7 +34,7 @@ static const char *take(void *data, int option, const char *value)
 	return NULL;
 }
 
-/* Before anything is said to be read afterwards. */
+/* To be called before output that must stay on the terminal. */
 static void leave_screen(struct view *view)
 {
 	if (view->entered)
@@ -42,7 +42,9 @@ static void leave_screen(struct view *view)
 	view->entered = false;
 }
 
-/* Over the screen before, line by line, so that nothing flickers; what does not fit is left out. */
+/*
+ * Writes over the last screen line by line, so that nothing flickers; leaves out what does not fit.
+ */
 static void repaint(struct view *view, char *text)
 {
 	unsigned rows = terminal_size(STDOUT_FILENO).ws_row;

@@ -17,7 +17,7 @@ void status_bar(FILE *stream, uint64_t value, uint64_t max, unsigned columns, bo
 	if (max > 0)
 		filled = value >= max ? columns :
 			 (unsigned)((double)value / (double)max * columns);
-	/* What is not nothing can be seen. */
+	/* Any value above 0 is visible. */
 	if (value > 0 && filled == 0)
 		filled = 1;
 	fputc('[', stream);
@@ -189,7 +189,9 @@ static void draw_generations(FILE *stream, const json_t *generations)
 	}
 }
 
-/* Adds what came since the total before, per second. A counter that runs backwards is no rate. */
+/*
+ * Adds what came since the total before, per second. A counter that runs backwards gives no rate.
+ */
 static void add_rate(struct status_series *series, unsigned count, uint64_t total,
 		     uint64_t elapsed_ns)
 {

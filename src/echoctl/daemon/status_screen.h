@@ -16,15 +16,15 @@ struct status_series {
 	uint64_t total;				/* in the last state */
 };
 
-/* Rates between the states of the daemon that were seen. Starts as {0}. */
+/* Rates between successive states of the daemon. Starts as {0}. */
 struct status_history {
 	struct status_series accepted;
 	struct status_series bytes_in;
 	unsigned count;
-	uint64_t uptime_ns;			/* of the last state; 0: none was seen */
+	uint64_t uptime_ns;			/* of the last state; 0: none so far */
 };
 
-/* Takes in a reply to "status". One of a daemon that was started since begins anew. */
+/* Adds a reply to "status". If the daemon was restarted, the history begins again. */
 void status_history_add(struct status_history *history, const json_t *status);
 
 /*
@@ -34,10 +34,10 @@ void status_history_add(struct status_history *history, const json_t *status);
 void status_screen_draw(FILE *stream, const json_t *status, const struct status_history *history,
 			bool utf8);
 
-/* value of max as a bar of so many columns between brackets. */
+/* Writes value of max as a bar of so many columns between brackets. */
 void status_bar(FILE *stream, uint64_t value, uint64_t max, unsigned columns, bool utf8);
 
-/* One mark a value, the largest value the highest mark. */
+/* Writes one mark for each value; the largest value has the highest mark. */
 void status_curve(FILE *stream, const uint64_t *values, unsigned count, bool utf8);
 
 #endif

@@ -34,8 +34,8 @@ static int prepare_socket(int fd, int family, const struct dial_options *options
 }
 
 /*
- * Starts to connect. A Unix socket with a full backlog refuses at once (unix(7)), and nothing tells
- * when there is room again. Returns 0 or -errno.
+ * Starts to connect. A Unix socket with a full backlog refuses at once (unix(7)), and no event
+ * tells when there is room again. Returns 0 or -errno.
  */
 static int connect_socket(int fd, const struct dial_address *address,
 			  const struct dial_options *options)
@@ -153,7 +153,7 @@ int dial_connect(const struct dial_options *options, struct dial *dial)
 		bool pending = is_pending(dial);
 		uint64_t now_ns = clock_now_ns();
 
-		/* One that fails at once leaves nothing to wait for. */
+		/* An attempt that failed at once leaves nothing to wait for. */
 		if (!more && !pending)
 			break;
 		if (interrupt_ended() < 0) {

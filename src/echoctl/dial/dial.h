@@ -30,16 +30,16 @@ struct dial_address {
 struct dial_options {
 	int family;			/* AF_UNSPEC or the only one to use */
 	bool udp;			/* datagrams: the first address that has a route */
-	uint64_t timeout_us;		/* for everything together; 0 is no time at all */
+	uint64_t timeout_us;		/* for everything together; 0 fails at once */
 	const struct dial_path *path;	/* NULL: nothing is asked of it */
 	int receive_buffer_bytes;	/* SO_RCVBUF before connecting; 0: the kernel's choice */
-	bool at_once;	/* a Unix socket with a full backlog is EAGAIN, and not waited for */
+	bool at_once;	/* do not wait for a full backlog of a Unix socket: EAGAIN */
 };
 
 /* One address tried. */
 struct dial_attempt {
 	struct dial_address target;
-	int fd;				/* -1: over; dial.c's own */
+	int fd;				/* -1: over; only for dial.c */
 	enum dial_phase phase;		/* DIAL_DONE: connected */
 	int error;			/* errno of that phase; ECANCELED: another one won */
 	uint64_t started_ns;		/* CLOCK_MONOTONIC */
@@ -51,7 +51,7 @@ struct dial {
 	enum dial_phase phase;		/* where it ended */
 	int error;			/* errno of that phase; 0 when a look-up failed by itself */
 	const char *why;		/* the same in words, static */
-	bool local;			/* a look-up failed on this side */
+	bool local;			/* the look-up failed on this side */
 	uint64_t started_ns;		/* CLOCK_MONOTONIC */
 	uint64_t resolved_ns;
 	size_t n_addresses;		/* what the name resolved to, in the order of trying */

@@ -14,7 +14,7 @@
 #include "base/fd.h"
 #include "echoctl/probe/interrupt.h"
 
-#define SLICE_NS 200000000	/* between looks for an interrupt, which no resolver waits for */
+#define SLICE_NS 200000000	/* between looks for an interrupt, which ends no resolver */
 
 /* One look-up that may outlive the wait for it: the resolver's thread then still owns it. */
 struct lookup {
@@ -33,7 +33,7 @@ void dial_interleave(struct dial_address *addresses, size_t n_addresses)
 
 		while (i < n_addresses && addresses[i].address.ss_family == last)
 			i++;
-		/* One family has run out: the rest of the other one follows. */
+		/* No address of this family is left: the rest of the other one follows. */
 		if (i == n_addresses)
 			break;
 		next = addresses[i];
@@ -59,7 +59,7 @@ static void take_unix(const struct address_spec *target, struct dial *dial)
 {
 	struct sockaddr_un *un = (struct sockaddr_un *)&dial->addresses[0].address;
 
-	/* address_parse() lets no longer one through. */
+	/* address_parse() refuses longer ones. */
 	assert(strlen(target->host) < sizeof(un->sun_path));
 	un->sun_family = AF_UNIX;
 	strcpy(un->sun_path, target->host);
@@ -143,7 +143,7 @@ static int look_up(struct lookup *lookup, const struct dial_options *options)
 	return r;
 }
 
-/* A resolver that gets no descriptor says no more than that it knows no such host. */
+/* A resolver that gets no descriptor only reports that the host is unknown. */
 static int descriptor_error(void)
 {
 	FD_CLEANUP int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -151,7 +151,7 @@ static int descriptor_error(void)
 	return fd < 0 ? errno : 0;
 }
 
-/* What the code of a look-up that is over means. Returns 0 or -errno. */
+/* Takes the code of a look-up that is over. Returns 0 or -errno. */
 static int judge_lookup(struct dial *dial, int code)
 {
 	int error = code != 0 ? descriptor_error() : 0;

@@ -3,9 +3,9 @@
  * echoctl idle: how long a silent path lives.
  *
  * A round opens one connection for each silence, all at once, and asks each for an echo when its
- * time has come, until the shortest silence that kills is known. The first round doubles from --min
- * to --max, the others bisect what is left between the longest that lived and the shortest that
- * did not (grid.c).
+ * time is over, until the shortest deadly silence is known. The first round doubles from --min to
+ * --max, the others bisect what is left between the longest that lived and the shortest that did
+ * not (grid.c).
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -32,7 +32,7 @@
 #define ROUNDS_MAX 20
 #define MESSAGE_BYTES 64
 #define PROGRESS_NS UINT64_C(1000000000)
-#define SAID_STEP 1.9		/* people are told of each doubling, and not of all between */
+#define SAID_STEP 1.9		/* text reports only each doubling, not the silences between */
 
 enum {
 	OPTION_MIN = OPTION_OWN,
@@ -47,7 +47,7 @@ enum state { SILENT, ASKING, ALIVE, DEAD };
 struct probe {
 	enum state state;
 	int fd;
-	uint64_t silence_ns;		/* planned; what it came to once it was asked */
+	uint64_t silence_ns;		/* planned; after the question, measured */
 	uint64_t since_ns;
 	uint64_t asked_ns;
 	struct exchange exchange;
@@ -66,8 +66,8 @@ struct idle {
 	uint64_t survives_ns;		/* longest silence that was followed by an echo; 0: none */
 	uint64_t dies_ns;		/* shortest that was not; 0: none */
 	const char *how;		/* it died: "fin", "reset", "black hole", words; static */
-	bool seen;			/* the end was seen while silent: dies_ns is exact */
-	uint64_t said_ns;		/* longest silence that people were told of as survived */
+	bool seen;			/* the end came during the silence: dies_ns is exact */
+	uint64_t said_ns;		/* longest silence that text reported as survived */
 	uint64_t contradicted_ns;	/* longest silence above dies_ns that lived; 0: none */
 	/* of the round */
 	uint64_t started_ns;		/* when all were open */
@@ -193,7 +193,7 @@ static const char *how_of(int error)
 	}
 }
 
-/* Connects, and shows that an echo comes back before any silence. Returns 0 or -errno. */
+/* Connects, and checks that an echo comes back before any silence. Returns 0 or -errno. */
 static int open_probe(struct idle *idle, struct probe *probe, const char **ret_phase)
 {
 	struct dial dial = {
@@ -226,7 +226,7 @@ static void ask(struct idle *idle, struct probe *probe)
 	probe->asked_ns = clock_now_ns();
 	probe->silence_ns = probe->asked_ns - probe->since_ns;
 	probe->state = ASKING;
-	/* So little goes in one piece into a buffer that has been empty for long. */
+	/* So few bytes always fit into a buffer that has long been empty. */
 	r = exchange_send(probe->fd, &probe->exchange);
 	if (r < 0)
 		bury(idle, probe, how_of(r));
@@ -242,7 +242,7 @@ static void take_answer(struct idle *idle, struct probe *probe)
 		keep(idle, probe);
 }
 
-/* True while the outcome of this one may change what is known. */
+/* True while the outcome of this one may change the result. */
 static bool matters(const struct idle *idle, const struct probe *probe)
 {
 	if (probe->state == ASKING)
@@ -251,7 +251,7 @@ static bool matters(const struct idle *idle, const struct probe *probe)
 		(idle->dies_ns == 0 || probe->silence_ns < idle->dies_ns);
 }
 
-/* When this one is to be asked or given up; UINT64_MAX: never. */
+/* When to ask this one or to give it up; UINT64_MAX: never. */
 static uint64_t due_ns(const struct idle *idle, const struct probe *probe)
 {
 	if (probe->state == SILENT)
@@ -261,7 +261,10 @@ static uint64_t due_ns(const struct idle *idle, const struct probe *probe)
 	return UINT64_MAX;
 }
 
-/* Asks what was silent for long enough, gives up what does not answer. Next time, or UINT64_MAX. */
+/*
+ * Asks connections that were silent for long enough, gives up those that do not answer. Returns the
+ * next time to look, or UINT64_MAX.
+ */
 static uint64_t advance(struct idle *idle, uint64_t now_ns)
 {
 	uint64_t wake_ns = UINT64_MAX;
@@ -273,7 +276,7 @@ static uint64_t advance(struct idle *idle, uint64_t now_ns)
 		if (!matters(idle, probe))
 			continue;
 		if (due_ns(idle, probe) <= now_ns) {
-			/* We may be late: an end or an answer that is there by now came first. */
+			/* We may be late: an end or an answer that is there now came first. */
 			take_answer(idle, probe);
 			if (probe->state == SILENT)
 				ask(idle, probe);
@@ -287,7 +290,7 @@ static uint64_t advance(struct idle *idle, uint64_t now_ns)
 	return wake_ns;
 }
 
-/* How it stands: in a line that is rewritten, or, if it was asked for, in one that stays. */
+/* Shows the state in a line that is rewritten, or, if a signal asked for it, in one that stays. */
 static void show_progress(const struct idle *idle, bool asked)
 {
 	char text[128];
@@ -411,7 +414,7 @@ static void report_verdict(struct idle *idle)
 			    (double)idle->contradicted_ns / 1e9);
 }
 
-/* Rounds until the bounds are close, what happened was seen, or a signal came. */
+/* Makes rounds until the bounds are close, the end was seen during a silence, or a signal came. */
 static int search(struct idle *idle)
 {
 	uint64_t silences_ns[IDLE_PROBES_MAX];
@@ -463,7 +466,7 @@ static int run(struct invocation *invocation)
 	idle.report = report;
 	idle.progress = terminal_obeys(STDERR_FILENO) && !report->quiet && !report->json;
 	status = search(&idle);
-	/* A round that could not begin takes nothing from what those before it have found. */
+	/* If a round cannot begin, the results of the rounds before it are still reported. */
 	if (status == COMMAND_PROCEED || idle.survives_ns > 0 || idle.dies_ns > 0) {
 		idle.stopped |= status != COMMAND_PROCEED;
 		report_verdict(&idle);

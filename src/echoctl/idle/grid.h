@@ -13,7 +13,7 @@ struct idle_settings {
 	uint64_t min_us;
 	uint64_t max_us;
 	uint64_t parallel;		/* silences for each doubling, and in each bisection */
-	uint64_t precision_percent;	/* what the last bracket may be wide */
+	uint64_t precision_percent;	/* width of the last bracket */
 };
 
 /*
