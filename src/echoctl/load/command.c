@@ -2,19 +2,21 @@
 /*
  * echoctl load: many connections at a fixed rate or as fast as they go, every byte verified.
  *
- * The process that was started reads the options, forks --processes workers, shows how it goes and
+ * The process that was started reads the options, forks --processes workers, shows progress and
  * reports at the end. It measures nothing itself. Each worker has its share of the connections and
- * an epoll loop over them (worker.c); its results stand in shared memory, one tally a worker, so
- * that no lock and no message is needed and a worker that dies loses nothing.
+ * an epoll loop over them (worker.c); its results are in shared memory, one tally for each worker,
+ * so that no lock and no message is needed and nothing is lost if a worker dies.
  *
- * Without --rate a connection begins the next message when the echo of the last one is whole. With
- * it, messages fall due on one common schedule that is dealt out in turn: worker i of n has every
- * n-th. A message that is due begins on the connection that has been idle longest; if none is, it
- * waits, and its latency counts from when it was due, not from when it could begin. A server that
- * stands still for a second so shows up in every message of that second (no coordinated omission).
+ * Without --rate a connection begins the next message when the echo of the last one is complete.
+ * With --rate, messages are due on one common schedule that is dealt out in turn: worker i of n has
+ * every n-th. A message that is due begins on the connection that has been idle longest. If no
+ * connection is idle it waits, and its latency counts from when it was due, not from when it began.
+ * So a server that stops for a second shows up in every message of that second (no coordinated
+ * omission).
  *
- * The sum is kept exact: each message that was due is echoed, failed or not begun, and each of
- * them is counted once. What fails as a connection costs the message that was to begin on it.
+ * The sum is kept exact: each message that was due is echoed, failed or not begun, and each of them
+ * is counted once. If a connection fails, the message that was to begin on it has failed.
+ *
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -58,7 +60,7 @@ enum {
 /* The parent's view of a run. */
 struct run {
 	struct load load;
-	uint64_t left;			/* processes that were not reaped yet */
+	uint64_t left;			/* processes that are not reaped yet */
 	int error;			/* -errno: why it ends early */
 	uint64_t reported_ns;
 	struct load_tally now;
@@ -131,7 +133,7 @@ static const char *take(void *data, int option, const char *value)
 	}
 }
 
-/* Half of the processors: the other half is for a server on the same machine. */
+/* Half of the processors; the other half is for a server on the same machine. */
 static uint64_t default_processes(void)
 {
 	long processors = sysconf(_SC_NPROCESSORS_ONLN);
@@ -209,13 +211,13 @@ static uint64_t sending_ns(const struct load *load, const struct load_tally *tal
 	return ns < load->duration_us * 1000 ? ns : load->duration_us * 1000;
 }
 
-/* The latency that counts: from the due time where there is one. */
+/* The latency that counts: from the due time if there is a rate. */
 static const struct histogram *latency_of(const struct load *load, const struct load_tally *tally)
 {
 	return load->rate > 0 ? &tally->corrected : &tally->raw;
 }
 
-/* A percentile of the interval; null if nothing came back: that is no latency of 0. */
+/* A percentile of the interval; null if nothing came back, which is not a latency of 0. */
 static json_t *percentile_json(const struct histogram *interval, double percent)
 {
 	if (interval->count == 0)
@@ -230,7 +232,7 @@ static const char *percentile_text(const struct histogram *interval, double perc
 	       units_time(histogram_percentile(interval, percent), text);
 }
 
-/* The live line: what the last interval brought. */
+/* The progress line: the results of the last interval. */
 static void report_progress(const struct run *run, uint64_t elapsed_ns, uint64_t interval_ns)
 {
 	static struct histogram interval;
@@ -266,7 +268,7 @@ static void report_progress(const struct run *run, uint64_t elapsed_ns, uint64_t
 		fprintf(stderr, "%s\n", text);
 }
 
-/* Of the processes that were reaped. */
+/* CPU time of the processes that were reaped. */
 static double children_cpu_s(void)
 {
 	struct rusage usage;
@@ -354,7 +356,7 @@ static void print_latency(const struct load *load, const char *name,
 	report_text(load->report, "\n");
 }
 
-/* The end: rates, errors by phase, percentiles, the drawn histogram. */
+/* The report at the end: rates, errors by phase, percentiles, the drawn histogram. */
 static void report_summary(const struct load *load, const struct load_tally *tally,
 			   uint64_t elapsed_ns)
 {
@@ -401,7 +403,9 @@ static void stop(const struct run *run)
 	__atomic_store_n(&run->load.shared->stop, true, __ATOMIC_RELAXED);
 }
 
-/* The others end too: they would wait for the one that failed, or have half of a result. */
+/*
+ * Ends the other processes, too: they would wait for the one that failed, or have half of a result.
+ */
 static void fail(struct run *run, int error)
 {
 	if (run->error == 0)
@@ -414,7 +418,7 @@ static void start_processes(struct run *run)
 	pid_t parent = getpid();
 	pid_t pid;
 
-	/* If it is ignored, which a parent of ours may have left so, nothing is there to reap. */
+	/* If our parent left it ignored, children cannot be reaped. */
 	signal(SIGCHLD, SIG_DFL);
 	for (uint64_t i = 0; i < run->load.processes && run->error == 0; i++) {
 		pid = fork();
@@ -440,7 +444,7 @@ static void reap_processes(struct run *run)
 	}
 }
 
-/* The slowest to connect decides when all begin. */
+/* Lets all begin when the slowest one has connected. */
 static void release_processes(struct run *run, uint64_t now_ns)
 {
 	collect(&run->load, &run->now);
@@ -460,7 +464,7 @@ static void report_interval(struct run *run, uint64_t now_ns)
 	run->reported_ns = now_ns;
 }
 
-/* Waits until every process has ended; says how it stands on the way. */
+/* Waits until every process has ended; shows progress meanwhile. */
 static void watch_processes(struct run *run)
 {
 	struct pollfd polls[1];
@@ -539,7 +543,9 @@ static int run(struct invocation *invocation)
 	if (load->processes > load->connections)
 		load->processes = load->connections;
 	load->dial = dial_options(&invocation->globals);
-	/* The time for a message is the one for connecting too, unless that has a shorter one. */
+	/*
+	 * The time limit for a message is also that for connecting, unless that has a shorter one.
+	 */
 	if (load->timeout_us < load->dial.timeout_us || !invocation->globals.connect_timeout_given)
 		load->dial.timeout_us = load->timeout_us;
 	if (interrupt_open(report, invocation->globals.deadline_us, true) < 0)

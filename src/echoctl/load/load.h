@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* Many connections at once: what to do, what the processes share, and what one of them has. */
+/*
+ * Many connections at once: the settings, what the processes share, and the state of one of them.
+ */
 #ifndef ECHOCTL_LOAD_LOAD_H
 #define ECHOCTL_LOAD_LOAD_H
 
@@ -39,7 +41,7 @@ struct load {
 	bool reconnect;			/* a connection for each message */
 	const uint8_t *table;		/* payload_table_new() */
 	struct load_shared *shared;
-	/* Of the parent alone: where it reports. */
+	/* Used by the parent only: where it reports. */
 	struct report *report;
 	char peer[ADDRESS_TEXT_MAX];
 	bool progress;			/* the live line is wanted */
@@ -83,7 +85,7 @@ struct load_connection {
 	enum load_state state;
 	int fd;
 	bool tried;			/* it was open once, or its first attempt has failed */
-	bool queued;			/* stands in the idle queue, even if closed since */
+	bool queued;			/* is in the idle queue, even if closed since */
 	bool active;			/* carries a message */
 	bool writes;			/* EPOLLOUT is asked for */
 	uint64_t message;		/* how many it has begun */
@@ -104,9 +106,9 @@ struct load_worker {
 	struct load_connection *idle_last;
 	size_t connecting;
 	size_t active;			/* messages under way */
-	uint64_t begun;			/* messages, of quota; some failed as connections */
+	uint64_t begun;			/* messages of quota, with those that failed to connect */
 	uint64_t quota;
-	uint64_t dealt;			/* messages, of the schedule: what fails is no turn of it */
+	uint64_t dealt;			/* messages of the schedule that have begun */
 	struct schedule schedule;	/* events of all processes; ours are every n-th */
 	uint64_t end_ns;		/* nothing begins after it; 0: before the start */
 	uint64_t sweep_ns;

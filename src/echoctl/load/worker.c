@@ -21,13 +21,13 @@
 #define START_POLL_NS 1000000u
 #define RETRY_NS 1000000u		/* before the next look at a backlog that is full */
 
-/* Not every message that there is time for has begun, or failed before it did. */
+/* True if there are messages left to begin, and time for them. */
 static bool has_more(const struct load_worker *worker, uint64_t now_ns)
 {
 	return worker->begun < worker->quota && (worker->end_ns == 0 || now_ns < worker->end_ns);
 }
 
-/* Its time is over: what comes now comes too late. For what connects or carries a message. */
+/* True if the time of a connection that connects or carries a message is over. */
 static bool is_overdue(const struct load_worker *worker, const struct load_connection *connection,
 		       uint64_t now_ns)
 {
@@ -45,7 +45,7 @@ static uint64_t next_due_ns(const struct load_worker *worker)
 			       worker->dealt * worker->load->processes + worker->index);
 }
 
-/* The connection is free for a message: long-lived and open, or to be opened for it. */
+/* Makes the connection free for a message: it is long-lived and open, or will be opened for it. */
 static void set_free(struct load_worker *worker, struct load_connection *connection)
 {
 	connection->state = IDLE;
@@ -60,7 +60,7 @@ static void set_free(struct load_worker *worker, struct load_connection *connect
 	worker->idle_last = connection;
 }
 
-/* The one that has been free for the longest time; NULL if none is. */
+/* Returns the connection that has been free longest; NULL if none is free. */
 static struct load_connection *first_free(struct load_worker *worker)
 {
 	while (worker->idle_first && worker->idle_first->state != IDLE) {
@@ -129,7 +129,7 @@ static int watch(struct load_worker *worker, struct load_connection *connection,
 	return epoll_ctl(worker->epoll_fd, operation, connection->fd, &event) < 0 ? -errno : 0;
 }
 
-/* Also once more, if a Unix backlog was full. Want of a socket ends the process. */
+/* Called again if a Unix backlog was full. If no socket can be made the process ends. */
 static void try_to_connect(struct load_worker *worker, struct load_connection *connection)
 {
 	struct dial_options options = worker->load->dial;
@@ -192,7 +192,7 @@ static void send_message(struct load_worker *worker, struct load_connection *con
 	push(worker, connection);
 }
 
-/* Begins what is due, as long as a connection is free for it. */
+/* Begins messages that are due, as long as a connection is free. */
 static void begin_due(struct load_worker *worker, uint64_t now_ns)
 {
 	struct load_connection *connection = first_free(worker);
@@ -216,7 +216,7 @@ static void begin_due(struct load_worker *worker, uint64_t now_ns)
 			start_connecting(worker, connection, now_ns);
 		else
 			send_message(worker, connection);
-		/* Of many that begin together each has its own time. */
+		/* Each of many that begin together has its own time. */
 		connection = first_free(worker);
 		if (connection)
 			now_ns = clock_now_ns();
@@ -237,7 +237,7 @@ static void take_connection(struct load_worker *worker, struct load_connection *
 		fail(worker, connection, LOAD_CONNECT, -error);
 		return;
 	}
-	/* Unix sockets refuse, and need it not. */
+	/* Unix sockets refuse it, and do not need it. */
 	setsockopt(connection->fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
 	connection->tried = true;
 	worker->connecting--;
@@ -250,7 +250,7 @@ static void take_connection(struct load_worker *worker, struct load_connection *
 		set_free(worker, connection);
 }
 
-/* A message has passed, with a connection of its own its end included. */
+/* A message has succeeded; with --reconnect the end of its connection, too. */
 static void finish(struct load_worker *worker, struct load_connection *connection, uint64_t now_ns)
 {
 	worker->tally->last_ns = now_ns;
@@ -267,7 +267,7 @@ static void finish(struct load_worker *worker, struct load_connection *connectio
 	begin_due(worker, now_ns);
 }
 
-/* The echo; behind it, or in place of a message, nothing but the peer's FIN may come. */
+/* Takes the echo; behind it, and without a message on its way, only the peer's FIN may come. */
 static void take_input(struct load_worker *worker, struct load_connection *connection)
 {
 	enum load_phase phase = connection->state == CLOSING ? LOAD_EOF : LOAD_ECHO;
@@ -305,14 +305,14 @@ void load_worker_take(struct load_worker *worker, struct load_connection *connec
 		take_connection(worker, connection);
 		return;
 	}
-	/* First what has come: an error of sending must not hide it. */
+	/* Input first: an error of sending must not hide it. */
 	if (connection->state != CLOSED && events & ~(uint32_t)EPOLLOUT)
 		take_input(worker, connection);
 	if (connection->state == ECHOING && connection->writes && events & EPOLLOUT)
 		push(worker, connection);
 }
 
-/* Where it would fail if it did now. */
+/* The phase in which the connection would fail now. */
 static enum load_phase phase_of(const struct load_connection *connection)
 {
 	if (connection->state == CONNECTING)
@@ -323,8 +323,8 @@ static enum load_phase phase_of(const struct load_connection *connection)
 }
 
 /*
- * Gives up what takes too long; opens what is closed, a few at a time: before the start once, after
- * it as long as there is something for it to carry.
+ * Gives up what takes too long. Opens closed connections, a few at a time: each once before the
+ * start, later as long as there are messages for them.
  */
 static void sweep(struct load_worker *worker, uint64_t now_ns)
 {

@@ -13,7 +13,7 @@
 #define WIDTH_MIN 40
 #define WIDTH_WITH_SHARE 60
 
-/* Steps in a decade, in hundredths; the coarsest that gives enough rows is taken. */
+/* Steps in a decade, in hundredths; the coarsest with enough rows is used. */
 static const struct density {
 	unsigned count;
 	unsigned steps[23];
@@ -217,7 +217,10 @@ void chart_draw(FILE *stream, const struct histogram *histogram, unsigned width,
 		last = to;
 	}
 	for (unsigned row = first; row <= last; row++) {
-		/* The largest value's bucket may reach beyond the last row: none is left out. */
+		/*
+		 * The largest value's bucket may reach beyond the last row: the last row takes all
+		 * of it.
+		 */
 		counts[row - first] = histogram_between(histogram, row_start_ns(density, row),
 			row < last ? row_start_ns(density, row + 1) : UINT64_MAX);
 		if (counts[row - first] > most)

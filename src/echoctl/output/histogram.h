@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Latencies counted in log-linear buckets, so that any percentile can be told from a fixed
- * amount of memory: each power of two is cut into 128 steps, a value is off by less than 0.8%.
- * Plain data without pointers: it may stand in memory that processes share.
+ * Latencies counted in log-linear buckets, so that a fixed amount of memory gives any percentile:
+ * each power of two is cut into 128 steps, a value is off by less than 0.8%. Plain data without
+ * pointers: it may stand in memory that processes share.
  */
 #ifndef ECHOCTL_OUTPUT_HISTOGRAM_H
 #define ECHOCTL_OUTPUT_HISTOGRAM_H
@@ -15,7 +15,7 @@
 
 #define HISTOGRAM_STEP_BITS 7
 #define HISTOGRAM_STEPS (1u << HISTOGRAM_STEP_BITS)
-#define HISTOGRAM_VALUE_BITS 42		/* 73 minutes; what is longer counts as that */
+#define HISTOGRAM_VALUE_BITS 42		/* 73 minutes; longer values count as that */
 #define HISTOGRAM_VALUE_MAX_NS ((UINT64_C(1) << HISTOGRAM_VALUE_BITS) - 1)
 #define HISTOGRAM_BUCKETS ((HISTOGRAM_VALUE_BITS - HISTOGRAM_STEP_BITS + 1) * HISTOGRAM_STEPS)
 
@@ -31,26 +31,26 @@ struct histogram {
 
 void histogram_record(struct histogram *histogram, uint64_t value_ns);
 
-/* Adds all that the other one has counted. */
+/* Adds the counts of the other one. */
 void histogram_merge(struct histogram *into, const struct histogram *from);
 
 /*
- * What was counted between two states of one histogram: counts and percentiles; smallest and
- * largest value are those of their buckets, mean and deviation stay 0.
+ * The counts between two states of one histogram. Smallest and largest value are those of their
+ * buckets; mean and deviation stay 0.
  */
 void histogram_difference(const struct histogram *now, const struct histogram *before,
 			  struct histogram *ret_histogram);
 
 /*
- * The smallest value that at least this share of all do not exceed (nearest rank), as the upper
- * end of its bucket, never outside min..max. 0 when nothing was counted.
+ * The smallest value that is not below this share of all values (nearest rank), as the upper end of
+ * its bucket, but within min..max. 0 if nothing was counted.
  */
 uint64_t histogram_percentile(const struct histogram *histogram, double percent);
 
 /* Standard deviation of the values; 0 when nothing was counted. */
 double histogram_deviation(const struct histogram *histogram);
 
-/* For programs; an empty one has its "count" alone. The caller owns it; NULL: no memory. */
+/* For programs; an empty one has only its "count". The caller owns it; NULL: no memory. */
 json_t *histogram_json(const struct histogram *histogram);
 
 /* How many values lie in from_ns <= value < below_ns, as exact as the buckets are. */
@@ -61,8 +61,8 @@ uint64_t histogram_between(const struct histogram *histogram, uint64_t from_ns, 
 /*
  * One row for each step between smallest and largest value, the steps finer where the values lie
  * close together: range, count, share (from 60 columns on), bar. Lines are at most width columns
- * (at least 40). Bars are of eighth blocks with utf8, else of '#'. Nothing is written for an empty
- * histogram.
+ * (at least 40). Bars consist of eighth blocks with utf8, else of '#'. Nothing is written for an
+ * empty histogram.
  */
 void chart_draw(FILE *stream, const struct histogram *histogram, unsigned width, bool utf8);
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Output that is waited for with poll(2), beside everything else. */
+/* Output that never blocks, so that the caller can wait for it with poll(2). */
 #include "echoctl/output/output.h"
 
 #include <errno.h>
@@ -22,7 +22,7 @@ int output_open(int fd, struct output *ret_output)
 		snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
 		if (S_ISFIFO(status.st_mode) || isatty(fd))
 			output.fd = open(path, O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-		/* Not ours to open (a pipe of another user's): its writes may block then. */
+		/* We may not open it (a pipe of another user): writes to it may block. */
 		if (output.fd < 0)
 			output.fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
 		if (output.fd < 0)

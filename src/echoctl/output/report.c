@@ -17,7 +17,7 @@
 
 static bool progress_shown;
 
-/* For fopencookie(3): waits for a descriptor that somebody else has made non-blocking. */
+/* For fopencookie(3): waits for a descriptor that another program has made non-blocking. */
 static ssize_t write_waiting(void *cookie, const char *bytes, size_t size)
 {
 	struct pollfd polled = { .fd = *(int *)cookie, .events = POLLOUT };
@@ -109,7 +109,7 @@ void terminal_show(const char *format, ...)
 	progress_shown = true;
 }
 
-/* Takes the line of progress away. */
+/* Removes the line of progress. */
 static void terminal_clear(void)
 {
 	if (progress_shown)
@@ -227,7 +227,7 @@ bool report_heard(const struct report *report)
 bool report_finish(struct report *report)
 {
 	note_write(report, fflush(stdout) == 0);
-	/* A reader that has enough, as head(1), knows that. */
+	/* A reader that closes early, as head(1), needs no message. */
 	if (report->error != 0 && report->error != -EPIPE)
 		report_error(report, "standard output: %s", strerror(-report->error));
 	return report->error == 0;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Where results leave echoctl: human text or one JSON object a line; diagnostics to stderr. What
- * the terminal can, and the line of progress. Sizes and times for people.
+ * Where results leave echoctl: human text or one JSON object a line; diagnostics to stderr.
+ * Properties of the terminal, and the line of progress. Sizes and times for people.
  */
 #ifndef ECHOCTL_OUTPUT_REPORT_H
 #define ECHOCTL_OUTPUT_REPORT_H
@@ -18,7 +18,10 @@ struct report {
 	int error;	/* first failed write of a result: -errno, else 0 */
 };
 
-/* Before anything is written: from now on stdout and stderr wait if they are non-blocking. */
+/*
+ * Call it before anything is written: from now on writes to stdout and stderr wait even if these
+ * are non-blocking.
+ */
 void report_open(void);
 
 /* For json_pack(): text that is not UTF-8 has its bytes above 127 replaced. NULL: null. */
@@ -28,20 +31,20 @@ json_t *report_string(const char *text);
 void report_json(struct report *report, json_t *object);
 
 /*
- * The "error" event of what was not reached or broke, in JSON mode. address may be NULL; error is
- * an errno, 0: none.
+ * In JSON mode emits the "error" event of a target that was not reached or a connection that broke.
+ * address may be NULL; error is an errno, 0: none.
  */
 void report_failure(struct report *report, const char *host, const char *address,
 		    const char *phase, int error, const char *why);
 
 /*
- * A result for people to stdout, nothing in JSON mode. Whoever the text came from does not steer
- * the terminal: control characters are written as \x1b, but for line feeds.
+ * Writes a result for people to stdout; nothing in JSON mode. Text of others must not control the
+ * terminal: control characters are written as \x1b, except line feeds.
  */
 void report_text(struct report *report, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 
-/* The same as it stands, escape codes of our own included. */
+/* The same without escaping, for escape codes of our own. */
 void report_raw(struct report *report, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 
@@ -56,22 +59,22 @@ void report_error(const struct report *report, const char *format, ...)
 #define report_note(report, ...) \
 	((report)->quiet ? (void)0 : report_error(report, __VA_ARGS__))
 
-/* Whether results can still be written: a command that goes on for long ends when not. */
+/* Whether results can still be written: a long command ends if not. */
 bool report_heard(const struct report *report);
 
 /*
- * Says why results could not be written, if so; of a reader that is gone nothing. Returns false
- * then. Call it before exiting.
+ * If results could not be written, reports why (not if the reader is gone) and returns false. Call
+ * it before exiting.
  */
 bool report_finish(struct report *report);
 
-/* Whether fd is a terminal that knows escape codes; TERM=dumb says that it does not. */
+/* Whether fd is a terminal with escape codes; with TERM=dumb it is not. */
 bool terminal_obeys(int fd);
 
-/* Of the terminal that fd is, or else 80 columns and 24 rows. */
+/* Size of the terminal that fd is, or else 80 columns and 24 rows. */
 struct winsize terminal_size(int fd);
 
-/* Whether what is printed may be of blocks and bars (the locale says so). */
+/* Whether the locale allows block characters. */
 bool terminal_has_blocks(void);
 
 /*
@@ -80,7 +83,7 @@ bool terminal_has_blocks(void);
  */
 void terminal_show(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
-/* Leaves the line where it is, if there is one: the next one is another. */
+/* Keeps the line of progress on the screen, if there is one; the next one is below. */
 void terminal_keep(void);
 
 #define UNITS_TEXT_MAX 24

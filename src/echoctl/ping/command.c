@@ -82,7 +82,7 @@ static const char *why(int error)
 				   exchange_why(error);
 }
 
-/* When the index-th unanswered probe of the link has had its time. */
+/* When the time of the index-th unanswered probe of the link is over. */
 static uint64_t late_at_ns(const struct ping *ping, const struct ping_link *link, uint64_t index)
 {
 	const struct ping_probe *probe = ping_link_probe(link, index);
@@ -106,7 +106,7 @@ static void break_link(struct ping *ping, struct ping_link *link, const char *ph
 	ping_link_close(link);
 }
 
-/* The index-th unanswered probe of the link will not come back any more. */
+/* Counts the index-th unanswered probe of the link as lost. */
 static void give_up(struct ping *ping, const struct ping_link *link, uint64_t index)
 {
 	ping_tally_missing(ping, PING_LOST, ping_link_probe(link, index)->sequence,
@@ -293,8 +293,8 @@ static void say_overdue(struct ping *ping, uint64_t now_ns)
 }
 
 /*
- * When the next probe is due, or one that waits has had its time, which begins when it was really
- * sent; UINT64_MAX: all have had it.
+ * When the next probe is due, or the time of one that waits is over, which began when it was really
+ * sent; UINT64_MAX: neither.
  */
 static uint64_t wake_ns(const struct ping *ping)
 {
@@ -339,7 +339,7 @@ static void take_events(struct ping *ping, struct ping_link *link, short events)
 		return;
 	if (link->connecting)
 		r = ping_link_connected(link);
-	/* First what has come: an error of sending must not hide it. */
+	/* Input first: an error of sending must not hide it. */
 	else if (events & (POLLIN | POLLHUP | POLLERR))
 		take_replies(ping, link);
 	if (r == 0 && link->fd >= 0 && events & POLLOUT)
@@ -356,7 +356,7 @@ static int wait_for_events(struct ping *ping)
 	nfds_t n = 0;
 	int ready;
 
-	/* Those in use only: poll(2) refuses more entries than there may be descriptors. */
+	/* Only links in use: poll(2) refuses more entries than there may be descriptors. */
 	for (unsigned i = 0; i < ping->n_links; i++) {
 		struct ping_link *link = &ping->links[i];
 		bool writes = link->connecting || ping_link_blocked(link);
@@ -376,7 +376,7 @@ static int wait_for_events(struct ping *ping)
 	return ready < 0 ? ready : 0;
 }
 
-/* What had its time and did not come is lost; what is still on its way is not. */
+/* A probe whose time is over is lost; one that is still on its way is not. */
 static void close_links(struct ping *ping, uint64_t now_ns)
 {
 	for (unsigned i = 0; i < ping->n_links; i++) {
@@ -394,9 +394,8 @@ static void close_links(struct ping *ping, uint64_t now_ns)
 }
 
 /*
- * Takes over the connection that the first probe uses, sends all probes and counts what becomes of
- * them, until they are done, the deadline has come or a signal. Returns 0, or -errno if this side
- * failed.
+ * Takes over the connection that the first probe uses, sends all probes and counts the results,
+ * until all are done or the deadline or a signal comes. Returns 0, or -errno if this side failed.
  */
 static int run_probes(struct ping *ping, const struct dial *dial)
 {
@@ -414,7 +413,7 @@ static int run_probes(struct ping *ping, const struct dial *dial)
 		r = ping_flow_open(&ping->flow, &ping->links[0], &ping->target);
 	ping->links[0].started_ns = winner->started_ns;
 	ping->links[0].connected_ns = winner->ended_ns;
-	/* Probes a millisecond apart do not bear the usual 50 us of slack. */
+	/* The usual 50 us of slack is too much for probes a millisecond apart. */
 	prctl(PR_SET_TIMERSLACK, 1);
 	ping->started_ns = clock_now_ns();
 	ping->awake_ns = ping->started_ns;

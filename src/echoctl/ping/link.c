@@ -29,7 +29,9 @@ int ping_link_open(struct ping_link *link, int fd, size_t size_bytes, size_t cap
 		ping_link_close(link);
 		return -ENOMEM;
 	}
-	/* A probe must not wait for the echo of the one before (RFC 896). Unix sockets refuse. */
+	/*
+	 * A probe must not wait for the echo of the one before (RFC 896). Unix sockets refuse that.
+	 */
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
 	return 0;
 }
@@ -106,7 +108,7 @@ int ping_link_connected(struct ping_link *link)
 	return transmit(link);
 }
 
-/* Reads towards a whole probe: 1 if it is there, 0 if not yet, -errno. */
+/* Reads more of a probe. Returns 1 if it is complete, 0 if not yet, -errno. */
 static int fill(struct ping_link *link)
 {
 	while (link->in_bytes < link->size_bytes) {
@@ -126,7 +128,7 @@ static int fill(struct ping_link *link)
 	return 1;
 }
 
-/* Where what came differs from the index-th of the unanswered probes; size_bytes: nowhere. */
+/* The offset at which the echo differs from the index-th unanswered probe; size_bytes: none. */
 static size_t compare(const struct ping_link *link, size_t index)
 {
 	const struct ping_probe *probe = ping_link_probe(link, index);
@@ -169,7 +171,7 @@ int ping_link_receive(struct ping_link *link, struct ping_reply *ret_reply)
 	link->count--;
 	if (link->overdue > 0)
 		link->overdue--;
-	/* What overtook stays until its own turn comes. */
+	/* A probe that overtook others stays until its turn comes. */
 	if (ret_reply->result != PING_LOST)
 		link->in_bytes = 0;
 	return 1;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * One connection that carries probes: sends them without waiting, puts the echo together
- * again by size however the stream was cut, and says which probe each piece answers.
+ * One connection that carries probes: sends them without waiting, cuts the echo into pieces of the
+ * size of a probe, and says which probe each piece answers.
  */
 #ifndef ECHOCTL_PING_LINK_H
 #define ECHOCTL_PING_LINK_H
@@ -10,7 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* What becomes of a probe. */
+/* Result of a probe. */
 enum ping_result {
 	PING_OK,
 	PING_LATE,	/* it came back, but not in time */
@@ -22,7 +22,7 @@ enum ping_result {
 	PING_DUPLICATE,	/* it came back once more: it is one of those above already */
 	PING_REFUSED,	/* bigger than the own interface takes */
 	PING_UNSENT,	/* due, but the peer did not read */
-	PING_OVERDUE,	/* not in time so far: one of those above is still to come */
+	PING_OVERDUE,	/* not in time; one of the results above will follow */
 	PING_RESULTS,
 };
 
@@ -50,7 +50,7 @@ struct ping_link {
 	bool connecting;		/* the first probe waits for it */
 	uint64_t started_ns;		/* when connecting began */
 	uint64_t connected_ns;
-	uint64_t overdue;		/* of the unanswered probes, how many were said to be so */
+	uint64_t overdue;		/* unanswered probes that were reported overdue */
 	size_t size_bytes;		/* of every probe */
 	uint8_t *out;			/* the probe being sent, and how much of it is */
 	size_t out_bytes;
@@ -63,8 +63,8 @@ struct ping_link {
 };
 
 /*
- * Takes over fd, a connected socket or one on its way, in any case. capacity: probes that may be
- * unanswered at a time. Returns 0 or -ENOMEM.
+ * Takes over fd, a socket that is connected or connecting, even on failure. capacity: probes that
+ * may be unanswered at a time. Returns 0 or -ENOMEM.
  */
 int ping_link_open(struct ping_link *link, int fd, size_t size_bytes, size_t capacity);
 
@@ -78,14 +78,14 @@ struct ping_probe *ping_link_probe(const struct ping_link *link, size_t index);
 bool ping_link_blocked(const struct ping_link *link);
 
 /*
- * Sends a probe, or as much of it as goes; while connecting none. Returns 0; -EAGAIN if blocked or
- * full; -errno.
+ * Sends a probe, or as much of it as possible without waiting; while connecting, nothing. Returns
+ * 0; -EAGAIN if blocked or full; -errno.
  */
 int ping_link_send(struct ping_link *link, uint64_t sequence);
 
 /*
  * Connecting has ended: sends the probe that waits. Returns 0 or -errno; link->connecting tells
- * whether it is that of connecting.
+ * whether the error is that of connecting.
  */
 int ping_link_connected(struct ping_link *link);
 
@@ -94,8 +94,8 @@ int ping_link_flush(struct ping_link *link);
 
 /*
  * Returns 1 with the next reply, 0 if there is none yet, else -errno: -ENODATA if the peer has
- * closed, -EBADMSG if it sent bytes that no probe waits for. A link for a single probe sees at once
- * what is behind its echo, another one with the next reply.
+ * closed, -EBADMSG if it sent bytes that no probe waits for. A link for a single probe sees bytes
+ * behind its echo at once, another one with the next reply.
  */
 int ping_link_receive(struct ping_link *link, struct ping_reply *ret_reply);
 

@@ -24,7 +24,7 @@ int exchange_wait(int fd, short events, uint64_t deadline_ns)
 
 		if (ready < 0 || ended < 0)
 			return ready < 0 ? ready : ended;
-		/* What is ready counts no more when it is too late. */
+		/* Input after the deadline is too late. */
 		if (clock_now_ns() > deadline_ns)
 			return -ETIMEDOUT;
 		if (ready > 0 && polls[0].revents)
@@ -62,7 +62,7 @@ int exchange_receive(int fd, struct exchange *exchange)
 	if (got == 0)
 		return exchange->received_bytes == exchange->size && exchange->half_close ?
 			1 : -ENODATA;
-	/* Only what was sent may come back. */
+	/* Only bytes that were sent may come back. */
 	equal = (size_t)got < equal ? (size_t)got : equal;
 	if (equal > 0)
 		equal = payload_count_equal(chunk, exchange->bytes + exchange->received_bytes,
@@ -93,7 +93,7 @@ int exchange_run(int fd, const uint8_t *bytes, size_t size, bool half_close, uin
 
 		if (ready < 0)
 			return ready;
-		/* First what has come: an error of sending must not hide it. */
+		/* Input first: an error of sending must not hide it. */
 		if (ready & (POLLIN | POLLHUP | POLLERR))
 			r = exchange_receive(fd, ret_exchange);
 		if (r == 0 && sends && ready & POLLOUT)

@@ -13,24 +13,24 @@ struct exchange {
 	bool half_close;	/* a FIN follows the last byte, and the peer's is awaited */
 	const char *phase;	/* "send", "echo", "eof": where it stands or ended; static */
 	size_t sent_bytes;
-	size_t received_bytes;	/* that are right */
-	uint64_t ended_ns;	/* when all was there, in time or not */
+	size_t received_bytes;	/* correct ones */
+	uint64_t ended_ns;	/* when everything had come, in time or not */
 };
 
-/* Sends what goes without waiting. Returns 0 or -errno. */
+/* Sends as much as possible without waiting; not all may be sent already. Returns 0 or -errno. */
 int exchange_send(int fd, struct exchange *exchange);
 
 /*
- * Takes what has come without waiting. Returns 1 at the right end, 0 if more is to come, -ENODATA
+ * Takes input without waiting. Returns 1 if everything has come, 0 if more has to come, -ENODATA
  * (FIN before that), -EBADMSG (the byte at received_bytes differs or was never sent), -errno.
  */
 int exchange_receive(int fd, struct exchange *exchange);
 
 /*
- * All of it: sends bytes over the non-blocking fd while it reads what comes back. half_close: sends
- * the FIN right behind the last byte, while the echo is still to come, and waits for the peer's.
- * Returns 0 when all of it was there by the deadline, or -ETIMEDOUT, what interrupt_ended() says,
- * or an error of the two above. *ret_exchange is set in every case.
+ * Runs a whole exchange: sends bytes (at least one) over the non-blocking fd while it reads the
+ * echo. half_close: sends the FIN right behind the last byte, before the echo has come, and waits
+ * for the peer's. Returns 0 if everything had come by the deadline, or -ETIMEDOUT, what
+ * interrupt_ended() says, or an error of the two above. *ret_exchange is set in every case.
  */
 int exchange_run(int fd, const uint8_t *bytes, size_t size, bool half_close, uint64_t deadline_ns,
 		 struct exchange *ret_exchange);
@@ -39,7 +39,7 @@ int exchange_run(int fd, const uint8_t *bytes, size_t size, bool half_close, uin
 const char *exchange_why(int error);
 
 /*
- * Waits for events of poll(2) on fd, at most until the deadline. Returns what came, -ETIMEDOUT
+ * Waits for events of poll(2) on fd, at most until the deadline. Returns the events, -ETIMEDOUT
  * (after the deadline, whatever is ready), what interrupt_ended() says, or -errno.
  */
 int exchange_wait(int fd, short events, uint64_t deadline_ns);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The signals that end a command or ask how it stands, and the deadline of the command, which is a
- * signal too. They are the process's, so there is one place for them: whoever waits polls
- * interrupt_fd() and asks interrupt_ended() before and after.
+ * The signals that end a command or ask for its state, and the deadline of the command, which is a
+ * signal, too. Signals belong to the process, so all of it is here: every wait polls interrupt_fd()
+ * and calls interrupt_ended() before and after.
  */
 #ifndef ECHOCTL_PROBE_INTERRUPT_H
 #define ECHOCTL_PROBE_INTERRUPT_H
@@ -14,9 +14,9 @@
 #include "echoctl/output/report.h"
 
 /*
- * Blocks SIGINT, SIGTERM, SIGQUIT, SIGALRM, SIGCHLD and SIGCONT; from now on they are told by the
- * functions below. quit_asks: SIGQUIT asks how it stands and ends nothing. deadline_us: from now,
- * 0: none. A second call does nothing. Returns 0 or -errno after saying why.
+ * Blocks SIGINT, SIGTERM, SIGQUIT, SIGALRM, SIGCHLD and SIGCONT; from now on the functions below
+ * report them. quit_asks: SIGQUIT asks for the state and ends nothing. deadline_us: from now, 0:
+ * none. A second call does nothing. Returns 0 or -errno after saying why.
  */
 int interrupt_open(const struct report *report, uint64_t deadline_us, bool quit_asks);
 
@@ -25,18 +25,21 @@ int interrupt_fd(void);
 
 /*
  * Waits for polls[0] to polls[n - 1], a signal (the end of a child is one), or wake_ns of
- * CLOCK_MONOTONIC. polls has room for n + 1. Returns how many are ready, a signal included; 0 if
- * nothing is, and revents means nothing then; -errno of ppoll(2).
+ * CLOCK_MONOTONIC. polls must have room for n + 1. Returns how many are ready, a signal included; 0
+ * if nothing is, and revents means nothing then; -errno of ppoll(2).
  */
 int interrupt_poll(struct pollfd *polls, nfds_t n, uint64_t wake_ns);
 
-/* Takes what has come. 0; -EINTR once a signal has ended the command, -ETIMEDOUT its deadline. */
+/*
+ * Takes signals that have come. Returns 0; -EINTR once a signal has ended the command, -ETIMEDOUT
+ * once its deadline has.
+ */
 int interrupt_ended(void);
 
-/* Lets go of the descriptor; the signals stay blocked. */
+/* Closes the descriptor; the signals stay blocked. */
 void interrupt_close(void);
 
-/* Whether interrupt_ended() has met a signal that asks how it stands since the last call. */
+/* Whether interrupt_ended() has taken a signal that asks for the state since the last call. */
 bool interrupt_asked(void);
 
 /* Whether it has met SIGCONT since the last call: the process was stopped by job control. */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Bytes to send where no one supplies them: each pattern is a function of the offset. */
+/* Bytes to send if there is no input: each pattern is a function of the offset. */
 #ifndef ECHOCTL_PROBE_PATTERN_H
 #define ECHOCTL_PROBE_PATTERN_H
 
@@ -11,9 +11,9 @@ enum pattern {
 	PATTERN_RANDOM,
 	PATTERN_ZEROS,
 	PATTERN_ONES,		/* all bits set: 0xff, IAC to telnet */
-	PATTERN_CRLF,		/* lone CR, lone LF and both, for what translates line ends */
+	PATTERN_CRLF,		/* lone CR, lone LF and both, to find what translates line ends */
 	PATTERN_TELNET,		/* telnet commands (RFC 854) */
-	PATTERN_HTTP,		/* a request, for what inspects or answers HTTP */
+	PATTERN_HTTP,		/* a request, to find what inspects or answers HTTP */
 	PATTERN_SIP,		/* a SIP message with addresses, for application gateways */
 	PATTERN_COUNT,
 };

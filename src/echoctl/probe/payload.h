@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the measuring commands send: bytes that say which message they belong to, so that a
- * stale, shifted, foreign or changed echo is never taken for the right one.
+ * The bytes that measuring commands send. They identify their message, so that a stale, shifted,
+ * foreign or changed echo is never accepted.
  */
 #ifndef ECHOCTL_PROBE_PAYLOAD_H
 #define ECHOCTL_PROBE_PAYLOAD_H
@@ -34,8 +34,8 @@ size_t payload_mismatch(const uint8_t *bytes, size_t size, uint64_t sequence, ui
 size_t payload_count_equal(const uint8_t *one, const uint8_t *two, size_t size);
 
 /*
- * A table of unlike bytes of which every message is a window: nothing is filled for a message,
- * and 2^16 windows tell the messages apart. Messages of 64 bytes and more hold payload_fragile.
+ * A table of random bytes. Every message is a window of it: no message has to be filled, and 2^16
+ * windows distinguish the messages. Messages of 64 bytes and more hold payload_fragile.
  */
 #define PAYLOAD_WINDOWS 65536u
 

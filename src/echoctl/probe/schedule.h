@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * When the n-th of many events is due. Every time is counted from the start, so that a late
- * event moves none of those after it (no drift, no coordinated omission).
+ * When the n-th of many events is due. Every time is counted from the start, so that a late event
+ * does not move later ones (no drift, no coordinated omission).
  */
 #ifndef ECHOCTL_PROBE_SCHEDULE_H
 #define ECHOCTL_PROBE_SCHEDULE_H

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* What the commands share: their options, and the outcome of a session in words and as JSON. */
+/*
+ * Shared by the commands of this room: their options, and the outcome of a session as text and
+ * JSON.
+ */
 #include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
@@ -46,7 +49,7 @@ int session_parse_and_guard(struct invocation *invocation, command_take take, vo
 
 static const struct {
 	const char *name;
-	const char *counted;		/* the sentence begins so, and goes on with the bytes */
+	const char *counted;		/* the sentence begins so, and continues with the bytes */
 } ends[] = {
 	[SESSION_OK] = {"ok", NULL},
 	[SESSION_EARLY_EOF] = {"early-eof", "early EOF"},
@@ -118,7 +121,7 @@ const char *session_describe(const struct session_result *result, char text[SESS
 		snprintf(text, SESSION_TEXT_MAX, "standard input: %s", why);
 		break;
 	case SESSION_OUTPUT_FAILED:
-		/* The reason stays, however long the path is. */
+		/* Cuts a long path, never the reason. */
 		snprintf(text, SESSION_TEXT_MAX, "%.400s: %s", output, why);
 		break;
 	case SESSION_BROKEN:

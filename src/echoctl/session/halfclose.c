@@ -14,10 +14,10 @@
 #include "echoctl/probe/exchange.h"
 
 #define HOLD_DEFAULT_US 1500000u
-#define SEGMENT_BYTES 1024u		/* goes in one segment, the FIN on it */
+#define SEGMENT_BYTES 1024u		/* one segment, with the FIN on it */
 #define BURST_BYTES (256u * 1024u)
 #define CONTROL_TIMEOUT_US 3000000u
-#define RECEIVE_BUFFER_BYTES 4096	/* so that the echo has to wait inside the path */
+#define RECEIVE_BUFFER_BYTES 4096	/* small, so that the echo has to wait inside the path */
 
 enum { OPTION_HOLD = OPTION_SESSION_OWN };
 
@@ -42,7 +42,7 @@ bool verdict_needs_control(const struct session_result *result)
 	       result->end == SESSION_STALL;
 }
 
-/* What fails without a FIN as well. */
+/* The reason of a failure that also happens without a FIN. */
 static const char *other_culprit(const struct verdict_control *control,
 				 char text[SESSION_TEXT_MAX])
 {
@@ -123,8 +123,8 @@ static const char *take(void *settings, int option, const char *value)
 }
 
 /*
- * Lets the FIN ride on the last data segment (tcp(7), TCP_CORK): what ends both directions at
- * a FIN then does so before any echo can be back.
+ * Puts the FIN on the last data segment (tcp(7), TCP_CORK): a server that ends both directions at a
+ * FIN then does so before any echo can be back.
  */
 static void cork(int fd)
 {
@@ -163,7 +163,7 @@ static uint64_t smaller(uint64_t a, uint64_t b)
 	return a < b ? a : b;
 }
 
-/* The same bytes without a FIN. Returns whether that could be tried. */
+/* Sends the same bytes without a FIN. Returns whether that could be tried. */
 static bool try_without_fin(const struct session_command *session, uint64_t size_bytes,
 			    struct verdict_control *ret_control)
 {
@@ -185,11 +185,11 @@ static bool try_without_fin(const struct session_command *session, uint64_t size
 		fd_close(dial.fd);
 	}
 	free(message);
-	/* What ends a connection at once may be that quick. */
+	/* A peer that resets the connection at once may be that quick. */
 	return r == 0 || r == -ECONNRESET;
 }
 
-/* The line for people and the event for programs; takes probes over. */
+/* Writes the line for people or the event for programs; takes probes over. */
 static void conclude(struct report *report, const struct session_command *session,
 		     const struct shape *last, const struct session_result *result,
 		     json_t *probes)

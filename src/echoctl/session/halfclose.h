@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the exchanges of halfclose say about how a path treats a half-close.
+ * What the exchanges of halfclose reveal about how a path treats a half-close.
  *
- * The prompt reader takes what comes at once, of one segment and of a burst; the held one reads
- * nothing until some time after the path has our FIN, so that the echo waits inside the path
- * meanwhile. A server or relay that ends both directions at the FIN fails the first, one that
- * merely grows impatient with a half-closed connection passes it and fails the second.
+ * The prompt reader reads at once, first one segment, then a burst. The held reader reads nothing
+ * until some time after the path has our FIN, so that the echo waits inside the path meanwhile. A
+ * server or relay that ends both directions at the FIN fails with the prompt reader. One that only
+ * gives up a half-closed connection too soon passes there and fails with the held reader.
  *
- * A FIN is only to blame if the same bytes come back without one: what has failed is therefore
- * tried again without, as a control.
+ * A FIN is only to blame if the same bytes come back without one. So a failed exchange is repeated
+ * without a FIN, as a control.
+ *
  */
 #ifndef ECHOCTL_SESSION_HALFCLOSE_H
 #define ECHOCTL_SESSION_HALFCLOSE_H
@@ -31,8 +32,8 @@ const char *verdict_name(const struct session_result *result, bool held);
 bool verdict_needs_control(const struct session_result *result);
 
 /*
- * Which kind of thing in the path does so; NULL if there is nothing to say. control is NULL if
- * none was needed. Returns a static text or text.
+ * Which kind of server or relay behaves so; NULL if nothing is known. control is NULL if none was
+ * needed. Returns a static text or text.
  */
 const char *verdict_culprit(const struct session_result *result, bool held,
 			    const struct verdict_control *control, char text[SESSION_TEXT_MAX]);

@@ -32,13 +32,13 @@ static size_t smaller(uint64_t a, uint64_t b)
 	return (size_t)(a < b ? a : b);
 }
 
-/* No more than the rest of the block that the offset of the stream is in. */
+/* At most the rest of the block of this offset in the stream. */
 static size_t piece_of(uint64_t offset, size_t size)
 {
 	return smaller(size, INFLIGHT_BLOCK_BYTES - offset % INFLIGHT_BLOCK_BYTES);
 }
 
-/* Where in the file the digest of the block of that offset is. */
+/* The place in the file of the digest of that block. */
 static off_t digest_at(const struct inflight *inflight, uint64_t offset)
 {
 	uint64_t block = (offset - inflight->digest_start) / INFLIGHT_BLOCK_BYTES;
@@ -71,7 +71,7 @@ static int put_piece(struct inflight *inflight, const uint8_t *bytes, size_t siz
 	n = pwrite(inflight->fd, bytes, size, at);
 	if (n < 0)
 		return -errno;
-	/* The limit of RLIMIT_FSIZE is in the middle of it. */
+	/* RLIMIT_FSIZE ends within it. */
 	return (size_t)n == size ? 0 : -EFBIG;
 }
 

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What was sent and has not come back yet, shared by the process that sends and the one that
- * compares. One writer, one reader, no lock.
+ * Bytes that were sent and have not come back yet, shared by the process that sends and the one
+ * that compares. One writer, one reader, no lock.
  *
  * The sender must never have to wait for the reader: a server may take in everything before it
  * returns a byte (RFC 862 forbids nothing of the kind), and a full store would then be a deadlock.
- * Nor may a peer that swallows gigabytes take this side's memory. Hence two stages:
+ * Nor may a peer that swallows gigabytes use up this side's memory. Hence two stages:
  *
  * - The bytes themselves, in a memory file used as a ring. A block that has been compared is given
  *   back, so the file takes as much memory as is in flight. Up to 128 MiB the comparison is exact.
@@ -13,6 +13,7 @@
  *   end of the session: 8 MiB of digests stand for 64 GiB. A difference there is still found, and
  *   named by its block. (A block that differs in one byte never has the same digest: every step
  *   of FNV-1a is reversible. Others collide with odds of 2^-64.)
+ *
  */
 #ifndef ECHOCTL_SESSION_INFLIGHT_H
 #define ECHOCTL_SESSION_INFLIGHT_H
@@ -38,7 +39,7 @@ struct inflight_difference {
 	uint8_t got;
 };
 
-/* Lies in memory that both processes share; the fields are inflight.c's own. */
+/* Must be in memory that both processes share; only inflight.c uses the fields. */
 struct inflight {
 	int fd;				/* a ring of exact_bytes, behind it the digests */
 	uint64_t exact_bytes;
@@ -59,8 +60,8 @@ int inflight_open(struct inflight *ret_inflight, size_t exact_bytes);
 int inflight_put(struct inflight *inflight, const void *bytes, size_t size);
 
 /*
- * Reader: compares what came back with what was sent. After anything but INFLIGHT_EQUAL
- * *ret_difference is set and the store is of no more use.
+ * Reader: compares what came back with what was sent. After any result but INFLIGHT_EQUAL
+ * *ret_difference is set and the store cannot be used any more.
  */
 enum inflight_match inflight_check(struct inflight *inflight, const void *bytes, size_t size,
 				   struct inflight_difference *ret_difference);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* send: standard input there, what comes back to standard output, both compared. */
+/* send: sends standard input, writes the echo to standard output, compares both. */
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -84,7 +84,7 @@ static int spool_input(void)
 	return fd_steal(&fd);
 }
 
-/* A line of progress would be in the way of lines that are typed, and of an echo on a terminal. */
+/* No progress if lines are typed or the echo goes to a terminal: it would be in the way. */
 static bool shows_progress(const struct report *report, int output_fd)
 {
 	return !report->quiet && terminal_obeys(STDERR_FILENO) && !isatty(STDIN_FILENO) &&
@@ -119,7 +119,7 @@ static void describe(struct report *report, const struct address_spec *target,
 		"address", report_string(address), "run", (json_int_t)run), result));
 }
 
-/* What is left to read of a regular file, 0 when the input is none. */
+/* The rest of a regular file in bytes, 0 if the input is not one. */
 static uint64_t input_size(int fd)
 {
 	off_t at = lseek(fd, 0, SEEK_CUR);
@@ -130,7 +130,7 @@ static uint64_t input_size(int fd)
 	return (uint64_t)(status.st_size - at);
 }
 
-/* One connection, all of the input. */
+/* Sends all of the input over one connection. */
 static int send_once(struct report *report, struct session_command *session, uint64_t run)
 {
 	struct session_result result;
@@ -146,7 +146,7 @@ static int send_once(struct report *report, struct session_command *session, uin
 	return session_status(&result);
 }
 
-/* There is no input: says so. Returns the exit status. */
+/* Reports that there is no input. Returns the exit status. */
 static int give_up_input(struct report *report, const struct address_spec *target, int error,
 			 uint64_t started_ns)
 {
@@ -218,7 +218,7 @@ static int run(struct invocation *invocation)
 		options->output_fd = SESSION_OUTPUT_NONE;
 	}
 	options->progress = shows_progress(report, options->output_fd);
-	/* Not before: opening a file is to end as it always does. */
+	/* Not before: a signal must be able to end the opening of a file as usual. */
 	if (interrupt_open(report, invocation->globals.deadline_us, options->progress) < 0)
 		return STATUS_LOCAL;
 	return send_all(report, &settings.session, settings.repeat);

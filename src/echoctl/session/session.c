@@ -7,19 +7,20 @@
  *                 +---- bytes in flight, counters (shared memory) -----+
  *                 +---- socket pair: each sees the other's end --------+
  *
- * Why two processes: one that sends and receives has to choose which of them waits, and a server
- * that takes in everything before it answers, or one that answers at once and reads no more, finds
- * the wrong choice. Here a full connection stops the sender alone and a slow output the receiver
- * alone. The FIN goes out when the input ends, while the echo is still coming in: that is what
- * many a path on the way does not survive, and what halfclose looks for.
+ * Why two processes? One process that sends and receives has to choose which of both waits, and
+ * either choice fails with some server: one that takes in everything before it answers, or one that
+ * answers at once and reads no more. Here a full connection stops only the sender and a slow output
+ * only the receiver. The FIN is sent when the input ends, while the echo is still coming in. Many
+ * paths do not pass that, which is what halfclose looks for.
  *
  * The sender records what it sends before it sends it (inflight.h), so that the receiver always
- * knows what has to come back. It is only ever told to stop by the end of the socket pair, in the
- * same poll(2) in which it waits for its input or the connection. The receiver ends for one reason
- * of enum session_end; the first that is met counts, and its time is kept with it.
+ * knows what has to come back. Only the end of the socket pair tells it to stop, in the same
+ * poll(2) in which it waits for its input or the connection. The receiver ends for one reason of
+ * enum session_end; the first one counts, and its time is kept.
  *
- * The peer's time runs while it has to take, return or end something, and from its last progress;
- * it never runs while our own input or output is what we wait for.
+ * The peer's time runs while it has to take, return or end something, and starts again with each
+ * progress; it does not run while we wait for our own input or output.
+ *
  */
 #include "echoctl/session/session.h"
 
@@ -63,7 +64,7 @@ struct shared {
 	_Atomic int error;
 	_Atomic uint64_t sent;
 	_Atomic uint64_t first_sent_ns;
-	_Atomic uint64_t progress_ns;	/* when it last got on */
+	_Atomic uint64_t progress_ns;	/* time of its last progress */
 	_Atomic uint64_t fin_ns;
 	struct inflight inflight;
 };
@@ -71,7 +72,7 @@ struct shared {
 /* Each process has its own. */
 struct session {
 	int socket_fd;
-	int other_fd;			/* can be read when the other process is gone */
+	int other_fd;			/* readable when the other process is gone */
 	const struct session_options *options;
 	struct shared *shared;
 	/* The rest is the receiver's. */
@@ -106,8 +107,8 @@ static int wait_for(const struct session *session, int fd, short events)
 }
 
 /*
- * Whether the input is at its end when the receiver wants no more of it: a server that ends the
- * connection with the last byte may be faster than the look for more input.
+ * Whether the input is at its end when the receiver ends the sender: a server that ends the
+ * connection with the last byte may be faster than the sender's look for more input.
  */
 static bool input_has_ended(int input_fd)
 {
@@ -117,7 +118,7 @@ static bool input_has_ended(int input_fd)
 	return poll(&polled, 1, 0) > 0 && read(input_fd, &byte, 1) == 0;
 }
 
-/* One read of the input, as soon as there is any. Returns its size, 0 at the end, -errno. */
+/* Waits for input and reads once. Returns the size, 0 at the end, -errno. */
 static ssize_t read_input(const struct session *session, bool at_line_start)
 {
 	const struct session_options *options = session->options;
@@ -134,7 +135,7 @@ static ssize_t read_input(const struct session *session, bool at_line_start)
 	} while (n < 0 && (errno == EINTR || errno == EAGAIN));
 	if (n < 0)
 		return -errno;
-	/* A terminal hands over whole lines (termios(3), canonical mode). */
+	/* A terminal delivers whole lines (termios(3), canonical mode). */
 	if (options->input_is_terminal && at_line_start && n == 2 && buffer[1] == '\n' &&
 	    (buffer[0] == 'q' || buffer[0] == 'Q'))
 		return 0;
@@ -203,7 +204,7 @@ static void finish(const struct session *session)
 	shared->state = SENDER_FINISHED;
 }
 
-/* Sends all the input. All that there is to say is in the shared memory afterwards. */
+/* Sends all the input. Its results are in the shared memory afterwards. */
 static void run_sender(const struct session *session)
 {
 	struct shared *shared = session->shared;
@@ -261,7 +262,7 @@ static enum sender_state sender_state(const struct session *session)
 	return (enum sender_state)session->shared->state;
 }
 
-/* True when the next hop has our FIN, or there is no way to tell. */
+/* True if the next hop has our FIN, or if that cannot be known. */
 static bool fin_acknowledged(int fd)
 {
 	struct tcp_info info = {0};
@@ -273,11 +274,11 @@ static bool fin_acknowledged(int fd)
 }
 
 /*
- * A held reader stays away from the connection until hold_us after the peer has our FIN. If the
- * buffers of the path are too small for that, it takes one buffer at a time, no more than lets the
- * sender get on. If more is still to come than the path can hold behind a relay, that may not have
- * met the FIN yet: it is read down to SESSION_HOLD_BYTES first. Sets *ret_again_ns to when to look
- * again.
+ * A held reader reads nothing until hold_us after the peer has our FIN. If the buffers of the path
+ * are too small for that, it takes one buffer at a time, only so much that the sender can go on. If
+ * more bytes are to come than the path can hold behind a relay, that relay may not have seen the
+ * FIN yet: then it first reads until SESSION_HOLD_BYTES are left. Sets *ret_again_ns to when to
+ * look again.
  */
 static bool may_read(struct session *session, uint64_t now_ns, uint64_t *ret_again_ns)
 {
@@ -303,7 +304,7 @@ static bool may_read(struct session *session, uint64_t now_ns, uint64_t *ret_aga
 	       now_ns >= result->last_received_ns + HELD_LOOK_NS;
 }
 
-/* When the peer's time is up: never while the input or the output is what is waited for. */
+/* When the peer's time is over: never while we wait for input or output. */
 static uint64_t deadline_ns(const struct session *session)
 {
 	uint64_t last_ns = session->shared->progress_ns;
@@ -357,7 +358,7 @@ static void compare(struct session *session, size_t size)
 	}
 }
 
-/* Whatever the session ended with, output that cannot be written is worse. */
+/* Output that cannot be written is worse than any other end of the session. */
 static void fail_output(struct session *session, int error)
 {
 	session->pending_size = 0;
@@ -417,7 +418,10 @@ static void heed_user(struct session *session)
 		session->next_progress_ns = 0;
 }
 
-/* The sender's process is gone. A connection that it found broken is left to recv(2) to judge. */
+/*
+ * Called when the sender's process is gone. If it found the connection broken, recv(2) decides on
+ * the reason.
+ */
 static void note_sender_end(struct session *session)
 {
 	const struct shared *shared = session->shared;
@@ -437,7 +441,7 @@ static uint64_t earlier(uint64_t a_ns, uint64_t b_ns)
 	return a_ns < b_ns ? a_ns : b_ns;
 }
 
-/* When to look again although nothing has happened. again_ns: 0, or at the latest then. */
+/* When to look again even if nothing happens. again_ns: 0, or the latest time. */
 static uint64_t next_look_ns(const struct session *session, uint64_t now_ns, uint64_t again_ns)
 {
 	/* A sender that starts to send meanwhile gets its full time from then on. */
@@ -487,8 +491,8 @@ static void step(struct session *session)
 }
 
 /*
- * Receives, compares and writes until the connection, the peer's time or the user ends it. The end
- * is SESSION_OK for the server's FIN, whatever came before.
+ * Receives, compares and writes until the connection, the peer's time or the user ends it. At the
+ * server's FIN the end is SESSION_OK for now.
  */
 static void run_receiver(struct session *session)
 {
@@ -496,7 +500,7 @@ static void run_receiver(struct session *session)
 
 	if (r < 0)
 		end(session, SESSION_OUTPUT_FAILED, -r);
-	/* What has been received is written before the end, whatever the end is. */
+	/* Writes all received bytes before the end, whatever the end is. */
 	while (!session->ended || session->pending_size > 0)
 		step(session);
 	r = output_close(&session->output);
@@ -530,7 +534,7 @@ static pid_t start_sender(struct session *session)
 	return pid;
 }
 
-/* Lets go of the sender and waits for it, so that its counters are final. */
+/* Tells the sender to end and waits for it, so that its counters are final. */
 static void end_sender(pid_t pid, int other_fd)
 {
 	struct pollfd gone = { .fd = other_fd, .events = POLLIN };
@@ -545,7 +549,7 @@ static void end_sender(pid_t pid, int other_fd)
 		;
 }
 
-/* What only the final counters of the sender can tell. */
+/* Decides what depends on the final counters of the sender. */
 static void judge(struct shared *shared, const struct session_options *options,
 		  struct session_result *result)
 {
@@ -570,7 +574,7 @@ static void judge(struct shared *shared, const struct session_options *options,
 		result->error = shared->error;
 	} else if (result->end == SESSION_STALL && result->input_ended &&
 		   (options->fin ? all_back : complete)) {
-		/* Without a FIN of ours silence is how it ends. */
+		/* Without our FIN, silence is the normal end. */
 		result->end = options->fin ? SESSION_NO_EOF : SESSION_OK;
 	} else if (result->end == SESSION_OK && !(complete && result->input_ended)) {
 		result->end = SESSION_EARLY_EOF;

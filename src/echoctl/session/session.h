@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * One verified exchange over one connection, its input and output split between two processes,
- * and what the commands send, halfclose, trace and sweep make of it.
+ * One verified exchange over one connection, with input and output split between two processes, and
+ * what the commands send, halfclose, trace and sweep share around it.
  *
- * The calling process receives, compares, writes the output and judges; a child takes the
- * input, sends it and ends it with shutdown(SHUT_WR). They share the connection, the bytes in
- * flight (inflight.h) and a page of counters. Neither waits for the other: the sender blocks
- * on its input or on the connection alone, the receiver on the connection or its output. A
- * socket pair between them carries no data; either one sees its end when the other is gone,
- * in the same poll(2) in which it waits for anything else, so that no signal is needed and
- * none can be late. The sender gets SIGKILL only if it ignores that for five seconds (stuck
- * in a read), by a process id that is not reaped yet.
+ * The calling process receives, compares, writes the output and judges; a child takes the input,
+ * sends it and ends it with shutdown(SHUT_WR). They share the connection, the bytes in flight
+ * (inflight.h) and a page of counters. Neither waits for the other: the sender blocks only on its
+ * input or the connection, the receiver only on the connection or its output. A socket pair between
+ * them carries no data; each sees its end when the other one is gone, in the same poll(2) in which
+ * it waits for anything else, so that no signal is needed. The sender gets SIGKILL only if it
+ * ignores that for five seconds (stuck in a read), by a process id that is not reaped yet.
+ *
  */
 #ifndef ECHOCTL_SESSION_SESSION_H
 #define ECHOCTL_SESSION_SESSION_H
@@ -27,7 +27,7 @@
 
 #define SESSION_INPUT_PATTERN (-1)
 #define SESSION_OUTPUT_NONE (-1)
-#define SESSION_HOLD_BYTES (4u * 1024u * 1024u)	/* what a path is expected to hold */
+#define SESSION_HOLD_BYTES (4u * 1024u * 1024u)	/* how much a path is expected to hold */
 #define SESSION_SIZE_MAX_BYTES (1024u * 1024u * 1024u)
 
 enum session_end {
@@ -52,12 +52,12 @@ struct session_options {
 	uint64_t pattern_bytes;
 	int output_fd;			/* or SESSION_OUTPUT_NONE */
 	const char *output_name;	/* a file's, borrowed; NULL: it is standard output */
-	bool verify;			/* compare; without, what is missing at a FIN is well too */
+	bool verify;			/* compare; if not, missing bytes at a FIN are no error */
 	bool fin;			/* shutdown(SHUT_WR) at the end of input */
-	uint64_t drain_timeout_us;	/* longest time without progress, once input is at hand */
+	uint64_t drain_timeout_us;	/* longest time without progress, while there is input */
 	uint64_t hold_us;	/* read nothing until so long after the FIN; 0: read at once */
 	bool progress;			/* a line on the terminal tells how far it is */
-	uint64_t total_bytes;		/* of the input, for that line; 0: not known */
+	uint64_t total_bytes;		/* of the input, for that line; 0: unknown */
 };
 
 /* The options of an exchange that sends a pattern and its FIN and verifies what comes back. */
@@ -99,7 +99,7 @@ struct session_result {
 void session_run(int socket_fd, const struct session_options *options,
 		 struct session_result *ret_result);
 
-/* What an error of interrupt_ended() makes of a session. */
+/* The end of a session for an error of interrupt_ended(). */
 enum session_end session_end_of(int error);
 
 /* STATUS_OK, STATUS_FAILED or STATUS_LOCAL. */
@@ -115,7 +115,7 @@ const char *session_describe(const struct session_result *result, char text[SESS
 /* For programs: adds end, message, bytes, times and the rest to the event; returns it. */
 json_t *session_json(json_t *event, const struct session_result *result);
 
-/* What every command that runs sessions takes from the command line. */
+/* The command line of every command that runs sessions. */
 struct session_command {
 	const char *operand;		/* ADDRESS as it was given, for people */
 	struct address_spec target;
@@ -143,7 +143,7 @@ const char *session_take(void *settings, int option, const char *value);
 int session_parse(struct invocation *invocation, command_take take, void *settings,
 		  struct session_command *command);
 
-/* The same, and from here on signals end things in order. */
+/* The same; from then on signals end the command in an orderly way. */
 int session_parse_and_guard(struct invocation *invocation, command_take take, void *settings,
 			    struct session_command *command);
 

@@ -12,7 +12,7 @@
 
 #define SIZES_MAX 64
 
-/* Around the borders where paths break: segments, buffers, 16-bit counts. */
+/* Around the limits at which paths break: segments, buffers, 16-bit counts. */
 static const uint64_t default_sizes[] = {
 	1, 2, 64, 511, 512, 1460, 1461, 4096, 8191, 16384, 65535, 65536, 65537, 262144, 1048576,
 };
@@ -24,7 +24,7 @@ struct settings {
 	bool patterns[PATTERN_COUNT];	/* none: all */
 };
 
-/* How far a sweep is and what it found. */
+/* Progress and results of a sweep. */
 struct sweep {
 	struct report *report;
 	const struct settings *settings;
@@ -83,7 +83,7 @@ static void note_cell(struct sweep *sweep, uint64_t size, enum pattern pattern,
 		sweep->n_passed++;
 		return;
 	}
-	/* The path has not failed when the user has enough. */
+	/* The path has not failed if the user ends the sweep. */
 	sweep->interrupted = result->end == SESSION_INTERRUPTED ||
 			     result->end == SESSION_DEADLINE;
 	if (!sweep->interrupted && sweep->n_failed++ == 0) {
@@ -104,7 +104,7 @@ static void print_heading(const struct sweep *sweep)
 	report_text(sweep->report, "\n");
 }
 
-/* The size at the beginning of a row, above the first one the heading. */
+/* Prints the size at the beginning of a row, and before the first one the heading. */
 static void print_before_cell(struct sweep *sweep, uint64_t size)
 {
 	char text[SIZE_TEXT_MAX];
@@ -124,7 +124,7 @@ static void end_row(struct sweep *sweep)
 	sweep->in_row = false;
 }
 
-/* One size of one pattern over a connection of its own. Returns as dial_target(). */
+/* Runs one size of one pattern over a connection of its own. Returns as dial_target(). */
 static int run_cell(struct sweep *sweep, uint64_t size, enum pattern pattern)
 {
 	const struct session_command *session = &sweep->settings->session;
@@ -134,7 +134,7 @@ static int run_cell(struct sweep *sweep, uint64_t size, enum pattern pattern)
 
 	if (dial_resolve(&session->target, &session->dialling, &dial) < 0 ||
 	    dial_connect(&session->dialling, &dial) < 0) {
-		/* The row ends before the diagnostic: on a terminal both are in one place. */
+		/* Ends the row before the diagnostic: a terminal shows both. */
 		if (sweep->in_row)
 			report_text(sweep->report, " %7s", interrupt_ended() < 0 ? "-" : "lost");
 		end_row(sweep);

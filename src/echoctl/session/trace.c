@@ -13,14 +13,14 @@
 #define SIZE_DEFAULT_BYTES 64u
 #define NS_PER_US 1000
 
-/* A trace being told: times count from its start. */
+/* A trace being printed: times count from its start. */
 struct trace {
 	struct report *report;
 	uint64_t start_ns;
 	uint64_t last_ns;
 };
 
-/* One phase that ended at when_ns: for people a line, for programs an event. */
+/* Reports a phase that ended at when_ns: for people a line, for programs an event. */
 static void tell(struct trace *trace, const char *phase, uint64_t when_ns, const char *address,
 		 int error, const char *format, ...) __attribute__((format(printf, 6, 7)));
 
@@ -73,7 +73,7 @@ static void tell_attempts(struct trace *trace, const struct dial *dial)
 	}
 }
 
-/* The phases of the exchange in the order in which they came. */
+/* Reports the phases of the exchange in the order in which they came. */
 static void tell_exchange(struct trace *trace, const struct session_result *result)
 {
 	struct step {
@@ -129,7 +129,7 @@ static int run_exchange(struct trace *trace, int fd, const struct session_comman
 	return session_status(ret_result);
 }
 
-/* What the kernel knows of the path, tcp(7), for people and programs; null of a Unix socket. */
+/* Reports what the kernel knows of the path, tcp(7); null for a Unix socket. */
 static json_t *tell_path(struct trace *trace, int fd)
 {
 	struct tcp_info info = {0};
@@ -179,7 +179,7 @@ static json_t *tell_mptcp(struct trace *trace, int fd)
 			 "more_subflows_max", (int)info.mptcpi_subflows_max);
 }
 
-/* The end of the trace: what became of it, and of the path. */
+/* Reports the end of the trace, and the path. */
 static void conclude(struct trace *trace, const struct address_spec *target,
 		     const struct dial *dial, const struct session_result *result)
 {
