@@ -192,6 +192,8 @@ def test_kubernetes():
             assert int(command[command.index("-t") + 1]) < probe["timeoutSeconds"], probe
             result = box.run(*command)
             assert result.returncode == 0 and result.stdout.startswith("ECHO OK"), result
+        result = box.run("/usr/bin/echoctl", "check", "--udp", "-H", "127.0.0.1", "-p", "7007")
+        assert result.returncode == 0 and result.stdout.startswith("ECHO OK"), result
     ports = {(port["name"], port["protocol"]) for port in image["ports"]}
     assert ports == {(port["targetPort"], port["protocol"])
                      for port in objects["Service"]["spec"]["ports"]}
