@@ -120,6 +120,33 @@ def echod_twice(place, port):
             place.write(f"echod-{port}.conf", text)]
 
 
+HAPROXY_CFG = """\
+global
+	maxconn 9000
+defaults
+	mode tcp
+	timeout connect 5s
+	timeout client 60s
+	timeout server 60s
+listen echo
+	bind {host}:{port}
+	balance leastconn
+"""
+
+
+def balanced(count):
+    """So many daemons behind one HAProxy, all on this machine: what the balancer costs."""
+    def command(place, port):
+        text, daemons = HAPROXY_CFG.format(host=HOST, port=port), ""
+        for number in range(count):
+            own = free_port()
+            text += f"\tserver echod{number} {HOST}:{own}\n"
+            daemons += " ".join(echod(place, own)) + " & "
+        config = place.write(f"haproxy-{port}.cfg", text)
+        return ["sh", "-c", f"{daemons} exec {installed('haproxy')} -db -f {config}"]
+    return command
+
+
 def reference(name):
     """One of the two servers that the benchmark carries."""
     return lambda place, port: [place.program(name), str(port)]
@@ -192,6 +219,8 @@ def ncat(_place, port):
 SERVERS = {
     "echod": echod,
     "echod twice, SO_REUSEPORT": echod_twice,
+    "HAProxy and one echod": balanced(1),
+    "HAProxy and two echods": balanced(2),
     "epoll, one process": reference("bench-epoll-server"),
     "fork, libraries mapped": reference("bench-fork-server"),
     "xinetd": xinetd,
