@@ -47,7 +47,7 @@ echoctl/dial         base command_line probe
 echoctl/datagram     base dial probe
 echoctl/session      base command_line dial output probe
 echoctl/ping         base command_line datagram dial output probe
-echoctl/load         base command_line dial output probe
+echoctl/load         base command_line datagram dial output probe
 echoctl/idle         base command_line dial output probe
 echoctl/check        base command_line datagram dial probe
 echoctl/daemon       base command_line probe

@@ -22,6 +22,7 @@ class DatagramPeer:
     def __init__(self, answer, host="127.0.0.1", node=None, options=()):
         self.answer = answer
         self.seen = []
+        self.sender = None  # of the datagram that is being answered
         self.end, self.ender = socket.socketpair()
         with node.inside() if node else contextlib.nullcontext():
             family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -37,6 +38,7 @@ class DatagramPeer:
         while self.end not in select.select([self.socket, self.end], [], [])[0]:
             data, peer = self.socket.recvfrom(1 << 16)
             self.seen.append(data)
+            self.sender = peer
             for answer in self.answer(len(self.seen), data):
                 data, sender = answer if isinstance(answer, tuple) else (answer, self.socket)
                 with contextlib.suppress(OSError):

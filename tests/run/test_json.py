@@ -73,6 +73,8 @@ UDP_RUNS = (
     (lambda *_: [], ["ping", "-c", "2", "-i", "5ms", "-W", "10ms"]),
     (None, ["ping", "-c", "1"]),
     (datagram_echo, ["ping", "-c", "1", "-s", "65527"]),
+    (datagram_echo, ["load", "-n", "5", "--window", "2"]),
+    (None, ["load", "-n", "5", "--rate", "100", "--progress"]),
     (datagram_echo, ["check"]),
     (None, ["check"]),
 )

@@ -48,10 +48,12 @@
 #define PROGRESS_NS UINT64_C(1000000000)
 #define START_POLL_NS UINT64_C(5000000)
 #define WIDTH_MAX 160
+#define FLOWS_SHOWN 16
 
 enum {
 	OPTION_RATE = OPTION_OWN,
 	OPTION_RECONNECT,
+	OPTION_WINDOW,
 	OPTION_PROCESSES,
 	OPTION_TIMEOUT,
 	OPTION_PROGRESS,
@@ -70,7 +72,8 @@ struct run {
 static const char help[] =
 	"Sends messages over many connections, each of which has one on its way, and\n"
 	"verifies every byte that comes back. Without --rate each connection sends the\n"
-	"next message as soon as it can.\n"
+	"next message as soon as it can. With -u a message is a datagram, and a\n"
+	"connection a source port.\n"
 	"\n"
 	"  -c, --connections COUNT     connections at a time (8)\n"
 	"  -d, --duration TIME         how long to begin messages (10s; 1h with -n)\n"
@@ -79,9 +82,11 @@ static const char help[] =
 	"                              latency counts from when a message was due (what\n"
 	"                              waits for a free connection is not left out)\n"
 	"                              and, apart, from when it was sent\n"
-	"  -s, --size SIZE             bytes of a message (64; at most 16M)\n"
+	"  -s, --size SIZE             bytes of a message (64; at most 16M, with -u 65527)\n"
 	"      --reconnect             a connection for each message: connect, echo,\n"
 	"                              half-close, wait for the peer's FIN\n"
+	"      --window COUNT          with -u: datagrams on their way over each of the\n"
+	"                              connections, which are source ports (1 to 1024)\n"
 	"      --processes COUNT       processes that share the connections (1 to 16)\n"
 	"      --timeout TIME          until a message or an attempt to connect failed\n"
 	"                              (5s); --connect-timeout counts where shorter\n"
@@ -99,6 +104,7 @@ static const struct option options[] = {
 	{"rate", required_argument, NULL, OPTION_RATE},
 	{"size", required_argument, NULL, 's'},
 	{"reconnect", no_argument, NULL, OPTION_RECONNECT},
+	{"window", required_argument, NULL, OPTION_WINDOW},
 	{"processes", required_argument, NULL, OPTION_PROCESSES},
 	{"timeout", required_argument, NULL, OPTION_TIMEOUT},
 	{"progress", no_argument, NULL, OPTION_PROGRESS},
@@ -123,6 +129,8 @@ static const char *take(void *data, int option, const char *value)
 	case OPTION_RECONNECT:
 		load->reconnect = true;
 		return NULL;
+	case OPTION_WINDOW:
+		return command_take_number(value, 1, LOAD_WINDOW_MAX, &load->window);
 	case OPTION_PROCESSES:
 		return command_take_number(value, 1, LOAD_PROCESSES_MAX, &load->processes);
 	case OPTION_TIMEOUT:
@@ -288,6 +296,36 @@ static json_t *errors_json(const struct load_tally *tally)
 	return errors;
 }
 
+static json_t *flows_json(const struct load *load)
+{
+	json_t *flows = json_array();
+
+	for (uint64_t i = 0; i < load->connections; i++)
+		json_array_append_new(flows, json_pack(
+			"{s:I, s:I, s:I}", "port", (json_int_t)load->flows[i].port,
+			"sent", (json_int_t)load->flows[i].sent,
+			"lost", (json_int_t)load->flows[i].lost));
+	return flows;
+}
+
+/* The flows that lost something: all of them, or those over one of several paths? */
+static void print_flows(const struct load *load)
+{
+	uint64_t lossy = 0;
+
+	for (uint64_t i = 0; load->udp && i < load->connections; i++) {
+		const struct load_flow_tally *flow = &load->flows[i];
+
+		if (flow->lost > 0 && lossy++ < FLOWS_SHOWN)
+			report_text(load->report, "port %" PRIu64 ": %" PRIu64 " of %" PRIu64
+				    " lost, %.1f%%\n", flow->port, flow->lost, flow->sent,
+				    100 * (double)flow->lost / (double)flow->sent);
+	}
+	if (lossy > 0)
+		report_text(load->report, "%" PRIu64 " of %" PRIu64 " flows lost datagrams\n",
+			    lossy, load->connections);
+}
+
 static void emit_summary(const struct load *load, const struct load_tally *tally,
 			 uint64_t elapsed_ns)
 {
@@ -312,6 +350,10 @@ static void emit_summary(const struct load *load, const struct load_tally *tally
 		"connect", histogram_json(&tally->connect),
 		"client_cpu_s", children_cpu_s());
 
+	if (load->udp)
+		json_object_update_new(event, json_pack(
+			"{s:s, s:I, s:o}", "protocol", "udp", "window", (json_int_t)load->window,
+			"flows", flows_json(load)));
 	if (load->rate > 0)
 		json_object_update_new(event, json_pack(
 			"{s:I, s:o}", "not_begun", (json_int_t)tally->not_begun,
@@ -368,8 +410,12 @@ static void report_summary(const struct load *load, const struct load_tally *tal
 	if (load->report->json)
 		return;
 	report_text(load->report, "--- %s load statistics ---\n", load->peer);
-	report_text(load->report, "%" PRIu64 " connection%s%s, %" PRIu64 " bytes a message%s\n",
-		    load->connections, load->connections == 1 ? "" : "s",
+	if (load->udp)
+		report_text(load->report, "UDP, %" PRIu64 " on their way over each of ",
+			    load->window);
+	report_text(load->report, "%" PRIu64 " %s%s%s, %" PRIu64 " bytes a message%s\n",
+		    load->connections, load->udp ? "flow" : "connection",
+		    load->connections == 1 ? "" : "s",
 		    load->reconnect ? " at a time, one for each message" : "", load->size_bytes,
 		    load->rate > 0 ? "" : ", closed loop");
 	if (load->rate > 0)
@@ -381,6 +427,7 @@ static void report_summary(const struct load *load, const struct load_tally *tal
 		report_text(load->report, "%" PRIu64 " more were due, but no connection was free "
 			    "for them\n", tally->not_begun);
 	print_errors(load, tally);
+	print_flows(load);
 	if (load->rate > 0)
 		print_latency(load, "latency from the time when the message was due",
 			      &tally->corrected);
@@ -498,7 +545,8 @@ static void watch_processes(struct run *run)
 static int run_load(struct run *run)
 {
 	struct load *load = &run->load;
-	size_t size = sizeof(struct load_shared) + load->processes * sizeof(struct load_tally);
+	size_t tallies = sizeof(struct load_shared) + load->processes * sizeof(struct load_tally);
+	size_t size = tallies + load->connections * sizeof(struct load_flow_tally);
 	uint8_t *table = payload_table_new(load->size_bytes);
 	uint64_t start_ns;
 	uint64_t ended_ns;
@@ -509,6 +557,7 @@ static int run_load(struct run *run)
 		free(table);
 		return -ENOMEM;
 	}
+	load->flows = (struct load_flow_tally *)((char *)load->shared + tallies);
 	start_processes(run);
 	watch_processes(run);
 	ended_ns = clock_now_ns();
@@ -521,10 +570,31 @@ static int run_load(struct run *run)
 	return run->error;
 }
 
+/* Returns COMMAND_PROCEED, or STATUS_USAGE after saying why. */
+static int refuse_mix(struct invocation *invocation, const struct load *load)
+{
+	const char *why = NULL;
+
+	if (!load->udp)
+		why = load->window > 1 ? "--window: only with --udp" : NULL;
+	else if (load->reconnect)
+		why = "--reconnect: UDP has no connections";
+	else if (load->size_bytes > DATAGRAM_MAX_BYTES)
+		why = "--size: too large for UDP";
+	else if (load->window > 1 && load->size_bytes < DATAGRAM_HEADER_BYTES)
+		why = "--window: of datagrams below 24 bytes one is on its way at a time";
+	else if (load->connections > 1 && dial_path.source_port > 0)
+		why = "--source-port: each flow has its own";
+	return why ? command_usage_error(invocation, "%s", why) : COMMAND_PROCEED;
+}
+
 static int run(struct invocation *invocation)
 {
 	static struct run run = {
-		.load = { .connections = 8, .size_bytes = 64, .timeout_us = 5 * CLOCK_US_PER_S },
+		.load = {
+			.connections = 8, .window = 1, .size_bytes = 64,
+			.timeout_us = 5 * CLOCK_US_PER_S,
+		},
 	};
 	struct report *report = &invocation->globals.report;
 	struct load *load = &run.load;
@@ -534,6 +604,9 @@ static int run(struct invocation *invocation)
 	int r;
 
 	status = command_parse_target(invocation, take, load, &target);
+	load->udp = invocation->globals.udp;
+	if (status == COMMAND_PROCEED)
+		status = refuse_mix(invocation, load);
 	if (status != COMMAND_PROCEED)
 		return status;
 	if (load->duration_us == 0)
@@ -578,4 +651,5 @@ const struct command command_load = {
 	.long_options = options,
 	.path = &dial_path_options,
 	.run = run,
+	.has_udp = true,
 };

@@ -9,6 +9,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "echoctl/datagram/probe.h"
+#include "echoctl/datagram/socket.h"
 #include "echoctl/dial/dial.h"
 #include "echoctl/output/histogram.h"
 #include "echoctl/output/report.h"
@@ -16,6 +18,8 @@
 #include "echoctl/probe/schedule.h"
 
 #define LOAD_PROCESSES_MAX 16
+#define LOAD_WINDOW_BITS 10	/* of a datagram's number, for its place in the window */
+#define LOAD_WINDOW_MAX (1u << LOAD_WINDOW_BITS)
 
 /* Where an echo failed. */
 enum load_phase {
@@ -32,7 +36,9 @@ struct load {
 	struct dial_address target;
 	struct dial_options dial;	/* its timeout is the one for each attempt to connect */
 	uint64_t processes;
-	uint64_t connections;
+	uint64_t connections;		/* with udp: flows */
+	bool udp;
+	uint64_t window;		/* messages on their way over each; 1 without udp */
 	uint64_t messages;		/* 0: as many as there is time for */
 	uint64_t rate;			/* messages a second; 0: closed loop */
 	uint64_t size_bytes;
@@ -41,6 +47,7 @@ struct load {
 	bool reconnect;			/* a connection for each message */
 	const uint8_t *table;		/* payload_table_new() */
 	struct load_shared *shared;
+	struct load_flow_tally *flows;	/* in that memory; each processes-th is of one process */
 	/* Used by the parent only: where it reports. */
 	struct report *report;
 	char peer[ADDRESS_TEXT_MAX];
@@ -63,7 +70,14 @@ struct load_tally {
 	struct histogram connect;
 };
 
-/* Shared memory of all processes. */
+/* The same of one flow: a source port of UDP. */
+struct load_flow_tally {
+	uint64_t port;			/* 0: it has no socket yet */
+	uint64_t sent;
+	uint64_t lost;			/* nothing came back, or an ICMP error */
+};
+
+/* Shared memory of all processes; behind the tallies those of all flows. */
 struct load_shared {
 	uint64_t start_ns;		/* 0: not yet */
 	bool stop;			/* leave at once */
@@ -81,8 +95,19 @@ enum load_state {
 	CLOSING,	/* our FIN is out, the peer's is awaited */
 };
 
+/* A UDP socket; its messages are connections, window of them for each flow. */
+struct load_flow {
+	struct datagram_socket socket;
+	struct datagram_probe probe;	/* the latest */
+	struct load_flow_tally *tally;
+	struct load_connection *connections;
+};
+
+/* With UDP one message at a time: fd is -1 then, and state IDLE, ECHOING or CLOSED. */
 struct load_connection {
 	enum load_state state;
+	struct load_flow *flow;		/* UDP, else NULL */
+	uint32_t sequence;		/* UDP: of the latest message */
 	int fd;
 	bool tried;			/* it was open once, or its first attempt has failed */
 	bool queued;			/* is in the idle queue, even if closed since */
@@ -102,6 +127,9 @@ struct load_worker {
 	uint64_t index;
 	struct load_connection *connections;
 	size_t n_connections;
+	struct load_flow *flows;	/* UDP */
+	size_t n_flows;
+	uint8_t *datagram;		/* the one that is sent */
 	struct load_connection *idle_first;
 	struct load_connection *idle_last;
 	size_t connecting;

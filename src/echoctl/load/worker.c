@@ -15,6 +15,8 @@
 #include "base/fd.h"
 #include "echoctl/probe/payload.h"
 
+#define FLOW_BATCH 64
+#define BUFFER_BYTES (4 << 20)		/* what comes while others have their turn is kept */
 #define BATCH 256			/* events taken at a time */
 #define CONNECTING_MAX 64		/* at a time, so that no backlog overflows */
 #define SWEEP_NS 100000000u		/* between looks for what is overdue or to be opened */
@@ -178,6 +180,26 @@ static void push(struct load_worker *worker, struct load_connection *connection)
 		fail(worker, connection, LOAD_SEND, r);
 }
 
+/* The number of a datagram says its place in the window, and which message that is there. */
+static void send_datagram(struct load_worker *worker, struct load_connection *connection)
+{
+	struct load_flow *flow = connection->flow;
+	struct datagram_probe *probe = &flow->probe;
+	uint32_t place = (uint32_t)(connection - flow->connections);
+	int r;
+
+	probe->sequence = (uint32_t)(connection->message++ << LOAD_WINDOW_BITS) | place;
+	probe->sent_ns = connection->began_ns;
+	connection->sequence = probe->sequence;
+	connection->state = ECHOING;
+	datagram_fill(probe, worker->datagram);
+	r = datagram_send(&flow->socket, probe->sequence, worker->datagram, probe->size_bytes);
+	if (r < 0)
+		fail(worker, connection, LOAD_SEND, r);
+	else
+		flow->tally->sent++;
+}
+
 static void send_message(struct load_worker *worker, struct load_connection *connection)
 {
 	/* Its number among those of all processes. */
@@ -214,6 +236,8 @@ static void begin_due(struct load_worker *worker, uint64_t now_ns)
 		worker->dealt++;
 		if (worker->load->reconnect)
 			start_connecting(worker, connection, now_ns);
+		else if (connection->flow)
+			send_datagram(worker, connection);
 		else
 			send_message(worker, connection);
 		/* Each of many that begin together has its own time. */
@@ -312,6 +336,99 @@ void load_worker_take(struct load_worker *worker, struct load_connection *connec
 		push(worker, connection);
 }
 
+static void lose(struct load_worker *worker, struct load_connection *connection, int error)
+{
+	connection->flow->tally->lost++;
+	fail(worker, connection, LOAD_ECHO, error);
+}
+
+/* The message that bytes are about: the one they name, or any if they name none. NULL: none. */
+static struct load_connection *find_message(const struct load_worker *worker,
+					    struct load_flow *flow, const uint8_t *bytes,
+					    size_t size)
+{
+	struct load_connection *found = flow->connections;
+	uint32_t sequence = 0;
+
+	switch (datagram_identify(bytes, size, flow->probe.run, &sequence)) {
+	case DATAGRAM_OURS:
+		found += sequence % LOAD_WINDOW_MAX % worker->load->window;
+		/* One that came twice or too late is known by now to be lost or well. */
+		return found->active && found->sequence == sequence ? found : NULL;
+	case DATAGRAM_FOREIGN:
+		return NULL;
+	default:
+		for (uint64_t i = 0; i < worker->load->window; i++, found++) {
+			if (found->active)
+				return found;
+		}
+		return NULL;
+	}
+}
+
+static void take_echo(struct load_worker *worker, struct load_connection *connection,
+		      enum datagram_verdict verdict, uint64_t now_ns)
+{
+	if (is_overdue(worker, connection, now_ns)) {
+		lose(worker, connection, -ETIMEDOUT);
+	} else if (verdict != DATAGRAM_INTACT) {
+		fail(worker, connection, LOAD_VERIFY, -EBADMSG);
+	} else {
+		worker->tally->bytes += worker->load->size_bytes;
+		connection->echoed_ns = now_ns;
+		finish(worker, connection, now_ns);
+	}
+}
+
+/* Several messages may have been merged into one: none of them is well. */
+static void take_datagram(struct load_worker *worker, struct load_flow *flow,
+			  const struct datagram_event *event)
+{
+	size_t size = flow->probe.size_bytes;
+	bool merged = false;
+	size_t at = 0;
+
+	do {
+		struct load_connection *connection = find_message(worker, flow, event->bytes + at,
+								  event->size_bytes - at);
+		struct datagram_probe probe = flow->probe;
+		enum datagram_verdict verdict;
+
+		if (!connection)
+			return;
+		probe.sequence = connection->sequence;
+		probe.sent_ns = connection->began_ns;
+		verdict = datagram_judge(&probe, event->bytes + at, event->size_bytes - at).verdict;
+		merged |= verdict == DATAGRAM_MERGED;
+		take_echo(worker, connection, merged ? DATAGRAM_MERGED : verdict,
+			  event->received_ns);
+		at += verdict == DATAGRAM_MERGED ? size : event->size_bytes - at;
+	} while (at < event->size_bytes);
+}
+
+/* Events of a flow's socket, a few, so that the other flows have their turn. */
+static void take_flow(struct load_worker *worker, struct load_flow *flow)
+{
+	struct load_connection *connection;
+	struct datagram_event event;
+
+	for (unsigned i = 0; i < FLOW_BATCH; i++) {
+		int r = datagram_receive(&flow->socket, &event);
+
+		if (r < 0)
+			worker->error = r;
+		if (r <= 0)
+			return;
+		if (!event.is_error) {
+			take_datagram(worker, flow, &event);
+			continue;
+		}
+		connection = find_message(worker, flow, event.bytes, event.size_bytes);
+		if (connection)
+			lose(worker, connection, -event.error);
+	}
+}
+
 /* The phase in which the connection would fail now. */
 static enum load_phase phase_of(const struct load_connection *connection)
 {
@@ -335,18 +452,22 @@ static void sweep(struct load_worker *worker, uint64_t now_ns)
 		struct load_connection *connection = &worker->connections[i];
 
 		if ((connection->active || connection->state == CONNECTING) &&
-		    is_overdue(worker, connection, now_ns))
+		    is_overdue(worker, connection, now_ns) && connection->flow)
+			lose(worker, connection, -ETIMEDOUT);
+		else if ((connection->active || connection->state == CONNECTING) &&
+			 is_overdue(worker, connection, now_ns))
 			fail(worker, connection, phase_of(connection), -ETIMEDOUT);
 		else if (connection->state == CONNECTING && connection->fd < 0)
 			try_to_connect(worker, connection);
-		else if (worker->load->reconnect && connection->state == CLOSED)
+		else if ((worker->load->reconnect || connection->flow) &&
+			 connection->state == CLOSED)
 			set_free(worker, connection);
 		else if (connection->state == CLOSED && worker->connecting < CONNECTING_MAX &&
 			 (!connection->tried || (worker->end_ns > 0 && has_more(worker, now_ns))))
 			start_connecting(worker, connection, now_ns);
 		all_tried &= connection->tried;
 	}
-	if (worker->load->reconnect || all_tried)
+	if (worker->load->reconnect || worker->load->udp || all_tried)
 		__atomic_store_n(&worker->tally->ready, true, __ATOMIC_RELEASE);
 }
 
@@ -366,7 +487,10 @@ static void wait_for_events(struct load_worker *worker, uint64_t now_ns)
 		timeout.tv_nsec = (long)(wake_ns - now_ns);
 	count = epoll_pwait2(worker->epoll_fd, events, BATCH, &timeout, NULL);
 	for (int i = 0; i < count; i++)
-		load_worker_take(worker, events[i].data.ptr, events[i].events);
+		if (worker->load->udp)
+			take_flow(worker, events[i].data.ptr);
+		else
+			load_worker_take(worker, events[i].data.ptr, events[i].events);
 	if (count < 0 && errno != EINTR)
 		worker->error = -errno;
 }
@@ -419,14 +543,61 @@ static uint64_t count_not_begun(const struct load_worker *worker)
 	return due < left ? due : left;
 }
 
+static int open_flow(struct load_worker *worker, size_t index, uint64_t run)
+{
+	const struct load *load = worker->load;
+	struct load_flow *flow = &worker->flows[index];
+	struct dial_options options = load->dial;
+	struct epoll_event event = { .events = EPOLLIN, .data.ptr = flow };
+	struct sockaddr_storage own = {0};
+	enum dial_phase phase;
+	int fd;
+	int r;
+
+	options.receive_buffer_bytes = BUFFER_BYTES;
+	fd = dial_start(&load->target, &options, &phase);
+	if (fd < 0)
+		return fd;
+	r = datagram_open(fd, &load->target, 0, &flow->socket);
+	if (r < 0)
+		return r;
+	getsockname(fd, (struct sockaddr *)&own, &(socklen_t){sizeof(own)});
+	flow->tally = &load->flows[index * load->processes + worker->index];
+	/* The port is in the same place in both families. */
+	flow->tally->port = ntohs(((struct sockaddr_in *)&own)->sin_port);
+	flow->probe = (struct datagram_probe){ .run = run, .size_bytes = load->size_bytes };
+	flow->connections = &worker->connections[index * load->window];
+	for (uint64_t i = 0; i < load->window; i++)
+		flow->connections[i].flow = flow;
+	worker->tally->connections++;
+	worker->tally->open++;
+	return epoll_ctl(worker->epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0 ? -errno : 0;
+}
+
+static int open_flows(struct load_worker *worker)
+{
+	uint64_t run = datagram_run();
+	int r = 0;
+
+	worker->datagram = malloc(DATAGRAM_MAX_BYTES);
+	worker->flows = calloc(worker->n_flows, sizeof(*worker->flows));
+	if (!worker->datagram || !worker->flows)
+		return -ENOMEM;
+	for (size_t i = 0; i < worker->n_flows && r == 0; i++)
+		r = open_flow(worker, i, run);
+	return r;
+}
+
 int load_work(const struct load *load, uint64_t index)
 {
-	size_t n_connections = share(load->connections, load->processes, index);
+	size_t n_flows = share(load->connections, load->processes, index);
+	size_t n_connections = n_flows * load->window;
 	struct load_worker worker = {
 		.load = load,
 		.tally = &load->shared->tallies[index],
 		.index = index,
 		.n_connections = n_connections,
+		.n_flows = n_flows,
 		.quota = load->messages > 0 ? share(load->messages, load->processes, index) :
 			UINT64_MAX,
 		.connections = calloc(n_connections, sizeof(*worker.connections)),
@@ -444,10 +615,14 @@ int load_work(const struct load *load, uint64_t index)
 		worker.error = -ENOMEM;
 	for (size_t i = 0; i < n_connections && worker.error == 0; i++)
 		worker.connections[i].fd = -1;
+	if (load->udp && worker.error == 0)
+		worker.error = open_flows(&worker);
 	prctl(PR_SET_TIMERSLACK, 1);
 	work(&worker);
 	worker.tally->not_begun = count_not_begun(&worker);
 	free(worker.connections);
+	free(worker.flows);
+	free(worker.datagram);
 	/* The process ends here, and its connections with it. */
 	return worker.error;
 }

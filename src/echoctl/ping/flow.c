@@ -13,9 +13,10 @@ int ping_flow_open(struct ping_flow *flow, const struct ping_link *link,
 		   const struct dial_address *peer)
 {
 	bool ip = peer->address.ss_family == AF_INET;
+	socklen_t length = sizeof(flow->tos);
 
 	(void)getsockopt(link->fd, ip ? IPPROTO_IP : IPPROTO_IPV6, ip ? IP_TOS : IPV6_TCLASS,
-			 &flow->tos, &(socklen_t){sizeof(flow->tos)});
+			 &flow->tos, &length);
 	flow->ttl = -1;
 	flow->shape = (struct datagram_probe){
 		.run = datagram_run(), .size_bytes = link->size_bytes,
