@@ -224,7 +224,7 @@ static void test_chart_bounds(void **state)
 	text = draw(&one, false);
 	for (const char *line = text; *line; line++)
 		rows += *line == '\n';
-	assert_in_range(rows, 20, 40);
+	assert_true(rows >= 20 && rows <= 40);
 	free(text);
 }
 

@@ -107,7 +107,7 @@ static void test_windows_differ(void **state)
 	for (uint64_t message = 0; message < 1000; message++) {
 		const uint8_t *window = table + payload_window(3, message);
 
-		assert_in_range(payload_window(3, message), 0, PAYLOAD_WINDOWS - 1);
+		assert_true(payload_window(3, message) < PAYLOAD_WINDOWS);
 		assert_memory_not_equal(window, table + payload_window(3, message + 1), 16);
 		assert_memory_not_equal(window, table + payload_window(4, message), 16);
 		assert_memory_not_equal(window, window + 1, 15);
