@@ -84,7 +84,7 @@ unpack_packages()
 		# shellcheck disable=SC2086 # one word a package
 		package=$(choose_package ${package//|/ })
 		directory=$PWD/$BUILD/unpacked/$package
-		PATH=$PATH:$directory/usr/bin
+		PATH=$PATH:$directory/usr/bin:$directory/usr/sbin
 		[ ! -d "$directory/usr" ] || continue
 		mkdir -p "$directory"
 		(cd "$directory" && apt-get -qq download "$package" && dpkg-deb -x ./*.deb .) ||

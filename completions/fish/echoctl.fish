@@ -55,7 +55,7 @@ complete -c echoctl -n 'not __echoctl_command; and not __echoctl_wants "[A-Z]+"'
 complete -c echoctl -n 'string match -q -- "-*" (commandline -ct)' -a '(__echoctl_options)'
 complete -c echoctl -n '__echoctl_wants HOST' -a '(__fish_print_hostnames)'
 complete -c echoctl -n '__echoctl_wants "COLUMNS?"' \
-    -a 'id peer local age idle in out rate worker state'
+    -a 'id peer via local age idle in out rate worker state'
 complete -c echoctl -n '__echoctl_wants LIST
     and string match -qr -- "^(-p|--patterns)\$" (commandline -opc)[-1]' \
     -a 'random zeros ones crlf telnet http sip'

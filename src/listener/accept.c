@@ -47,8 +47,8 @@ void accept_note_limit(struct listener *listener)
 
 bool accept_is_open(const struct listener *listener)
 {
-	if (listener->is_stopping || listener->pending.fd >= 0 ||
-	    listener->starvation.retry_ns != 0)
+	if (listener->is_stopping || !listener_can_start(listener) ||
+	    listener->waiting_count == SETTINGS_MAX_WAITING)
 		return false;
 	return listener->settings->at_limit == AT_LIMIT_REFUSE || !accept_at_limit(listener);
 }
@@ -90,6 +90,11 @@ void accept_give_up(struct listener *listener)
 {
 	if (listener->pending.fd >= 0)
 		accept_refuse(listener, &listener->pending, REFUSE_CONNECTIONS);
+	while (listener->waiting_count > 0) {
+		struct connection connection = waiting_remove(listener, 0);
+
+		accept_refuse(listener, &connection, REFUSE_CONNECTIONS);
+	}
 }
 
 /* Returns true if the connection may have a worker, and is counted for its source. */
@@ -98,10 +103,6 @@ static bool accept_judge(struct listener *listener, struct connection *connectio
 	uint8_t address[16];
 	int r;
 
-	if (accept_at_limit(listener)) {
-		accept_refuse(listener, connection, REFUSE_CONNECTIONS);
-		return false;
-	}
 	/* No rule and no limit for sources applies to a peer without an address. */
 	if (!endpoint_address(&connection->peer, address))
 		return true;
@@ -163,8 +164,68 @@ static void accept_enter(struct listener *listener, struct connection *connectio
 		connection->flags |= WORKER_OPTIONS |
 				     (accept_is_multipath(connection->fd) ? WORKER_NOT_TCP : 0);
 	accept_set_local(&settings_sockets(listener->settings)[connection->socket], connection);
-	if (accept_judge(listener, connection))
+	if (accept_at_limit(listener))
+		accept_refuse(listener, connection, REFUSE_CONNECTIONS);
+	else if (listener->settings->proxy_timeout_us > 0 &&
+		 settings_trusts(listener->settings, &connection->peer))
+		waiting_add(listener, connection);
+	else if (accept_judge(listener, connection))
 		accept_take_over(listener, connection);
+}
+
+/*
+ * The header is whole. Rules and limits of sources are for the announced client: the balancer
+ * itself, which names none for its health checks, is no source.
+ */
+static void accept_enter_announced(struct listener *listener, struct connection *connection,
+				   const struct endpoint *source)
+{
+	connection->start_ns = clock_now_ns();
+	if (source->family != ENDPOINT_NONE) {
+		connection->via = connection->peer;
+		connection->peer = *source;
+		if (!accept_judge(listener, connection))
+			return;
+	}
+	accept_take_over(listener, connection);
+}
+
+/* A balancer that looks whether somebody is here (a health check): it has sent nothing. */
+static void accept_note_empty(struct listener *listener, struct connection *connection, int error)
+{
+	struct event event = events_about(connection, EVENT_CLOSED);
+
+	event.end_ns = clock_now_ns();
+	event.reason = error == -ENODATA ? END_FIN : END_RESET;
+	workers_account(listener, &event);
+	events_put(listener, &event);
+	connection->fd = fd_close(connection->fd);
+}
+
+void accept_announced(struct listener *listener, const struct pollfd *polled, uint32_t count)
+{
+	uint64_t now_ns = count > 0 ? clock_now_ns() : 0;
+
+	/* from the end: the last one takes the place of one that is removed */
+	for (uint32_t i = count; i-- > 0 && listener_can_start(listener);) {
+		bool is_late = now_ns >= listener->waiting[i]->deadline_ns;
+		struct connection connection;
+		struct endpoint source;
+		int r;
+
+		if (polled[i].revents == 0 && !is_late)
+			continue;
+		r = waiting_read(listener->waiting[i], &source);
+		if (r == 0 && !is_late)
+			continue;
+		connection = waiting_remove(listener, i);
+		if (r > 0)
+			accept_enter_announced(listener, &connection, &source);
+		else if (r == 0 || r == -EPROTO)
+			accept_refuse(listener, &connection, REFUSE_PROXY);
+		else
+			accept_note_empty(listener, &connection, r);
+	}
 }
 
 /* Returns 0, -EAGAIN if there is no more, or -errno. */

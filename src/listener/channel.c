@@ -64,6 +64,7 @@ struct event events_about(const struct connection *connection, enum event_type t
 		.end_ns = connection->start_ns,
 		.socket = (uint16_t)connection->socket,
 		.peer = connection->peer,
+		.via = connection->via,
 		.local = connection->local,
 	};
 }

@@ -3,11 +3,13 @@
 #ifndef LISTENER_LISTENER_H
 #define LISTENER_LISTENER_H
 
+#include <poll.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
 
 #include "base/pace.h"
+#include "listener/proxy.h"
 #include "listener/tables.h"
 #include "wire/endpoint.h"
 #include "wire/event.h"
@@ -31,7 +33,16 @@ struct connection {
 	uint32_t flags;		/* enum worker_flag */
 	uint64_t start_ns;
 	struct endpoint peer;
+	struct endpoint via;	/* as in struct entry */
 	struct endpoint local;
+};
+
+/* A connection of a balancer whose PROXY header is not whole yet. */
+struct waiting {
+	struct connection connection;
+	uint64_t deadline_ns;
+	size_t size;		/* of what was taken from the socket so far */
+	uint8_t bytes[PROXY_HEADER_MAX];
 };
 
 /* A resource (descriptors, memory, processes) is short: no accept before the deadline or a reap. */
@@ -74,13 +85,16 @@ struct listener {
 	struct datagram_process datagrams;
 	uint64_t sweep_ns;		/* next look for ends that no signal has told */
 
+	struct waiting *waiting[SETTINGS_MAX_WAITING];	/* those that are in use come first */
+	uint32_t waiting_count;
+
 	struct slots slots;
 	struct sources sources;
 	uint64_t random[RANDOM_WORDS];	/* for the proofs of workers */
 	uint32_t random_left;
 };
 
-/* Connections that have a worker. */
+/* Connections that have a worker or wait for their PROXY header. */
 static inline uint32_t listener_live(const struct listener *listener)
 {
 	return atomic_load_explicit(&listener->table->live, memory_order_relaxed);
@@ -108,20 +122,56 @@ bool accept_at_limit(const struct listener *listener);
 /* Reports that the limit is reached, or that the number has fallen an eighth below it. */
 void accept_note_limit(struct listener *listener);
 
+static inline void listener_set_live(struct listener *listener, uint32_t live)
+{
+	atomic_store_explicit(&listener->table->live, live, memory_order_relaxed);
+}
+
+/* True if an accepted connection may get a worker now. */
+static inline bool listener_can_start(const struct listener *listener)
+{
+	return listener->pending.fd < 0 && listener->starvation.retry_ns == 0;
+}
+
 /* True if the listening sockets belong into the poll set. */
 bool accept_is_open(const struct listener *listener);
 
 /* Takes a bounded number of connections from one socket that is readable. */
 void accept_turn(struct listener *listener, uint32_t socket);
 
+/*
+ * Reads on from those that wait for their PROXY header, which stand in polled; serves those that
+ * have it, and refuses those that are wrong or late.
+ */
+void accept_announced(struct listener *listener, const struct pollfd *polled, uint32_t count);
+
 /* Tries again to fork a worker for the connection that waits for one, unless still starved. */
 void accept_pending(struct listener *listener);
 
-/* Refuses the connection that waits for a worker, if there is one. */
+/* Refuses the connections that wait for a worker or their PROXY header. */
 void accept_give_up(struct listener *listener);
 
 /* Serves the one connection of MODE_SINGLE, which another program has accepted. */
 void accept_single(struct listener *listener);
+
+/* Makes room for those that wait for their PROXY header, if any may. Returns 0 or -ENOMEM. */
+int waiting_init(struct listener *listener);
+
+/* One more waits for its PROXY header and is a live connection. There must be room. */
+void waiting_add(struct listener *listener, const struct connection *connection);
+
+/*
+ * Takes what came of the header, and nothing of what is behind it. Returns 1 if it is whole:
+ * *ret_source is as of proxy_parse(); 0 if it is not; -ENODATA or -errno if the connection has
+ * ended before its first byte; -EPROTO if it is wrong or ends too soon.
+ */
+int waiting_read(struct waiting *waiting, struct endpoint *ret_source);
+
+/* The index-th no longer waits; the last one takes its place. The caller has the connection. */
+struct connection waiting_remove(struct listener *listener, uint32_t index);
+
+/* When the first of those that wait is late; UINT64_MAX: none does. */
+uint64_t waiting_deadline_ns(const struct listener *listener);
 
 /*
  * Forks a worker for connection, fills its entry and slot, and closes the connection here.
@@ -132,6 +182,9 @@ int workers_start(struct listener *listener, struct connection *connection);
 
 /* Reaps those whose records wait in signal_fd, a bounded number a call. */
 void workers_reap(struct listener *listener);
+
+/* Counts the end of a connection that is no longer live. */
+void workers_account(struct listener *listener, const struct event *event);
 
 /* Reaps all that have ended, with or without a signal; its cost grows with the live workers. */
 void workers_reap_all(struct listener *listener);

@@ -13,12 +13,12 @@
  * that a flood on one neither starves the others nor puts off the reaping.
  *
  * If a resource is short (descriptors, memory, processes) the loop does not spin: it accepts
- * nothing until a worker has ended, or for 100 ms. Every ten seconds, while workers live, it also
+ * nothing until a worker has ended, or for 100 ms. Those that wait for their PROXY header rest as
+ * well; none is late before it was looked at. Every ten seconds, while workers live, the loop also
  * looks for an end whose signal had no room in the queue of signals.
  *
  * The loop ends when the listener was told to stop, or the supervisor is gone, and the last worker
  * is reaped.
- *
  */
 #include "base/clock.h"
 #include "base/fd.h"
@@ -30,7 +30,7 @@
 #define PAUSE_NS 100000000u
 #define MESSAGE_BATCH 16	/* messages a turn */
 
-enum poll_index { POLL_SIGNAL, POLL_CHANNEL, POLL_SOCKETS };
+enum poll_index { POLL_SIGNAL, POLL_CHANNEL, POLL_WAITING };
 
 static uint64_t earlier(uint64_t a_ns, uint64_t b_ns)
 {
@@ -44,6 +44,8 @@ static uint64_t loop_deadline_ns(const struct listener *listener, bool is_open, 
 
 	if (listener_live(listener) > 0 || datagrams_live(listener) || listener->is_stopping)
 		deadline_ns = earlier(deadline_ns, listener->sweep_ns);
+	if (listener_can_start(listener))
+		deadline_ns = earlier(deadline_ns, waiting_deadline_ns(listener));
 	if (listener->starvation.retry_ns != 0)
 		deadline_ns = earlier(deadline_ns, listener->starvation.retry_ns);
 	if (!is_open && accept_at_limit(listener) &&
@@ -52,13 +54,20 @@ static uint64_t loop_deadline_ns(const struct listener *listener, bool is_open, 
 	return deadline_ns;
 }
 
-/* Returns the number of entries used; the listening sockets are among them only if is_open. */
-static unsigned int loop_fill(const struct listener *listener, bool is_open, struct pollfd *fds)
+/*
+ * Returns the number of entries used. Behind those that wait for their PROXY header stand the
+ * listening sockets, but only if is_open.
+ */
+static unsigned int loop_fill(const struct listener *listener, uint32_t waiting, bool is_open,
+			      struct pollfd *fds)
 {
-	unsigned int count = POLL_SOCKETS;
+	unsigned int count = POLL_WAITING;
 
 	fds[POLL_SIGNAL] = (struct pollfd){ .fd = listener->signal_fd, .events = POLLIN };
 	fds[POLL_CHANNEL] = (struct pollfd){ .fd = listener->channel_fd, .events = POLLIN };
+	for (uint32_t i = 0; i < waiting; i++)
+		fds[count++] = (struct pollfd){ .fd = listener->waiting[i]->connection.fd,
+						.events = POLLIN };
 	for (uint32_t i = 0; is_open && i < listener->settings->socket_count; i++)
 		fds[count++] = (struct pollfd){ .fd = listener->sockets[i], .events = POLLIN };
 	return count;
@@ -142,12 +151,14 @@ static void loop_pause(struct listener *listener, int error)
 
 static void loop_turn(struct listener *listener)
 {
-	struct pollfd fds[POLL_SOCKETS + SETTINGS_MAX_SOCKETS];
+	struct pollfd fds[POLL_WAITING + SETTINGS_MAX_WAITING + SETTINGS_MAX_SOCKETS];
 	bool is_open = accept_is_open(listener);
-	unsigned int count = loop_fill(listener, is_open, fds);
+	uint32_t waiting = listener_can_start(listener) ? listener->waiting_count : 0;
+	unsigned int count = loop_fill(listener, waiting, is_open, fds);
 	int ready = loop_wait(listener, is_open, fds, count);
 
 	loop_look_at_clock(listener);
+	accept_announced(listener, &fds[POLL_WAITING], waiting);
 	if (ready < 0 && ready != -EINTR)
 		loop_pause(listener, ready);
 	if (ready <= 0)
@@ -156,9 +167,9 @@ static void loop_turn(struct listener *listener)
 		workers_reap(listener);
 	if (fds[POLL_CHANNEL].revents != 0)
 		loop_obey(listener);
-	for (unsigned int i = POLL_SOCKETS; i < count; i++) {
+	for (unsigned int i = POLL_WAITING + waiting; i < count; i++) {
 		if (fds[i].revents != 0)
-			accept_turn(listener, i - POLL_SOCKETS);
+			accept_turn(listener, i - POLL_WAITING - waiting);
 	}
 }
 

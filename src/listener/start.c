@@ -170,6 +170,8 @@ static int make_tables(struct listener *listener)
 
 	if (r == 0)
 		r = sources_init(&listener->sources, listener->settings);
+	if (r == 0)
+		r = waiting_init(listener);
 	/* all memory is mapped now, and /proc is closed soon */
 	lean_trim();
 	return r;

@@ -23,6 +23,7 @@ static void fill_entry(struct listener *listener, uint32_t slot,
 
 	entry->socket = connection->socket;
 	entry->peer = connection->peer;
+	entry->via = connection->via;
 	entry->local = connection->local;
 	atomic_store_explicit(&entry->start_ns, connection->start_ns, memory_order_relaxed);
 	atomic_store_explicit(&entry->id, listener->next_id, memory_order_relaxed);
@@ -38,11 +39,6 @@ static void free_slot(struct listener *listener, uint32_t slot)
 	atomic_store_explicit(&entry->pid, 0, memory_order_relaxed);
 	atomic_store_explicit(&entry->id, 0, memory_order_relaxed);
 	slots_give(&listener->slots, slot);
-}
-
-static void set_live(struct listener *listener, uint32_t live)
-{
-	atomic_store_explicit(&listener->table->live, live, memory_order_relaxed);
 }
 
 static void count_fork_time(struct listener *listener, uint64_t elapsed_ns)
@@ -115,10 +111,10 @@ int workers_start(struct listener *listener, struct connection *connection)
 		return -EAGAIN;
 	fill_entry(listener, slot, connection);
 	/* before the fork, so that a client that got an echo is already counted as live */
-	set_live(listener, listener_live(listener) + 1);
+	listener_set_live(listener, listener_live(listener) + 1);
 	r = fork_worker(listener, slot, connection);
 	if (r < 0) {
-		set_live(listener, listener_live(listener) - 1);
+		listener_set_live(listener, listener_live(listener) - 1);
 		free_slot(listener, slot);
 		return r;
 	}
@@ -137,7 +133,7 @@ static uint32_t cpu_time_us(const struct rusage *usage)
 	return us > UINT32_MAX ? UINT32_MAX : (uint32_t)us;
 }
 
-static void reap_account(struct listener *listener, const struct event *event)
+void workers_account(struct listener *listener, const struct event *event)
 {
 	struct totals *totals = &listener->table->totals;
 	uint64_t us = event_duration_us(event);
@@ -183,6 +179,7 @@ static struct event reap_event(const struct listener *listener, uint32_t slot, p
 		.detail = atomic_load_explicit(&shared->detail, memory_order_relaxed),
 		.count = !is_empty,
 		.peer = entry->peer,
+		.via = entry->via,
 		.local = entry->local,
 	};
 }
@@ -198,9 +195,9 @@ static void reap_worker(struct listener *listener, pid_t pid, int status,
 		return;
 	}
 	event = reap_event(listener, slot, pid, status, usage);
-	reap_account(listener, &event);
+	workers_account(listener, &event);
 	sources_leave(&listener->sources, listener->slots.holders[slot].source);
-	set_live(listener, listener_live(listener) - 1);
+	listener_set_live(listener, listener_live(listener) - 1);
 	free_slot(listener, slot);
 	listener->starvation.retry_ns = 0;
 	events_put(listener, &event);

@@ -33,12 +33,14 @@ enum refuse_reason {
 	REFUSE_PER_SOURCE,	/* limits { connections-per-source } */
 	REFUSE_RATE,		/* limits { rate-per-source } */
 	REFUSE_ACCESS,		/* access { } */
+	REFUSE_PROXY,		/* proxy { trust }: no PROXY header, or not in time */
 	REFUSE_COUNT
 };
 
 #define END_NAMES { "fin", "idle", "stall", "session", "reset", "drain", \
 		    "killed", "crashed", "error" }
-#define REFUSE_NAMES { "connections", "connections-per-source", "rate-per-source", "access" }
+#define REFUSE_NAMES { "connections", "connections-per-source", "rate-per-source", "access", \
+		       "proxy" }
 
 /*
  * Why a worker with this wait status (wait4(2)) ended. is_draining: it was told to end because the
@@ -82,10 +84,11 @@ struct event {
 	uint32_t detail;	/* errno, or what the type says */
 	uint32_t count;		/* what the type says */
 	struct endpoint peer;
+	struct endpoint via;	/* as in struct entry */
 	struct endpoint local;
 };
 
-static_assert(sizeof(struct event) == 128, "crosses a process border");
+static_assert(sizeof(struct event) == 152, "crosses a process border");
 
 /* How long the connection lasted, 0 if its times are nonsense. */
 static inline uint64_t event_duration_us(const struct event *event)

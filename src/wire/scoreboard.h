@@ -40,9 +40,10 @@ struct entry {
 	_Atomic uint64_t start_ns;	/* CLOCK_MONOTONIC */
 	uint32_t socket;
 	uint32_t reserved;
-	struct endpoint peer;
+	struct endpoint peer;	/* who is served: the source that a PROXY header announces */
+	struct endpoint via;	/* the balancer that announced it, ENDPOINT_NONE: none */
 	struct endpoint local;
-	uint8_t pad[48];
+	uint8_t pad[24];
 };
 
 static_assert(sizeof(struct entry) == 128, "crosses a process border");
@@ -80,7 +81,7 @@ struct table {
 	uint32_t version;	/* WIRE_VERSION */
 	uint32_t slots;		/* number of entries */
 	uint32_t reserved;
-	_Atomic uint32_t live;		/* listener: workers with a connection */
+	_Atomic uint32_t live;		/* listener: connections */
 	_Atomic uint32_t foreign_live;	/* supervisor: live workers of other generations */
 	_Atomic uint32_t asleep;	/* supervisor: 1 = send MESSAGE_WAKE at the next event */
 	_Alignas(64) _Atomic uint64_t ring_head;	/* listener: next to write */

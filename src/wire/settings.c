@@ -9,7 +9,7 @@
 
 #define FILTER_RECORD_BYTES 8u
 #define FLAGS_KNOWN (SETTINGS_FILTER | SETTINGS_FILTER_REQUIRED | SETTINGS_WORKER_FILTER | \
-		     SETTINGS_REPORT_OPEN | SETTINGS_TOS_MIRROR)
+		     SETTINGS_REPORT_OPEN | SETTINGS_TOS_MIRROR | SETTINGS_TRUST_UNIX)
 
 struct check {
 	bool is_wrong;
@@ -19,7 +19,7 @@ struct check {
 static size_t settings_bytes(const struct settings *settings)
 {
 	return sizeof(*settings) + settings->socket_count * sizeof(struct settings_socket) +
-	       (settings->rule_count + (size_t)settings->exempt_count) *
+	       ((size_t)settings->rule_count + settings->exempt_count + settings->trust_count) *
 		       sizeof(struct settings_rule) +
 	       (settings->filter_count + (size_t)settings->worker_filter_count +
 		settings->datagram_filter_count) * FILTER_RECORD_BYTES;
@@ -32,7 +32,7 @@ static const char *check_header(const struct settings *settings, size_t size)
 		{ settings->magic != SETTINGS_MAGIC, "not a settings block" },
 		{ settings->version != wire_version, "settings of another version" },
 		{ settings->size_bytes != size, "size of the block" },
-		{ (flags & ~FLAGS_KNOWN) != 0 || settings->reserved != 0, "unknown flag" },
+		{ (flags & ~FLAGS_KNOWN) != 0, "unknown flag" },
 		{ settings->mode > MODE_SINGLE, "unknown mode" },
 		{ settings->at_limit > AT_LIMIT_REFUSE, "unknown mode" },
 		{ settings->connections == 0, "connections out of range" },
@@ -46,12 +46,14 @@ static const char *check_header(const struct settings *settings, size_t size)
 		{ settings->idle_us > SETTINGS_MAX_TIME_US, "timeout out of range" },
 		{ settings->stall_us > SETTINGS_MAX_TIME_US, "timeout out of range" },
 		{ settings->session_us > SETTINGS_MAX_TIME_US, "timeout out of range" },
+		{ settings->proxy_timeout_us > SETTINGS_MAX_TIME_US, "timeout out of range" },
 		{ settings->socket_count == 0, "number of sockets" },
 		{ settings->socket_count > SETTINGS_MAX_SOCKETS, "number of sockets" },
 		{ settings->mode == MODE_SINGLE && settings->socket_count != 1,
 		  "number of sockets" },
 		{ settings->rule_count > SETTINGS_MAX_RULES, "number of rules" },
 		{ settings->exempt_count > SETTINGS_MAX_RULES, "number of rules" },
+		{ settings->trust_count > SETTINGS_MAX_RULES, "number of rules" },
 		{ settings->filter_count > SETTINGS_MAX_FILTER, "length of a filter" },
 		{ settings->worker_filter_count > SETTINGS_MAX_FILTER, "length of a filter" },
 		{ settings->datagram_filter_count > SETTINGS_MAX_FILTER, "length of a filter" },
@@ -72,6 +74,7 @@ static const char *check_tables(const struct settings *settings)
 {
 	const struct settings_socket *sockets = settings_sockets(settings);
 	const struct settings_rule *rules = settings_rules(settings);
+	const struct settings_rule *rules_end = settings_trust(settings) + settings->trust_count;
 
 	for (uint32_t i = 0; i < settings->socket_count; i++) {
 		bool is_known = sockets[i].family == ENDPOINT_INET ||
@@ -82,7 +85,7 @@ static const char *check_tables(const struct settings *settings)
 		    sockets[i].type > SETTINGS_DATAGRAM)
 			return "socket of an unknown kind";
 	}
-	for (uint32_t i = 0; i < settings->rule_count + settings->exempt_count; i++) {
+	for (uint32_t i = 0; &rules[i] < rules_end; i++) {
 		if (rules[i].bits > 128 || rules[i].allow > 1)
 			return "rule out of range";
 		if (i > 0 && i < settings->rule_count && rules[i].bits > rules[i - 1].bits)
@@ -128,4 +131,13 @@ bool settings_allow(const struct settings *settings, const uint8_t address[16])
 bool settings_is_exempt(const struct settings *settings, const uint8_t address[16])
 {
 	return find_rule(settings_exempt(settings), settings->exempt_count, address);
+}
+
+bool settings_trusts(const struct settings *settings, const struct endpoint *peer)
+{
+	uint8_t address[16];
+
+	if (!endpoint_address(peer, address))
+		return peer->family == ENDPOINT_UNIX && (settings->flags & SETTINGS_TRUST_UNIX);
+	return find_rule(settings_trust(settings), settings->trust_count, address);
 }

@@ -8,6 +8,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "wire/endpoint.h"
+
 /*
  * The version of everything that crosses a process border. Raise it whenever the layout or the
  * meaning of settings, scoreboard, event or message changes. A listener refuses a block of another
@@ -23,6 +25,7 @@ extern const uint32_t wire_version;
 
 /* Bounds that a reader checks before it trusts any count in the block. */
 #define SETTINGS_MAX_SOCKETS 64u
+#define SETTINGS_MAX_WAITING 256u	/* connections without their PROXY header */
 #define SETTINGS_MAX_RULES 4096u	/* of each kind */
 #define SETTINGS_MAX_FILTER 4096u
 #define SETTINGS_MAX_CONNECTIONS 100000u
@@ -54,6 +57,7 @@ enum settings_flag {
 	SETTINGS_WORKER_FILTER = 1u << 2,	/* install worker_filter[] in each worker */
 	SETTINGS_REPORT_OPEN = 1u << 3,		/* send EVENT_OPENED too */
 	SETTINGS_TOS_MIRROR = 1u << 4,	/* a datagram goes back with the TOS it came with */
+	SETTINGS_TRUST_UNIX = 1u << 5,	/* Unix peers begin with a PROXY header */
 };
 
 enum settings_socket_type {
@@ -88,9 +92,9 @@ struct settings_rule {
 };
 
 /*
- * Followed, in this order and without gaps, by sockets[], rules[], exempt[] (rules too), filter[],
- * worker_filter[] and datagram_filter[] (8-byte struct sock_filter records). Never changes once it
- * is sealed: new settings are a new generation.
+ * Followed, in this order and without gaps, by sockets[], rules[], exempt[] and trust[] (rules
+ * too), filter[], worker_filter[] and datagram_filter[] (8-byte struct sock_filter records). Never
+ * changes once it is sealed: new settings are a new generation.
  */
 struct settings {
 	uint32_t magic;
@@ -108,6 +112,7 @@ struct settings {
 	uint64_t idle_us;		/* 0 = off, here and below */
 	uint64_t stall_us;
 	uint64_t session_us;
+	uint64_t proxy_timeout_us;	/* 0: no peer is trusted to send a PROXY header */
 	uint32_t access_default_allow;	/* 1: what no rule matches may connect */
 	uint32_t socket_count;
 	uint32_t rule_count;
@@ -119,12 +124,12 @@ struct settings {
 	uint32_t datagram_rate_burst;
 	uint32_t datagram_rate;		/* of all sources together, 0 = off */
 	uint32_t datagram_min_source_port;
-	uint32_t reserved;
+	uint32_t trust_count;
 };
 
 static_assert(sizeof(struct settings_socket) == 32, "crosses a process border");
 static_assert(sizeof(struct settings_rule) == 24, "crosses a process border");
-static_assert(sizeof(struct settings) == 120, "crosses a process border");
+static_assert(sizeof(struct settings) == 128, "crosses a process border");
 
 /* Where the tables of a block that was checked begin. */
 static inline const struct settings_socket *settings_sockets(const struct settings *settings)
@@ -142,10 +147,15 @@ static inline const struct settings_rule *settings_exempt(const struct settings 
 	return settings_rules(settings) + settings->rule_count;
 }
 
+static inline const struct settings_rule *settings_trust(const struct settings *settings)
+{
+	return settings_exempt(settings) + settings->exempt_count;
+}
+
 /* struct sock_filter records, 8 bytes each. */
 static inline const uint64_t *settings_filter(const struct settings *settings)
 {
-	return (const void *)(settings_exempt(settings) + settings->exempt_count);
+	return (const void *)(settings_trust(settings) + settings->trust_count);
 }
 
 static inline const uint64_t *settings_worker_filter(const struct settings *settings)
@@ -161,7 +171,8 @@ static inline const uint64_t *settings_datagram_filter(const struct settings *se
 /* The limit that a listener gives itself: all descriptors of it and its workers are below. */
 static inline uint32_t settings_descriptors(const struct settings *settings)
 {
-	return LISTENER_FD_SOCKETS + settings->socket_count + SETTINGS_FREE_FDS;
+	return LISTENER_FD_SOCKETS + settings->socket_count + SETTINGS_FREE_FDS +
+	       (settings->proxy_timeout_us > 0 ? SETTINGS_MAX_WAITING : 0);
 }
 
 /*
@@ -192,5 +203,8 @@ bool settings_allow(const struct settings *settings, const uint8_t address[16]);
 
 /* limits { exempt }: whether no limit of a source applies to a peer with this address. */
 bool settings_is_exempt(const struct settings *settings, const uint8_t address[16]);
+
+/* proxy { trust }: whether connections of this peer begin with a PROXY header. */
+bool settings_trusts(const struct settings *settings, const struct endpoint *peer);
 
 #endif

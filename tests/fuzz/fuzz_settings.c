@@ -34,6 +34,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 		      settings->rule_count * sizeof(struct settings_rule));
 		touch(settings_exempt(settings),
 		      settings->exempt_count * sizeof(struct settings_rule));
+		touch(settings_trust(settings),
+		      settings->trust_count * sizeof(struct settings_rule));
 		touch(settings_filter(settings), settings->filter_count * 8u);
 		touch(settings_worker_filter(settings), settings->worker_filter_count * 8u);
 		touch(settings_datagram_filter(settings), settings->datagram_filter_count * 8u);

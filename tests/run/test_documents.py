@@ -124,15 +124,15 @@ def test_manual_examples():
     examples = re.search(r"^\.Sh EXAMPLES\n(.*?)^\.Sh ", read(SRCDIR, "man/echod.conf.5.in"),
                          re.MULTILINE | re.DOTALL)[1]
     blocks = re.findall(r"^\.Bd -literal.*?\n(.*?)^\.Ed", examples, re.MULTILINE | re.DOTALL)
-    assert len(blocks) == 4
+    assert len(blocks) == 5
     with temporary_directory() as folder:
         path = os.path.join(folder, "echod.conf")
         with open(os.path.join(folder, "echod.local.conf"), "w", encoding="utf-8"):
             pass
         with open(path, "w", encoding="utf-8") as file:
-            file.writelines(blocks[:3])
+            file.writelines(blocks[:4])
         assert output_of(program("echod"), "-t", "-c", path).startswith(f"{path}: OK\n")
-        for command in blocks[3].splitlines():
+        for command in blocks[4].splitlines():
             arguments = command.removeprefix("$ echod ").split()
             assert output_of(program("echod"), *arguments, "-c", path)
 

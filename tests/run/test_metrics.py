@@ -70,7 +70,8 @@ def test_parser():
         assert value("connections_refused_total", reason="connections-per-source") == 1
         reasons = {dict(labels)["reason"] for name, labels in samples
                    if name == "echod_connections_refused_total"}
-        assert reasons == {"connections", "connections-per-source", "rate-per-source", "access"}
+        assert reasons == {"connections", "connections-per-source", "rate-per-source", "access",
+                           "proxy"}
         assert value("connections_live") == 2 and value("connections_max") == 3
         assert value("received_bytes_total") == 1000 == value("sent_bytes_total")
         assert value("live_received_bytes") == 8 == value("live_sent_bytes")

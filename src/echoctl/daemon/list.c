@@ -13,7 +13,7 @@
 
 #define CELL_MAX 32
 #define COLUMNS_MAX 16
-#define COLUMN_NAMES "id, peer, local, age, idle, in, out, rate, worker, state"
+#define COLUMN_NAMES "id, peer, via, local, age, idle, in, out, rate, worker, state"
 
 enum {
 	OPTION_IDLE_OVER = OPTION_OWN,
@@ -36,17 +36,19 @@ static const struct column {
 	const char *heading;
 	const char *key;	/* of the daemon's "connection" object */
 	enum kind kind;
+	bool is_optional;	/* left out if no row has it */
 } columns[] = {
-	{"id", "ID", "id", KIND_TEXT},
-	{"peer", "PEER", "peer", KIND_TEXT},
-	{"local", "LOCAL", "local", KIND_TEXT},
-	{"age", "AGE", "age_ns", KIND_AGE},
-	{"idle", "IDLE", "idle_ns", KIND_AGE},
-	{"in", "IN", "bytes_in", KIND_BYTES},
-	{"out", "OUT", "bytes_out", KIND_BYTES},
-	{"rate", "RATE", "bytes_in_per_s", KIND_RATE},
-	{"worker", "WORKER", "worker", KIND_NUMBER},
-	{"state", "STATE", "half_closed", KIND_STATE},
+	{"id", "ID", "id", KIND_TEXT, false},
+	{"peer", "PEER", "peer", KIND_TEXT, false},
+	{"via", "VIA", "via", KIND_TEXT, true},
+	{"local", "LOCAL", "local", KIND_TEXT, false},
+	{"age", "AGE", "age_ns", KIND_AGE, false},
+	{"idle", "IDLE", "idle_ns", KIND_AGE, false},
+	{"in", "IN", "bytes_in", KIND_BYTES, false},
+	{"out", "OUT", "bytes_out", KIND_BYTES, false},
+	{"rate", "RATE", "bytes_in_per_s", KIND_RATE, false},
+	{"worker", "WORKER", "worker", KIND_NUMBER, false},
+	{"state", "STATE", "half_closed", KIND_STATE, true},
 };
 
 struct list {
@@ -260,18 +262,22 @@ static void print_table(const struct list *list, size_t count, struct report *re
 	scols_unref_table(table);
 }
 
-/* Chooses all columns, but that of the state only if one row has a state. */
+static bool is_wanted(const struct list *list, size_t count, const struct column *column)
+{
+	char text[CELL_MAX];
+	bool is_empty = column->is_optional;
+
+	for (size_t i = 0; is_empty && i < count; i++)
+		is_empty = *cell(list->rows[i], column, text) == '\0';
+	return !is_empty;
+}
+
+/* Chooses all columns, but those that are optional only if one row has something in them. */
 static void choose_columns(struct list *list, size_t count)
 {
-	const struct column *column = columns;
-
-	for (; column->kind != KIND_STATE; column++)
-		list->columns[list->n_columns++] = column;
-	for (size_t i = 0; i < count; i++) {
-		if (measure(list->rows[i], column)) {
-			list->columns[list->n_columns++] = column;
-			break;
-		}
+	for (size_t i = 0; i < sizeof(columns) / sizeof(*columns); i++) {
+		if (is_wanted(list, count, &columns[i]))
+			list->columns[list->n_columns++] = &columns[i];
 	}
 }
 
@@ -330,11 +336,12 @@ const struct command command_list = {
 	.operands = "",
 	.summary = "the live connections of the local daemon",
 	.help =
-	"Lists the live connections: id, peer, local address, age, time since the last\n"
-	"byte (to the second), bytes in and out, rate, process id of the worker.\n"
+	"Lists the live connections: id, peer, balancer if there is one, local address, age,\n"
+	"time since the last byte (to the second), bytes in and out, rate, process id of the\n"
+	"worker.\n"
 	"\n"
-	"  -s, --sort COLUMN           by id, peer, local, age, idle, in, out, rate, worker\n"
-	"                              or state; the biggest value is first\n"
+	"  -s, --sort COLUMN           by id, peer, via, local, age, idle, in, out, rate,\n"
+	"                              worker or state; the biggest value is first\n"
 	"  -r, --reverse               the other way round\n"
 	"  -n, --rows COUNT            only the first of them\n"
 	"  -S, --source PREFIX         only peers in PREFIX, as 192.0.2.0/24 or 2001:db8::1\n"

@@ -51,6 +51,8 @@ struct configured_address {
 	int address_count;
 };
 
+#define TRUST_UNIX 255
+
 /* Everything is owned by the struct; configuration_free() releases it. */
 struct configuration {
 	char *path;			/* the file it came from */
@@ -95,6 +97,12 @@ struct configuration {
 		struct cidr *deny;
 		size_t deny_count;
 	} access;
+
+	struct {
+		struct cidr *trust;	/* bits TRUST_UNIX: Unix sockets */
+		size_t trust_count;
+		uint64_t timeout_us;
+	} proxy;
 
 	struct {
 		int level;		/* LOG_EMERG .. LOG_DEBUG of syslog(3) */

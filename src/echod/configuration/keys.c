@@ -77,6 +77,11 @@ static const struct key_choice sandbox_words[] = {
 	{0},
 };
 
+static const struct key_choice trust_words[] = {
+	{ "unix", TRUST_UNIX },
+	{0},
+};
+
 const struct key configuration_keys[] = {
 	{ "", "listen", KEY_ADDRESSES, LIST(listen), .fallback = "localhost:7",
 	  .max = SETTINGS_MAX_SOCKETS },
@@ -122,6 +127,11 @@ const struct key configuration_keys[] = {
 
 	{ "access", "allow", KEY_PREFIXES, LIST(access.allow), .max = SETTINGS_MAX_RULES },
 	{ "access", "deny", KEY_PREFIXES, LIST(access.deny), .max = SETTINGS_MAX_RULES },
+
+	{ "proxy", "trust", KEY_PREFIXES, LIST(proxy.trust), .max = SETTINGS_MAX_RULES,
+	  .choices = trust_words },
+	{ "proxy", "timeout", KEY_DURATION, FIELD(proxy.timeout_us), .fallback = "5s",
+	  .min = MS, .max = 60 * SECOND },
 
 	{ "log", "level", KEY_CHOICE, FIELD(log.level), .fallback = "info",
 	  .choices = level_words },
@@ -186,6 +196,7 @@ void configuration_free(struct configuration *configuration)
 	free(configuration->limits.exempt);
 	free(configuration->access.allow);
 	free(configuration->access.deny);
+	free(configuration->proxy.trust);
 	free(configuration->control.path);
 	free(configuration->control.group);
 	free(configuration->metrics.file);

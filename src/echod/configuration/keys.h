@@ -18,7 +18,7 @@ enum key_kind {
 	KEY_NAME,	/* char *, a user or group name */
 	KEY_PATH,	/* char *, absolute, max bytes at most */
 	KEY_ADDRESSES,	/* struct configured_address list, max elements at most */
-	KEY_PREFIXES,	/* struct cidr list, max elements at most */
+	KEY_PREFIXES,	/* struct cidr list, max elements at most; a word of choices is bits */
 	KEY_GONE,	/* no longer a key: advice says what to do instead */
 };
 

@@ -287,7 +287,9 @@ static int store_prefix(const struct key *key, const char *text, struct cidr **l
 	struct cidr *grown, prefix;
 	const char *reason;
 
-	if (cidr_parse(text, &prefix, &reason) < 0)
+	if (key->choices && strcmp(text, key->choices->word) == 0)
+		prefix = (struct cidr){ .bits = (uint8_t)key->choices->value };
+	else if (cidr_parse(text, &prefix, &reason) < 0)
 		return refuse(why, text, ": %s", reason);
 	if (*count >= key->max) {
 		refuse(why, NULL, "more than %llu prefixes", (unsigned long long)key->max);
@@ -376,10 +378,15 @@ static void print_list(const struct key *key, const struct configuration *config
 
 	putc('{', stream);
 	for (size_t i = 0; i < *(const size_t *)count; i++) {
+		const struct cidr *prefix = &(*(struct cidr *const *)field)[i];
+
 		fputs(i > 0 ? ", " : "", stream);
-		print_text(key->kind == KEY_ADDRESSES
-				   ? configuration->listen[i].text
-				   : cidr_format(&(*(struct cidr *const *)field)[i], text), stream);
+		if (key->kind == KEY_ADDRESSES)
+			print_text(configuration->listen[i].text, stream);
+		else if (key->choices && prefix->bits == key->choices->value)
+			print_text(key->choices->word, stream);
+		else
+			print_text(cidr_format(prefix, text), stream);
 	}
 	putc('}', stream);
 }

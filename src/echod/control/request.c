@@ -172,7 +172,9 @@ static bool list_row(struct control_client *client, const struct generation *gen
 	const struct slot_note *note = &generation->scoreboard.notes[index];
 	uint64_t id = atomic_load(&entry->id);
 	bool is_noted = note->id == id;	/* otherwise it is younger than the last sample */
-	char name[48], path[UNIX_PATH_BYTES], peer[ADDRESS_TEXT_MAX], local[ADDRESS_TEXT_MAX];
+	char name[48], path[UNIX_PATH_BYTES];
+	char peer[ADDRESS_TEXT_MAX], via[ADDRESS_TEXT_MAX], local[ADDRESS_TEXT_MAX];
+	bool has_via = entry->via.family != ENDPOINT_NONE;
 	uint64_t now_ns, start_ns, moved_ns;
 
 	if (atomic_load(&entry->state) != ENTRY_LIVE || !id)
@@ -182,15 +184,16 @@ static bool list_row(struct control_client *client, const struct generation *gen
 	moved_ns = is_noted ? note->moved_ns : start_ns;
 	snprintf(name, sizeof(name), "%" PRIu64 ".%" PRIu64, generation->number, id);
 	report_peer(&entry->peer, peer);
-	report_local(&entry->local, &entry->peer,
-		     generation_unix_path(generation, entry->socket, path), local);
+	report_peer(&entry->via, via);
+	report_local(&entry->local, generation_unix_path(generation, entry->socket, path), local);
 	/* The listener may have given the slot to another one while we read. */
 	if (atomic_load(&entry->id) != id)
 		return false;
 	control_reply(client, json_pack(
-		"{s:s, s:s, s:s, s:o, s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:b}",
+		"{s:s, s:s, s:s, s:s*, s:o, s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:b}",
 		"event", "connection", "id", name,
 		"peer", peer,
+		"via", has_via ? via : NULL,
 		"local", control_text(local),
 		"worker", (int)atomic_load(&entry->pid),
 		"age_ns", (json_int_t)(now_ns > start_ns ? now_ns - start_ns : 0),

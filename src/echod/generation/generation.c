@@ -301,6 +301,7 @@ void orphan_event(const struct scoreboard *scoreboard, const struct orphan *orph
 		.detail = atomic_load(&slot->detail),
 		.count = 1,	/* only the listener could have proved that no byte came */
 		.peer = entry->peer,
+		.via = entry->via,
 		.local = entry->local,
 	};
 }

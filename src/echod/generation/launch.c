@@ -49,6 +49,16 @@ static uint32_t slots_of(const struct generation_plan *plan)
 	return plan->mode == MODE_SINGLE ? 1 : plan->configuration->limits.connections;
 }
 
+/* Those of proxy { trust } that are no Unix sockets. */
+static size_t count_prefixes(const struct configuration *configuration)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < configuration->proxy.trust_count; i++)
+		count += configuration->proxy.trust[i].bits != TRUST_UNIX;
+	return count;
+}
+
 static uint32_t flags_of(const struct configuration *configuration,
 			 const struct filter filters[FILTER_PLACES])
 {
@@ -64,6 +74,8 @@ static uint32_t flags_of(const struct configuration *configuration,
 		flags |= SETTINGS_REPORT_OPEN;
 	if (configuration->udp.tos == TOS_MIRROR)
 		flags |= SETTINGS_TOS_MIRROR;
+	if (count_prefixes(configuration) < configuration->proxy.trust_count)
+		flags |= SETTINGS_TRUST_UNIX;
 	return flags;
 }
 
@@ -81,10 +93,13 @@ static int rule_compare(const void *left, const void *right)
 static struct settings_rule *rules_add(struct settings_rule *rule, const struct cidr *prefixes,
 				       size_t count, bool allow)
 {
-	for (size_t i = 0; i < count; i++, rule++) {
+	for (size_t i = 0; i < count; i++) {
+		if (prefixes[i].bits == TRUST_UNIX)
+			continue;
 		memcpy(rule->prefix, prefixes[i].prefix, sizeof(rule->prefix));
 		rule->bits = prefixes[i].bits;
 		rule->allow = allow;
+		rule++;
 	}
 	return rule;
 }
@@ -109,7 +124,8 @@ static void tables_write(struct settings *settings, const struct generation_plan
 	struct settings_socket *sockets = (struct settings_socket *)(settings + 1);
 	struct settings_rule *rules = (struct settings_rule *)(sockets + settings->socket_count);
 	struct settings_rule *exempt = rules + settings->rule_count;
-	struct sock_filter *filter = (struct sock_filter *)(exempt + settings->exempt_count);
+	struct settings_rule *trust = exempt + settings->exempt_count;
+	struct sock_filter *filter = (struct sock_filter *)(trust + settings->trust_count);
 	struct settings_rule *rule = rules;
 
 	for (size_t i = 0; i < settings->socket_count; i++) {
@@ -120,6 +136,7 @@ static void tables_write(struct settings *settings, const struct generation_plan
 	rules_add(rule, configuration->access.allow, configuration->access.allow_count, true);
 	qsort(rules, settings->rule_count, sizeof(*rules), rule_compare);
 	rules_add(exempt, configuration->limits.exempt, configuration->limits.exempt_count, true);
+	rules_add(trust, configuration->proxy.trust, configuration->proxy.trust_count, true);
 	for (size_t i = 0; i < FILTER_PLACES; filter += filters[i++].count)
 		memcpy(filter, filters[i].instructions, filters[i].count * sizeof(*filter));
 }
@@ -129,9 +146,11 @@ int settings_block_write(const struct generation_plan *plan,
 {
 	const struct configuration *configuration = plan->configuration;
 	size_t rules = configuration->access.allow_count + configuration->access.deny_count;
+	size_t trust = count_prefixes(configuration);
 	size_t size = sizeof(struct settings) +
 		      plan->sockets->count * sizeof(struct settings_socket) +
-		      (rules + configuration->limits.exempt_count) * sizeof(struct settings_rule) +
+		      (rules + configuration->limits.exempt_count + trust) *
+			      sizeof(struct settings_rule) +
 		      (filters[FILTER_OF_LISTENER].count + filters[FILTER_OF_WORKER].count +
 		       filters[FILTER_OF_DATAGRAM].count) * sizeof(struct sock_filter);
 	struct settings *settings = calloc(1, size);
@@ -156,6 +175,8 @@ int settings_block_write(const struct generation_plan *plan,
 		.idle_us = configuration->timeouts.idle_us,
 		.stall_us = configuration->timeouts.stall_us,
 		.session_us = configuration->timeouts.session_us,
+		.proxy_timeout_us = configuration->proxy.trust_count > 0 ?
+			configuration->proxy.timeout_us : 0,
 		/*
 		 * With an allow list only its peers may connect, without one all that deny does not
 		 * name.
@@ -164,6 +185,7 @@ int settings_block_write(const struct generation_plan *plan,
 		.socket_count = (uint32_t)plan->sockets->count,
 		.rule_count = (uint32_t)rules,
 		.exempt_count = (uint32_t)configuration->limits.exempt_count,
+		.trust_count = (uint32_t)trust,
 		.filter_count = (uint32_t)filters[FILTER_OF_LISTENER].count,
 		.worker_filter_count = (uint32_t)filters[FILTER_OF_WORKER].count,
 		.datagram_filter_count = (uint32_t)filters[FILTER_OF_DATAGRAM].count,

@@ -50,10 +50,10 @@ const char *report_peer(const struct endpoint *peer, char text[ADDRESS_TEXT_MAX]
 	return text;
 }
 
-const char *report_local(const struct endpoint *local, const struct endpoint *peer,
-			 const char *unix_path, char text[ADDRESS_TEXT_MAX])
+const char *report_local(const struct endpoint *local, const char *unix_path,
+			 char text[ADDRESS_TEXT_MAX])
 {
-	if (peer->family != ENDPOINT_UNIX)
+	if (local->family != ENDPOINT_UNIX)
 		return report_peer(local, text);
 	snprintf(text, ADDRESS_TEXT_MAX, "unix:%s", unix_path ? unix_path : "");
 	return text;
@@ -113,7 +113,7 @@ static void fill_closed(struct log_record *record, const struct event *event)
 	add_signal(record, event->status);
 	if (event->reason == END_ERROR && event->detail != 0)
 		log_record_add_errno(record, event->detail);
-	if (event->peer.family == ENDPOINT_UNIX)
+	if (event->local.family == ENDPOINT_UNIX)
 		return;
 	if (event->rtt_us != 0)
 		log_record_add(record, "rtt", "%" PRIu32 ".%03" PRIu32 "ms", event->rtt_us / 1000,
@@ -130,14 +130,16 @@ void report_fill(struct log_record *record, const struct event *event, const cha
 	assert(event->type >= EVENT_OPENED && event->type <= EVENT_REFUSED);
 	log_record_begin(record, priority_of(event), word);
 	log_record_add(record, "peer", "%s", report_peer(&event->peer, text));
-	log_record_add(record, "local", "%s",
-		       report_local(&event->local, &event->peer, unix_path, text));
+	if (event->via.family != ENDPOINT_NONE)
+		log_record_add(record, "via", "%s", report_peer(&event->via, text));
+	log_record_add(record, "local", "%s", report_local(&event->local, unix_path, text));
 	if (event->type == EVENT_REFUSED) {
 		log_record_add(record, "reason", "%s", event->reason < REFUSE_COUNT ?
 			       refuse_names[event->reason] : "unknown");
 		return;
 	}
-	log_record_add(record, "worker", "%" PRId32, event->pid);
+	if (event->pid != 0)
+		log_record_add(record, "worker", "%" PRId32, event->pid);
 	if (event->type == EVENT_CLOSED)
 		fill_closed(record, event);
 }

@@ -83,8 +83,8 @@ void report_datagrams_skip(struct report_datagrams *said, const struct datagrams
  * "unix:PATH" of its listening socket. Both return text.
  */
 const char *report_peer(const struct endpoint *peer, char text[ADDRESS_TEXT_MAX]);
-const char *report_local(const struct endpoint *local, const struct endpoint *peer,
-			 const char *unix_path, char text[ADDRESS_TEXT_MAX]);
+const char *report_local(const struct endpoint *local, const char *unix_path,
+			 char text[ADDRESS_TEXT_MAX]);
 
 /* The line of an EVENT_OPENED, EVENT_CLOSED or EVENT_REFUSED, for report_event() and the fuzzer. */
 void report_fill(struct log_record *record, const struct event *event, const char *unix_path);

@@ -17,6 +17,7 @@ struct block {
 	struct settings_socket socket;
 	struct settings_rule rules[3];
 	struct settings_rule exempt[1];
+	struct settings_rule trust[1];
 	uint64_t filter[2];
 };
 
@@ -39,6 +40,7 @@ static struct block good(void)
 		.filter_count = 1,
 		.worker_filter_count = 1,
 		.exempt_count = 1,
+		.trust_count = 1,
 	};
 	block.socket.family = ENDPOINT_INET;
 	block.rules[0].bits = 128;
@@ -68,6 +70,7 @@ static void test_good(void **state)
 	assert_ptr_equal(settings_sockets(&block.settings), &block.socket);
 	assert_ptr_equal(settings_rules(&block.settings), block.rules);
 	assert_ptr_equal(settings_exempt(&block.settings), block.exempt);
+	assert_ptr_equal(settings_trust(&block.settings), block.trust);
 	assert_ptr_equal(settings_filter(&block.settings), &block.filter[0]);
 	assert_ptr_equal(settings_worker_filter(&block.settings), &block.filter[1]);
 }
@@ -114,6 +117,9 @@ static void test_bounds(void **state)
 	BAD(settings.rule_count, 2, "size of the tables");
 	BAD(settings.exempt_count, UINT32_MAX, "number of rules");
 	BAD(settings.exempt_count, 0, "size of the tables");
+	BAD(settings.trust_count, UINT32_MAX, "number of rules");
+	BAD(settings.trust_count, 0, "size of the tables");
+	BAD(settings.proxy_timeout_us, UINT64_MAX, "timeout out of range");
 	BAD(settings.filter_count, UINT32_MAX, "length of a filter");
 	BAD(settings.filter_count, 0, "empty filter");
 	BAD(settings.worker_filter_count, 0, "empty filter");
@@ -124,6 +130,7 @@ static void test_bounds(void **state)
 	BAD(rules[0].bits, 129, "rule out of range");
 	BAD(rules[0].allow, 2, "rule out of range");
 	BAD(exempt[0].bits, 129, "rule out of range");
+	BAD(trust[0].bits, 129, "rule out of range");
 	BAD(rules[2].bits, 65, "rules are not sorted");
 }
 
@@ -168,6 +175,24 @@ static void test_exempt(void **state)
 	assert_false(settings_is_exempt(&block.settings, address));
 }
 
+static void test_trust(void **state)
+{
+	struct block block = good();
+	struct endpoint peer = { .family = ENDPOINT_INET6, .address = { 0x20 } };
+
+	(void)state;
+	set_rule(&block.trust[0], 0x20, 8, 1);
+	assert_true(settings_trusts(&block.settings, &peer));
+	peer.address[0] = 0x21;
+	assert_false(settings_trusts(&block.settings, &peer));
+	peer.family = ENDPOINT_UNIX;
+	assert_false(settings_trusts(&block.settings, &peer));
+	block.settings.flags |= SETTINGS_TRUST_UNIX;
+	assert_true(settings_trusts(&block.settings, &peer));
+	peer.family = ENDPOINT_NONE;
+	assert_false(settings_trusts(&block.settings, &peer));
+}
+
 static void test_address(void **state)
 {
 	struct endpoint peer = { .family = ENDPOINT_INET, .address = { 192, 0, 2, 7 } };
@@ -189,7 +214,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_good),   cmocka_unit_test(test_size),
 		cmocka_unit_test(test_bounds), cmocka_unit_test(test_rules),
-		cmocka_unit_test(test_exempt), cmocka_unit_test(test_address),
+		cmocka_unit_test(test_exempt), cmocka_unit_test(test_trust),
+		cmocka_unit_test(test_address),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -43,6 +43,8 @@ static void test_default(void **state)
 	assert_int_equal(c->timeouts.session_us, 0);
 	assert_int_equal(c->timeouts.drain_us, 10000000);
 	assert_int_equal(c->access.allow_count + c->access.deny_count, 0);
+	assert_int_equal(c->proxy.trust_count, 0);
+	assert_int_equal(c->proxy.timeout_us, 5000000);
 	assert_int_equal(c->log.level, LOG_INFO);
 	assert_int_equal(c->log.facility, LOG_DAEMON);
 	assert_int_equal(c->log.target, LOG_TARGET_AUTO);
@@ -87,6 +89,10 @@ static const char every_key[] =
 	"\tallow = {\"192.0.2.0/24\", \"2001:db8::/32\"}\n"
 	"\tdeny = {\"192.0.2.66/32\"}\n"
 	"}\n"
+	"proxy {\n"
+	"\ttrust = {\"192.0.2.10/32\", \"unix\"}\n"
+	"\ttimeout = \"1min\"\n"
+	"}\n"
 	"log {\n"
 	"\tlevel = \"debug\"\n"
 	"\tfacility = \"local7\"\n"
@@ -126,6 +132,10 @@ static void test_every_key(void **state)
 	assert_int_equal(c->timeouts.stall_us, 1000);
 	assert_int_equal(c->access.allow_count, 2);
 	assert_int_equal(c->access.deny[0].bits, 128);
+	assert_int_equal(c->proxy.trust_count, 2);
+	assert_int_equal(c->proxy.trust[0].bits, 128);
+	assert_int_equal(c->proxy.trust[1].bits, TRUST_UNIX);
+	assert_int_equal(c->proxy.timeout_us, 60000000);
 	assert_int_equal(c->log.facility, LOG_LOCAL7);
 	assert_int_equal(c->control.mode, 07);
 	assert_true(c->control.path_is_set);
@@ -227,6 +237,13 @@ static void test_bad_numbers(void **state)
 		"t:8: limits.at-limit: \"Defer\" is none of defer, refuse\n"
 		"t:10: log.max-per-second: \"\" is not a whole number\n"
 		"t:11: log.max-per-second: \"18446744073709551616\" is not in 0-1000000\n");
+	settings_expect_text("proxy { trust = {unix, Unix, 192.0.2.1/24}\ntimeout = 0 }\n"
+			     "access { allow = unix }",
+			     "t:1: proxy.trust: \"Unix\": not an IPv4 or IPv6 address\n"
+			     "t:1: proxy.trust: \"192.0.2.1/24\": bits are set beyond the prefix "
+			     "length\n"
+			     "t:2: proxy.timeout: must not be 0\n"
+			     "t:3: access.allow: \"unix\": not an IPv4 or IPv6 address\n");
 	settings_expect_text("limits { rate-per-source = 1\nrate-burst = 0 }",
 			     "t:2: limits.rate-burst: must not be 0 with rate-per-source\n");
 }

@@ -52,6 +52,7 @@ static void test_defaults(void **state)
 	assert_int_equal(block->idle_us, 600000000);
 	assert_int_equal(block->access_default_allow, 1);
 	assert_int_equal(block->socket_count, 1);
+	assert_int_equal(block->proxy_timeout_us, 0);
 	assert_memory_equal(settings_sockets(block), &socket_v4.wire, sizeof(socket_v4.wire));
 	munmap(block, block->size_bytes);
 	configuration_free(configuration);
@@ -59,7 +60,7 @@ static void test_defaults(void **state)
 
 static void test_rules_are_sorted(void **state)
 {
-	struct cidr allow[2], deny[2];
+	struct cidr allow[2], deny[2], trust[2] = { { .bits = TRUST_UNIX } };
 	struct configuration *configuration = NULL;
 	const struct settings_rule *rules;
 	struct settings *block;
@@ -70,12 +71,15 @@ static void test_rules_are_sorted(void **state)
 	assert_int_equal(cidr_parse("2001:db8::1", &allow[1], NULL), 0);
 	assert_int_equal(cidr_parse("192.0.2.7", &deny[0], NULL), 0);
 	assert_int_equal(cidr_parse("192.0.2.0/24", &deny[1], NULL), 0);
+	assert_int_equal(cidr_parse("192.0.2.10", &trust[1], NULL), 0);
 	configuration->access.allow = allow;
 	configuration->access.allow_count = 2;
 	configuration->access.deny = deny;
 	configuration->access.deny_count = 2;
 	configuration->limits.exempt = allow;
 	configuration->limits.exempt_count = 1;
+	configuration->proxy.trust = trust;
+	configuration->proxy.trust_count = 2;
 	plan.configuration = configuration;
 	block = block_map(settings_block_write(&plan, no_filters));
 	rules = settings_rules(block);
@@ -90,9 +94,13 @@ static void test_rules_are_sorted(void **state)
 	assert_int_equal(block->exempt_count, 1);
 	assert_memory_equal(settings_exempt(block)->prefix, allow[0].prefix, 16);
 	assert_int_equal(settings_exempt(block)->bits, allow[0].bits);
+	assert_int_equal(block->flags, SETTINGS_TOS_MIRROR | SETTINGS_TRUST_UNIX);
+	assert_int_equal(block->trust_count, 1);
+	assert_memory_equal(settings_trust(block)->prefix, trust[1].prefix, 16);
+	assert_int_equal(block->proxy_timeout_us, 5000000);
 	munmap(block, block->size_bytes);
 	configuration->access.allow = configuration->access.deny = NULL;
-	configuration->limits.exempt = NULL;
+	configuration->limits.exempt = configuration->proxy.trust = NULL;
 	configuration->access.allow_count = configuration->access.deny_count = 0;
 	configuration_free(configuration);
 }

@@ -159,12 +159,18 @@ static void test_families(void **state)
 	pid_t pid = 123;
 	uid_t uid = 0;
 
+	set_max_per_second(*state, 0);
 	assert_line(*state, &event, LOG_INFO, "refused " HEAD " reason=connections-per-source");
 	event.peer = (struct endpoint){.family = ENDPOINT_INET6, .port = 9, .scope = 0,
 				       .address = {0x20, 1, 0xd, 0xb8, [15] = 1}};
 	event.local = (struct endpoint){.family = ENDPOINT_NONE};
 	assert_line(*state, &event, LOG_INFO,
 		    "refused peer=[2001:db8::1]:9 local=unknown reason=connections-per-source");
+
+	event.via = event.peer;
+	event.peer = (struct endpoint){.family = ENDPOINT_INET, .address = {192, 0, 2, 7}};
+	assert_line(*state, &event, LOG_INFO, "refused peer=192.0.2.7:0 via=[2001:db8::1]:9 "
+		    "local=unknown reason=connections-per-source");
 
 	event = make_event(EVENT_CLOSED, END_FIN);
 	event.peer = (struct endpoint){.family = ENDPOINT_UNIX};
@@ -175,6 +181,12 @@ static void test_families(void **state)
 	assert_string_equal(capture_line(&fixture->capture, NULL),
 			    "closed peer=unix:pid=123,uid=0 local=\"unix:/run/echo socket\"" BODY
 			    " end=fin");
+	event.via = event.peer;
+	event.peer = (struct endpoint){.family = ENDPOINT_INET, .address = {192, 0, 2, 7}};
+	report_event(&fixture->report, &event, "/run/echo", START);
+	assert_string_equal(capture_line(&fixture->capture, NULL),
+			    "closed peer=192.0.2.7:0 via=unix:pid=123,uid=0 local=unix:/run/echo"
+			    BODY " end=fin");
 }
 
 static void test_nonsense(void **state)
@@ -188,11 +200,12 @@ static void test_nonsense(void **state)
 	event.end_ns = 0;
 	event.status = 0;
 	assert_line(*state, &event, LOG_WARNING,
-		    "closed peer=unknown local=unknown worker=-1 bytes-in=18446744073709551615 "
-		    "bytes-out=18446744073709551615 duration=0.000s cpu=4294.967s end=unknown "
+		    "closed peer=unknown via=unknown local=unknown worker=-1 "
+		    "bytes-in=18446744073709551615 bytes-out=18446744073709551615 duration=0.000s cpu=4294.967s end=unknown "
 		    "rtt=4294967.295ms retransmits=4294967295");
 	event.type = EVENT_REFUSED;
-	assert_line(*state, &event, LOG_INFO, "refused peer=unknown local=unknown reason=unknown");
+	assert_line(*state, &event, LOG_INFO,
+		    "refused peer=unknown via=unknown local=unknown reason=unknown");
 	event.type = 77;
 	assert_line(*state, &event, 0, NULL);
 }
