@@ -44,8 +44,8 @@ static const char global_help[] =
 	"  -u, --udp                   datagrams in place of a connection\n"
 	"      --connect-timeout TIME  for resolving and connecting together (10s)\n"
 	"      --control PATH          control socket of the local daemon\n"
-	"  -q, --quiet                 no progress, no summary on stderr\n"
-	"  -w, --deadline TIME         end of the whole command, whatever it waits for\n"
+	"  -q, --quiet                 no progress, summary or remark on stderr\n"
+	"  -w, --deadline TIME         limit for the whole command, whatever it waits for\n"
 	"  -h, --help                  this help\n"
 	"  -V, --version               the version\n";
 
@@ -295,8 +295,8 @@ void command_print_usage(const struct command *const *commands, FILE *stream)
 	for (; *commands; commands++)
 		fprintf(stream, "  %-11s %s\n", (*commands)->name, (*commands)->summary);
 	fprintf(stream, "\n%s\n"
-		"Exit status: 0 all well, 1 the echo failed, 2 target not reached, 3 usage,\n"
-		"4 local error. 'echoctl COMMAND --help' tells more about each.\n"
+		"Exit status: 0 success, 1 the echo failed, 2 target not reached, 3 usage,\n"
+		"4 local error. 'echoctl COMMAND --help' says more about each.\n"
 		"Example: echo hello | echoctl localhost\n", global_help);
 }
 

@@ -68,14 +68,15 @@ static int reload(struct invocation *invocation)
 const struct command command_reload = {
 	.name = "reload",
 	.operands = "",
-	.summary = "bring new settings of the local daemon into force",
+	.summary = "put new settings of the local daemon into force",
 	.help =
 	"Makes the local echod read its settings again and waits until they are in force.\n"
-	"What is wrong with the file is printed as \"echod -t\" does, the old settings\n"
-	"stay then; so is what does not count yet. No connection is lost. When echod\n"
-	"itself has changed on disk the new program takes over at the same time.\n"
+	"If the file has errors they are printed as \"echod -t\" does, and the old settings\n"
+	"stay. Settings that take effect at the next start only are named, too. No\n"
+	"connection is lost. If echod itself has changed on disk the new program takes\n"
+	"over at the same time.\n"
 	"\n"
-	"      --timeout TIME          wait no longer (1min)\n"
+	"      --timeout TIME          limit for the wait (1min)\n"
 	"\n"
 	"Exit status: 0 in force, 1 the old settings stay.\n"
 	"\n"
@@ -115,7 +116,7 @@ const struct command command_drain = {
 	"daemon is gone: what SIGTERM does. A socket unit of systemd stays and starts it\n"
 	"again at the next connection; \"systemctl stop echod.socket\" first prevents that.\n"
 	"\n"
-	"      --timeout TIME          wait no longer (15min)\n"
+	"      --timeout TIME          limit for the wait (15min)\n"
 	"\n"
 	"Example:\n"
 	"  echoctl drain\n",
@@ -173,8 +174,8 @@ const struct command command_kill = {
 	.summary = "end connections of the local daemon",
 	.help =
 	"Ends a connection, by the ID that list shows, or all those of a source. What the\n"
-	"peer has sent is echoed and our FIN follows; the log says end=killed. Who does\n"
-	"not end within two seconds is ended by force.\n"
+	"peer has sent is echoed and our FIN follows; the log says end=killed. A\n"
+	"connection that has not ended within two seconds is ended by force.\n"
 	"\n"
 	"  -S, --source PREFIX         all peers in PREFIX, as 192.0.2.0/24 or 2001:db8::1\n"
 	"\n"
@@ -212,7 +213,7 @@ const struct command command_log_level = {
 	.summary = "how much the local daemon logs, until its next reload",
 	.help =
 	"Sets the least important level that the local echod logs: emerg, alert, crit,\n"
-	"err, warning, notice, info or debug. The next reload brings back that of\n"
+	"err, warning, notice, info or debug. The next reload restores the level of\n"
 	"echod.conf(5).\n"
 	"\n"
 	"Example:\n"

@@ -130,7 +130,7 @@ const struct command command_status = {
 	.summary = "what the local daemon does, on one screen",
 	.help =
 	"Shows what the local echod does: its sockets, generations and settings, the\n"
-	"connections and how near they are to the limit, bytes, why connections ended or\n"
+	"connections and the limit, bytes, why connections ended or\n"
 	"were refused, and what its log left out; with --watch also the rates of the\n"
 	"last minute, as far as it has watched.\n"
 	"\n"

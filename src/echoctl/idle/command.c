@@ -77,7 +77,7 @@ struct idle {
 
 static const char help[] =
 	"Finds how long a connection may be silent before something on the path forgets\n"
-	"it. Opens many connections at once, leaves each silent for another time\n"
+	"it. Opens many connections at once, leaves each silent for a different time\n"
 	"(doubling from --min to --max, with steps between), then asks for an echo;\n"
 	"bisects until the bounds are close. So the answer takes about as long as the\n"
 	"longest silence. Keep-alive is off.\n"
@@ -86,8 +86,8 @@ static const char help[] =
 	"                              least 10ms)\n"
 	"      --max TIME              longest silence (10min)\n"
 	"      --parallel COUNT        silences in each doubling or bisection (8)\n"
-	"      --precision PERCENT     how wide the bounds may be (10)\n"
-	"      --timeout TIME          no answer in this time: a black hole (5s)\n"
+	"      --precision PERCENT     how far apart the bounds may be (10)\n"
+	"      --timeout TIME          limit for an answer, and for connecting (5s)\n"
 	"\n"
 	"Exit status: 0 the path survives the longest silence, 1 it does not,\n"
 	"2 not reached.\n"

@@ -21,7 +21,7 @@
 #define SIZE_MAX_BYTES (UINT64_C(1) << 20)
 #define WINDOW 65536		/* probes on their way over one connection */
 #define OPTION_RECONNECT OPTION_OWN
-#define SUSPENDED_NS CLOCK_NS_PER_S	/* so late to wake up, the whole machine was stopped */
+#define SUSPENDED_NS CLOCK_NS_PER_S	/* if we wake up later than this, we were stopped */
 
 static const char help[] =
 	"Sends numbered probes at a fixed schedule, which a late answer does not delay,\n"
@@ -233,7 +233,9 @@ static bool all_sent(const struct ping *ping)
 	return count > 0 && ping->next >= count;
 }
 
-/* We ourselves were stopped: nobody is late for that, and nothing is made up for. */
+/*
+ * We were stopped: no probe is late because of that, and probes that were due are not sent later.
+ */
 static void resume(struct ping *ping, uint64_t now_ns)
 {
 	uint64_t stopped_ns = now_ns - ping->awake_ns;
@@ -248,7 +250,7 @@ static void resume(struct ping *ping, uint64_t now_ns)
 	}
 }
 
-/* What time it is, when by rights it is wanted_ns; sees whether we were stopped before. */
+/* Returns the time, which should be wanted_ns; notes if we were stopped before. */
 static uint64_t look_at_clock(struct ping *ping, uint64_t wanted_ns)
 {
 	uint64_t now_ns = clock_now_ns();

@@ -55,7 +55,7 @@ static struct ping_probe *find(const struct ping_link *link, uint32_t sequence)
 	uint64_t oldest = ping_link_probe(link, 0)->sequence;
 	size_t index = sequence - (uint32_t)oldest;
 
-	/* What could not be sent is missing, so it stands there or before. */
+	/* Probes that could not be sent are missing, so it is there or before. */
 	if (index >= link->count)
 		index = link->count - 1;
 	while (index > 0 && ping_link_probe(link, index)->sequence > oldest +
@@ -65,7 +65,7 @@ static struct ping_probe *find(const struct ping_link *link, uint32_t sequence)
 		ping_link_probe(link, index) : NULL;
 }
 
-/* The guess about what does not say itself which probe it is about; NULL: none waits. */
+/* A guess for an event that does not say which probe it is about; NULL: none waits. */
 static struct ping_probe *youngest_waiting(const struct ping_link *link)
 {
 	for (size_t i = link->count; i > 0; i--) {
@@ -87,7 +87,7 @@ static struct ping_probe *attribute(const struct ping_flow *flow, const struct p
 	switch (datagram_identify(event->bytes, event->size_bytes, flow->shape.run, &sequence)) {
 	case DATAGRAM_OURS:
 		probe = find(link, sequence);
-		/* There is none that is younger: its number is damaged. */
+		/* No probe is younger: the number is damaged. */
 		if (!probe && (int32_t)(sequence - flow->shape.sequence) > 0)
 			probe = youngest_waiting(link);
 		return probe;
@@ -117,7 +117,7 @@ static void note_header(struct ping_flow *flow)
 	flow->tos_seen = event->tos;
 }
 
-/* What came back, by its bytes alone. */
+/* Judges an answer by its bytes alone. */
 static enum ping_result judge(struct ping_flow *flow, const struct datagram_probe *probe,
 			      struct ping_reply *reply)
 {
@@ -154,7 +154,7 @@ static void tally_time(struct ping_flow *flow, const struct datagram_probe *prob
 	order_timed(&flow->order, reply->rtt_ns);
 }
 
-/* The event is about a probe of the window. */
+/* Takes an event about a probe of the window. */
 static void conclude(struct ping_flow *flow, struct ping_probe *probe, struct ping_reply *reply)
 {
 	struct datagram_probe sent = flow->shape;
@@ -178,7 +178,7 @@ static void conclude(struct ping_flow *flow, struct ping_probe *probe, struct pi
 	reply->probe = *probe;
 }
 
-/* The next event, or what the latest one has behind the probe that it began with. */
+/* Takes the next event, or the rest of the latest one behind its first probe. */
 static int next_event(struct ping_flow *flow)
 {
 	if (!flow->merged)

@@ -19,8 +19,8 @@ enum ping_result {
 	PING_CUT,	/* only its beginning came back; UDP, as the next five */
 	PING_MERGED,	/* it came back in one datagram with another */
 	PING_UNREACHABLE,	/* an ICMP error came back */
-	PING_DUPLICATE,	/* it came back once more: it is one of those above already */
-	PING_REFUSED,	/* bigger than the own interface takes */
+	PING_DUPLICATE,	/* it came back once more, after one of the results above */
+	PING_REFUSED,	/* too large for our own interface */
 	PING_UNSENT,	/* due, but the peer did not read */
 	PING_OVERDUE,	/* not in time; one of the results above will follow */
 	PING_RESULTS,
@@ -28,9 +28,9 @@ enum ping_result {
 
 struct ping_probe {
 	uint64_t sequence;
-	uint64_t sent_ns;	/* CLOCK_MONOTONIC; it also stands in the payload */
-	uint64_t stopped_ns;	/* of the time since then this process did not run; 0: it did */
-	bool answered;		/* UDP: it is known what became of it */
+	uint64_t sent_ns;	/* CLOCK_MONOTONIC; it is also in the payload */
+	uint64_t stopped_ns;	/* how long since then this process was stopped */
+	bool answered;		/* UDP: it has a result */
 };
 
 struct datagram_event;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* A run of ping: its options, its connections, and what has become of the probes. */
+/* A run of ping: its options, its connections, and the results of the probes. */
 #ifndef ECHOCTL_PING_PING_H
 #define ECHOCTL_PING_PING_H
 
@@ -33,19 +33,19 @@ struct ping {
 	uint64_t next;			/* event of the schedule; its sequence is one more */
 	struct ping_link links[LINKS_MAX];
 	unsigned n_links;		/* in use: 1, or LINKS_MAX with --reconnect */
-	/* What has become of the probes. */
+	/* Results of the probes. */
 	uint64_t started_ns;
 	uint64_t awake_ns;		/* when we last looked at the clock */
 	uint64_t sent;			/* ok, late, lost, corrupt, and what is still on its way */
 	uint64_t counts[PING_RESULTS];
 	struct histogram rtt;		/* of ok and late */
-	struct histogram connect;	/* until the connection stood; separate from rtt */
+	struct histogram connect;	/* time to connect; separate from rtt */
 	const char *broken;		/* why the connection ended early, or NULL */
 	uint64_t last_rtt_ns;
 	double jitter_sum_ns;		/* of the differences between successive rtt */
 };
 
-/* What the link has made of a probe; connect_ns counts with --reconnect only. */
+/* Takes a reply from the link; connect_ns counts with --reconnect only. */
 void ping_tally_reply(struct ping *ping, const struct ping_reply *reply, uint64_t connect_ns);
 
 /* A probe without a reply: lost, refused, unsent or overdue. phase: "connect", "send", "echo". */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What becomes of the probes: told one by one, counted, and summed up. */
+/* Results of the probes: reported one by one, counted, and summed up. */
 #include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
@@ -30,7 +30,7 @@ static double ms(double ns)
 	return ns / 1e6;
 }
 
-/* What became of one probe: for programs with these details, which are freed; for people a line. */
+/* Reports one probe: for programs with these details, which are freed, for people in a line. */
 __attribute__((format(printf, 5, 6)))
 static void tell(struct ping *ping, uint64_t sequence, enum ping_result result, json_t *details,
 		 const char *format, ...)
@@ -84,7 +84,7 @@ static void tally_intact(struct ping *ping, const struct ping_reply *reply, uint
 	char time[64] = "came while ping was stopped";
 
 	ping->counts[result]++;
-	/* When it came while nobody looked is not known. */
+	/* It came while we were stopped: when is unknown. */
 	if (stopped_ns == 0) {
 		count_rtt(ping, rtt_ns);
 		snprintf(time, sizeof(time), "time=%.3f ms", ms((double)rtt_ns));
@@ -171,7 +171,7 @@ static double jitter_ns(const struct ping *ping)
 	return ping->rtt.count > 1 ? ping->jitter_sum_ns / (double)(ping->rtt.count - 1) : 0;
 }
 
-/* What UDP has besides. */
+/* Adds the fields of UDP. */
 static void add_udp(const struct ping *ping, json_t *event)
 {
 	json_object_update_new(event, json_pack(
@@ -225,14 +225,14 @@ static void print_times(struct ping *ping, const char *name, const struct histog
 		    ms((double)histogram_percentile(histogram, 99.9)));
 }
 
-/* What has a count of probes or answers that is not zero. */
+/* Prints a count of probes or answers unless it is zero. */
 static void print_count(struct ping *ping, uint64_t count, const char *what)
 {
 	if (count > 0)
 		report_text(ping->report, ", %" PRIu64 " %s", count, what);
 }
 
-/* How many probes it is known of what became of them, of those that were sent. */
+/* The number of sent probes that have a result. */
 static uint64_t count_settled(const struct ping *ping)
 {
 	uint64_t settled = 0;

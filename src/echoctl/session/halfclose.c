@@ -274,7 +274,7 @@ const struct command command_halfclose = {
 		"swallowed or no progress, and which kind of server or relay does so.\n\n"
 		"Options:\n"
 		"      --drain-timeout TIME    longest wait without progress (10s)\n"
-		"      --hold TIME             how long the last reader waits after the FIN (1.5s);\n"
+		"      --hold TIME             how long the held reader waits after the FIN (1.5s);\n"
 		"                              0 leaves that part out\n"
 		"  -s, --size SIZE             bytes to send at most (4M)\n\n"
 		"Example:\n"

@@ -249,7 +249,7 @@ const struct command command_send = {
 		"      --no-verify             do not compare, do not count\n"
 		"  -o, --output FILE           write what comes back to FILE; with --json standard\n"
 		"                              output carries the results alone\n"
-		"      --repeat N              all of it N times, each over a new connection\n\n"
+		"      --repeat N              send the input N times, each over a new connection\n\n"
 		"Examples:\n"
 		"  echo hello | echoctl localhost\n"
 		"  echoctl send --drain-timeout 5s [2001:db8::7]:7 <disk.img >/dev/null\n",
