@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The datagram process. The listener forks it, once for a generation, and again if it dies; it is
- * no connection and in no count of them. It holds the datagram sockets, the read end of a pipe
- * that tells it when to end, its counters and nothing else. It allocates once and then
- * enters a filter of its own: it can receive, send, wait, look at the clock and exit.
+ * The datagram process. The listener forks it once for a generation, and again if it dies. It does
+ * not count as a connection. It holds the datagram sockets, the read end of a pipe that tells it
+ * when to end, its counters and nothing else. It allocates once and then enters a filter of its
+ * own: it can receive, send, wait, look at the clock and exit.
  *
- *     wait (ppoll) -> for each socket that is ready: up to four batches (turn.c) -> wait ...
+ * wait (ppoll) -> for each socket that is ready: up to four batches (turn.c) -> wait ...
  *
  * During a reload the processes of two generations read the same sockets; the kernel gives each
- * datagram to exactly one of them, and the old one answers what it has taken before it ends. So
- * a reload loses and doubles nothing. The listener reads no datagram: a flood takes the processor
- * time of this process and nobody else's.
+ * datagram to exactly one of them, and the old one answers what it has taken before it ends. So a
+ * reload loses and doubles nothing. The listener reads no datagrams: a flood takes processor time
+ * of this process only.
+ *
  */
 #include "datagram/datagram.h"
 
@@ -20,8 +21,8 @@
 #include "base/sys.h"
 #include "datagram/turn.h"
 
-#define TURNS_A_SOCKET 4	/* before another socket gets its turn */
-#define QUIET_US 5000000u	/* then memory that datagrams have used is given back */
+#define TURNS_A_SOCKET 4	/* before the next socket gets its turn */
+#define QUIET_US 5000000u	/* after this time memory that datagrams have used is given back */
 #define US_PER_S 1000000u
 #define NS_PER_US 1000u
 
@@ -37,7 +38,7 @@ static bool is_datagram(const struct settings *settings, uint32_t index)
 	return settings_sockets(settings)[index].type == SETTINGS_DATAGRAM;
 }
 
-/* Keeps the pipe and the datagram sockets: of descriptors, and to wait for. */
+/* Keeps only the pipe and the datagram sockets open, and waits for them. */
 static void choose_descriptors(struct datagram *datagram, int life_fd)
 {
 	const struct settings *settings = datagram->settings;
@@ -78,7 +79,7 @@ static int datagram_wait(struct datagram *datagram)
 	return sys_poll(datagram->sockets, settings->socket_count + 1, us > 0 ? &timeout : NULL);
 }
 
-/* Returns false if it is over; what has come until then is answered. */
+/* Returns false at the end, when all received datagrams are answered. */
 static bool turn_all(struct datagram *datagram)
 {
 	const struct settings *settings = datagram->settings;

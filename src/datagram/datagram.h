@@ -14,9 +14,9 @@ enum datagram_exit {
 };
 
 /*
- * Answers what comes on the datagram sockets of settings (descriptors LISTENER_FD_SOCKETS and up)
+ * Answers datagrams on the datagram sockets of settings (descriptors LISTENER_FD_SOCKETS and up)
  * until life_fd, the read end of a pipe, hangs up: the listener has closed the other end or is
- * gone. counters: a struct datagrams. What was received is answered before it exits with an enum
+ * gone. counters: a struct datagrams. Answers all received datagrams before it exits with an enum
  * datagram_exit. seed: see struct judge. It has a type that lean_fork() can call.
  */
 noreturn void datagram_serve(uint64_t life_fd, void *counters, const struct settings *settings,

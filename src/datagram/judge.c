@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The rules that keep an echo service from being a weapon. Two of them that answer each other
- * would do so for ever (CVE-1999-0103, CVE-2024-2169): no port of ours, no low port and no
- * broadcast is answered, and a source that sends without end runs out of tokens. No answer is
- * longer than its request, so nothing is amplified.
+ * The rules that keep an echo service from being a weapon. Two services that answer each other
+ * would go on for ever (CVE-1999-0103, CVE-2024-2169): so our ports, low ports and broadcasts get
+ * no answer, and a source that sends without end runs out of tokens. No answer is longer than its
+ * request, so nothing is amplified.
  *
- * Sources are kept in a table of fixed size: rows of four, found by a hash. A new source has a
- * full bucket and takes the place of the one in its row that has been quiet for longest.
+ * Sources are kept in a table of fixed size: rows of four, found by a hash. A new source has a full
+ * bucket and replaces the one in its row that has been quiet longest.
+ *
  */
 #include "datagram/judge.h"
 

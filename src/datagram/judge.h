@@ -20,7 +20,7 @@ struct judge_source {
 
 struct judge {
 	const struct settings *settings;
-	uint64_t seed;			/* random: no peer can foresee which row it gets */
+	uint64_t seed;			/* random: no peer can predict its row */
 	struct bucket all;		/* udp { rate } */
 	struct judge_source sources[JUDGE_ROWS][JUDGE_WAYS];
 };
@@ -30,8 +30,8 @@ void judge_init(struct judge *judge, const struct settings *settings, uint64_t s
 		uint64_t now_ns);
 
 /*
- * How many of count datagrams that came merged as one (count 1: a plain one) on this socket get an
- * answer, from the first on; the others are dropped for *ret_reason.
+ * Returns how many of count datagrams that came merged as one (count 1: a plain one) on this socket
+ * get an answer, counted from the first; the others are dropped for *ret_reason.
  */
 uint32_t judge_datagrams(struct judge *judge, const struct settings_socket *socket,
 			 const struct reception *reception, uint32_t count, uint64_t now_ns,

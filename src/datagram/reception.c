@@ -20,7 +20,7 @@ static void read_local_ipv4(struct reception *reception, const uint8_t *data)
 	reception->is_unicast = info.ipi_addr.s_addr == info.ipi_spec_dst.s_addr;
 }
 
-/* An answer keeps the interface only where its address means nothing without. */
+/* An answer keeps the interface only if its address is meaningless without it. */
 static void read_local_ipv6(struct reception *reception, const uint8_t *data)
 {
 	struct in6_pktinfo info;
@@ -104,7 +104,7 @@ bool reception_read(const struct msghdr *message, struct reception *ret_receptio
 	return true;
 }
 
-/* Appends one; returns the bytes that it takes. In place, so that the size is known. */
+/* Appends one; returns the bytes that it takes. Inline, so that the compiler knows the size. */
 static inline __attribute__((always_inline)) size_t put(void *control, int level, int type,
 							 const void *data, size_t size)
 {

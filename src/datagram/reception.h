@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What the kernel says of a datagram beside its bytes, and what it is told of the answer. */
+/* What the kernel says about a datagram, and what it is told about the answer. */
 #ifndef DATAGRAM_RECEPTION_H
 #define DATAGRAM_RECEPTION_H
 
@@ -13,14 +13,14 @@
 
 /* Room for all control data of one datagram, either way (cmsg(3)). */
 #define RECEPTION_CONTROL_BYTES 192u
-/* What the size of pieces takes of it, at the end. */
+/* The part of it, at the end, for the size of pieces. */
 #define RECEPTION_SEGMENT_BYTES CMSG_SPACE(sizeof(uint16_t))
 
 struct reception {
 	struct endpoint peer;
 	uint8_t address[16];	/* the peer's, IPv4 mapped (RFC 4291, 2.5.5.2) */
 	bool has_local;		/* local is known: what the answer has to come from */
-	bool is_unicast;	/* it was sent to an address of this host, and to nobody else */
+	bool is_unicast;	/* it was sent to an address of this host only */
 	union {
 		struct in_addr ipv4;
 		struct in6_addr ipv6;
@@ -31,9 +31,8 @@ struct reception {
 };
 
 /*
- * Reads name (a struct sockaddr_storage) and control data of a received message. The control data
- * may be anything: what is too short or unknown is passed over. Returns false if the peer's
- * address is neither IPv4 nor IPv6.
+ * Reads name (a struct sockaddr_storage) and control data of a received message. Control data that
+ * is too short or unknown is skipped. Returns false if the peer's address is neither IPv4 nor IPv6.
  */
 bool reception_read(const struct msghdr *message, struct reception *ret_reception);
 

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * A turn costs two system calls for up to 32 datagrams, and more only if the kernel does not take
- * an answer. The answer goes out of the bytes that came in: nothing is copied. A datagram that
- * the kernel has merged of many (UDP_GRO) goes back as one and is cut by the kernel or the
- * card (UDP_SEGMENT). Not every way can do that (quinn-rs/quinn#1128: a device without checksums;
- * pieces that are longer than the path's MTU): then the pieces go out one by one. The side that
- * sends is never waited for: UDP may lose, a queue may not grow.
+ * an answer. The answer is sent from the received bytes: nothing is copied. A datagram that the
+ * kernel has merged from several (UDP_GRO) goes back as one, and the kernel or the card cuts it
+ * (UDP_SEGMENT). Not every path can do that (a device without checksums; pieces that are longer
+ * than the path's MTU): then the pieces are sent one by one. Sending never waits: UDP may lose
+ * datagrams, but no queue may grow.
  */
 #include "datagram/turn.h"
 
@@ -41,7 +41,7 @@ static void note_drop(struct turn *turn, const struct endpoint *peer, enum drop_
 		      struct datagram_counters *counters, uint32_t dropped)
 {
 	struct datagram_drop *last = &turn->counters->last[reason];
-	/* one that was killed here has left it odd */
+	/* a process that was killed here has left it odd */
 	uint32_t odd = atomic_load_explicit(&last->sequence, memory_order_relaxed) | 1;
 
 	count(&counters->dropped[reason], dropped);
@@ -103,7 +103,7 @@ static int send_some(int fd, struct mmsghdr *messages, uint32_t number)
 	return sys_sendmmsg(fd, messages, number, MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
-/* Sends an answer piece by piece; returns how many went out. */
+/* Sends an answer piece by piece; returns how many were sent. */
 static uint32_t send_pieces(struct datagram_counters *counters, int fd,
 			    const struct mmsghdr *answer, uint16_t segment)
 {
@@ -144,7 +144,10 @@ static void send_failed(struct turn *turn, int fd, uint32_t index, uint32_t at, 
 	note_drop(turn, &peer, DROP_UNSENT, counters, unsent);
 }
 
-/* A call stops before the answer that it cannot send, and tells the reason if that is the first. */
+/*
+ * A call stops before the answer that it cannot send, and returns the reason only if that is the
+ * first.
+ */
 static void send_batch(struct turn *turn, int fd, uint32_t index, uint32_t answers)
 {
 	uint32_t at = 0;

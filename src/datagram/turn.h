@@ -13,7 +13,7 @@
 #define TURN_BATCH 32u
 #define TURN_BYTES 65536u	/* more than any datagram, and than what GRO merges */
 
-/* What belongs to one datagram beside its bytes: first as it came, then as it goes. */
+/* Addresses and control data of one datagram: first as received, then as sent. */
 struct turn_part {
 	struct iovec bytes;
 	struct sockaddr_storage peer;
@@ -37,7 +37,7 @@ void turn_init(struct turn *turn, const struct settings *settings, struct datagr
 
 /*
  * Receives at most TURN_BATCH datagrams from fd, socket number index of the settings, and answers
- * those that get an answer. Waits for nothing. Returns true if there may be more.
+ * those that get an answer. Does not wait. Returns true if there may be more.
  */
 bool turn_run(struct turn *turn, int fd, uint32_t index);
 

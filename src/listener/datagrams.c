@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The listener's side of the datagram process. A pipe that only the listener can write to, and
- * never does, is how the process learns of its end: it hangs up when the listener closes its end
- * or dies, whatever the way.
+ * The listener's side of the datagram process. A pipe that only the listener could write to tells
+ * the process to end: it hangs up when the listener closes its end or dies.
  */
 #include "datagram/datagram.h"
 

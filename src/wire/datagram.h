@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What the datagram process of a generation has counted: pages of their own at the end of the
- * table's memory file. It alone writes them (but for local), the supervisor reads them, no worker
- * maps them. Nothing that is here decides anything.
+ * table's memory file. Only that process writes them (except local), the supervisor reads them, no
+ * worker maps them. No decision depends on them.
  */
 #ifndef ECHOD_WIRE_DATAGRAM_H
 #define ECHOD_WIRE_DATAGRAM_H
@@ -27,14 +27,14 @@ enum drop_reason {
 
 #define DROP_NAMES { "port", "broadcast", "access", "rate-per-source", "rate", "unsent" }
 
-/* One socket. received = sent + the sum of dropped, but for those that are being answered. */
+/* One socket. received = sent + the sum of dropped, except those that are being answered. */
 struct datagram_counters {
 	_Atomic uint64_t received;	/* datagrams; the pieces of a merged one are counted */
 	_Atomic uint64_t sent;
 	_Atomic uint64_t bytes_in;	/* payload */
 	_Atomic uint64_t bytes_out;
 	_Atomic uint64_t dropped[DROP_COUNT];
-	_Atomic uint64_t unmerged;	/* merged answers that had to go out in pieces */
+	_Atomic uint64_t unmerged;	/* merged answers that had to be sent in pieces */
 	struct endpoint local;		/* supervisor, for the log; ENDPOINT_NONE: no UDP socket */
 };
 

@@ -10,7 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define ORDER_RECORDS 1024	/* an extent that goes back beyond them counts as that */
+#define ORDER_RECORDS 1024	/* larger extents count as that */
 
 struct order {
 	uint64_t arrivals;
@@ -32,10 +32,10 @@ struct order {
 /* A probe came back, for the first time. Returns whether it is reordered. */
 bool order_arrived(struct order *order, uint64_t sequence);
 
-/* Whether a probe was lost: of each probe in the order in which they were sent. */
+/* Notes whether a probe was lost; call it for each probe in the order in which they were sent. */
 void order_settled(struct order *order, bool lost);
 
-/* The time of a probe, in the order in which they came. */
+/* Notes the time of a probe, in the order in which they came. */
 void order_timed(struct order *order, uint64_t time_ns);
 
 #endif

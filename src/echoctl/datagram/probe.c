@@ -14,10 +14,10 @@
 /* Of the 96 bits of magic and run so many may be damaged; another run differs in more. */
 #define DAMAGED_BITS_MAX 16
 
-/* What damage is known to change: line ends, NUL, both cases, bytes with the highest bit. */
+/* Bytes that broken paths change: line ends, NUL, both cases, bytes with the highest bit. */
 static const uint8_t tender[] = "\0\n\r\nazAZ\r\x1b\x7f\x80\xfe\xff\xff ";
 
-/* As the network carries it. */
+/* The form on the network. */
 struct __attribute__((packed)) header {
 	uint32_t magic;
 	uint64_t run;
@@ -32,7 +32,7 @@ uint64_t datagram_run(void)
 {
 	uint64_t run = clock_now_ns();
 
-	/* Without random numbers, which a kernel of today always has, the time will do. */
+	/* Without random numbers, which current kernels always have, the time is used. */
 	(void)!getrandom(&run, sizeof(run), GRND_NONBLOCK);
 	return run;
 }

@@ -27,7 +27,7 @@ struct datagram_probe {
 
 /* Which probe bytes belong to, by their header. */
 enum datagram_origin {
-	DATAGRAM_OURS,		/* the sequence is told, which may be damaged */
+	DATAGRAM_OURS,		/* its sequence may be damaged */
 	DATAGRAM_FOREIGN,	/* of another run */
 	DATAGRAM_UNKNOWN,	/* no header, or one beyond recognition */
 };
@@ -50,11 +50,11 @@ uint64_t datagram_run(void);
 /* bytes has room for size_bytes of the probe. */
 void datagram_fill(const struct datagram_probe *probe, uint8_t *bytes);
 
-/* The beginning of a datagram, also one that an ICMP message quotes. */
+/* Identifies the beginning of a datagram, also one that an ICMP message quotes. */
 enum datagram_origin datagram_identify(const uint8_t *bytes, size_t size, uint64_t run,
 				       uint32_t *ret_sequence);
 
-/* What came back, against the probe that it answers; size may be more than that. */
+/* Compares an answer with its probe; size may be larger than the probe. */
 struct datagram_judgement datagram_judge(const struct datagram_probe *probe, const uint8_t *bytes,
 					 size_t size);
 

@@ -16,7 +16,7 @@
 #include "echoctl/datagram/probe.h"
 
 #define STAMPS 4096		/* times of sending that are kept */
-#define ATTEMPTS 8		/* an error that is pending is not one of what is sent now */
+#define ATTEMPTS 8		/* a pending error belongs to an earlier datagram */
 
 /* Not in the headers of every C library (linux/in.h, linux/in6.h). */
 #ifndef IP_RECVFRAGSIZE
@@ -107,7 +107,7 @@ int datagram_send(struct datagram_socket *socket, uint32_t sequence, const uint8
 	ssize_t sent = -1;
 	int error = 0;
 
-	/* An ICMP error of before is told to the next call, and stays in the queue. */
+	/* The next call reports an earlier ICMP error, which stays in the queue. */
 	for (int i = 0; i < ATTEMPTS && sent < 0; i++) {
 		sent = sendto(socket->fd, bytes, size, MSG_DONTWAIT | MSG_NOSIGNAL, to,
 			      to ? socket->peer.length : 0);
@@ -117,13 +117,13 @@ int datagram_send(struct datagram_socket *socket, uint32_t sequence, const uint8
 	}
 	if (sent >= 0 && stamps)
 		stamps->sequences[stamps->next++ % STAMPS] = sequence;
-	/* Kernels differ in whether they count one that failed. */
+	/* Some kernels count a datagram that failed, others do not. */
 	else if (stamps)
 		start_stamps(socket);
 	return sent < 0 ? -error : 0;
 }
 
-/* What the control data of an event say. */
+/* Contents of the control data of an event. */
 struct told {
 	const struct sock_extended_err *error;
 	const struct scm_timestamping *stamp;
@@ -193,7 +193,7 @@ static void keep_stamp(struct datagram_stamps *stamps, uint32_t number, uint64_t
 {
 	uint32_t sequence = stamps->sequences[number % STAMPS];
 
-	/* Of a datagram from before the last start_stamps() is not known which it was. */
+	/* A datagram from before the last start_stamps() cannot be identified. */
 	if (number >= stamps->next)
 		return;
 	stamps->sent[sequence % STAMPS].sequence = sequence;

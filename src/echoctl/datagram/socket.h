@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A UDP socket that tells all that the kernel knows of what it sends and receives: ICMP errors with
- * what they quote, times of sending and receiving, type of service, TTL, size of fragments.
+ * A UDP socket that reports all that the kernel knows of sent and received datagrams: ICMP errors
+ * with what they quote, times of sending and receiving, type of service, TTL, size of fragments.
  */
 #ifndef ECHOCTL_DATAGRAM_SOCKET_H
 #define ECHOCTL_DATAGRAM_SOCKET_H
@@ -17,15 +17,15 @@
 struct datagram_socket {
 	int fd;				/* the caller's */
 	struct dial_address peer;
-	bool connected;			/* without, answers of others are seen too */
-	struct datagram_stamps *stamps;	/* NULL: the user's clock alone */
+	bool connected;			/* if not, it also receives answers of other peers */
+	struct datagram_stamps *stamps;	/* NULL: only our own clock */
 };
 
-/* What came, or why something did not. */
+/* A datagram that came, or an error. */
 struct datagram_event {
 	bool is_error;
 	struct dial_address from;	/* sender of the datagram, or of the ICMP message */
-	const uint8_t *bytes;		/* until the next event; of an error what it quotes */
+	const uint8_t *bytes;		/* until the next event; for an error its quotation */
 	size_t size_bytes;
 	/* Of a datagram. */
 	uint64_t received_ns;		/* CLOCK_MONOTONIC */
@@ -41,14 +41,14 @@ struct datagram_event {
 };
 
 enum {
-	DATAGRAM_UNCONNECTED = 1,	/* takes what others than the peer send */
+	DATAGRAM_UNCONNECTED = 1,	/* also receives datagrams of other peers */
 	DATAGRAM_STAMPS = 2,		/* the kernel's times */
 	DATAGRAM_WHOLE = 4,		/* do not fragment, whatever is known of the path */
 };
 
 /*
- * Prepares fd, a connected UDP socket, which stays the caller's. A kernel that does not know an
- * option tells less. Returns 0 or -errno.
+ * Prepares fd, a connected UDP socket, which stays the caller's. A kernel without an option reports
+ * less. Returns 0 or -errno.
  */
 int datagram_open(int fd, const struct dial_address *peer, unsigned flags,
 		  struct datagram_socket *ret_socket);
@@ -63,8 +63,8 @@ int datagram_send(struct datagram_socket *socket, uint32_t sequence, const uint8
 int datagram_receive(struct datagram_socket *socket, struct datagram_event *ret_event);
 
 /*
- * How long a probe was on its way that the user's clock saw leave at sent_ns: by the kernel's times
- * if there are both and no step of the time of day between them.
+ * How long a probe was on its way that was sent at sent_ns of our clock: by the kernel's times if
+ * both exist and the time of day was not set between them.
  */
 uint64_t datagram_time_ns(const struct datagram_socket *socket, uint32_t sequence,
 			  uint64_t sent_ns, const struct datagram_event *event, bool *ret_kernel);

@@ -19,7 +19,9 @@ static bool concerns(const struct datagram_socket *socket, const struct datagram
 
 	switch (datagram_identify(event->bytes, event->size_bytes, probe->run, &sequence)) {
 	case DATAGRAM_OURS:
-		/* An earlier one may still come; a later one there is not, so it is damaged. */
+		/*
+		 * An earlier one may still come; there is no later one, so that number is damaged.
+		 */
 		return sequence >= probe->sequence;
 	case DATAGRAM_FOREIGN:
 		return false;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* One datagram there and back, and what became of it. */
+/* One datagram there and back, and its result. */
 #ifndef ECHOCTL_DATAGRAM_TRIAL_H
 #define ECHOCTL_DATAGRAM_TRIAL_H
 
@@ -12,7 +12,7 @@
 struct datagram_trial {
 	int error;			/* what datagram_try() has returned */
 	struct datagram_judgement judgement;	/* if something came back from the peer */
-	struct datagram_event event;	/* what ended it, its bytes are gone; if came */
+	struct datagram_event event;	/* the event that ended it, without its bytes; if came */
 	bool came;
 	uint64_t sent_ns;		/* CLOCK_MONOTONIC */
 	uint64_t time_ns;		/* there and back */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What the command line asks of the path: where connections begin, how their packets are marked. */
+/* Options of the path: where connections begin, how their packets are marked. */
 #include "echoctl/dial/path.h"
 
 #include <assert.h>
@@ -93,7 +93,7 @@ static int bind_source(int fd, int family, const struct dial_path *path)
 	snprintf(port, sizeof(port), "%u", path->source_port);
 	if (getaddrinfo(path->source, port, &hints, &list) != 0)
 		return -EAFNOSUPPORT;
-	/* The port may be that of a connection before, which has ended. */
+	/* The port may be that of an earlier connection that has ended. */
 	if (path->source_port != 0)
 		setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &(int){1}, sizeof(int));
 	if (bind(fd, list->ai_addr, list->ai_addrlen) < 0)
@@ -177,7 +177,7 @@ static const char *take_tos(const char *value, int *ret_number)
 	return NULL;
 }
 
-/* What the kernel says of the value; nothing where it has no IPv4. */
+/* The kernel's error for the value; none if it has no IPv4. */
 static const char *try_knob(const struct knob *knob, const struct dial_knob *value)
 {
 	FD_CLEANUP int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What the command line asks of the path: where connections begin, how their packets are marked. */
+/* Options of the path: where connections begin, how their packets are marked. */
 #ifndef ECHOCTL_DIAL_PATH_H
 #define ECHOCTL_DIAL_PATH_H
 
@@ -21,7 +21,7 @@ struct dial_path {
 	} knobs[DIAL_KNOBS];		/* path.c knows which */
 };
 
-/* The options of all commands that dial, and what they have set. */
+/* The options of all commands that dial, and their values. */
 extern const struct option_group dial_path_options;
 extern struct dial_path dial_path;
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Lines about datagrams, never one for each, made of counters that another process writes. */
+/* Lines about datagrams, never one for each, from counters that another process writes. */
 #include "echod/report/report.h"
 
 #include <inttypes.h>
@@ -8,11 +8,11 @@
 
 #define DROPS_NS (10 * (uint64_t)CLOCK_NS_PER_S)
 #define TRAFFIC_NS (60 * (uint64_t)CLOCK_NS_PER_S)
-#define READ_TRIES 100	/* a process that stopped while it wrote is not waited for */
+#define READ_TRIES 100	/* do not wait for a process that stopped while it wrote */
 
 static const char *const drop_names[] = DROP_NAMES;
 
-/* The peer whole, or of family ENDPOINT_NONE. */
+/* Returns the whole peer, or one of family ENDPOINT_NONE. */
 static struct endpoint read_peer(const struct datagram_drop *drop)
 {
 	for (int i = 0; i < READ_TRIES; i++) {
