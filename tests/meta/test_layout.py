@@ -50,7 +50,7 @@ echoctl/ping         base command_line datagram dial output probe
 echoctl/load         base command_line datagram dial output probe
 echoctl/idle         base command_line dial output probe
 echoctl/check        base command_line datagram dial probe
-echoctl/daemon       base command_line probe
+echoctl/daemon       base command_line output probe
 echoctl              *
 """
 HALLS = {"echod": {"base", "wire"}, "echoctl": {"base"}}      # of *: what is no room of the hall

@@ -165,7 +165,7 @@ def test_resolve():
 @case("wrong usage is UNKNOWN")
 def test_usage():
     for arguments in ([], ["-w", "x", "h"], ["-c", "2:1", "h"], ["-t", "0", "h"], ["-t", "-1", "h"],
-                      ["-p", "0", "h"], ["-p", "65536", "h"], ["--nonsense", "h"], ["a", "b"],
+                      ["-p", "0", "h"], ["-p", "65536", "h"], ["--nonsense", "h"],
                       ["-H", "a", "b"], ["-H", "[::1"], ["-s", "17M", "h"]):
         code, text = check(*arguments)
         assert code == UNKNOWN and text.startswith("ECHO UNKNOWN - "), (arguments, text)

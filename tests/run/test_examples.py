@@ -47,6 +47,8 @@ def test_client():
             Echod(listen=("127.0.0.1:0", "[::1]:0")) as echod:
         with open(os.path.join(folder, "disk.img"), "wb") as file:
             file.write(os.urandom(100000))
+        with open(os.path.join(folder, "hosts.txt"), "w", encoding="ascii") as file:
+            file.writelines(address + "\n" for address in echod.addresses)
         for command in sorted(commands, key=lambda line: "drain" in line):
             words = here(command).format(
                 host="127.0.0.1", port=echod.port,

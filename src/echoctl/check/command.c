@@ -12,6 +12,7 @@
 #include "base/fd.h"
 #include "echoctl/check/range.h"
 #include "echoctl/command_line/command.h"
+#include "echoctl/command_line/targets.h"
 #include "echoctl/datagram/trial.h"
 #include "echoctl/dial/dial.h"
 #include "echoctl/probe/exchange.h"
@@ -30,7 +31,7 @@ static const char *const state_names[] = { "OK", "WARNING", "CRITICAL", "UNKNOWN
 
 struct check {
 	struct report *report;
-	const char *host;
+	char *host;
 	uint64_t port;
 	struct range warning;
 	struct range critical;
@@ -39,9 +40,10 @@ struct check {
 	bool half_close;
 	bool udp;
 	uint64_t retries;		/* datagrams sent again */
-	struct address_spec target;
+	struct targets targets;
+	const struct target *target;
 	struct dial dial;
-	uint64_t started_ns;
+	uint64_t started_ns;	/* of this target, as if no other one had been between */
 	uint64_t elapsed_ns;	/* until the whole echo was there; 0: it was not */
 };
 
@@ -56,11 +58,14 @@ static const char help[] =
 	"  -c, --critical RANGE        CRITICAL likewise\n"
 	"  -t, --timeout SECONDS       CRITICAL after that time (10)\n"
 	"  -s, --size SIZE             bytes to send (64; at most 16M, with -u 65527)\n"
+	"      --targets FILE          addresses too, one a line; - is standard input\n"
+	"  -v, --verbose               accepted for the habit, and without effect\n"
 	"      --halfclose             half-close right behind the last byte: the whole\n"
 	"                              echo and the peer's FIN must follow\n"
 	"\n"
 	"RANGE: 10 (0 to 10), 10: (10 or more), ~:10 (10 or less), 10:20, @10:20 (not\n"
 	"in it). The time is that of resolving, connecting and the whole echo.\n"
+	"Several targets have a line each and one for all at the end; the worst one counts.\n"
 	"Exit status: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN (as after wrong usage).\n"
 	"\n"
 	"Example:\n"
@@ -74,6 +79,8 @@ static const struct option options[] = {
 	{"timeout", required_argument, NULL, 't'},
 	{"size", required_argument, NULL, 's'},
 	{"halfclose", no_argument, NULL, OPTION_HALF_CLOSE},
+	{"verbose", no_argument, NULL, 'v'},
+	TARGETS_OPTION,
 	{0},
 };
 
@@ -105,7 +112,7 @@ static const char *take(void *data, int option, const char *value)
 
 	switch (option) {
 	case 'H':
-		check->host = value;
+		check->host = optarg;
 		return NULL;
 	case 'p':
 		return command_take_number(value, 1, UINT16_MAX, &check->port);
@@ -117,6 +124,11 @@ static const char *take(void *data, int option, const char *value)
 		return take_timeout(value, &check->timeout_s);
 	case 's':
 		return command_take_size(value, 0, SIZE_MAX_BYTES, &check->size_bytes);
+	case OPTION_TARGETS:
+		check->targets.file = value;
+		return NULL;
+	case 'v':
+		return NULL;
 	default:
 		check->half_close = true;
 		return NULL;
@@ -133,11 +145,14 @@ static int conclude(struct check *check, enum state state, const char *format, .
 	json_t *event;
 	char performance[192] = "";
 	char retries[32] = "";
-	char text[512];
+	bool several = check->targets.count > 1 && check->report->target && !check->report->json;
+	char text[768];
+	int length = snprintf(text, sizeof(text), "%.200s%s", several ? check->report->target : "",
+			      several ? ": " : "");
 	va_list arguments;
 
 	va_start(arguments, format);
-	vsnprintf(text, sizeof(text), format, arguments);
+	vsnprintf(text + length, sizeof(text) - (size_t)length, format, arguments);
 	va_end(arguments);
 	/* A bar would begin the performance data. */
 	for (char *bar = strchr(text, '|'); bar; bar = strchr(bar, '|'))
@@ -247,29 +262,85 @@ static int unreached(struct check *check)
 	char address[ADDRESS_TEXT_MAX];
 
 	if (dial->n_attempts == 0)
-		return conclude(check, state, "%s: %s: %s", check->target.host,
+		return conclude(check, state, "%s: %s: %s", check->target->spec.host,
 				dial_phase_name(dial->phase), dial->why);
 	last = &dial->attempts[dial->n_attempts - 1].target;
 	address_format((const struct sockaddr *)&last->address, last->length, address);
-	return conclude(check, state, "%s (%s): %s: %s", check->target.host, address,
+	return conclude(check, state, "%s (%s): %s: %s", check->target->spec.host, address,
 			dial_phase_name(dial->phase), dial->why);
+}
+
+/* What became of connecting to a target, then the echo. */
+static int judge(struct check *check, const struct dial *dial)
+{
+	uint64_t deadline_ns;
+
+	check->dial = *dial;
+	check->elapsed_ns = 0;
+	check->retries = 0;
+	if (dial->phase != DIAL_DONE)
+		return unreached(check);
+	check->started_ns = clock_now_ns() -
+		(dial->attempts[dial->winner].ended_ns - dial->started_ns);
+	deadline_ns = check->started_ns + (uint64_t)(check->timeout_s * 1e6) * 1000;
+	return check->udp ? exchange_datagram(check, deadline_ns) : exchange(check, deadline_ns);
+}
+
+/* The last line, when there are several: the worst state, as the guidelines order them. */
+static int conclude_all(struct check *check, const size_t counts[STATE_UNKNOWN + 1])
+{
+	static const enum state worst_first[] = {
+		STATE_CRITICAL, STATE_UNKNOWN, STATE_WARNING, STATE_OK,
+	};
+	size_t i = 0;
+
+	while (counts[worst_first[i]] == 0)
+		i++;
+	check->report->target = NULL;
+	check->elapsed_ns = 0;
+	if (check->targets.count == 1 || check->report->json)
+		return (int)worst_first[i];
+	return conclude(check, worst_first[i], "%zu of %zu targets are well", counts[STATE_OK],
+			check->targets.count);
 }
 
 static int reach(struct check *check, struct globals *globals)
 {
-	struct dial_options dial = dial_options(globals);
+	struct dial_options dialling = dial_options(globals);
 	uint64_t timeout_us = (uint64_t)(check->timeout_s * 1e6);
+	struct dial *dials = calloc(check->targets.count, sizeof(*dials));
+	size_t counts[STATE_UNKNOWN + 1] = {0};
 
+	if (!dials)
+		return conclude(check, STATE_UNKNOWN, "out of memory");
 	/* The time limit for everything is also that for connecting, unless that has its own. */
-	if (timeout_us < dial.timeout_us || !globals->connect_timeout_given)
-		dial.timeout_us = timeout_us;
-	check->started_ns = clock_now_ns();
-	if (dial_resolve(&check->target, &dial, &check->dial) < 0 ||
-	    dial_connect(&dial, &check->dial) < 0)
-		return unreached(check);
-	if (check->udp)
-		return exchange_datagram(check, check->started_ns + timeout_us * 1000);
-	return exchange(check, check->started_ns + timeout_us * 1000);
+	if (timeout_us < dialling.timeout_us || !globals->connect_timeout_given)
+		dialling.timeout_us = timeout_us;
+	dial_targets(check->targets.list, check->targets.count, &dialling, dials);
+	for (size_t i = 0; i < check->targets.count; i++) {
+		check->target = &check->targets.list[i];
+		check->report->target = check->target->text;
+		counts[judge(check, &dials[i])]++;
+	}
+	free(dials);
+	return conclude_all(check, counts);
+}
+
+/* Returns COMMAND_PROCEED or a state after saying why. */
+static int read_targets(struct check *check, struct invocation *invocation)
+{
+	bool named = invocation->argc > 0 || check->targets.file;
+
+	if (named ? check->host != NULL : !check->host)
+		return conclude(check, STATE_UNKNOWN, "name one target: ADDRESS or -H HOST");
+	if (check->host) {
+		invocation->argv = &check->host;
+		invocation->argc = 1;
+	}
+	if (targets_read(invocation, (int)check->port, &check->targets) == COMMAND_PROCEED)
+		return COMMAND_PROCEED;
+	return conclude(check, STATE_UNKNOWN, "%s", invocation->wrong[0] != '\0' ?
+			invocation->wrong : "the targets cannot be read");
 }
 
 /* What cannot be together; NULL: all can. */
@@ -300,25 +371,23 @@ static int run(struct invocation *invocation)
 	/* The monitoring system shows only standard output. */
 	if (status != COMMAND_PROCEED)
 		return conclude(&check, STATE_UNKNOWN, "%s", invocation->wrong);
-	if (!check.host && invocation->argc == 1)
-		check.host = invocation->argv[0];
-	else if (!check.host || invocation->argc > 0)
-		return conclude(&check, STATE_UNKNOWN, "name one target: ADDRESS or -H HOST");
-	if (command_take_target(invocation, check.host, (int)check.port, &check.target) !=
-	    COMMAND_PROCEED)
-		return conclude(&check, STATE_UNKNOWN, "%s", invocation->wrong);
 	check.udp = invocation->globals.udp;
 	why = refuse_mix(&check);
 	if (why)
 		return conclude(&check, STATE_UNKNOWN, "%s", why);
-	if (interrupt_open(check.report, invocation->globals.deadline_us, false) < 0)
-		return conclude(&check, STATE_UNKNOWN, "no signals");
-	return reach(&check, &invocation->globals);
+	status = read_targets(&check, invocation);
+	if (status == COMMAND_PROCEED &&
+	    interrupt_open(check.report, invocation->globals.deadline_us, false) < 0)
+		status = conclude(&check, STATE_UNKNOWN, "no signals");
+	if (status == COMMAND_PROCEED)
+		status = reach(&check, &invocation->globals);
+	targets_free(&check.targets);
+	return status;
 }
 
 const struct command command_check = {
 	.name = "check",
-	.operands = "[ADDRESS | -H HOST]",
+	.operands = "[ADDRESS... | -H HOST]",
 	.summary = "monitoring plugin: one line, performance data, codes 0 to 3",
 	.help = help,
 	.long_options = options,

@@ -119,6 +119,7 @@ int command_take_target(struct invocation *invocation, const char *value, int de
 			struct address_spec *ret_target);
 
 /* The getopt values of long options without a letter start here: in a group, of a command. */
+#define OPTION_TARGETS 383	/* of targets.h */
 #define OPTION_GROUP 384
 #define OPTION_OWN 512
 

@@ -10,6 +10,7 @@
 #include "base/cidr.h"
 #include "base/clock.h"
 #include "echoctl/daemon/client.h"
+#include "echoctl/output/table.h"
 
 #define CELL_MAX 32
 #define COLUMNS_MAX 16
@@ -247,19 +248,16 @@ static void add_line(const struct list *list, struct libscols_table *table, cons
 /* Prints a table as wide as its rows need, but not wider than the terminal: addresses are cut. */
 static void print_table(const struct list *list, size_t count, struct report *report)
 {
-	struct libscols_table *table = count > 0 ? scols_new_table() : NULL;
-	char *text = NULL;
+	struct libscols_table *table;
 
+	if (count == 0)
+		return;
+	table = scols_new_table();
 	if (table)
 		add_columns(list, table);
 	for (size_t i = 0; table && i < count; i++)
 		add_line(list, table, list->rows[i]);
-	if (table && scols_print_table_to_string(table, &text) == 0)
-		report_text(report, "%s\n", text);
-	else if (count > 0)
-		report_error(report, "%s", strerror(ENOMEM));
-	free(text);
-	scols_unref_table(table);
+	table_print(report, table);
 }
 
 static bool is_wanted(const struct list *list, size_t count, const struct column *column)

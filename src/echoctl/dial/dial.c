@@ -4,7 +4,9 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 
 #include "base/clock.h"
@@ -116,72 +118,129 @@ static bool is_pending(const struct dial *dial)
 	return false;
 }
 
-/* Waits for pending attempts until then. Returns whether one has ended. */
-static bool wait_attempts(struct dial *dial, uint64_t until_ns)
-{
-	struct pollfd polled[DIAL_ADDRESSES_MAX + 1];
-	size_t n = dial->n_attempts;
-	socklen_t length = sizeof(int);
-	bool any = false;
-
-	for (size_t i = 0; i < n; i++)
-		polled[i] = (struct pollfd){ .fd = dial->attempts[i].fd, .events = POLLOUT };
-	if (interrupt_poll(polled, n, until_ns) <= 0)
-		return false;
-	for (size_t i = 0; i < n && dial->phase != DIAL_DONE; i++) {
-		int error = 0;
-
-		if (polled[i].fd < 0 || polled[i].revents == 0)
-			continue;
-		if (getsockopt(polled[i].fd, SOL_SOCKET, SO_ERROR, &error, &length) < 0)
-			error = errno;
-		end_attempt(dial, &dial->attempts[i], error);
-		any = true;
-	}
-	return any;
-}
-
-int dial_connect(const struct dial_options *options, struct dial *dial)
+/*
+ * Starts the attempts that are due. Returns whether it is still on its way; then *wake_ns is no
+ * later than the time to look again.
+ */
+static bool advance(struct dial *dial, const struct dial_options *options, uint64_t *wake_ns)
 {
 	uint64_t deadline_ns = dial->started_ns + options->timeout_us * 1000;
-	uint64_t next_ns = 0;		/* when the next attempt may start */
-	int late = ETIMEDOUT;
 
-	assert(dial->phase != DIAL_DONE && dial->n_attempts == 0);
 	while (dial->phase != DIAL_DONE) {
 		bool more = dial->n_attempts < dial->n_addresses;
 		bool pending = is_pending(dial);
 		uint64_t now_ns = clock_now_ns();
 
 		/* An attempt that failed at once leaves nothing to wait for. */
-		if (!more && !pending)
-			break;
-		if (interrupt_ended() < 0) {
-			late = -interrupt_ended();
-			break;
-		}
-		if (more && (!pending || now_ns >= next_ns)) {
+		if (more && (!pending || now_ns >= dial->next_ns)) {
 			start_attempt(dial, options);
-			next_ns = now_ns + STAGGER_NS;
-		} else if (now_ns >= deadline_ns) {
+			dial->next_ns = now_ns + STAGGER_NS;
+		} else if (!pending || now_ns >= deadline_ns) {
 			break;
-		} else if (wait_attempts(dial, more && next_ns < deadline_ns ?
-					 next_ns : deadline_ns)) {
-			next_ns = 0;
+		} else {
+			if (more && dial->next_ns < *wake_ns)
+				*wake_ns = dial->next_ns;
+			if (deadline_ns < *wake_ns)
+				*wake_ns = deadline_ns;
+			return true;
 		}
 	}
+	return false;
+}
+
+/* It has connected, or has failed for good: late is the errno of what still waits. */
+static void conclude(struct dial *dial, int late)
+{
 	for (size_t i = 0; i < dial->n_attempts; i++) {
 		if (dial->attempts[i].fd >= 0)
 			end_attempt(dial, &dial->attempts[i],
 				    dial->phase == DIAL_DONE ? ECANCELED : late);
 	}
-	if (dial->phase == DIAL_DONE)
-		return 0;
-	if (late == EINTR || dial->n_attempts == 0) {
+	if (dial->phase == DIAL_CONNECT && (late == EINTR || dial->n_attempts == 0)) {
 		dial->error = late;
 		dial->why = strerror(late);
 	}
-	return -dial->error;
+}
+
+/* What to wait for. Returns how many entries of polled it took. */
+static nfds_t collect(const struct dial *dial, struct pollfd *polled)
+{
+	nfds_t n = 0;
+
+	for (size_t i = 0; i < dial->n_attempts; i++) {
+		if (dial->attempts[i].fd >= 0)
+			polled[n++] = (struct pollfd){
+				.fd = dial->attempts[i].fd, .events = POLLOUT,
+			};
+	}
+	return n;
+}
+
+/* Takes what has come; polled as collect() left it. Returns how many entries it was. */
+static nfds_t take_events(struct dial *dial, const struct pollfd *polled)
+{
+	socklen_t length = sizeof(int);
+	nfds_t n = 0;
+
+	for (size_t i = 0; i < dial->n_attempts; i++) {
+		struct dial_attempt *attempt = &dial->attempts[i];
+		int error = 0;
+
+		if (attempt->fd < 0 || polled[n++].revents == 0 || dial->phase == DIAL_DONE)
+			continue;
+		if (getsockopt(attempt->fd, SOL_SOCKET, SO_ERROR, &error, &length) < 0)
+			error = errno;
+		end_attempt(dial, attempt, error);
+		dial->next_ns = 0;
+	}
+	return n;
+}
+
+/* Returns whether some are still on their way. */
+static bool advance_all(const struct dial_options *options, struct dial *dials, size_t count,
+			struct pollfd *polled)
+{
+	uint64_t wake_ns = UINT64_MAX;
+	nfds_t n = 0;
+
+	for (size_t i = 0; i < count; i++) {
+		if (dials[i].phase == DIAL_RESOLVE || dials[i].phase == DIAL_DONE)
+			continue;
+		if (!advance(&dials[i], options, &wake_ns))
+			conclude(&dials[i], ETIMEDOUT);
+		n += collect(&dials[i], polled + n);
+	}
+	if (n == 0 || interrupt_poll(polled, n, wake_ns) <= 0)
+		return n > 0;
+	n = 0;
+	for (size_t i = 0; i < count; i++) {
+		n += take_events(&dials[i], polled + n);
+		if (dials[i].phase == DIAL_DONE)
+			conclude(&dials[i], ECANCELED);
+	}
+	return true;
+}
+
+void dial_connect_all(const struct dial_options *options, struct dial *dials, size_t count)
+{
+	struct pollfd *polled = calloc(count * DIAL_ADDRESSES_MAX + 1, sizeof(*polled));
+	int late = ENOMEM;
+
+	while (polled) {
+		late = -interrupt_ended();
+		if (late != 0 || !advance_all(options, dials, count, polled))
+			break;
+	}
+	free(polled);
+	for (size_t i = 0; late != 0 && i < count; i++)
+		conclude(&dials[i], late);
+}
+
+int dial_connect(const struct dial_options *options, struct dial *dial)
+{
+	assert(dial->phase != DIAL_DONE && dial->n_attempts == 0);
+	dial_connect_all(options, dial, 1);
+	return dial->phase == DIAL_DONE ? 0 : -dial->error;
 }
 
 static const char *const phase_names[] = {
@@ -247,6 +306,33 @@ int dial_status(const struct dial *dial)
 			return STATUS_UNREACHED;
 	}
 	return dial->local || dial->n_attempts > 0 ? STATUS_LOCAL : STATUS_UNREACHED;
+}
+
+void dial_raise_limit(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+		limit.rlim_cur = limit.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &limit);
+	}
+}
+
+void dial_targets(const struct target *targets, size_t count, const struct dial_options *options,
+		  struct dial *ret_dials)
+{
+	if (count > 1)
+		dial_raise_limit();
+	for (size_t i = 0; i < count; i++)
+		dial_resolve(&targets[i].spec, options, &ret_dials[i]);
+	/* The time that the look-ups of others took is not the target's. */
+	for (size_t i = 0; i < count; i++) {
+		uint64_t waited_ns = clock_now_ns() - ret_dials[i].resolved_ns;
+
+		ret_dials[i].started_ns += waited_ns;
+		ret_dials[i].resolved_ns += waited_ns;
+	}
+	dial_connect_all(options, ret_dials, count);
 }
 
 int dial_target(struct report *report, const struct address_spec *target,

@@ -10,6 +10,7 @@
 
 #include "base/address.h"
 #include "echoctl/command_line/command.h"
+#include "echoctl/command_line/targets.h"
 #include "echoctl/dial/path.h"
 
 #define DIAL_ADDRESSES_MAX 32
@@ -56,6 +57,7 @@ struct dial {
 	uint64_t resolved_ns;
 	size_t n_addresses;		/* what the name resolved to, in the order of trying */
 	struct dial_address addresses[DIAL_ADDRESSES_MAX];
+	uint64_t next_ns;		/* dial.c's own: when the next attempt may start */
 	size_t n_attempts;
 	struct dial_attempt attempts[DIAL_ADDRESSES_MAX];
 	size_t winner;			/* index in attempts, when connected */
@@ -76,6 +78,19 @@ int dial_resolve(const struct address_spec *target, const struct dial_options *o
  * has failed sooner; the first to connect wins. Returns 0 or -errno of the last attempt.
  */
 int dial_connect(const struct dial_options *options, struct dial *dial);
+
+/*
+ * The same for many at once; those that were not resolved stay as they are. Each one's phase says
+ * how it ended.
+ */
+void dial_connect_all(const struct dial_options *options, struct dial *dials, size_t count);
+
+/* As many descriptors as this process may have. */
+void dial_raise_limit(void);
+
+/* Resolves and connects to all of them; each one's phase says how it ended. */
+void dial_targets(const struct target *targets, size_t count, const struct dial_options *options,
+		  struct dial *ret_dials);
 
 /* A non-blocking socket on its way to address, or -errno with *ret_phase where it failed. */
 int dial_start(const struct dial_address *address, const struct dial_options *options,

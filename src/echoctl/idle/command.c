@@ -198,6 +198,7 @@ static int open_probe(struct idle *idle, struct probe *probe, const char **ret_p
 {
 	struct dial dial = {
 		.fd = -1,
+		.phase = DIAL_CONNECT,
 		.started_ns = clock_now_ns(),
 		.n_addresses = 1,
 		.addresses = { idle->target },

@@ -26,8 +26,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -149,16 +149,6 @@ static uint64_t default_processes(void)
 	if (processors < 4)
 		return 1;
 	return processors / 2 < LOAD_PROCESSES_MAX ? (uint64_t)processors / 2 : LOAD_PROCESSES_MAX;
-}
-
-static void raise_descriptor_limit(void)
-{
-	struct rlimit limit;
-
-	if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
-		limit.rlim_cur = limit.rlim_max;
-		setrlimit(RLIMIT_NOFILE, &limit);
-	}
 }
 
 static const char *const phase_names[LOAD_PHASES] = {
@@ -633,7 +623,7 @@ static int run(struct invocation *invocation)
 	load->report = report;
 	load->terminal = terminal_obeys(STDERR_FILENO);
 	load->progress |= load->terminal && !report->quiet && !report->json;
-	raise_descriptor_limit();
+	dial_raise_limit();
 	r = run_load(&run);
 	if (r < 0) {
 		report_error(report, "load: %s", strerror(-r));

@@ -132,6 +132,8 @@ static void note_write(struct report *report, bool written)
 
 void report_json(struct report *report, json_t *object)
 {
+	if (report->json && report->target)
+		json_object_set_new(object, "target", report_string(report->target));
 	errno = ENOMEM;
 	if (report->json)
 		note_write(report, json_dumpf(object, stdout, JSON_COMPACT |

@@ -7,6 +7,7 @@
 #include <inttypes.h>
 #include <poll.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 
@@ -23,6 +24,19 @@
 #define OPTION_RECONNECT OPTION_OWN
 #define SUSPENDED_NS CLOCK_NS_PER_S	/* if we wake up later than this, we were stopped */
 
+/* All targets of a run. */
+struct pings {
+	struct ping settings;		/* which each begins with */
+	struct targets targets;
+	struct schedule schedule;
+	uint64_t awake_ns;		/* when we last looked at the clock */
+	struct report *report;
+	struct ping *list;
+	struct ping_link **links;	/* those polled, whose they are, and their entries */
+	struct ping **owners;
+	struct pollfd *polls;
+};
+
 static const char help[] =
 	"Sends numbered probes at a fixed schedule, which a late answer does not delay,\n"
 	"and verifies every byte that comes back. Any RFC 862 server will do. With -u a\n"
@@ -34,8 +48,12 @@ static const char help[] =
 	"  -W, --late TIME             an answer after this time is late (1s)\n"
 	"  -D, --timestamps            print the time of day in front of each line\n"
 	"      --reconnect             a connection for each probe, timed apart\n"
+	"      --targets FILE          addresses too, one a line; - is standard input\n"
+	"  -n, --numeric               accepted for the habit, and without effect\n"
 	"  -q, --quiet                 no line for each probe\n"
 	"\n"
+	"Several targets share the schedule, each is probed once an interval; a table of\n"
+	"them comes at the end, and the exit status is 1 if one failed.\n"
 	"Statistics come at the end, on Ctrl-C, and on Ctrl-\\ (SIGQUIT) in between.\n"
 	"Exit status: 0 all came back in time, 1 some did not, 2 not reached.\n"
 	"\n"
@@ -49,12 +67,15 @@ static const struct option options[] = {
 	{"late", required_argument, NULL, 'W'},
 	{"timestamps", no_argument, NULL, 'D'},
 	{"reconnect", no_argument, NULL, OPTION_RECONNECT},
+	{"numeric", no_argument, NULL, 'n'},
+	TARGETS_OPTION,
 	{0},
 };
 
 static const char *take(void *data, int option, const char *value)
 {
-	struct ping *ping = data;
+	struct pings *pings = data;
+	struct ping *ping = &pings->settings;
 
 	switch (option) {
 	case 'c':
@@ -69,6 +90,11 @@ static const char *take(void *data, int option, const char *value)
 					     &ping->late_us);
 	case 'D':
 		ping->timestamps = true;
+		return NULL;
+	case OPTION_TARGETS:
+		pings->targets.file = value;
+		return NULL;
+	case 'n':
 		return NULL;
 	default:
 		ping->reconnect = true;
@@ -233,47 +259,56 @@ static bool all_sent(const struct ping *ping)
 	return count > 0 && ping->next >= count;
 }
 
+static uint64_t due_ns(const struct ping *ping)
+{
+	uint64_t due = schedule_due_ns(ping->schedule, ping->next);
+
+	return due < UINT64_MAX - ping->offset_ns ? due + ping->offset_ns : UINT64_MAX;
+}
+
+static bool is_over(const struct ping *ping)
+{
+	return ping->broken || all_sent(ping);
+}
+
 /*
  * We were stopped: no probe is late because of that, and probes that were due are not sent later.
  */
-static void resume(struct ping *ping, uint64_t now_ns)
+static void resume(struct pings *pings, uint64_t now_ns)
 {
-	uint64_t stopped_ns = now_ns - ping->awake_ns;
-	uint64_t due_ns = schedule_due_ns(&ping->schedule, ping->next);
+	uint64_t stopped_ns = now_ns - pings->awake_ns;
 
-	report_note(ping->report, "was stopped for %.1f s, goes on", (double)stopped_ns / 1e9);
-	if (due_ns < now_ns)
-		ping->schedule.start_ns += now_ns - due_ns;
-	for (unsigned i = 0; i < ping->n_links; i++) {
-		for (size_t n = 0; n < ping->links[i].count; n++)
-			ping_link_probe(&ping->links[i], n)->stopped_ns += stopped_ns;
+	report_note(pings->report, "was stopped for %.1f s, goes on", (double)stopped_ns / 1e9);
+	for (size_t i = 0; i < pings->targets.count; i++) {
+		struct ping *ping = &pings->list[i];
+
+		if (!is_over(ping) && due_ns(ping) < now_ns)
+			pings->schedule.start_ns += now_ns - due_ns(ping);
+		for (unsigned l = 0; l < ping->n_links; l++) {
+			for (size_t n = 0; n < ping->links[l].count; n++)
+				ping_link_probe(&ping->links[l], n)->stopped_ns += stopped_ns;
+		}
 	}
 }
 
 /* Returns the time, which should be wanted_ns; notes if we were stopped before. */
-static uint64_t look_at_clock(struct ping *ping, uint64_t wanted_ns)
+static uint64_t look_at_clock(struct pings *pings, uint64_t wanted_ns)
 {
 	uint64_t now_ns = clock_now_ns();
 
 	(void)interrupt_ended();
 	if (interrupt_continued() || (now_ns > wanted_ns && now_ns - wanted_ns > SUSPENDED_NS))
-		resume(ping, now_ns);
-	ping->awake_ns = now_ns;
+		resume(pings, now_ns);
+	pings->awake_ns = now_ns;
 	return now_ns;
 }
 
-static int send_due(struct ping *ping)
+static int send_due(struct ping *ping, uint64_t now_ns)
 {
-	uint64_t now_ns = look_at_clock(ping, ping->awake_ns);
 	int r = 0;
 
-	while (r == 0 && !ping->broken && !all_sent(ping)) {
-		uint64_t due_ns = schedule_due_ns(&ping->schedule, ping->next);
-
-		if (due_ns > now_ns)
-			break;
+	while (r == 0 && !is_over(ping) && due_ns(ping) <= now_ns)
 		r = send_probe(ping, ++ping->next);
-	}
 	return r;
 }
 
@@ -287,8 +322,9 @@ static void say_overdue(struct ping *ping, uint64_t now_ns)
 			late_at_ns(ping, link, link->overdue) <= now_ns)) {
 			if (!ping_link_probe(link, link->overdue)->answered)
 				ping_tally_missing(ping, PING_OVERDUE,
-					      ping_link_probe(link, link->overdue)->sequence,
-					      phase_of(link), "no answer in time, still waiting");
+						   ping_link_probe(link, link->overdue)->sequence,
+						   phase_of(link),
+						   "no answer in time, still waiting");
 			link->overdue++;
 		}
 	}
@@ -302,8 +338,10 @@ static uint64_t wake_ns(const struct ping *ping)
 {
 	uint64_t wake = UINT64_MAX;
 
+	if (ping->broken)
+		return UINT64_MAX;
 	if (!all_sent(ping))
-		wake = schedule_due_ns(&ping->schedule, ping->next);
+		wake = due_ns(ping);
 	for (unsigned i = 0; i < ping->n_links; i++) {
 		const struct ping_link *link = &ping->links[i];
 
@@ -350,31 +388,44 @@ static void take_events(struct ping *ping, struct ping_link *link, short events)
 		break_link(ping, link, link->connecting ? "connect" : "send", r);
 }
 
-static int wait_for_events(struct ping *ping)
+/* Appends links in use only: poll(2) refuses more entries than there may be descriptors. */
+static nfds_t collect(struct pings *pings, struct ping *ping, nfds_t n)
 {
-	uint64_t until_ns = wake_ns(ping);
-	struct ping_link *polled[LINKS_MAX];
-	struct pollfd polls[LINKS_MAX + 1];
-	nfds_t n = 0;
-	int ready;
-
-	/* Only links in use: poll(2) refuses more entries than there may be descriptors. */
 	for (unsigned i = 0; i < ping->n_links; i++) {
 		struct ping_link *link = &ping->links[i];
 		bool writes = link->connecting || ping_link_blocked(link);
 
 		if (link->fd < 0)
 			continue;
-		polled[n] = link;
-		polls[n++] = (struct pollfd){
+		pings->links[n] = link;
+		pings->owners[n] = ping;
+		pings->polls[n++] = (struct pollfd){
 			.fd = link->fd,
 			.events = (short)((link->connecting ? 0 : POLLIN) | (writes ? POLLOUT : 0)),
 		};
 	}
-	ready = interrupt_poll(polls, n, until_ns);
-	look_at_clock(ping, until_ns);
-	for (nfds_t i = 0; i < n && ready > 0; i++)
-		take_events(ping, polled[i], polls[i].revents);
+	return n;
+}
+
+/* What is told next is about this target. */
+static void focus(struct ping *ping)
+{
+	ping->report->target = ping->named->text;
+}
+
+static int wait_for_events(struct pings *pings, uint64_t wake)
+{
+	nfds_t n = 0;
+	int ready;
+
+	for (size_t i = 0; i < pings->targets.count; i++)
+		n = collect(pings, &pings->list[i], n);
+	ready = interrupt_poll(pings->polls, n, wake);
+	look_at_clock(pings, wake);
+	for (nfds_t i = 0; i < n && ready > 0; i++) {
+		focus(pings->owners[i]);
+		take_events(pings->owners[i], pings->links[i], pings->polls[i].revents);
+	}
 	return ready < 0 ? ready : 0;
 }
 
@@ -395,11 +446,8 @@ static void close_links(struct ping *ping, uint64_t now_ns)
 	}
 }
 
-/*
- * Takes over the connection that the first probe uses, sends all probes and counts the results,
- * until all are done or the deadline or a signal comes. Returns 0, or -errno if this side failed.
- */
-static int run_probes(struct ping *ping, const struct dial *dial)
+/* Takes over the connection that the first probe uses. Returns 0 or -errno: this side failed. */
+static int open_links(struct ping *ping, const struct dial *dial)
 {
 	const struct dial_attempt *winner = &dial->attempts[dial->winner];
 	int r;
@@ -409,34 +457,160 @@ static int run_probes(struct ping *ping, const struct dial *dial)
 		ping->links[i].fd = -1;
 	ping->target = winner->target;
 	ping->dial.at_once = true;
+	dial_peer(dial, ping->peer);
 	r = ping_link_open(&ping->links[0], dial->fd, ping->size_bytes,
 			   ping->reconnect ? 1 : WINDOW);
 	if (r == 0 && ping->udp)
 		r = ping_flow_open(&ping->flow, &ping->links[0], &ping->target);
 	ping->links[0].started_ns = winner->started_ns;
 	ping->links[0].connected_ns = winner->ended_ns;
+	return r;
+}
+
+/* Their turns are spread over the interval. Returns 0 or -errno. */
+static int open_all(struct pings *pings, const struct dial *dials)
+{
+	size_t count = pings->targets.count;
+	int r = 0;
+
 	/* The usual 50 us of slack is too much for probes a millisecond apart. */
 	prctl(PR_SET_TIMERSLACK, 1);
-	ping->started_ns = clock_now_ns();
-	ping->awake_ns = ping->started_ns;
-	ping->schedule = (struct schedule){
-		.start_ns = ping->started_ns,
-		.period_ns = ping->interval_us * 1000,
+	pings->schedule = (struct schedule){
+		.start_ns = clock_now_ns(),
+		.period_ns = pings->settings.interval_us * 1000,
 		.per_period = 1,
 	};
+	pings->awake_ns = pings->schedule.start_ns;
+	for (size_t i = 0; i < count; i++) {
+		struct ping *ping = &pings->list[i];
+
+		*ping = pings->settings;
+		ping->report = pings->report;
+		ping->named = &pings->targets.list[i];
+		ping->schedule = &pings->schedule;
+		ping->offset_ns = pings->schedule.period_ns / count * i;
+		ping->started_ns = pings->schedule.start_ns;
+		focus(ping);
+		if (dials[i].phase == DIAL_DONE) {
+			r = r < 0 ? r : open_links(ping, &dials[i]);
+		} else {
+			dial_report_failure(ping->report, &ping->named->spec, &dials[i]);
+			ping->broken = dials[i].why;
+		}
+	}
+	return r;
+}
+
+static void tally_all(struct pings *pings, bool final)
+{
+	struct libscols_table *table = pings->targets.count > 1 ? ping_table_new() :
+		NULL;
+
+	for (size_t i = 0; i < pings->targets.count; i++) {
+		focus(&pings->list[i]);
+		ping_tally_summary(&pings->list[i], final, table);
+	}
+	if (table)
+		table_print(pings->report, table);
+}
+
+/* Sends what is due to all of them. *ret_wake_ns: when to do so again, UINT64_MAX: not at all. */
+static int send_all_due(struct pings *pings, uint64_t *ret_wake_ns)
+{
+	uint64_t wake = UINT64_MAX;
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < pings->targets.count; i++) {
+		struct ping *ping = &pings->list[i];
+
+		focus(ping);
+		r = send_due(ping, look_at_clock(pings, pings->awake_ns));
+		say_overdue(ping, look_at_clock(pings, pings->awake_ns));
+		if (wake_ns(ping) < wake)
+			wake = wake_ns(ping);
+	}
+	*ret_wake_ns = wake;
+	return r;
+}
+
+/*
+ * Sends all probes and counts the results, until all are done or the deadline or a signal comes.
+ * Returns 0, or -errno if this side failed.
+ */
+static int run_probes(struct pings *pings, const struct dial *dials)
+{
+	int r = open_all(pings, dials);
+	uint64_t wake;
+
 	while (r == 0) {
-		r = send_due(ping);
-		say_overdue(ping, look_at_clock(ping, ping->awake_ns));
-		if (r < 0 || interrupt_ended() < 0 || ping->broken ||
-		    !report_heard(ping->report) || wake_ns(ping) == UINT64_MAX)
+		r = send_all_due(pings, &wake);
+		if (r < 0 || interrupt_ended() < 0 || !report_heard(pings->report) ||
+		    wake == UINT64_MAX)
 			break;
 		if (interrupt_asked())
-			ping_tally_summary(ping, false);
-		r = wait_for_events(ping);
+			tally_all(pings, false);
+		r = wait_for_events(pings, wake);
 	}
-	close_links(ping, clock_now_ns());
-	datagram_close(&ping->flow.socket);
+	for (size_t i = 0; i < pings->targets.count; i++) {
+		focus(&pings->list[i]);
+		close_links(&pings->list[i], clock_now_ns());
+		datagram_close(&pings->list[i].flow.socket);
+	}
 	return r;
+}
+
+/* Every probe met an ICMP error. */
+static bool is_unreachable(const struct ping *ping)
+{
+	return ping->sent > 0 && ping->counts[PING_UNREACHABLE] == ping->sent;
+}
+
+static int run_all(struct pings *pings, struct dial *dials)
+{
+	size_t count = pings->targets.count;
+	size_t failed = 0;
+	int r;
+
+	dial_targets(pings->targets.list, count, &pings->settings.dial, dials);
+	if (count == 1 && dials[0].phase != DIAL_DONE) {
+		pings->report->target = pings->targets.list[0].text;
+		dial_report_failure(pings->report, &pings->targets.list[0].spec, &dials[0]);
+		return dial_status(&dials[0]);
+	}
+	r = run_probes(pings, dials);
+	tally_all(pings, true);
+	if (r < 0) {
+		report_error(pings->report, "ping: %s", strerror(-r));
+		return STATUS_LOCAL;
+	}
+	if (count == 1 && is_unreachable(&pings->list[0]))
+		return STATUS_UNREACHED;
+	for (size_t i = 0; i < count; i++)
+		failed += !ping_all_well(&pings->list[i]);
+	return failed == 0 ? STATUS_OK : STATUS_FAILED;
+}
+
+static int allocate_and_run(struct pings *pings)
+{
+	size_t count = pings->targets.count;
+	size_t n_links = count * (pings->settings.reconnect ? LINKS_MAX : 1);
+	struct dial *dials = calloc(count, sizeof(*dials));
+	int status = STATUS_LOCAL;
+
+	pings->list = calloc(count, sizeof(*pings->list));
+	pings->links = calloc(n_links, sizeof(*pings->links));
+	pings->owners = calloc(n_links, sizeof(*pings->owners));
+	pings->polls = calloc(n_links + 1, sizeof(*pings->polls));
+	if (dials && pings->list && pings->links && pings->owners && pings->polls)
+		status = run_all(pings, dials);
+	else
+		report_error(pings->report, "ping: %s", strerror(ENOMEM));
+	free(pings->polls);
+	free(pings->owners);
+	free(pings->links);
+	free(pings->list);
+	free(dials);
+	return status;
 }
 
 /* Returns COMMAND_PROCEED, or STATUS_USAGE after saying why. */
@@ -453,44 +627,32 @@ static int refuse_mix(struct invocation *invocation, const struct ping *ping)
 
 static int run(struct invocation *invocation)
 {
-	static struct ping ping = {
-		.interval_us = 1000000, .late_us = 1000000, .size_bytes = 64,
+	static struct pings pings = {
+		.settings = { .interval_us = 1000000, .late_us = 1000000, .size_bytes = 64 },
 	};
 	struct report *report = &invocation->globals.report;
-	struct address_spec target;
-	struct dial dial;
-	int status;
-	int r;
+	int status = command_parse(invocation, take, &pings);
 
-	status = command_parse_target(invocation, take, &ping, &target);
-	ping.udp = invocation->globals.udp;
+	pings.settings.udp = invocation->globals.udp;
 	if (status == COMMAND_PROCEED)
-		status = refuse_mix(invocation, &ping);
-	if (status != COMMAND_PROCEED)
-		return status;
-	if (interrupt_open(report, invocation->globals.deadline_us, true) < 0)
-		return STATUS_LOCAL;
-	ping.dial = dial_options(&invocation->globals);
-	status = dial_target(report, &target, &ping.dial, &dial);
-	if (status != COMMAND_PROCEED)
-		return status;
-	ping.report = report;
-	ping.host = target.host;
-	dial_peer(&dial, ping.peer);
-	r = run_probes(&ping, &dial);
-	ping_tally_summary(&ping, true);
-	if (r < 0) {
-		report_error(report, "ping: %s", strerror(-r));
-		return STATUS_LOCAL;
-	}
-	if (ping.sent > 0 && ping.counts[PING_UNREACHABLE] == ping.sent)
-		return STATUS_UNREACHED;
-	return ping_all_well(&ping) ? STATUS_OK : STATUS_FAILED;
+		status = refuse_mix(invocation, &pings.settings);
+	if (status == COMMAND_PROCEED)
+		status = targets_read(invocation, COMMAND_DEFAULT_PORT, &pings.targets);
+	if (status == COMMAND_PROCEED &&
+	    interrupt_open(report, invocation->globals.deadline_us, true) < 0)
+		status = STATUS_LOCAL;
+	pings.settings.dial = dial_options(&invocation->globals);
+	pings.report = report;
+	if (status == COMMAND_PROCEED)
+		status = allocate_and_run(&pings);
+	report->target = NULL;
+	targets_free(&pings.targets);
+	return status;
 }
 
 const struct command command_ping = {
 	.name = "ping",
-	.operands = "ADDRESS",
+	.operands = "ADDRESS...",
 	.summary = "probe at a fixed schedule, with percentiles",
 	.help = help,
 	.long_options = options,

@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: MIT */
-/* A run of ping: its options, its connections, and the results of the probes. */
+/* One target of ping: how it is probed, its connections, and the results of the probes. */
 #ifndef ECHOCTL_PING_PING_H
 #define ECHOCTL_PING_PING_H
 
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "echoctl/command_line/targets.h"
 #include "echoctl/dial/dial.h"
 #include "echoctl/output/histogram.h"
 #include "echoctl/output/report.h"
+#include "echoctl/output/table.h"
 #include "echoctl/ping/flow.h"
 #include "echoctl/ping/link.h"
 #include "echoctl/probe/schedule.h"
@@ -25,9 +27,10 @@ struct ping {
 	bool udp;			/* a datagram for each; links[0] has the socket */
 	struct ping_flow flow;
 	struct report *report;
-	const char *host;		/* as the user named it */
+	const struct target *named;	/* as the user did */
 	char peer[ADDRESS_TEXT_MAX];
-	struct schedule schedule;
+	struct schedule *schedule;	/* of all targets */
+	uint64_t offset_ns;		/* when its own turn comes in each interval */
 	struct dial_address target;
 	struct dial_options dial;
 	uint64_t next;			/* event of the schedule; its sequence is one more */
@@ -35,7 +38,6 @@ struct ping {
 	unsigned n_links;		/* in use: 1, or LINKS_MAX with --reconnect */
 	/* Results of the probes. */
 	uint64_t started_ns;
-	uint64_t awake_ns;		/* when we last looked at the clock */
 	uint64_t sent;			/* ok, late, lost, corrupt, and what is still on its way */
 	uint64_t counts[PING_RESULTS];
 	struct histogram rtt;		/* of ok and late */
@@ -55,8 +57,11 @@ void ping_tally_missing(struct ping *ping, enum ping_result result, uint64_t seq
 /* The connection of all probes is broken: -errno of that phase, and the same in words. */
 void ping_tally_broken(struct ping *ping, const char *phase, int error, const char *why);
 
-/* The statistics; final: at the end of the run. */
-void ping_tally_summary(struct ping *ping, bool final);
+/* The table of several targets; NULL: no memory. */
+struct libscols_table *ping_table_new(void);
+
+/* The statistics; final: at the end of the run. table: for a row of it, or NULL. */
+void ping_tally_summary(struct ping *ping, bool final, struct libscols_table *table);
 
 /* True if every probe came back whole and in time, and there was one. */
 bool ping_all_well(const struct ping *ping);

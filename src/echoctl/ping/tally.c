@@ -11,6 +11,12 @@
 #include "base/clock.h"
 #include "echoctl/ping/ping.h"
 
+static const char *const headings[] = {
+	"TARGET", ">SENT", ">OK", ">LOST", ">CORRUPT", ">LATE", ">MIN", ">AVG", ">P99", ">MAX",
+	"BROKEN",
+};
+#define COLUMNS (sizeof(headings) / sizeof(*headings))
+
 static const char *const result_names[PING_RESULTS] = {
 	[PING_OK] = "ok",
 	[PING_LATE] = "late",
@@ -161,7 +167,8 @@ void ping_tally_broken(struct ping *ping, const char *phase, int error, const ch
 
 	ping->broken = why;
 	report_error(ping->report, "%s: %s: %s", ping->peer, phase, why);
-	report_failure(ping->report, ping->host, ping->peer, phase, by_peer ? 0 : -error, why);
+	report_failure(ping->report, ping->named->spec.host, ping->peer, phase,
+		       by_peer ? 0 : -error, why);
 }
 
 static double jitter_ns(const struct ping *ping)
@@ -242,12 +249,42 @@ static uint64_t count_settled(const struct ping *ping)
 	return settled;
 }
 
-void ping_tally_summary(struct ping *ping, bool final)
+/* The same in a row of the table of several targets. */
+static void add_row(const struct ping *ping, struct libscols_table *table)
+{
+	const uint64_t counts[] = {
+		ping->sent, ping->counts[PING_OK], ping->counts[PING_LOST],
+		ping->counts[PING_CORRUPT], ping->counts[PING_LATE],
+	};
+	const double times_ns[] = {
+		(double)ping->rtt.min_ns, ping->rtt.mean_ns,
+		(double)histogram_percentile(&ping->rtt, 99), (double)ping->rtt.max_ns,
+	};
+	const size_t n_counts = sizeof(counts) / sizeof(*counts);
+	const size_t n_times = sizeof(times_ns) / sizeof(*times_ns);
+	const char *cells[COLUMNS] = { ping->named->text };
+	char texts[COLUMNS][32] = {0};
+
+	for (size_t i = 0; i < n_counts; i++)
+		snprintf(texts[1 + i], sizeof(*texts), "%" PRIu64, counts[i]);
+	for (size_t i = 0; i < n_times && ping->rtt.count > 0; i++)
+		snprintf(texts[1 + n_counts + i], sizeof(*texts), "%.3f ms", ms(times_ns[i]));
+	for (size_t i = 1; i < COLUMNS - 1; i++)
+		cells[i] = texts[i];
+	cells[COLUMNS - 1] = ping->broken ? ping->broken : "";
+	table_add(table, cells, COLUMNS);
+}
+
+void ping_tally_summary(struct ping *ping, bool final, struct libscols_table *table)
 {
 	uint64_t elapsed_ns = clock_now_ns() - ping->started_ns;
 	uint64_t waiting = ping->sent - count_settled(ping);
 
 	emit_summary(ping, final, elapsed_ns, waiting);
+	if (table) {
+		add_row(ping, table);
+		return;
+	}
 	report_text(ping->report, "\n--- %s echo statistics ---\n", ping->peer);
 	report_text(ping->report, "%" PRIu64 " sent, %" PRIu64 " ok, %" PRIu64 " lost, %" PRIu64
 		    " corrupt, %" PRIu64 " late", ping->sent, ping->counts[PING_OK],
@@ -273,4 +310,9 @@ bool ping_all_well(const struct ping *ping)
 	return ping->counts[PING_OK] > 0 && !ping->broken &&
 		ping->counts[PING_OK] == count_settled(ping) &&
 		ping->counts[PING_REFUSED] == 0 && ping->counts[PING_UNSENT] == 0;
+}
+
+struct libscols_table *ping_table_new(void)
+{
+	return table_new(headings, COLUMNS);
 }

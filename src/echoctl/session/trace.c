@@ -8,17 +8,32 @@
 #include <string.h>
 
 #include "base/fd.h"
+#include "echoctl/command_line/targets.h"
+#include "echoctl/output/table.h"
+#include "echoctl/probe/interrupt.h"
 #include "echoctl/session/session.h"
 
 #define SIZE_DEFAULT_BYTES 64u
 #define NS_PER_US 1000
+#define COLUMNS 5		/* of the table of several targets */
+
+struct trace_command {
+	struct session_command session;
+	struct targets targets;
+	struct libscols_table *table;	/* a row for each target, of several */
+};
 
 /* A trace being printed: times count from its start. */
 struct trace {
 	struct report *report;
+	bool hushed;			/* of several targets with -q: the table is all */
 	uint64_t start_ns;
 	uint64_t last_ns;
 };
+
+/* A line for people about one target. */
+#define say(trace, ...) \
+	((trace)->hushed ? (void)0 : report_text((trace)->report, __VA_ARGS__))
 
 /* Reports a phase that ended at when_ns: for people a line, for programs an event. */
 static void tell(struct trace *trace, const char *phase, uint64_t when_ns, const char *address,
@@ -33,9 +48,9 @@ static void tell(struct trace *trace, const char *phase, uint64_t when_ns, const
 	va_start(arguments, format);
 	vsnprintf(detail, sizeof(detail), format, arguments);
 	va_end(arguments);
-	report_text(trace->report, "%-12s %10.3f ms %+11.3f ms  %s\n", phase,
-		    (double)(when_ns - trace->start_ns) / 1e6,
-		    (double)(when_ns - trace->last_ns) / 1e6, detail);
+	say(trace, "%-12s %10.3f ms %+11.3f ms  %s\n", phase,
+	    (double)(when_ns - trace->start_ns) / 1e6, (double)(when_ns - trace->last_ns) / 1e6,
+	    detail);
 	report_json(trace->report, json_pack("{s:s, s:s, s:I, s:I, s:o, s:s?, s:o}",
 		"event", "trace",
 		"phase", phase,
@@ -137,11 +152,10 @@ static json_t *tell_path(struct trace *trace, int fd)
 
 	if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &length) < 0)
 		return json_null();
-	report_text(trace->report, "%-12s rtt %.3f ms (deviation %.3f ms), %u retransmits\n",
-		    "tcp-info", info.tcpi_rtt / 1e3, info.tcpi_rttvar / 1e3,
-		    info.tcpi_total_retrans);
-	report_text(trace->report, "%-12s path MTU %u bytes, MSS %u bytes there, %u back\n",
-		    "tcp-info", info.tcpi_pmtu, info.tcpi_snd_mss, info.tcpi_rcv_mss);
+	say(trace, "%-12s rtt %.3f ms (deviation %.3f ms), %u retransmits\n", "tcp-info",
+	    info.tcpi_rtt / 1e3, info.tcpi_rttvar / 1e3, info.tcpi_total_retrans);
+	say(trace, "%-12s path MTU %u bytes, MSS %u bytes there, %u back\n", "tcp-info",
+	    info.tcpi_pmtu, info.tcpi_snd_mss, info.tcpi_rcv_mss);
 	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I}",
 			 "rtt_ns", (json_int_t)info.tcpi_rtt * NS_PER_US,
 			 "rtt_deviation_ns", (json_int_t)info.tcpi_rttvar * NS_PER_US,
@@ -169,10 +183,10 @@ static json_t *tell_mptcp(struct trace *trace, int fd)
 	fallback = getsockopt(fd, SOL_MPTCP, MPTCP_INFO, &info, &length) < 0 ||
 		(info.mptcpi_flags & MPTCP_INFO_FLAG_FALLBACK);
 	if (fallback)
-		report_text(trace->report, "%-12s fell back to TCP\n", "mptcp-info");
+		say(trace, "%-12s fell back to TCP\n", "mptcp-info");
 	else
-		report_text(trace->report, "%-12s %u subflows beside the first of at most %u\n",
-			    "mptcp-info", info.mptcpi_subflows, info.mptcpi_subflows_max);
+		say(trace, "%-12s %u subflows beside the first of at most %u\n", "mptcp-info",
+		    info.mptcpi_subflows, info.mptcpi_subflows_max);
 	return json_pack("{s:b, s:i, s:i}",
 			 "fallback", fallback,
 			 "more_subflows", (int)info.mptcpi_subflows,
@@ -194,53 +208,123 @@ static void conclude(struct trace *trace, const struct address_spec *target,
 	report_json(trace->report, event);
 }
 
-static int trace_target(struct report *report, const struct session_command *session)
+/* The row of a target; result: NULL, it was not reached. */
+static void add_row(struct trace_command *command, const struct target *target,
+		    const struct dial *dial, const struct session_result *result)
 {
+	char text[SESSION_TEXT_MAX];
+	char address[ADDRESS_TEXT_MAX];
+	char connect[32] = "";
+	char echo[32] = "";
+
+	if (result) {
+		snprintf(connect, sizeof(connect), "%.3f ms",
+			 (double)(dial->attempts[dial->winner].ended_ns - dial->started_ns) / 1e6);
+		snprintf(echo, sizeof(echo), "%.3f ms",
+			 (double)(result->ended_ns - result->started_ns) / 1e6);
+		session_describe(result, text);
+	} else {
+		snprintf(text, sizeof(text), "%s: %s", dial_phase_name(dial->phase), dial->why);
+	}
+	table_add(command->table, (const char *[]){target->text, dial_peer(dial, address), connect,
+						   echo, text}, COLUMNS);
+}
+
+static int trace_target(struct report *report, struct trace_command *command,
+			const struct target *target)
+{
+	const struct dial_options *dialling = &command->session.dialling;
+	struct trace trace = { .report = report, .hushed = command->table && report->quiet };
 	struct session_result result;
-	struct trace trace = { .report = report };
 	struct dial dial;
 	int status;
 	int r;
 
-	r = dial_resolve(&session->target, &session->dialling, &dial);
+	if (command->table)
+		say(&trace, "%s\n", target->text);
+	r = dial_resolve(&target->spec, dialling, &dial);
 	trace.start_ns = dial.started_ns;
 	trace.last_ns = dial.started_ns;
 	tell_addresses(&trace, &dial);
 	if (r == 0) {
-		r = dial_connect(&session->dialling, &dial);
+		r = dial_connect(dialling, &dial);
 		tell_attempts(&trace, &dial);
 	}
 	if (dial.phase == DIAL_RESOLVE)
 		tell(&trace, "resolve", dial.resolved_ns, NULL, dial.error, "failed: %s", dial.why);
 	if (r < 0) {
-		dial_report_failure(report, &session->target, &dial);
+		dial_report_failure(report, &target->spec, &dial);
+		add_row(command, target, &dial, NULL);
 		return dial_status(&dial);
 	}
-	status = run_exchange(&trace, dial.fd, session, &result);
-	conclude(&trace, &session->target, &dial, &result);
+	status = run_exchange(&trace, dial.fd, &command->session, &result);
+	conclude(&trace, &target->spec, &dial, &result);
+	add_row(command, target, &dial, &result);
 	fd_close(dial.fd);
 	return status;
 }
 
+static const char *const headings[COLUMNS] = {
+	"TARGET", "ADDRESS", ">CONNECT", ">ECHO", "RESULT",
+};
+
+static int trace_targets(struct report *report, struct trace_command *command)
+{
+	const struct targets *targets = &command->targets;
+	size_t failed = 0;
+	int status = STATUS_OK;
+
+	if (targets->count > 1)
+		command->table = table_new(headings, COLUMNS);
+	for (size_t i = 0; i < targets->count && interrupt_ended() == 0; i++) {
+		report->target = targets->list[i].text;
+		status = trace_target(report, command, &targets->list[i]);
+		failed += status != STATUS_OK;
+	}
+	if (targets->count > 1)
+		table_print(report, command->table);
+	return targets_status(targets, status, interrupt_ended() < 0 ? 1 : failed);
+}
+
+static const char *take(void *settings, int option, const char *value)
+{
+	struct trace_command *command = settings;
+
+	if (option != OPTION_TARGETS)
+		return session_take(&command->session, option, value);
+	command->targets.file = value;
+	return NULL;
+}
+
 static int run(struct invocation *invocation)
 {
-	struct session_command session = { .options = SESSION_PROBE(SIZE_DEFAULT_BYTES) };
-	int status = session_parse_and_guard(invocation, session_take, &session, &session);
+	struct trace_command command = { .session.options = SESSION_PROBE(SIZE_DEFAULT_BYTES) };
+	const struct globals *globals = &invocation->globals;
+	int status = command_parse(invocation, take, &command);
 
 	if (status == COMMAND_PROCEED)
-		status = trace_target(&invocation->globals.report, &session);
+		status = targets_read(invocation, COMMAND_DEFAULT_PORT, &command.targets);
+	if (status == COMMAND_PROCEED &&
+	    interrupt_open(&globals->report, globals->deadline_us, false) < 0)
+		status = STATUS_LOCAL;
+	command.session.dialling = dial_options(globals);
+	if (status == COMMAND_PROCEED)
+		status = trace_targets(&invocation->globals.report, &command);
+	invocation->globals.report.target = NULL;
+	targets_free(&command.targets);
 	return status;
 }
 
 static const struct option long_options[] = {
 	SESSION_OPTION_DRAIN_TIMEOUT,
 	SESSION_OPTION_SIZE,
+	TARGETS_OPTION,
 	{0},
 };
 
 const struct command command_trace = {
 	.name = "trace",
-	.operands = "ADDRESS",
+	.operands = "ADDRESS...",
 	.summary = "each phase of an echo with its time",
 	.help =
 		"Sends a few bytes and a FIN, and says when each phase was over: resolve (every\n"
@@ -250,7 +334,10 @@ const struct command command_trace = {
 		"of the path: round-trip time, retransmits, path MTU, segment sizes, subflows.\n\n"
 		"Options:\n"
 		"      --drain-timeout TIME    longest wait without progress (10s)\n"
-		"  -s, --size SIZE             bytes to send (64)\n\n"
+		"  -s, --size SIZE             bytes to send (64)\n"
+		"      --targets FILE          addresses too, one a line; - is standard input\n\n"
+		"Several targets come one after the other, and a table of them at the end, with -q\n"
+		"that alone; the exit status is 1 if one failed.\n\n"
 		"Example:\n"
 		"  echoctl trace -6 echo.example\n",
 	.long_options = long_options,

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: MIT */
+/* A table for people, as wide as its rows need and no wider than the terminal. */
+#ifndef ECHOCTL_OUTPUT_TABLE_H
+#define ECHOCTL_OUTPUT_TABLE_H
+
+#include <stddef.h>
+
+#include "echoctl/output/report.h"
+
+struct libscols_table;
+
+/* A heading that begins with > stands at the right, as do its cells. NULL: no memory. */
+struct libscols_table *table_new(const char *const *headings, size_t count);
+
+/* The cells of the next row, which are copied. table may be NULL. */
+void table_add(struct libscols_table *table, const char *const *cells, size_t count);
+
+/* Prints and frees it; says so if there was no memory for it. */
+void table_print(struct report *report, struct libscols_table *table);
+
+#endif
