@@ -9,15 +9,22 @@
 static_assert(CMSG_SPACE(sizeof(struct in_pktinfo)) + CMSG_SPACE(sizeof(struct in6_pktinfo)) +
 	      3 * CMSG_SPACE(sizeof(int)) <= RECEPTION_CONTROL_BYTES, "all at once");
 
-/* The address in the header is the one to answer from, or else a broadcast or multicast one. */
+/*
+ * The address in the header is the one to answer from, or else a broadcast or multicast one. What
+ * came before the socket had IP_PKTINFO, as the datagram that inetd(8) starts us for, does not have
+ * the one to answer from. Then the kernel refuses to send from a broadcast address of a network.
+ */
 static void read_local_ipv4(struct reception *reception, const uint8_t *data)
 {
 	struct in_pktinfo info;
 
 	memcpy(&info, data, sizeof(info));
-	reception->local.ipv4 = info.ipi_spec_dst;
 	reception->has_local = true;
-	reception->is_unicast = info.ipi_addr.s_addr == info.ipi_spec_dst.s_addr;
+	reception->local.ipv4 = info.ipi_addr;
+	reception->is_unicast = info.ipi_spec_dst.s_addr == INADDR_ANY ?
+		!IN_MULTICAST(ntohl(info.ipi_addr.s_addr)) &&
+			info.ipi_addr.s_addr != INADDR_BROADCAST :
+		info.ipi_addr.s_addr == info.ipi_spec_dst.s_addr;
 }
 
 /* An answer keeps the interface only if its address is meaningless without it. */

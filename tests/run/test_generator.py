@@ -29,6 +29,15 @@ def generate(folder, text):
     return result.returncode, result.stderr, drop_in
 
 
+def datagram_unit(folder):
+    """The lines of echod-udp.socket, or None."""
+    try:
+        with open(os.path.join(folder, "normal/echod-udp.socket"), encoding="utf-8") as file:
+            return file.read().splitlines()
+    except FileNotFoundError:
+        return None
+
+
 def streams(drop_in):
     return [line.partition("=")[2] for line in drop_in.splitlines()
             if line.startswith("ListenStream=")]
@@ -47,20 +56,56 @@ def test_addresses():
         assert "SourcePath=" not in drop_in, "systemd would warn after any change of the file"
 
 
+@case("addresses for UDP become a unit of their own, which follows echod.socket")
+def test_datagrams():
+    with temporary_directory() as folder:
+        _, err, drop_in = generate(
+            folder, 'listen = {"192.0.2.1:7", "udp:192.0.2.1:7", "udp:*:8", "udp:[fe80::1%lo]:9"}\n'
+            'access { allow = {"192.0.2.0/24", "2001:db8::/32"} }\n')
+        assert err == "" and streams(drop_in) == ["", "192.0.2.1:7"]
+        unit = datagram_unit(folder)
+        assert "PartOf=echod.socket" in unit and "Service=echod.service" in unit
+        lines = [line for line in unit if line.startswith(("ListenDatagram=", "IPAddress"))]
+        assert lines == ["IPAddressDeny=any", "IPAddressAllow=192.0.2.0/24",
+                         "IPAddressAllow=2001:db8::/32", "ListenDatagram=192.0.2.1:7",
+                         "ListenDatagram=[::]:8", "ListenDatagram=0.0.0.0:8",
+                         "ListenDatagram=[fe80::1]:9%%lo"], lines
+        assert not os.path.lexists(os.path.join(folder, "early/echod.socket"))
+    with temporary_directory() as folder:
+        generate(folder, 'listen = {"127.0.0.1:7", "udp:127.0.0.1:7"}\n')
+        assert "IPAddressAllow=localhost" in datagram_unit(folder)
+    with temporary_directory() as folder:
+        generate(folder, 'listen = {"127.0.0.1:7"}\n')
+        assert datagram_unit(folder) is None
+
+
+@case("with UDP alone its unit is echod.socket too, which everything names")
+def test_datagrams_alone():
+    with temporary_directory() as folder:
+        status, err, drop_in = generate(folder, 'listen = {"udp:127.0.0.1:7"}\n')
+        assert (status, err, drop_in) == (0, "", None)
+        unit = os.path.join(folder, "normal/echod-udp.socket")
+        assert os.path.realpath(os.path.join(folder, "early/echod.socket")) == unit
+
+
 @case("systemd takes every address that is written")
 def test_systemd():
     with temporary_directory() as folder:
         _, _, drop_in = generate(
             folder, 'listen = {"192.0.2.1:7", "[2001:db8::1]:7", "[fe80::1%lo]:7", "*:8",'
-            ' "localhost:9", "unix:/run/a%b"}\n')
+            ' "localhost:9", "unix:/run/a%b", "udp:*:8", "udp:[::1]:7"}\n'
+            'access { allow = {"192.0.2.0/24", "::/0"} }\n')
         unit = os.path.join(folder, "probe.socket")
         with open(unit, "w", encoding="utf-8") as file:
             file.write(drop_in)
-        with open(os.path.join(folder, "probe.service"), "w", encoding="utf-8") as file:
-            file.write("[Service]\nExecStart=/bin/true\n")
-        result = subprocess.run([foreign("systemd-analyze"), "verify", "--man=no", unit],
-                                capture_output=True, text=True, timeout=DEADLINE_S, check=False)
-        assert unit not in result.stdout + result.stderr, result
+        datagrams = os.path.join(folder, "normal/echod-udp.socket")
+        for service in ("probe", "normal/echod"):
+            with open(os.path.join(folder, service + ".service"), "w", encoding="utf-8") as file:
+                file.write("[Service]\nExecStart=/bin/true\n")
+        for path in (unit, datagrams):
+            result = subprocess.run([foreign("systemd-analyze"), "verify", "--man=no", path],
+                                    capture_output=True, text=True, timeout=DEADLINE_S, check=False)
+            assert path not in result.stdout + result.stderr, result
 
 
 @case("localhost and * stand for both families")

@@ -97,11 +97,11 @@ class Puppet:
 
 
 @contextlib.contextmanager
-def hostile(mode, **settings):
+def hostile(mode, listen=("127.0.0.1:0",), **settings):
     """echod whose workers are puppets."""
     settings = {"sandbox": mode, "log": {"max-per-second": 0}, **settings}
     listener = program("tests/run/hostile-echod-listener")
-    with Echod(settings, env={"ECHOD_LISTENER": listener}) as echod:
+    with Echod(settings, listen=listen, env={"ECHOD_LISTENER": listener}) as echod:
         yield echod
 
 
@@ -373,6 +373,31 @@ def test_addresses(echod, _mode):
                                          puppet.scratch, 16, scratch=address)
                     assert result < 0, result
         assert not select.select([elsewhere], [], [], 0)[0]
+
+
+def pass_descriptors(mode):
+    """The calls of the datagram process, on the worker's connection, and where its sockets were."""
+    if is_defined("INSTRUMENTED"):
+        note("this build has next to no filter")
+        return
+    with hostile(mode, ("127.0.0.1:0", "udp:127.0.0.1:0")) as echod:
+        for name in ("recvmmsg", "sendmmsg", "recvmsg", "sendmsg"):
+            for fd in (0, 3, 7, 1 << 32, 8 << 32, 0x80):
+                assert is_killed(echod, name, fd, scratch, 1, socket.MSG_DONTWAIT), (name, fd)
+        for name in ("recvmmsg", "sendmmsg"):
+            if mode == "strict":
+                assert is_killed(echod, name, 8, scratch, 1, socket.MSG_DONTWAIT), name
+                continue
+            with echod.connect() as sock:
+                puppet = Puppet(sock)
+                for fd in (*range(8, 64), -1):
+                    result = puppet.call(name, fd, puppet.scratch, 1, socket.MSG_DONTWAIT)
+                    assert result == -errno.EBADF, (name, fd, result)
+
+
+for each in MODES:
+    case(f"a datagram process beside it gives a worker no call that passes descriptors ({each})")(
+        lambda each=each: pass_descriptors(each))
 
 
 @each_mode("auto", "strict", "off")

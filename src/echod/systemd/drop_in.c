@@ -36,6 +36,7 @@ static const char *const heads[DROP_IN_FILES] = {
 		"Service=echod.service\n"
 		"BindIPv6Only=ipv6-only\n"
 		"FreeBind=yes\n"
+		"PassPacketInfo=yes\n"
 		"ReusePort=yes\n"
 		"ReceiveBuffer=4M\n"
 		"TriggerLimitIntervalSec=0\n"

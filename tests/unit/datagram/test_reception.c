@@ -96,6 +96,16 @@ static void test_broadcast(void **state)
 	add_pktinfo(&arrived, "192.0.2.255", "192.0.2.9");
 	assert_true(reception_read(&arrived.message, &reception));
 	assert_false(reception.is_unicast);
+	/* before the socket had the option */
+	arrive(&arrived, AF_INET, "192.0.2.1");
+	add_pktinfo(&arrived, "192.0.2.9", "0.0.0.0");
+	assert_true(reception_read(&arrived.message, &reception));
+	assert_true(reception.is_unicast);
+	assert_int_equal(reception.local.ipv4.s_addr, inet_addr("192.0.2.9"));
+	arrive(&arrived, AF_INET, "192.0.2.1");
+	add_pktinfo(&arrived, "224.0.0.1", "0.0.0.0");
+	assert_true(reception_read(&arrived.message, &reception));
+	assert_false(reception.is_unicast);
 	arrive(&arrived, AF_INET6, "2001:db8::1");
 	add_pktinfo6(&arrived, "ff02::1");
 	assert_true(reception_read(&arrived.message, &reception));
