@@ -112,7 +112,7 @@ int address_parse(const char *text, int default_port, struct address_spec *ret_s
 	if (r < 0)
 		return r;
 	if (*host == '\0')
-		return fail(-EINVAL, ret_why, "host missing (* stands for every address)");
+		return fail(-EINVAL, ret_why, "host missing (* means every address)");
 	if (strchr(host, '/'))
 		return fail(-EINVAL, ret_why, "not a host name (a Unix socket is unix:/PATH)");
 	if (strlen(host) >= sizeof(spec.host))

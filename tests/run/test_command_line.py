@@ -207,7 +207,7 @@ def test_bad_listen():
             assert status == 2, (bad, status, err)
             assert f'-l: "{bad}"' in err and "--help" in err, (bad, err)
         status, out, err = run_echod("-c", path, "-t", "-l", "[::1]:7", "-l", "[::1]:7")
-        assert (status, out) == (2, "") and "stands twice" in err, (status, err)
+        assert (status, out) == (2, "") and "is listed twice" in err, (status, err)
 
 
 @case("several -l replace the configured addresses")

@@ -291,9 +291,9 @@ def test_reload_remarks():
     with Echod({"listen": ["127.0.0.1:0"]}, listen=()) as echod:
         plain = {"listen": ["127.0.0.1:0"], "control": {"path": echod.folder + "/control"}}
         for settings, remark in (
-                ({"user": "daemon", **plain}, "user: changed, counts from the next start"),
+                ({"user": "daemon", **plain}, "user: changed, takes effect at the next start"),
                 ({**plain, "control": {**plain["control"], "mode": "0600"}},
-                 "control: changed, counts from the next start"),
+                 "control: changed, takes effect at the next start"),
                 ({"metrics": {"file": "/proc/nowhere"}, **plain}, "metrics.file: /proc/nowhere: ")):
             echod.write_config(settings)
             mark = echod.log_mark()

@@ -285,7 +285,7 @@ class EchodWithControl(Echod):
         super().write_config(settings, text)
 
 
-@case("another group counts from the next start, a program that takes over is none")
+@case("another group takes effect at the next start, a program that takes over is none")
 def test_group_taken_over():
     if os.geteuid() != 0:
         raise Skip("only root can become somebody else")

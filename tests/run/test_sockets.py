@@ -155,7 +155,7 @@ def test_multipath():
                ' echo 0 >/proc/sys/net/mptcp/enabled && exec "$@"', "sh")
     with Echod(listen=("mptcp:localhost:0",), command=network) as echod:
         lines = [line for line in echod.log() if "plain TCP" in line]
-        assert lines == ["echod: mptcp:localhost:0: plain TCP, for want of MPTCP: "
+        assert lines == ["echod: mptcp:localhost:0: plain TCP, MPTCP is not available: "
                          "Protocol not available"], lines
         result = subprocess.run(
             [foreign("nsenter"), "-n", "-t", str(echod.pid), program("echoctl"), "-q",

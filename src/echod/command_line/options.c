@@ -44,7 +44,7 @@ static void print_usage(void)
 	     " -l, --listen <address>     listen here instead of where the settings say:\n"
 	     "                              address:port, [v6]:port, *:port, each with mptcp:\n"
 	     "                              or udp: before it, or unix:/path;\n"
-	     "                              may stand several times\n"
+	     "                              may be given several times\n"
 	     " -L, --log-level <level>    emerg, alert, crit, err, warning, notice, info, debug\n"
 	     " -t, --test                 test the settings and exit\n"
 	     " -T, --print-config         print the effective settings and exit\n"

@@ -366,7 +366,7 @@ static void check_access(struct load *load)
 		for (size_t j = 0; j < configuration->access.allow_count; j++) {
 			if (memcmp(&configuration->access.allow[j], prefix, sizeof(*prefix)) == 0)
 				complain(load, place, key->section, key->name,
-					 "the same prefix stands in allow");
+					 "the same prefix is in allow");
 		}
 		prefix++;
 	}

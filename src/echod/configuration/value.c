@@ -230,7 +230,7 @@ static int check_beside(const struct key *key, const struct configuration *confi
 		const struct configured_address *listen = &configuration->listen[i];
 
 		if (is_twice(new, listen))
-			return refuse(why, text, " stands twice");
+			return refuse(why, text, " is listed twice");
 		if (is_overlap(new, listen))
 			return refuse(why, text, " overlaps with %s",
 				      key_quote(listen->text, other));

@@ -115,7 +115,7 @@ static void write_numbers(const struct page *page, const struct supervisor *supe
 		 sockets_kernel_drops(&supervisor->sockets),
 		 "UDP datagrams that found the socket's buffer full."},
 		{"starved", "counter", tally->starved,
-		 "Times that accept or fork failed for want of a resource."},
+		 "Times that accept or fork failed for lack of a resource."},
 		{"events_dropped", "counter", tally->events_dropped,
 		 "Events that found the ring full."},
 		{"log_lines_suppressed", "counter", supervisor->report.suppressed,

@@ -133,7 +133,7 @@ static int get_socket(const struct element *element, const struct address *addre
 	if (!item)
 		return bind_address(address, element->protocol, is_dual, ret_call);
 	if (!item->unix_path && is_multipath(item->fd) != (element->protocol == IPPROTO_MPTCP))
-		log_warning("%s: with or without MPTCP counts from the next start",
+		log_warning("%s: with or without MPTCP takes effect at the next start",
 			    element->wanted->text);
 	*ret_call = "dup";
 	fd = fcntl(item->fd, F_DUPFD_CLOEXEC, 0);
@@ -217,7 +217,7 @@ static int find_multipath_protocol(const struct configuration *configuration)
 	fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, IPPROTO_MPTCP);
 	if (fd >= 0)
 		return IPPROTO_MPTCP;
-	log_errno(LOG_NOTICE, errno, "%s: plain TCP, for want of MPTCP", wanted);
+	log_errno(LOG_NOTICE, errno, "%s: plain TCP, MPTCP is not available", wanted);
 	return 0;
 }
 

@@ -212,11 +212,11 @@ static void reload_commit(struct supervisor *supervisor)
 	log_set_level(new->log.level);
 	report_configure(&supervisor->report, new);
 	if (strcmp(new->user, old->user) != 0)
-		log_warning("user: changed, counts from the next start");
+		log_warning("user: changed, takes effect at the next start");
 	status_compare_listen(supervisor);
 	control_restore(supervisor->control);
 	if (control_has_changed(old, new))
-		log_warning("control: changed, counts from the next start");
+		log_warning("control: changed, takes effect at the next start");
 	metrics_leave_file(old->metrics.file, new->metrics.file);
 	/* A new file is written at once, and the log says if that fails. */
 	supervisor->metrics_ns = 0;

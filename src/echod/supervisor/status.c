@@ -97,11 +97,11 @@ void status_compare_listen(const struct supervisor *supervisor)
 		return;
 	/* the generator, which makes the socket unit follow the file, does not know -l */
 	if (options->listen_count > 0)
-		log_warning("-l does not count, systemd passed other sockets (%s); \"systemctl "
+		log_warning("-l is ignored, systemd passed other sockets (%s); \"systemctl "
 			    "edit echod.socket && systemctl restart echod.socket\" changes them",
 			    difference);
 	else
-		log_warning("%s: listen does not count, systemd passed other sockets (%s); "
+		log_warning("%s: listen is ignored, systemd passed other sockets (%s); "
 			    "\"" DROP_IN_COMMANDS "\" brings it into force",
 			    options->configuration_path, difference);
 	free(difference);

@@ -62,8 +62,8 @@ static void test_address_errors(void **state)
 		int result;
 		const char *why;
 	} cases[] = {
-		{ "", -EINVAL, "host missing (* stands for every address)" },
-		{ ":7", -EINVAL, "host missing (* stands for every address)" },
+		{ "", -EINVAL, "host missing (* means every address)" },
+		{ ":7", -EINVAL, "host missing (* means every address)" },
 		{ "localhost", -EINVAL, "port missing" },
 		{ "::1", -EINVAL, "port missing" },
 		{ "[::1]", -EINVAL, "port missing" },

@@ -308,7 +308,7 @@ static void test_bad_lists(void **state)
 		"access { allow = {10.0.0.1/8, 10.0.0.0/8}\n"
 		"deny = {\"x\\n\"} }\n",
 		"t:1: listen: \"localhost\": port missing\n"
-		"t:2: listen: \"localhost:7\" stands twice\n"
+		"t:2: listen: \"localhost:7\" is listed twice\n"
 		"t:2: listen: \"::1\": port missing\n"
 		"t:3: listen: \"unix:relative\": the path of a Unix socket must begin with /\n"
 		"t:3: listen: \"echo.example:7\": host names are not looked up, write the address\n"
@@ -330,14 +330,14 @@ static void test_bad_lists(void **state)
 		"t:2: listen: \"*:8\" overlaps with \"[::1]:8\"\n"
 		"t:3: listen: \"localhost:9\" overlaps with \"0.0.0.0:9\"\n"
 		"t:4: listen: \"127.0.0.1:7\" overlaps with \"*:7\"\n"
-		"t:5: listen: \"[0:0::1]:8\" stands twice\n"
-		"t:5: listen: \"unix:/x\" stands twice\n"
+		"t:5: listen: \"[0:0::1]:8\" is listed twice\n"
+		"t:5: listen: \"unix:/x\" is listed twice\n"
 		"t:5: listen: \"[::1]:7\" overlaps with \"*:7\"\n");
 	settings_expect_text(
 		"listen = {\"mptcp:*:7\", \"*:7\", \"mptcp:unix:/x\", \"mptcp:\", \"mptcp:a:7\"}",
-		"t:1: listen: \"*:7\" stands twice\n"
+		"t:1: listen: \"*:7\" is listed twice\n"
 		"t:1: listen: \"mptcp:unix:/x\": a Unix socket has no MPTCP\n"
-		"t:1: listen: \"mptcp:\": host missing (* stands for every address)\n"
+		"t:1: listen: \"mptcp:\": host missing (* means every address)\n"
 		"t:1: listen: \"mptcp:a:7\": host names are not looked up, write the address\n");
 	settings_expect_text(
 		"listen = {\"[fe80::1]:7\", \"[fe80::1%lo]:7\", \"[fe80::1%none]:7\",\n"
@@ -346,15 +346,15 @@ static void test_bad_lists(void **state)
 		"[fe80::1%eth0]:7\n"
 		"t:2: listen: \"[::1%lo]:7\": only a link-local address has an interface\n");
 	settings_expect_text("access { allow = {10.0.0.0/8, ::/0}\ndeny = {192.0.2.7,\n::/0} }",
-			     "t:3: access.deny: the same prefix stands in allow\n");
+			     "t:3: access.deny: the same prefix is in allow\n");
 	/* whatever else is wrong */
 	settings_expect_text("access { allow = {x, 10.0.0.0/8, ::/0} "
 			     "deny = {y, 10.0.0.0/8,\n::/0}\n"
 			     "alow = {} }",
 			     "t:1: access.allow: \"x\": not an IPv4 or IPv6 address\n"
 			     "t:1: access.deny: \"y\": not an IPv4 or IPv6 address\n"
-			     "t:1: access.deny: the same prefix stands in allow\n"
-			     "t:2: access.deny: the same prefix stands in allow\n"
+			     "t:1: access.deny: the same prefix is in allow\n"
+			     "t:2: access.deny: the same prefix is in allow\n"
 			     "t:3: access.alow: unknown key\n");
 }
 
@@ -366,7 +366,7 @@ static void test_bad_udp(void **state)
 		"\"udp:localhost:7\", \"udp:127.0.0.9:7\", \"udp:*:8\", \"udp:192.0.2.1:7\"}\n"
 		"udp { rate-burst = 0\ntos = \"max\" }",
 		"t:1: listen: \"udp:unix:/x\": a Unix socket is no UDP port\n"
-		"t:2: listen: \"udp:127.0.0.9:7\" stands twice\n"
+		"t:2: listen: \"udp:127.0.0.9:7\" is listed twice\n"
 		"t:2: listen: \"udp:*:8\": UDP beyond loopback needs access { allow }; "
 		"{\"0.0.0.0/0\", \"::/0\"} is everybody\n"
 		"t:2: listen: \"udp:192.0.2.1:7\": UDP beyond loopback needs access { allow }; "
@@ -424,7 +424,7 @@ static void test_override(void **state)
 	assert_int_equal(configuration_override_listen(c, bad, 3, settings_collect, NULL),
 			 -EBADMSG);
 	assert_string_equal(settings_collected(), "-l: \"a\": port missing\n"
-						  "-l: \"*:7\" stands twice\n");
+						  "-l: \"*:7\" is listed twice\n");
 	assert_int_equal(configuration_level("err"), LOG_ERR);
 	assert_int_equal(configuration_level("loud"), -EINVAL);
 }

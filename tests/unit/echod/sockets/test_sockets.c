@@ -431,7 +431,7 @@ static void test_multipath(void **state)
 	assert_int_equal(get_option(fixture->sockets.items[0].fd, SOL_SOCKET, SO_PROTOCOL),
 			 IPPROTO_MPTCP);
 	assert_non_null(strstr(capture_line(&fixture->capture, NULL),
-			       ": with or without MPTCP counts from the next start"));
+			       ": with or without MPTCP takes effect at the next start"));
 }
 
 /* What is set on the listening socket holds for the accepted one. */
