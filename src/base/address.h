@@ -57,7 +57,7 @@ struct address {
 int address_expand(const struct address_spec *spec,
 		   struct address ret_addresses[ADDRESS_EXPAND_MAX]);
 
-/* True for 127.0.0.0/8, ::1 and Unix sockets, which nobody on another host reaches. */
+/* True for 127.0.0.0/8, ::1 and Unix sockets, which no other host can reach. */
 bool address_is_local(const struct sockaddr *address);
 
 /* The index of the interface that spec names, 0 if it names none, or -ENODEV. */

@@ -7,7 +7,7 @@
 
 #define BACKOFF_FIRST_MS 100u
 #define BACKOFF_MAX_MS 5000u
-#define BACKOFF_FORGET_MS 10000u	/* after so long a life the delay starts anew */
+#define BACKOFF_FORGET_MS 10000u	/* after this long a life the delay starts again */
 
 /* A token bucket: so many a second, bursts up to a bound. */
 struct bucket {

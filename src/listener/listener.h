@@ -83,7 +83,7 @@ struct listener {
 	struct connection pending;	/* accepted, waits for a worker */
 	struct starvation starvation;
 	struct datagram_process datagrams;
-	uint64_t sweep_ns;		/* next look for ends that no signal has told */
+	uint64_t sweep_ns;		/* next look for ends without a signal */
 
 	struct waiting *waiting[SETTINGS_MAX_WAITING];	/* those that are in use come first */
 	uint32_t waiting_count;
@@ -140,8 +140,8 @@ bool accept_is_open(const struct listener *listener);
 void accept_turn(struct listener *listener, uint32_t socket);
 
 /*
- * Reads on from those that wait for their PROXY header, which stand in polled; serves those that
- * have it, and refuses those that are wrong or late.
+ * Reads on from those that wait for their PROXY header, which are in polled; serves those that have
+ * it, and refuses those that are wrong or late.
  */
 void accept_announced(struct listener *listener, const struct pollfd *polled, uint32_t count);
 
@@ -201,7 +201,7 @@ uint64_t datagrams_due_ns(const struct listener *listener);
 /* Forks the datagram process if there shall be one, there is none and its back-off is over. */
 void datagrams_tend(struct listener *listener, uint64_t now_ns);
 
-/* If pid was the datagram process: it has ended, which the supervisor is told. */
+/* If pid was the datagram process: tells the supervisor that it has ended. */
 void datagrams_reaped(struct listener *listener, pid_t pid, int status);
 
 /* It answers what it has and ends; it is not made again. */

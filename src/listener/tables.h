@@ -20,7 +20,7 @@
 /* Zeroed memory for the life of the process, which no fork copies; NULL if there is none. */
 void *tables_memory(size_t size);
 
-/* Who has a slot. */
+/* The worker that has a slot. */
 struct holder {
 	int32_t pid;
 	uint32_t next;		/* slot + 1, in its hash chain or the stack of free ones; 0: none */

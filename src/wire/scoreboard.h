@@ -104,7 +104,7 @@ static_assert(END_COUNT <= END_ROOM && REFUSE_COUNT <= REFUSE_ROOM, "the same in
 enum slot_command {
 	SLOT_RUN = 0,
 	SLOT_END_DRAIN,		/* end in an orderly way, the daemon stops */
-	SLOT_END_KILLED,	/* the same, an operator said so */
+	SLOT_END_KILLED,	/* the same, ordered by an operator */
 };
 
 /*

@@ -62,7 +62,7 @@ enum settings_flag {
 
 enum settings_socket_type {
 	SETTINGS_STREAM = 0,
-	SETTINGS_DATAGRAM = 1,	/* UDP: the datagram process reads it, nobody accepts from it */
+	SETTINGS_DATAGRAM = 1,	/* UDP: the datagram process reads it; there is no accept */
 };
 
 #define SETTINGS_USER_TIMEOUT_GRACE_MS 30000u

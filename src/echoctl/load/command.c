@@ -200,7 +200,7 @@ static double per_second(uint64_t count, uint64_t ns)
 	return ns > 0 ? (double)count * 1e9 / (double)ns : 0;
 }
 
-/* Messages were sent for so long; the wait for the last answers does not belong to a rate. */
+/* How long messages were sent; the wait for the last answers does not belong to a rate. */
 static uint64_t sending_ns(const struct load *load, const struct load_tally *tally)
 {
 	uint64_t start_ns = load->shared->start_ns;

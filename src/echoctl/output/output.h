@@ -14,8 +14,8 @@ struct output {
 
 /*
  * Makes a descriptor of its own for fd. O_NONBLOCK belongs to the open file, which a shell shares
- * with us: a pipe or terminal is therefore opened anew (proc(5), /proc/self/fd). fd -1: output goes
- * nowhere. Returns 0 or -errno.
+ * with us: a pipe or terminal is therefore opened again (proc(5), /proc/self/fd). fd -1: output
+ * goes nowhere. Returns 0 or -errno.
  */
 int output_open(int fd, struct output *ret_output);
 

@@ -15,7 +15,7 @@
 struct report {
 	bool json;	/* results are JSON objects, one a line, instead of text */
 	bool quiet;	/* no notes */
-	const char *target;	/* what the next JSON lines are about, NULL: said otherwise */
+	const char *target;	/* target of the next JSON lines, or NULL */
 	int error;	/* first failed write of a result: -errno, else 0 */
 };
 

@@ -407,7 +407,7 @@ static nfds_t collect(struct pings *pings, struct ping *ping, nfds_t n)
 	return n;
 }
 
-/* What is told next is about this target. */
+/* The next reports are about this target. */
 static void focus(struct ping *ping)
 {
 	ping->report->target = ping->named->text;

@@ -11,7 +11,7 @@ struct exchange {
 	const uint8_t *bytes;	/* the message; the caller keeps it until the end */
 	size_t size;
 	bool half_close;	/* a FIN follows the last byte, and the peer's is awaited */
-	const char *phase;	/* "send", "echo", "eof": where it stands or ended; static */
+	const char *phase;	/* "send", "echo", "eof": where it is or ended; static */
 	size_t sent_bytes;
 	size_t received_bytes;	/* correct ones */
 	uint64_t ended_ns;	/* when everything had come, in time or not */

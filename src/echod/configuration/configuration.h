@@ -47,7 +47,7 @@ enum sandbox_mode {
 struct configured_address {
 	char *text;			/* as written */
 	struct address_spec spec;
-	struct address addresses[ADDRESS_EXPAND_MAX];	/* what it stands for */
+	struct address addresses[ADDRESS_EXPAND_MAX];	/* its socket addresses */
 	int address_count;
 };
 

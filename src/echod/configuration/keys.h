@@ -40,7 +40,7 @@ struct key {
 	const struct key_choice *choices;
 };
 
-/* Ends with an element whose name is NULL. Keys of a section stand together. */
+/* Ends with an element whose name is NULL. Keys of a section are together. */
 extern const struct key configuration_keys[];
 
 /* NULL when there is no such key. */

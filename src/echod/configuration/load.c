@@ -40,7 +40,7 @@ struct load {
 	cfg_opt_t *tables[FILES_MAX];	/* of the files around them: keep_table() */
 	long file_count;
 	long file;			/* the one that is read now */
-	unsigned depth;			/* how many files stand around it */
+	unsigned depth;			/* number of files around it */
 	unsigned fault_line;		/* of source_read() */
 	struct problem problems[PROBLEMS_MAX];
 	size_t problem_count;

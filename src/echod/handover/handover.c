@@ -97,7 +97,7 @@ struct block_rest {
 	int control_fd;
 	gid_t control_group;
 	struct unix_file control_file;
-	struct log_state log;	/* but its lines, which stand behind the records */
+	struct log_state log;	/* without its lines, which follow the records */
 };
 
 /* A block that was checked; nothing is owned. */

@@ -58,7 +58,10 @@ void report_event(struct report *report, const struct event *event, const char *
  */
 uint64_t report_flush(struct report *report, uint64_t now_ns);
 
-/* What was said of the datagrams of a generation, and when more may be. Starts as {0}. */
+/*
+ * What was logged about the datagrams of a generation, and when the next lines may come. Starts as
+ * {0}.
+ */
 struct report_datagrams {
 	struct datagram_counters sockets[SETTINGS_MAX_SOCKETS];
 	uint64_t drops[DROP_COUNT];
@@ -67,14 +70,14 @@ struct report_datagrams {
 };
 
 /*
- * Logs at this time (CLOCK_MONOTONIC) what has come since it was said last: a line for each reason
- * of drops at most every ten seconds, with the last peer and their number; a line for each socket
- * with traffic every minute. is_last: all that is left is said.
+ * Logs at this time (CLOCK_MONOTONIC) what has come since the last lines: a line for each reason of
+ * drops at most every ten seconds, with the last peer and their number; a line for each socket with
+ * traffic every minute. is_last: logs the rest.
  */
 void report_datagrams(struct report_datagrams *said, const struct datagrams *datagrams,
 		      bool is_last, uint64_t now_ns);
 
-/* Takes what was counted until now for said: by another program, before it handed over. */
+/* Treats the counts until now as logged: by the program that handed over. */
 void report_datagrams_skip(struct report_datagrams *said, const struct datagrams *datagrams);
 
 /*

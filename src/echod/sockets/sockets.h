@@ -21,7 +21,7 @@ struct listening_socket {
 	char *unix_path;		/* owned; NULL unless a Unix socket */
 	struct unix_file file;		/* the file that was there when it was bound */
 	bool is_dual;			/* an IPv6 socket that takes IPv4 too */
-	bool is_local;			/* nobody on another host reaches it */
+	bool is_local;			/* no other host can reach it */
 	struct settings_socket wire;
 };
 

@@ -70,8 +70,8 @@ static void write_listen(struct lines *lines, bool is_datagram, const char *addr
 }
 
 /*
- * Returns why the address cannot stand in a unit, or NULL when it was written. A scope stands
- * behind the port there: [fe80::1]:7%eth0.
+ * Returns why the address cannot be in a unit, or NULL if it was written. A scope stands behind the
+ * port there: [fe80::1]:7%eth0.
  */
 static const char *write_address(const struct configured_address *listen, bool ipv6_available,
 				 struct lines *lines)
