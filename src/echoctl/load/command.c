@@ -57,6 +57,7 @@ enum {
 	OPTION_PROCESSES,
 	OPTION_TIMEOUT,
 	OPTION_PROGRESS,
+	OPTION_REQUIRE,
 };
 
 /* The parent's view of a run. */
@@ -90,6 +91,7 @@ static const char help[] =
 	"      --processes COUNT       processes that share the connections (1 to 16)\n"
 	"      --timeout TIME          limit for a message and for an attempt to connect\n"
 	"                              (5s), for which a shorter --connect-timeout counts\n"
+	"      --require LIST          exit 1 unless these hold, as p99<20ms,loss<0.1%\n"
 	"      --progress              a line a second even if stderr is not a terminal\n"
 	"\n"
 	"Exit status: 0 all verified, 1 some failed or never began, 2 not reached.\n"
@@ -108,6 +110,7 @@ static const struct option options[] = {
 	{"processes", required_argument, NULL, OPTION_PROCESSES},
 	{"timeout", required_argument, NULL, OPTION_TIMEOUT},
 	{"progress", no_argument, NULL, OPTION_PROGRESS},
+	{"require", required_argument, NULL, OPTION_REQUIRE},
 	{0},
 };
 
@@ -126,6 +129,8 @@ static const char *take(void *data, int option, const char *value)
 		return command_take_number(value, 1, RATE_MAX, &load->rate);
 	case 's':
 		return command_take_size(value, 1, SIZE_MAX_BYTES, &load->size_bytes);
+	case OPTION_REQUIRE:
+		return require_parse(value, &load->require);
 	case OPTION_RECONNECT:
 		load->reconnect = true;
 		return NULL;
@@ -435,6 +440,16 @@ static void report_summary(const struct load *load, const struct load_tally *tal
 		   terminal_has_blocks());
 }
 
+/* True if the requirements hold and, unless they name the loss, all was verified. */
+static bool judge(const struct load *load, const struct load_tally *tally)
+{
+	uint64_t failed = count_errors(tally) + tally->not_begun;
+	bool holds = require_judge(&load->require, latency_of(load, tally), failed,
+				   failed + tally->raw.count, load->report);
+
+	return holds && (load->require.has_loss || (failed == 0 && tally->raw.count > 0));
+}
+
 static void stop(const struct run *run)
 {
 	__atomic_store_n(&run->load.shared->stop, true, __ATOMIC_RELAXED);
@@ -629,8 +644,7 @@ static int run(struct invocation *invocation)
 		report_error(report, "load: %s", strerror(-r));
 		return STATUS_LOCAL;
 	}
-	return count_errors(&run.now) > 0 || run.now.not_begun > 0 || run.now.raw.count == 0 ?
-		STATUS_FAILED : STATUS_OK;
+	return judge(load, &run.now) ? STATUS_OK : STATUS_FAILED;
 }
 
 const struct command command_load = {

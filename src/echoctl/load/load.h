@@ -15,6 +15,7 @@
 #include "echoctl/output/histogram.h"
 #include "echoctl/output/report.h"
 #include "echoctl/probe/exchange.h"
+#include "echoctl/probe/require.h"
 #include "echoctl/probe/schedule.h"
 
 #define LOAD_PROCESSES_MAX 16
@@ -50,6 +51,7 @@ struct load {
 	struct load_flow_tally *flows;	/* in that memory; each processes-th is of one process */
 	/* Used by the parent only: where it reports. */
 	struct report *report;
+	struct require require;
 	char peer[ADDRESS_TEXT_MAX];
 	bool progress;			/* the live line is wanted */
 	bool terminal;			/* and may be rewritten in place */

@@ -131,9 +131,18 @@ double histogram_deviation(const struct histogram *histogram)
 
 json_t *histogram_json(const struct histogram *histogram)
 {
+	json_t *buckets;
+
 	if (histogram->count == 0)
 		return json_pack("{s:i}", "count", 0);
-	return json_pack("{s:I, s:I, s:f, s:I, s:f, s:I, s:I, s:I, s:I}",
+	buckets = json_array();
+	for (unsigned i = 0; i < HISTOGRAM_BUCKETS; i++) {
+		if (histogram->buckets[i] > 0)
+			json_array_append_new(buckets, json_pack(
+				"[I, I]", (json_int_t)bucket_start_ns(i + 1) - 1,
+				(json_int_t)histogram->buckets[i]));
+	}
+	return json_pack("{s:I, s:I, s:f, s:I, s:f, s:I, s:I, s:I, s:I, s:I, s:o}",
 			 "count", (json_int_t)histogram->count,
 			 "min_ns", (json_int_t)histogram->min_ns,
 			 "mean_ns", round(histogram->mean_ns),
@@ -142,7 +151,9 @@ json_t *histogram_json(const struct histogram *histogram)
 			 "p50_ns", (json_int_t)histogram_percentile(histogram, 50),
 			 "p90_ns", (json_int_t)histogram_percentile(histogram, 90),
 			 "p99_ns", (json_int_t)histogram_percentile(histogram, 99),
-			 "p999_ns", (json_int_t)histogram_percentile(histogram, 99.9));
+			 "p999_ns", (json_int_t)histogram_percentile(histogram, 99.9),
+			 "p9999_ns", (json_int_t)histogram_percentile(histogram, 99.99),
+			 "buckets", buckets);
 }
 
 uint64_t histogram_between(const struct histogram *histogram, uint64_t from_ns, uint64_t below_ns)

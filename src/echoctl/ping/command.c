@@ -21,8 +21,12 @@
 #define TIME_MAX_US (UINT64_C(86400) * 365 * 1000000)
 #define SIZE_MAX_BYTES (UINT64_C(1) << 20)
 #define WINDOW 65536		/* probes on their way over one connection */
-#define OPTION_RECONNECT OPTION_OWN
 #define SUSPENDED_NS CLOCK_NS_PER_S	/* if we wake up later than this, we were stopped */
+
+enum {
+	OPTION_RECONNECT = OPTION_OWN,
+	OPTION_REQUIRE,
+};
 
 /* All targets of a run. */
 struct pings {
@@ -50,6 +54,7 @@ static const char help[] =
 	"      --reconnect             a connection for each probe, timed apart\n"
 	"      --targets FILE          addresses too, one a line; - is standard input\n"
 	"  -n, --numeric               accepted for the habit, and without effect\n"
+	"      --require LIST          exit 1 unless these hold, as p99<20ms,loss<0.1%\n"
 	"  -q, --quiet                 no line for each probe\n"
 	"\n"
 	"Several targets share the schedule, each is probed once an interval; a table of\n"
@@ -69,6 +74,7 @@ static const struct option options[] = {
 	{"reconnect", no_argument, NULL, OPTION_RECONNECT},
 	{"numeric", no_argument, NULL, 'n'},
 	TARGETS_OPTION,
+	{"require", required_argument, NULL, OPTION_REQUIRE},
 	{0},
 };
 
@@ -88,6 +94,8 @@ static const char *take(void *data, int option, const char *value)
 	case 'W':
 		return command_take_duration(value, INTERVAL_MIN_US, TIME_MAX_US,
 					     &ping->late_us);
+	case OPTION_REQUIRE:
+		return require_parse(value, &ping->require);
 	case 'D':
 		ping->timestamps = true;
 		return NULL;
@@ -585,8 +593,10 @@ static int run_all(struct pings *pings, struct dial *dials)
 	}
 	if (count == 1 && is_unreachable(&pings->list[0]))
 		return STATUS_UNREACHED;
-	for (size_t i = 0; i < count; i++)
-		failed += !ping_all_well(&pings->list[i]);
+	for (size_t i = 0; i < count; i++) {
+		focus(&pings->list[i]);
+		failed += !ping_judge(&pings->list[i]);
+	}
 	return failed == 0 ? STATUS_OK : STATUS_FAILED;
 }
 

@@ -13,6 +13,7 @@
 #include "echoctl/output/table.h"
 #include "echoctl/ping/flow.h"
 #include "echoctl/ping/link.h"
+#include "echoctl/probe/require.h"
 #include "echoctl/probe/schedule.h"
 
 #define LINKS_MAX 256		/* connections at a time with --reconnect */
@@ -23,6 +24,7 @@ struct ping {
 	uint64_t late_us;
 	uint64_t size_bytes;
 	bool timestamps;
+	struct require require;
 	bool reconnect;			/* a connection for each probe */
 	bool udp;			/* a datagram for each; links[0] has the socket */
 	struct ping_flow flow;
@@ -63,7 +65,10 @@ struct libscols_table *ping_table_new(void);
 /* The statistics; final: at the end of the run. table: for a row of it, or NULL. */
 void ping_tally_summary(struct ping *ping, bool final, struct libscols_table *table);
 
-/* True if every probe came back whole and in time, and there was one. */
-bool ping_all_well(const struct ping *ping);
+/*
+ * Says what of the requirements holds. True if all do and, unless they name the loss, every probe
+ * came back whole and in time, and there was one.
+ */
+bool ping_judge(const struct ping *ping);
 
 #endif

@@ -305,11 +305,16 @@ void ping_tally_summary(struct ping *ping, bool final, struct libscols_table *ta
 	ping_flow_print(&ping->flow, ping->report);
 }
 
-bool ping_all_well(const struct ping *ping)
+bool ping_judge(const struct ping *ping)
 {
-	return ping->counts[PING_OK] > 0 && !ping->broken &&
-		ping->counts[PING_OK] == count_settled(ping) &&
-		ping->counts[PING_REFUSED] == 0 && ping->counts[PING_UNSENT] == 0;
+	uint64_t back = ping->counts[PING_OK] + ping->counts[PING_LATE];
+	uint64_t failed = count_settled(ping) - back + ping->counts[PING_REFUSED] +
+		ping->counts[PING_UNSENT];
+	bool holds = require_judge(&ping->require, &ping->rtt, failed, back + failed, ping->report);
+
+	if (!ping->require.has_loss)
+		holds &= ping->counts[PING_OK] > 0 && ping->counts[PING_LATE] == 0 && failed == 0;
+	return holds && !ping->broken;
 }
 
 struct libscols_table *ping_table_new(void)

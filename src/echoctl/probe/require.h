@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: MIT */
+/* What a measurement has to keep: "p99<20ms,loss<0.1%". */
+#ifndef ECHOCTL_PROBE_REQUIRE_H
+#define ECHOCTL_PROBE_REQUIRE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "echoctl/output/histogram.h"
+#include "echoctl/output/report.h"
+
+#define REQUIRE_MAX 8
+#define REQUIRE_TEXT_MAX 32
+
+struct require {
+	bool has_loss;			/* a loss is allowed, or none by name */
+	size_t n;			/* 0: nothing is required */
+	struct require_bound {
+		char text[REQUIRE_TEXT_MAX];
+		double percent;		/* of the latency; < 0: the loss */
+		double limit;		/* ns, or per cent of the messages; must stay below it */
+	} bounds[REQUIRE_MAX];
+};
+
+/* Adds a list with commas. Returns NULL, or a static phrase that says what is wrong. */
+const char *require_parse(const char *text, struct require *require);
+
+/*
+ * Says of each bound whether it holds and what was measured: latency, and failed of total messages.
+ * Without a measurement none holds. Returns whether all hold.
+ */
+bool require_judge(const struct require *require, const struct histogram *latency, uint64_t failed,
+		   uint64_t total, struct report *report);
+
+#endif
