@@ -45,7 +45,7 @@ echoctl/command_line base output
 echoctl/probe        base output
 echoctl/dial         base command_line probe
 echoctl/datagram     base dial probe
-echoctl/session      base command_line dial output probe
+echoctl/session      base command_line datagram dial output probe
 echoctl/ping         base command_line datagram dial output probe
 echoctl/load         base command_line datagram dial output probe
 echoctl/idle         base command_line dial output probe

@@ -76,6 +76,8 @@ UDP_RUNS = (
     (datagram_echo, ["ping", "-c", "1", "-s", "65527"]),
     (datagram_echo, ["load", "-n", "5", "--window", "2"]),
     (None, ["load", "-n", "5", "--rate", "100", "--progress"]),
+    (datagram_echo, ["sweep", "-s", "0,100", "-p", "zeros"]),
+    (lambda _, data: [data[1:]], ["sweep", "-s", "99", "-p", "zeros"]),
     (datagram_echo, ["check"]),
     (None, ["check"]),
 )

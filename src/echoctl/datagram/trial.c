@@ -26,7 +26,8 @@ static bool concerns(const struct datagram_socket *socket, const struct datagram
 	case DATAGRAM_FOREIGN:
 		return false;
 	default:
-		return event->is_error || from_peer;
+		/* Anybody can forge one that says that packets are too big. */
+		return event->is_error ? event->error != EMSGSIZE : from_peer;
 	}
 }
 
