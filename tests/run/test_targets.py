@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import subprocess
+import threading
 import time
 
 from harness import (DEADLINE_S, case, main, program, read_exactly, run_echoctl,
@@ -35,6 +36,29 @@ def test_ping():
     found = rows(result)
     assert found[one.address][:5] == found[two.address][:5] == ["2", "2", "0", "0", "0"], found
     assert found[bad] == ["0", "0", "0", "0", "0", "Connection", "refused"], found
+
+
+@case("ping -u: a row for each target; what meets an ICMP error counts as lost")
+def test_datagrams():
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
+        silent.bind(("127.0.0.1", 0))
+        bad = "127.0.0.1:%d" % silent.getsockname()[1]
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+        server.bind(("127.0.0.1", 0))
+        server.settimeout(DEADLINE_S)
+        good = "127.0.0.1:%d" % server.getsockname()[1]
+
+        def answer():
+            for _ in range(2):
+                server.sendto(*server.recvfrom(65536))
+
+        thread = threading.Thread(target=answer, daemon=True)
+        thread.start()
+        result = run_echoctl(*PING, "-u", "-q", "-W", "5s", good, bad)
+        thread.join()
+    found = rows(result)
+    assert result.returncode == 1, result
+    assert found[good][:4] == ["2", "2", "0", "0"] and found[bad][:4] == ["2", "0", "2", "0"], found
 
 
 @case("ping: the others go on when one breaks, also with a connection for each probe")

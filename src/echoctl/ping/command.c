@@ -36,8 +36,10 @@ struct pings {
 	uint64_t awake_ns;		/* when we last looked at the clock */
 	struct report *report;
 	struct ping *list;
-	struct ping_link **links;	/* those polled, whose they are, and their entries */
-	struct ping **owners;
+	struct polled {
+		struct ping *ping;
+		struct ping_link *link;
+	} *polled;			/* the links of the entries of polls */
 	struct pollfd *polls;
 };
 
@@ -405,8 +407,7 @@ static nfds_t collect(struct pings *pings, struct ping *ping, nfds_t n)
 
 		if (link->fd < 0)
 			continue;
-		pings->links[n] = link;
-		pings->owners[n] = ping;
+		pings->polled[n] = (struct polled){ ping, link };
 		pings->polls[n++] = (struct pollfd){
 			.fd = link->fd,
 			.events = (short)((link->connecting ? 0 : POLLIN) | (writes ? POLLOUT : 0)),
@@ -431,8 +432,8 @@ static int wait_for_events(struct pings *pings, uint64_t wake)
 	ready = interrupt_poll(pings->polls, n, wake);
 	look_at_clock(pings, wake);
 	for (nfds_t i = 0; i < n && ready > 0; i++) {
-		focus(pings->owners[i]);
-		take_events(pings->owners[i], pings->links[i], pings->polls[i].revents);
+		focus(pings->polled[i].ping);
+		take_events(pings->polled[i].ping, pings->polled[i].link, pings->polls[i].revents);
 	}
 	return ready < 0 ? ready : 0;
 }
@@ -608,16 +609,14 @@ static int allocate_and_run(struct pings *pings)
 	int status = STATUS_LOCAL;
 
 	pings->list = calloc(count, sizeof(*pings->list));
-	pings->links = calloc(n_links, sizeof(*pings->links));
-	pings->owners = calloc(n_links, sizeof(*pings->owners));
+	pings->polled = calloc(n_links, sizeof(*pings->polled));
 	pings->polls = calloc(n_links + 1, sizeof(*pings->polls));
-	if (dials && pings->list && pings->links && pings->owners && pings->polls)
+	if (dials && pings->list && pings->polled && pings->polls)
 		status = run_all(pings, dials);
 	else
 		report_error(pings->report, "ping: %s", strerror(ENOMEM));
 	free(pings->polls);
-	free(pings->owners);
-	free(pings->links);
+	free(pings->polled);
 	free(pings->list);
 	free(dials);
 	return status;

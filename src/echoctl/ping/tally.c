@@ -253,8 +253,10 @@ static uint64_t count_settled(const struct ping *ping)
 static void add_row(const struct ping *ping, struct libscols_table *table)
 {
 	const uint64_t counts[] = {
-		ping->sent, ping->counts[PING_OK], ping->counts[PING_LOST],
-		ping->counts[PING_CORRUPT], ping->counts[PING_LATE],
+		ping->sent, ping->counts[PING_OK],
+		ping->counts[PING_LOST] + ping->counts[PING_UNREACHABLE],
+		ping->counts[PING_CORRUPT] + ping->counts[PING_CUT] + ping->counts[PING_MERGED],
+		ping->counts[PING_LATE],
 	};
 	const double times_ns[] = {
 		(double)ping->rtt.min_ns, ping->rtt.mean_ns,
