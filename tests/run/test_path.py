@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: MIT
 """The options of the path: what a connection carries, seen from the peer or the socket itself."""
 import contextlib
+import re
 import socket
 import subprocess
 import threading
@@ -51,6 +52,50 @@ def test_source_port():
             assert result.returncode == 0, result
     assert seen == [("127.0.0.8", port), ("127.0.0.7", port)], seen
     refuse("--source-port 0: out of range", "--source-port", "0", "127.0.0.1:1")
+
+
+HEADERS = (
+    ("v1", r"PROXY TCP4 127\.0\.0\.1 127\.0\.0\.1 {0} {1}\r\n"),
+    ("v1,192.0.2.7:9", r"PROXY TCP4 192\.0\.2\.7 127\.0\.0\.1 9 {1}\r\n"),
+    ("v1,[2001:db8::7]", r"PROXY TCP6 2001:db8::7 :: 0 0\r\n"),
+    ("v2", r"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\x7f\0\0\x01\x7f\0\0\x01{2}{3}"),
+    ("v2,2001:db8::7", r"\r\n\r\n\0\r\nQUIT\n\x21\x21\0\x24\x20\x01\x0d\xb8"
+                       r"\0{{11}}\x07\0{{16}}\0\0\0\0"))
+
+
+def announced(value, pattern, *command):
+    """Whether the header of each connection is there, once, and the echo verified."""
+    wrong = []
+
+    def handle(connection):
+        (_, port), (_, ours) = connection.getpeername(), connection.getsockname()
+        expected = re.compile(pattern.format(port, ours, *(
+            re.escape(number.to_bytes(2, "big").decode("latin1")) for number in (port, ours))))
+        seen = b""
+        while not expected.match(seen.decode("latin1")):
+            more = connection.recv(1)
+            if not more:
+                wrong.append(seen)
+                return
+            seen += more
+        echo(connection)
+
+    with Peer(handle) as peer:
+        result = run_echoctl(*command, "--proxy", value, peer.address)
+    assert result.returncode == 0 and not wrong, (result, wrong)
+
+
+@case("every command that connects puts the header of --proxy in front, once")
+def test_proxy():
+    for value, pattern in HEADERS:
+        announced(value, pattern, "trace")
+    for command in (*COMMANDS, ["ping", "-c", "2", "-i", "10ms", "--reconnect"],
+                    ["load", "-n", "5", "-c", "2", "--reconnect"]):
+        announced(*HEADERS[0], *command)
+    for wrong in ("", "v", "v3", "v1x", "v1,", "v1,example.org", "v2,*:7", "v2,unix:/x",
+                  "v1,192.0.2.7:65536"):
+        refuse(f"--proxy {wrong}: ", "--proxy", wrong, "127.0.0.1:1")
+    refuse("--proxy v1: a Unix socket is reached from no address", "--proxy", "v1", "unix:/x")
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@
 import contextlib
 import json
 import os
+import re
 import signal
 import socket
 import struct
@@ -116,6 +117,14 @@ def test_pieces():
                 sock.sendall(V1)
                 assert read_exactly(sock, len(V1)) == V1, "the second one is data"
             echod.wait_log(r"closed peer=192\.0\.2\.7:4711 via=127\.0\.0\.1:", 2, since=mark)
+
+
+@case("echoctl --proxy is a balancer")
+def test_echoctl():
+    with balanced() as echod:
+        for value in ("v1,192.0.2.7:4711", "v2,[2001:db8::7]:4711"):
+            assert run_echoctl("check", "--proxy", value, echod.address).returncode == 0
+            echod.wait_log("closed peer=" + re.escape(value[3:]) + r" via=127\.0\.0\.1:")
 
 
 @case("what is no header is refused in one line, without a byte of it")

@@ -177,7 +177,8 @@ static nfds_t collect(const struct dial *dial, struct pollfd *polled)
 }
 
 /* Takes what has come; polled as collect() left it. Returns how many entries it was. */
-static nfds_t take_events(struct dial *dial, const struct pollfd *polled)
+static nfds_t take_events(struct dial *dial, const struct dial_options *options,
+			  const struct pollfd *polled)
 {
 	socklen_t length = sizeof(int);
 	nfds_t n = 0;
@@ -190,6 +191,8 @@ static nfds_t take_events(struct dial *dial, const struct pollfd *polled)
 			continue;
 		if (getsockopt(attempt->fd, SOL_SOCKET, SO_ERROR, &error, &length) < 0)
 			error = errno;
+		if (error == 0 && options->path && !options->udp)
+			error = -dial_announce(attempt->fd, &options->path->announcement);
 		end_attempt(dial, attempt, error);
 		dial->next_ns = 0;
 	}
@@ -214,7 +217,7 @@ static bool advance_all(const struct dial_options *options, struct dial *dials, 
 		return n > 0;
 	n = 0;
 	for (size_t i = 0; i < count; i++) {
-		n += take_events(&dials[i], polled + n);
+		n += take_events(&dials[i], options, polled + n);
 		if (dials[i].phase == DIAL_DONE)
 			conclude(&dials[i], ECANCELED);
 	}

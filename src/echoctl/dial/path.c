@@ -23,6 +23,7 @@ enum {
 	OPTION_MSS,
 	OPTION_CONGESTION,
 	OPTION_MPTCP,
+	OPTION_PROXY,
 };
 
 static const struct option options[] = {
@@ -35,6 +36,7 @@ static const struct option options[] = {
 	{"mss", required_argument, NULL, OPTION_MSS},
 	{"congestion", required_argument, NULL, OPTION_CONGESTION},
 	{"mptcp", no_argument, NULL, OPTION_MPTCP},
+	{"proxy", required_argument, NULL, OPTION_PROXY},
 	{0},
 };
 
@@ -48,7 +50,8 @@ static const char help[] =
 	"      --ttl COUNT             hops that a packet may take\n"
 	"      --mss SIZE              largest segment in bytes\n"
 	"      --congestion NAME       congestion control, as cubic or bbr\n"
-	"      --mptcp                 Multipath TCP, or TCP if the peer has none\n";
+	"      --mptcp                 Multipath TCP, or TCP if the peer has none\n"
+	"      --proxy VERSION         send a PROXY header first: v1, v2, or v2,SOURCE\n";
 
 /* Options of sockets, each a number or a text, of IPv4 and of IPv6. */
 static const struct knob {
@@ -230,6 +233,8 @@ static const char *take(void *settings, int option, const char *value)
 		return why;
 	case OPTION_MPTCP:
 		return take_mptcp(path);
+	case OPTION_PROXY:
+		return dial_announcement_parse(value, &path->announcement);
 	default:
 		return take_knob(path, option, value);
 	}

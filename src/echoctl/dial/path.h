@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "echoctl/command_line/command.h"
+#include "echoctl/dial/announce.h"
 
 #define DIAL_KNOBS 6
 
@@ -14,6 +15,7 @@ struct dial_path {
 	const char *source;		/* numeric address to connect from, or NULL */
 	uint16_t source_port;		/* host byte order; 0: the kernel's choice */
 	bool mptcp;
+	struct dial_announcement announcement;
 	struct dial_knob {
 		bool given;
 		int number;

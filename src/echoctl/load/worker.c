@@ -256,6 +256,8 @@ static void take_connection(struct load_worker *worker, struct load_connection *
 	if (error == 0 && is_overdue(worker, connection, now_ns))
 		error = ETIMEDOUT;
 	if (error == 0)
+		error = -dial_announce(connection->fd, &dial_path.announcement);
+	if (error == 0)
 		error = -watch(worker, connection, EPOLL_CTL_MOD, EPOLLIN);
 	if (error != 0) {
 		fail(worker, connection, LOAD_CONNECT, -error);

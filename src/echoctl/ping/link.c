@@ -11,6 +11,7 @@
 
 #include "base/clock.h"
 #include "base/fd.h"
+#include "echoctl/dial/path.h"
 #include "echoctl/probe/payload.h"
 
 int ping_link_open(struct ping_link *link, int fd, size_t size_bytes, size_t capacity)
@@ -100,6 +101,8 @@ int ping_link_connected(struct ping_link *link)
 	int error = 0;
 
 	getsockopt(link->fd, SOL_SOCKET, SO_ERROR, &error, &(socklen_t){sizeof(error)});
+	if (error == 0)
+		error = -dial_announce(link->fd, &dial_path.announcement);
 	if (error != 0)
 		return -error;
 	link->connecting = false;
