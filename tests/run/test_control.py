@@ -484,6 +484,27 @@ def test_watch_end():
                          " ".join(screen)), "\n".join(screen)
 
 
+@case("status --watch: an error for an answer stays on the screen")
+def test_watch_error():
+    with temporary_directory() as folder, socket.socket(socket.AF_UNIX) as server:
+        server.bind(folder + "/control")
+        server.listen()
+
+        def answer():
+            with server.accept()[0] as connection, connection.makefile("rw") as lines:
+                for event in ({"event": "status"}, {"event": "error", "error": "had enough"}):
+                    lines.readline()
+                    lines.write(json.dumps(event) + "\n")
+                    lines.flush()
+                lines.readline()
+
+        threading.Thread(target=answer, daemon=True).start()
+        with Terminal(program("echoctl"), "--control", folder + "/control", "status",
+                      "--watch") as terminal:
+            screen = terminal.wait("^EXIT 1$")
+            assert screen == ["echoctl: had enough", "EXIT 1"], screen
+
+
 @case("status --watch in a pipe: one screen, or one object, after the other")
 def test_watch_pipe():
     with Echod() as echod:

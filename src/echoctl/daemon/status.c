@@ -96,6 +96,8 @@ static int show_once(struct view *view)
 		leave_screen(view);
 		return control_failed(&view->client, r);
 	}
+	if (strcmp(control_text(view->client.reply, "event"), "error") == 0)
+		leave_screen(view);
 	status = control_judge(&view->client);
 	if (status == COMMAND_PROCEED && !view->client.report->json)
 		status = show(view);
