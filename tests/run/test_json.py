@@ -78,6 +78,8 @@ UDP_RUNS = (
     (None, ["load", "-n", "5", "--rate", "100", "--progress"]),
     (datagram_echo, ["sweep", "-s", "0,100", "-p", "zeros"]),
     (lambda _, data: [data[1:]], ["sweep", "-s", "99", "-p", "zeros"]),
+    (datagram_echo, ["trace"]),
+    (None, ["trace"]),
     (datagram_echo, ["check"]),
     (None, ["check"]),
 )

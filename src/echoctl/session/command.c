@@ -101,6 +101,10 @@ const char *session_describe(const struct session_result *result, char text[SESS
 	const char *output = result->output_name ? result->output_name : "standard output";
 	const char *why = strerror(result->error);
 
+	if (result->message) {
+		snprintf(text, SESSION_TEXT_MAX, "%s", result->message);
+		return text;
+	}
 	switch (result->end) {
 	case SESSION_OK:
 		snprintf(text, SESSION_TEXT_MAX, "ok");

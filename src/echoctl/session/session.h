@@ -75,6 +75,7 @@ struct session_result {
 	enum session_end end;
 	int error;
 	const char *output_name;	/* that of the options */
+	const char *message;		/* UDP: what session_describe() says; borrowed; else NULL */
 	bool verified;			/* all that was sent came back, compared */
 	bool input_ended;		/* all the input was sent */
 	bool eof;			/* the server's FIN was seen */

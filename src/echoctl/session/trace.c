@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* trace: each phase of an echo with its time and address. */
+#include <errno.h>
 #include <linux/mptcp.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -7,8 +8,10 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/fd.h"
 #include "echoctl/command_line/targets.h"
+#include "echoctl/datagram/trial.h"
 #include "echoctl/output/table.h"
 #include "echoctl/probe/interrupt.h"
 #include "echoctl/session/session.h"
@@ -144,6 +147,82 @@ static int run_exchange(struct trace *trace, int fd, const struct session_comman
 	return session_status(ret_result);
 }
 
+static enum session_end end_of_trial(const struct datagram_trial *trial)
+{
+	switch (trial->error) {
+	case 0:
+		return SESSION_OK;
+	case -EBADMSG:
+		return SESSION_CORRUPT;
+	case -ETIMEDOUT:
+	case -EINTR:
+		return interrupt_ended() < 0 ? session_end_of(interrupt_ended()) : SESSION_STALL;
+	default:
+		return trial->came ? SESSION_RESET : SESSION_BROKEN;
+	}
+}
+
+/* What the headers of the echo say, for people and for programs. */
+static json_t *tell_headers(struct trace *trace, const struct datagram_event *event)
+{
+	say(trace, "%-12s TTL %d, type of service 0x%02x\n", "udp-info", event->ttl,
+	    (unsigned)event->tos);
+	if (event->fragment_bytes > 0)
+		say(trace, "%-12s came in fragments of %u bytes\n", "udp-info",
+		    event->fragment_bytes);
+	return json_pack("{s:i, s:i, s:I}", "ttl", event->ttl, "tos", event->tos,
+			 "return_fragment_bytes", (json_int_t)event->fragment_bytes);
+}
+
+/* The exchange as one datagram; the socket lets answers of others in, so that they are named. */
+static int run_datagram(struct trace *trace, const struct dial *dial,
+			const struct session_command *session, struct datagram_trial *ret_trial,
+			struct session_result *ret_result)
+{
+	struct datagram_probe probe = {
+		.run = datagram_run(), .size_bytes = session->options.pattern_bytes,
+	};
+	uint64_t now_ns = clock_now_ns();
+	struct datagram_socket socket;
+	char from[ADDRESS_TEXT_MAX];
+	bool back;
+	int r = datagram_open(dial->fd, &dial->attempts[dial->winner].target,
+			      DATAGRAM_UNCONNECTED | DATAGRAM_STAMPS, &socket);
+
+	*ret_trial = (struct datagram_trial){ .error = r };
+	if (r == 0) {
+		datagram_try(&socket, &probe, now_ns + session->options.drain_timeout_us * 1000,
+			     ret_trial);
+		datagram_close(&socket);
+	}
+	back = ret_trial->came && !ret_trial->event.is_error;
+	*ret_result = (struct session_result){
+		.end = end_of_trial(ret_trial),
+		.error = ret_trial->came ? -ret_trial->error : 0,
+		.message = ret_trial->error < 0 ? ret_trial->why : NULL,
+		.verified = ret_trial->error == 0,
+		.bytes_sent = ret_trial->sent_ns > 0 ? probe.size_bytes : 0,
+		.bytes_received = back ? ret_trial->event.size_bytes : 0,
+		.started_ns = now_ns,
+		.first_sent_ns = ret_trial->sent_ns,
+		.first_received_ns = ret_trial->event.received_ns,
+		.last_received_ns = ret_trial->event.received_ns,
+		.ended_ns = clock_now_ns(),
+	};
+	if (ret_trial->sent_ns > 0)
+		tell(trace, "first-sent", ret_trial->sent_ns, NULL, 0, "datagram sent");
+	if (back)
+		tell(trace, "first-back", ret_trial->event.received_ns,
+		     dial_address_format(&ret_trial->event.from, from), 0, "datagram from %s, "
+		     "after %.3f ms", from, (double)ret_trial->time_ns / 1e6);
+	if (ret_trial->error == 0)
+		tell(trace, "verified", ret_result->ended_ns, NULL, 0, "all bytes back");
+	else
+		tell(trace, failed_phase(ret_result), ret_result->ended_ns, NULL,
+		     -ret_trial->error, "failed: %s", ret_trial->why);
+	return session_status(ret_result);
+}
+
 /* Reports what the kernel knows of the path, tcp(7); null for a Unix socket. */
 static json_t *tell_path(struct trace *trace, int fd)
 {
@@ -193,9 +272,10 @@ static json_t *tell_mptcp(struct trace *trace, int fd)
 			 "more_subflows_max", (int)info.mptcpi_subflows_max);
 }
 
-/* Reports the end of the trace, and the path. */
+/* Reports the end of the trace, and the path. trial: with UDP, else NULL. */
 static void conclude(struct trace *trace, const struct address_spec *target,
-		     const struct dial *dial, const struct session_result *result)
+		     const struct dial *dial, const struct session_result *result,
+		     const struct datagram_trial *trial)
 {
 	char address[ADDRESS_TEXT_MAX];
 	json_t *event = json_pack("{s:s, s:o, s:o}", "event", "trace_summary",
@@ -205,6 +285,11 @@ static void conclude(struct trace *trace, const struct address_spec *target,
 	session_json(event, result);
 	json_object_set_new(event, "tcp_info", tell_path(trace, dial->fd));
 	json_object_set_new(event, "mptcp_info", tell_mptcp(trace, dial->fd));
+	if (trial) {
+		json_object_set_new(event, "protocol", json_string("udp"));
+		json_object_set_new(event, "udp_info", trial->came && !trial->event.is_error ?
+				    tell_headers(trace, &trial->event) : json_null());
+	}
 	report_json(trace->report, event);
 }
 
@@ -235,6 +320,7 @@ static int trace_target(struct report *report, struct trace_command *command,
 {
 	const struct dial_options *dialling = &command->session.dialling;
 	struct trace trace = { .report = report, .hushed = command->table && report->quiet };
+	struct datagram_trial trial;
 	struct session_result result;
 	struct dial dial;
 	int status;
@@ -257,8 +343,10 @@ static int trace_target(struct report *report, struct trace_command *command,
 		add_row(command, target, &dial, NULL);
 		return dial_status(&dial);
 	}
-	status = run_exchange(&trace, dial.fd, &command->session, &result);
-	conclude(&trace, &target->spec, &dial, &result);
+	status = dialling->udp ?
+		run_datagram(&trace, &dial, &command->session, &trial, &result) :
+		run_exchange(&trace, dial.fd, &command->session, &result);
+	conclude(&trace, &target->spec, &dial, &result, dialling->udp ? &trial : NULL);
 	add_row(command, target, &dial, &result);
 	fd_close(dial.fd);
 	return status;
@@ -302,6 +390,9 @@ static int run(struct invocation *invocation)
 	const struct globals *globals = &invocation->globals;
 	int status = command_parse(invocation, take, &command);
 
+	if (status == COMMAND_PROCEED && globals->udp &&
+	    command.session.options.pattern_bytes > DATAGRAM_MAX_BYTES)
+		status = command_usage_error(invocation, "--size: too large for UDP");
 	if (status == COMMAND_PROCEED)
 		status = targets_read(invocation, COMMAND_DEFAULT_PORT, &command.targets);
 	if (status == COMMAND_PROCEED &&
@@ -331,7 +422,8 @@ const struct command command_trace = {
 		"address), connect (every attempt), first byte sent, FIN sent, first byte back, all\n"
 		"bytes back and verified, EOF. The columns are the time since the start and since the\n"
 		"phase before. On failure the phase and the reason; at the end what the kernel knows\n"
-		"of the path: round-trip time, retransmits, path MTU, segment sizes, subflows.\n\n"
+		"of the path: round-trip time, retransmits, path MTU, segment sizes, subflows.\n"
+		"With -u it is a datagram, and the end shows what the headers of its echo say.\n\n"
 		"Options:\n"
 		"      --drain-timeout TIME    longest wait without progress (10s)\n"
 		"  -s, --size SIZE             bytes to send (64)\n"
@@ -343,4 +435,5 @@ const struct command command_trace = {
 	.long_options = long_options,
 	.path = &dial_path_options,
 	.run = run,
+	.has_udp = true,
 };
