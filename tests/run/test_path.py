@@ -160,6 +160,9 @@ def test_refused():
     refuse("--source localhost: not a numeric address", "-S", "localhost", address)
     refuse("--tos EF: a Unix socket is reached from no", "--tos", "EF", "unix:/none")
     assert run_echoctl("check", "-S", "::1", "unix:/none").returncode == 3
+    for option in (("--mss", "600"), ("--congestion", "cubic"), ("--mptcp",)):
+        result = run_echoctl("ping", "-u", *option, address)
+        assert result.returncode == 3 and f"{option[0]}: UDP has".encode() in result.stderr, result
     result = run_echoctl("status", "--tos", "EF")
     assert result.returncode == 3 and b"--tos: no such option" in result.stderr, result
 

@@ -372,6 +372,10 @@ int command_parse(struct invocation *invocation, command_take take, void *settin
 	if (invocation->globals.udp && invocation->command && !invocation->command->has_udp)
 		return command_usage_error(invocation, "--udp: no UDP form; ping, check, load, "
 					   "sweep and trace have one");
+	if (invocation->globals.udp && invocation->command && invocation->command->path &&
+	    *invocation->command->path->tcp_only)
+		return command_usage_error(invocation, "--%s: UDP has nothing of the kind",
+					   *invocation->command->path->tcp_only);
 	invocation->argc -= optind;
 	invocation->argv += optind;
 	return COMMAND_PROCEED;

@@ -51,6 +51,7 @@ struct option_group {
 	const char *help;
 	command_take take;
 	void *settings;				/* its first argument */
+	const char *const *tcp_only;		/* *: an option that was given and UDP lacks */
 };
 
 struct invocation {

@@ -20,7 +20,7 @@ enum {
 	OPTION_MARK,
 	OPTION_TOS,
 	OPTION_TTL,
-	OPTION_MSS,
+	OPTION_MSS,		/* from here on of TCP only; options[] has the same order */
 	OPTION_CONGESTION,
 	OPTION_MPTCP,
 	OPTION_PROXY,
@@ -223,6 +223,8 @@ static const char *take(void *settings, int option, const char *value)
 	uint64_t port = 0;
 	const char *why;
 
+	if (option >= OPTION_MSS)
+		path->tcp_only = options[option - OPTION_SOURCE_PORT + 1].name;
 	switch (option) {
 	case 'S':
 		path->source = value;
@@ -247,4 +249,5 @@ const struct option_group dial_path_options = {
 	.help = help,
 	.take = take,
 	.settings = &dial_path,
+	.tcp_only = &dial_path.tcp_only,
 };
