@@ -41,6 +41,7 @@ class Balancer(Process):
         with open(path, "w", encoding="ascii") as file:
             file.write(text)
         super().__init__("haproxy", [foreign("haproxy"), "-db", "-f", path])
+        wait_accepts("unix:" + self.admin)
         wait_accepts(BALANCER)
 
     def order(self, command):
@@ -105,7 +106,7 @@ class Load:
 
 
 @contextlib.contextmanager
-def pair():
+def pair(per_source=0):
     """Two echods, each from a copy of the programs, and the balancer in front."""
     with contextlib.ExitStack() as stack:
         folder = stack.enter_context(temporary_directory())
@@ -115,14 +116,21 @@ def pair():
             path = os.path.join(folder, name, "echod")
             for source, target in (("echod", path), ("echod-listener", path + "-listener")):
                 shutil.copy(program(source), target)
-            echods[name] = stack.enter_context(start(address, path))
+            echods[name] = stack.enter_context(start(address, path, per_source))
             echods[name].path = path
         yield echods, stack.enter_context(balancer(folder))
 
 
-def start(address, path):
-    return Backend({"timeouts": {"drain": "2s"}, "limits": {"connections-per-source": 0}},
-                   listen=[address], executable=path, env={"ECHOD_LISTENER": path + "-listener"})
+def settings(per_source=0):
+    """Of a backend: HAProxy says who the client is."""
+    return {"timeouts": {"drain": "2s"}, "proxy": {"trust": ["127.0.0.1"]},
+            "limits": {"connections-per-source": per_source}}
+
+
+def start(address, path, per_source=0):
+    """A backend."""
+    return Backend(settings(per_source), listen=[address], executable=path,
+                   env={"ECHOD_LISTENER": path + "-listener"})
 
 
 @contextlib.contextmanager
@@ -160,13 +168,13 @@ def test_reload():
     with pair() as (echods, _):
         loads = [Load(), Load("--reconnect")]
         echod = echods["a"]
-        mark = echod.reload()
+        mark = echod.reload(settings())
         echod.wait_log("new settings are in force", since=mark)
         for name in ("echod", "echod-listener"):
             target = os.path.join(os.path.dirname(echod.path), name)
             shutil.copy(program(name), target + ".new")
             os.rename(target + ".new", target)
-        mark = echod.reload()
+        mark = echod.reload(settings())
         echod.wait_log("takes over", since=mark)
         echod.wait_log("new settings are in force", since=mark)
         for load in loads:
@@ -187,6 +195,18 @@ def test_drain():
             again.wait_log("closed peer=")
             load.more()
             assert_whole(load.result())
+
+
+@case("the log and the limits of a backend see the client and not the balancer")
+def test_client():
+    with pair(per_source=20) as (echods, _):
+        clients = [socket.create_connection(("127.0.0.1", 7), DEADLINE_S, (f"127.0.1.{i}", 0))
+                   for i in range(1, 81)]
+        assert all(echoes(sock, b"held") for sock in clients), "one source would have had 20"
+        for sock in clients:
+            sock.close()
+        for echod in echods.values():
+            echod.wait_log(r"closed peer=127\.0\.1\.\d+:.* via=127\.0\.0\.1:")
 
 
 @case("one backend stops: its long connections have the drain time, new ones go to the other")
