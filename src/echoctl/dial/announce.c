@@ -39,23 +39,19 @@ const char *dial_announcement_parse(const char *text, struct dial_announcement *
 	return NULL;
 }
 
-static struct end make_end(const struct sockaddr *address)
+static struct end make_end(const void *address)
 {
-	struct end end = { .family = address->sa_family };
+	struct sockaddr_in in;
+	struct sockaddr_in6 in6;
+	struct end end = {0};
 
-	if (end.family == AF_INET) {
-		const struct sockaddr_in *in = (const void *)address;
-
-		end.size = sizeof(in->sin_addr);
-		end.port = in->sin_port;
-		memcpy(end.address, &in->sin_addr, end.size);
-	} else {
-		const struct sockaddr_in6 *in6 = (const void *)address;
-
-		end.size = sizeof(in6->sin6_addr);
-		end.port = in6->sin6_port;
-		memcpy(end.address, &in6->sin6_addr, end.size);
-	}
+	memcpy(&in, address, sizeof(in));
+	memcpy(&in6, address, sizeof(in6));
+	end.family = in.sin_family;
+	end.port = in.sin_port;	/* in the same place in both families */
+	end.size = end.family == AF_INET ? sizeof(in.sin_addr) : sizeof(in6.sin6_addr);
+	memcpy(end.address, end.family == AF_INET ? (const void *)&in.sin_addr : &in6.sin6_addr,
+	       end.size);
 	return end;
 }
 
@@ -110,8 +106,8 @@ int dial_announce(int fd, const struct dial_announcement *announcement)
 	    getpeername(fd, (struct sockaddr *)&peer, &(socklen_t){ sizeof(peer) }) < 0)
 		return -errno;
 	source = make_end(announcement->source.length > 0 ? &announcement->source.any :
-							    (const struct sockaddr *)&own);
-	destination = make_end((const struct sockaddr *)&peer);
+							    (const void *)&own);
+	destination = make_end(&peer);
 	/* both are of one family: that of the source, and then nobody knows the destination */
 	if (destination.family != source.family)
 		destination = (struct end){ .family = source.family };
