@@ -61,6 +61,7 @@ static bool judge_one(struct turn *turn, uint32_t index, uint32_t from, uint32_t
 		      uint64_t now_ns)
 {
 	const struct settings *settings = turn->judge.settings;
+	const struct settings_socket *socket = &settings_sockets(settings)[index];
 	struct datagram_counters *counters = &turn->counters->sockets[index];
 	const size_t size = turn->in[from].msg_len;
 	struct msghdr *answer = &turn->out[to].msg_hdr;
@@ -73,8 +74,7 @@ static bool judge_one(struct turn *turn, uint32_t index, uint32_t from, uint32_t
 	came = pieces(size, reception.segment);
 	count(&counters->received, came);
 	count(&counters->bytes_in, size);
-	allowed = judge_datagrams(&turn->judge, &settings_sockets(settings)[index], &reception,
-				  came, now_ns, &reason);
+	allowed = judge_datagrams(&turn->judge, socket, &reception, came, now_ns, &reason);
 	if (allowed < came)
 		note_drop(turn, &reception.peer, reason, counters, came - allowed);
 	if (allowed == 0)
@@ -83,6 +83,9 @@ static bool judge_one(struct turn *turn, uint32_t index, uint32_t from, uint32_t
 							   size;
 	if (allowed == 1)
 		reception.segment = 0;
+	/* a socket that is bound to one address answers from it: one thing less to pass each time */
+	if (!socket->wildcard)
+		reception.has_local = false;
 	if ((settings->flags & SETTINGS_TOS_MIRROR) == 0)
 		reception.tos = 0;
 	turn->segments[to] = reception.segment;
