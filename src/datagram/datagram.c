@@ -115,7 +115,8 @@ noreturn void datagram_serve(uint64_t life_fd, void *counters, const struct sett
 	datagram->settings = settings;
 	turn_init(&datagram->turn, settings, counters, seed);
 	choose_descriptors(datagram, (int)life_fd);
-	if (install_filter(settings) < 0)
+	/* without a filter (sandbox = "off") it makes no process either */
+	if (sys_set_limit(RLIMIT_NPROC, 0) < 0 || install_filter(settings) < 0)
 		sys_exit(DATAGRAM_EXIT_ERROR);
 	while (turn_all(datagram))
 		;

@@ -83,7 +83,7 @@ static bool judge_one(struct turn *turn, uint32_t index, uint32_t from, uint32_t
 							   size;
 	if (allowed == 1)
 		reception.segment = 0;
-	/* a socket that is bound to one address answers from it: one thing less to pass each time */
+	/* a socket that is bound to one address answers from it: that costs less */
 	if (!socket->wildcard)
 		reception.has_local = false;
 	if ((settings->flags & SETTINGS_TOS_MIRROR) == 0)

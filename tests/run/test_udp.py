@@ -54,6 +54,15 @@ def counters(echod):
     return json.loads(result.stdout)["datagrams"]
 
 
+def settled(echod, received):
+    """The same when so many have come and all of them are counted as answered or dropped."""
+    def seen():
+        now = counters(echod)
+        judged = now["sent"] + sum(now["dropped"].values())
+        return now if now["received"] == judged == received else None
+    return wait_until(seen, f"{received} datagrams are counted")
+
+
 def wait_dropped(echod, reason, count):
     """Waits until exactly so many were dropped for this reason."""
     wait_until(lambda: counters(echod)["dropped"][reason] == count, f"{count} x {reason}")
@@ -86,9 +95,9 @@ def test_sizes():
                 for size in (0, 1, 24, 1472, 1473, 2048, 4096, 8192, 32768, most):
                     data = random_bytes(size)
                     assert ask(sock, data, to) == (data, to), (address, size)
-        seen = counters(echod)
-        assert seen["received"] == seen["sent"] == 20 and seen["bytes_in"] == seen["bytes_out"]
+        seen = settled(echod, 20)
         assert not any(seen["dropped"].values()) and seen["kernel_dropped"] == 0
+        wait_until(lambda: counters(echod)["bytes_out"] == seen["bytes_in"], "bytes are counted")
 
 
 @case("TCP and UDP have the same port, and several answer at a time")
@@ -169,8 +178,7 @@ def test_merged():
             for _ in range(55):
                 assert len(sock.recv(100)) == 10
             wait_dropped(echod, "rate-per-source", 5)
-        seen = counters(echod)
-        assert (seen["received"], seen["sent"]) == (105, 100), seen
+        assert settled(echod, 105)["sent"] == 100
 
 
 @case("neither a port of ours nor a low one gets an answer, whatever comes from it")
@@ -276,10 +284,7 @@ def test_rates():
             for _ in range(9):
                 loud.sendto(b"x", to)
                 other.sendto(b"y", to)
-        wait_until(lambda: counters(echod)["received"] == 18, "all have come")
-        wait_until(lambda: sum(counters(echod)["dropped"].values()) + counters(echod)["sent"] == 18,
-                   "all are judged")
-        seen = counters(echod)
+        seen = settled(echod, 18)
         assert 8 <= seen["sent"] <= 9, seen
         assert seen["dropped"]["rate-per-source"] > 0 and seen["dropped"]["rate"] > 0, seen
 
@@ -364,8 +369,7 @@ def test_reload():
         sock.setblocking(False)
         with contextlib.suppress(BlockingIOError):
             raise AssertionError(f"one too many: {sock.recv(100)}")
-        total = counters(echod)
-        assert total["received"] == total["sent"] == sent, (total, sent)
+        assert settled(echod, sent)["sent"] == sent
 
 
 @case("a datagram process that is killed is replaced, and TCP does not notice")
@@ -381,7 +385,7 @@ def test_killed():
             assert exchange(stream, b"still there") == b"still there"
         echod.wait_workers(1)
         assert process(echod) != victim
-        assert counters(echod)["sent"] == 2
+        assert settled(echod, 2)["sent"] == 2
 
 
 @case("when a listener is killed its datagram process ends, and the next one answers")
