@@ -49,9 +49,10 @@ FREE_AUTO = {**FREE, "accept4": "it has no listening socket", "getpeername": "it
 PROBES = {335, 336} if platform.machine() == "x86_64" else set()
 
 # libseccomp names only socketcall(2) there.
-SOCKET_CALLS_OF_I686 = ("socket", "socketpair", "bind", "connect", "listen", "accept4",
-                        "getsockopt", "setsockopt", "getsockname", "getpeername", "sendto",
-                        "sendmsg", "recvfrom", "recvmsg", "shutdown")
+SOCKET_CALLS_OF_I686 = {name: number for number, name in enumerate((
+    "socket", "socketpair", "bind", "connect", "listen", "accept4", "getsockopt", "setsockopt",
+    "getsockname", "getpeername", "sendto", "sendmsg", "recvfrom", "recvmsg", "shutdown"), 359)}
+SOCKET_CALLS_OF_I686.update(recvmmsg=337, sendmmsg=345)
 
 _seccomp = ctypes.CDLL("libseccomp.so.2")
 
@@ -59,7 +60,7 @@ _seccomp = ctypes.CDLL("libseccomp.so.2")
 def number_of(name):
     """The number of a system call; one below zero where the architecture has none."""
     if platform.machine() == "i686" and name in SOCKET_CALLS_OF_I686:
-        return 359 + SOCKET_CALLS_OF_I686.index(name)
+        return SOCKET_CALLS_OF_I686[name]
     return _seccomp.seccomp_syscall_resolve_name(name.encode())
 
 
