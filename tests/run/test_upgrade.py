@@ -500,4 +500,35 @@ def test_damaged():
     os.close(fd)
 
 
+def trade(sock, first, count):
+    """Numbered datagrams there and back; none is lost and none comes twice."""
+    for number in range(first, first + count):
+        sock.send(struct.pack("=Q", number))
+    back = sorted(struct.unpack("=Q", sock.recv(100))[0] for _ in range(count))
+    assert back == list(range(first, first + count)), back
+    return first + count
+
+
+@case("datagrams go on over upgrades, to another version too, and are lost and doubled by none")
+def test_datagrams():
+    settings = {"udp": {"rate-per-source": 0}}
+    with installed_echod(settings, listen=("127.0.0.1:0", "udp:127.0.0.1:0")) as (echod, path), \
+            socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.settimeout(DEADLINE_S)
+        sock.connect(("127.0.0.1", int(echod.addresses[1].rpartition(":")[2])))
+        sent = trade(sock, 0, 16)
+        for change, kept in ((install, True), (install_other, False)):
+            before, mark = sent, echod.log_mark()
+            change(path)
+            echod.signal(signal.SIGHUP)
+            while not any(IN_FORCE in line for line in echod.log()[mark:]):
+                sent = trade(sock, sent, 16)
+            sent = trade(sock, sent, 16)
+            echod.wait_log(TAKES_OVER, since=mark)
+            assert sent >= before + 16
+            if kept:
+                result = run_echoctl("--control", echod.folder + "/control", "--json", "status")
+                assert json.loads(result.stdout)["datagrams"]["received"] == sent
+
+
 main()
