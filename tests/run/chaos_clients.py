@@ -90,6 +90,37 @@ KINDS = [bulk, one_byte, silent, slow, half_close, half_close, reset, liar]
 AT_FAULT = (reset, liar)
 
 
+class Talker:
+    """Datagrams, a few at a time: what comes back was sent, and comes once. Some may be lost."""
+
+    def __init__(self, address, random):
+        self.random = random
+        self.sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        host, _, port = address.removeprefix("udp:").rpartition(":")
+        self.sock.connect((host, int(port)))
+        self.open = {}
+        self.sent = self.back = 0
+
+    def turn(self):
+        """Sends some and takes what comes back."""
+        for _ in range(self.random.randrange(1, 20)):
+            data = struct.pack("=Q", self.sent) + self.random.randbytes(self.random.randrange(3000))
+            self.sock.send(data)
+            self.open[self.sent] = data
+            self.sent += 1
+        self.take(0.2)
+
+    def take(self, patience_s):
+        """What comes back until nothing has come for so long, or there is nothing to come."""
+        self.sock.settimeout(patience_s)
+        with contextlib.suppress(TimeoutError):
+            while self.open:
+                data = self.sock.recv(1 << 16)
+                if self.open.pop(struct.unpack_from("=Q", data)[0], None) != data:
+                    raise Wrong(f"a datagram of {len(data)} bytes was not sent, or came before")
+                self.back += 1
+
+
 def run_client(address, random):
     """One connection of a kind that random chooses. Raises Wrong or Broken."""
     kind = random.choice(KINDS)
