@@ -6,7 +6,7 @@ import re
 from harness_tap import SRCDIR
 
 PROGRAMS = ("./bootstrap", "./configure", "./dev", "apt-get", "echo", "echoctl", "echod",
-            "journalctl", "make", "printf", "systemctl")
+            "journalctl", "make", "podman", "printf", "systemctl")
 # What looks like one in the examples: a line of inetd.conf.
 NO_COMMANDS = ("echo stream tcp nowait",)
 # Run by .ci/run, which builds and installs; run by tests/system, in a booted system.
