@@ -17,9 +17,9 @@
 
 #include <linux/filter.h>
 #include <linux/seccomp.h>
+#include <stdlib.h>
 
 #include "base/sys.h"
-#include "datagram/turn.h"
 
 #define TURNS_A_SOCKET 4	/* before the next socket gets its turn */
 #define QUIET_US 5000000u	/* after this time memory that datagrams have used is given back */
@@ -111,14 +111,14 @@ noreturn void datagram_serve(uint64_t life_fd, void *counters, const struct sett
 	(void)unused;
 	(void)unused_too;
 	if (!datagram)
-		sys_exit(DATAGRAM_EXIT_ERROR);
+		sys_exit(EXIT_FAILURE);
 	datagram->settings = settings;
 	turn_init(&datagram->turn, settings, counters, seed);
 	choose_descriptors(datagram, (int)life_fd);
 	/* without a filter (sandbox = "off") it makes no process either */
 	if (sys_set_limit(RLIMIT_NPROC, 0) < 0 || install_filter(settings) < 0)
-		sys_exit(DATAGRAM_EXIT_ERROR);
+		sys_exit(EXIT_FAILURE);
 	while (turn_all(datagram))
 		;
-	sys_exit(DATAGRAM_EXIT_OVER);
+	sys_exit(EXIT_SUCCESS);
 }

@@ -9,7 +9,7 @@
  * bucket and replaces the one in its row that has been quiet longest.
  *
  */
-#include "datagram/judge.h"
+#include "datagram/datagram.h"
 
 #include <string.h>
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Control data of datagrams: ip(7), ipv6(7), udp(7), RFC 3542. */
-#include "datagram/reception.h"
+#include "datagram/datagram.h"
 
 #include <assert.h>
 #include <netinet/udp.h>

@@ -7,7 +7,7 @@
  * than the path's MTU): then the pieces are sent one by one. Sending never waits: UDP may lose
  * datagrams, but no queue may grow.
  */
-#include "datagram/turn.h"
+#include "datagram/datagram.h"
 
 #include "base/sys.h"
 

@@ -5,7 +5,7 @@
  */
 #include <string.h>
 
-#include "datagram/judge.h"
+#include "datagram/datagram.h"
 #include "fuzz.h"
 
 struct block {

@@ -12,7 +12,7 @@
 #include <arpa/inet.h>
 
 #include "base/clock.h"
-#include "datagram/judge.h"
+#include "datagram/datagram.h"
 
 #define NOW_NS (1000ull * CLOCK_NS_PER_S)
 

@@ -11,7 +11,7 @@
 #include <arpa/inet.h>
 #include <netinet/udp.h>
 
-#include "datagram/reception.h"
+#include "datagram/datagram.h"
 
 struct arrived {
 	union {
