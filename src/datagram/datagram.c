@@ -5,13 +5,12 @@
  * when to end, its counters and nothing else. It allocates once and then enters a filter of its
  * own: it can receive, send, wait, look at the clock and exit.
  *
- * wait (ppoll) -> for each socket that is ready: up to four batches (turn.c) -> wait ...
+ *     wait (ppoll) -> for each socket that is ready: up to four batches (turn.c) -> wait ...
  *
  * During a reload the processes of two generations read the same sockets; the kernel gives each
  * datagram to exactly one of them, and the old one answers what it has taken before it ends. So a
  * reload loses and doubles nothing. The listener reads no datagrams: a flood takes processor time
  * of this process only.
- *
  */
 #include "datagram/datagram.h"
 
@@ -63,7 +62,7 @@ static int install_filter(const struct settings *settings)
 		.filter = (struct sock_filter *)(uintptr_t)settings_datagram_filter(settings),
 	};
 
-	return program.len == 0 ? 0 : sys_seccomp(SECCOMP_SET_MODE_FILTER, 0, &program);
+	return sys_seccomp(SECCOMP_SET_MODE_FILTER, 0, &program);
 }
 
 static int datagram_wait(struct datagram *datagram)
@@ -103,7 +102,7 @@ static bool turn_all(struct datagram *datagram)
 	return !is_over;
 }
 
-noreturn void datagram_serve(uint64_t life_fd, void *counters, const struct settings *settings,
+noreturn void datagram_serve(uint64_t fd_and_flags, void *counters, const struct settings *settings,
 			     uint64_t seed, uint8_t *unused, const _Atomic uint64_t *unused_too)
 {
 	struct datagram *datagram = sys_memory(sizeof(*datagram));
@@ -114,9 +113,11 @@ noreturn void datagram_serve(uint64_t life_fd, void *counters, const struct sett
 		sys_exit(EXIT_FAILURE);
 	datagram->settings = settings;
 	turn_init(&datagram->turn, settings, counters, seed);
-	choose_descriptors(datagram, (int)life_fd);
-	/* without a filter (sandbox = "off") it makes no process either */
-	if (sys_set_limit(RLIMIT_NPROC, 0) < 0 || install_filter(settings) < 0)
+	choose_descriptors(datagram, (int)(uint32_t)fd_and_flags);
+	/* without a filter it makes no process either */
+	if (sys_set_limit(RLIMIT_NPROC, 0) < 0)
+		sys_exit(EXIT_FAILURE);
+	if (fd_and_flags >> 32 != 0 && install_filter(settings) < 0)
 		sys_exit(EXIT_FAILURE);
 	while (turn_all(datagram))
 		;

@@ -107,12 +107,12 @@ bool turn_run(struct turn *turn, int fd, uint32_t index);
 
 /*
  * Answers datagrams on the datagram sockets of settings (descriptors LISTENER_FD_SOCKETS and up)
- * until life_fd, the read end of a pipe, hangs up: the listener has closed the other end or is
- * gone; or, with MODE_SINGLE, until none came for idle. counters: a struct datagrams. Answers all
- * received datagrams before it exits with 0; 1: it could not start. seed: see struct judge. It has
- * the type that lean_fork() calls.
+ * until the read end of a pipe, fd, hangs up: the listener has closed the other end or is gone; or,
+ * with MODE_SINGLE, until none came for idle. flags: 0 if this kernel has no filters. counters: a
+ * struct datagrams. Answers all received datagrams before it exits with 0; 1: it could not start.
+ * seed: see struct judge. It has the type that lean_fork() calls, of which it uses no more.
  */
-noreturn void datagram_serve(uint64_t life_fd, void *counters, const struct settings *settings,
+noreturn void datagram_serve(uint64_t fd_and_flags, void *counters, const struct settings *settings,
 			     uint64_t seed, uint8_t *unused, const _Atomic uint64_t *unused_too);
 
 #endif

@@ -30,9 +30,12 @@ void datagrams_tend(struct listener *listener, uint64_t now_ns)
 {
 	struct datagram_process *datagrams = &listener->datagrams;
 	const size_t size = sizeof(*datagrams->counters);
+	const bool has_filter = listener->settings->datagram_filter_count > 0 &&
+				listener->missing_filter == 0;
 	struct worker_call call = {
 		.entry = datagram_serve,
 		.fd = datagrams->life[0],
+		.flags = has_filter ? WORKER_FILTER : 0,
 		.slot = datagrams->counters,
 		.settings = listener->settings,
 	};

@@ -95,16 +95,21 @@ def test_seccomp():
     for mode in ("auto", "require", "strict"):
         with denying("seccomp") as denials:
             denials.deny("seccomp", errno.EINVAL)
-            echod = Echod({"sandbox": mode}, preexec_fn=denials.install, wait=False)
+            echod = Echod({"sandbox": mode}, listen=("127.0.0.1:0", "udp:127.0.0.1:0"),
+                          preexec_fn=denials.install, wait=False)
             denials.serve()
             if mode != "auto":
                 assert echod.wait() == 1
                 echod.wait_log("cannot start: seccomp filter: Invalid argument")
                 continue
             with echod:
-                echod.wait_listening()
+                echod.wait_listening(2)
                 echod.wait_log("no system call filter, going on without: Invalid argument")
                 assert exchange(echod.connect(), b"served") == b"served"
+                with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagrams:
+                    datagrams.settimeout(30)
+                    datagrams.sendto(b"too", ("127.0.0.1", int(echod.addresses[1].split(":")[2])))
+                    assert datagrams.recv(100) == b"too"
                 assert sum("no system call filter" in line for line in echod.log()) == 1
 
 
