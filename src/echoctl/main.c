@@ -11,6 +11,7 @@
 
 #include "echoctl/command_line/command.h"
 #include "echoctl/probe/interrupt.h"
+#include "echoctl/probe/payload.h"
 
 #define CONNECT_TIMEOUT_DEFAULT_US (10u * 1000000u)
 #define CONTROL_PATH_DEFAULT "/run/echod/control"
@@ -203,11 +204,15 @@ int main(int argc, char **argv)
 	setlocale(LC_CTYPE, "");
 	occupy_standard_descriptors();
 	report_open();
+	payload_watch();
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGXFSZ, SIG_IGN);
 	status = command_parse(&invocation, NULL, NULL);
 	if (status == COMMAND_PROCEED)
 		status = run_command(&invocation);
+	if (payload_saw_proxy())
+		report_error(&invocation.globals.report, "the echo begins with a PROXY header: "
+			     "the server is not told to expect one (proxy { trust } of echod)");
 	interrupt_close();
 	if (report_finish(&invocation.globals.report))
 		return status == COMMAND_PROCEED ? STATUS_OK : status;

@@ -98,6 +98,21 @@ def test_proxy():
     refuse("--proxy v1: a Unix socket is reached from no address", "--proxy", "v1", "unix:/x")
 
 
+@case("every command says so if an echo begins with a PROXY header")
+def test_announced_unasked():
+    for header in (b"PROXY TCP4 192.0.2.7 127.0.0.1 9 7\r\n",
+                   b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c" + bytes(12)):
+        def handle(connection, header=header):
+            connection.sendall(header)
+            echo(connection)
+        for command in COMMANDS:
+            with Peer(handle) as peer:
+                result = run_echoctl(*command, "--deadline", "5s", peer.address)
+            assert result.returncode != 0, (command, result)
+            assert result.stderr.count(b"the echo begins with a PROXY header") == 1, (
+                command, result)
+
+
 @contextlib.contextmanager
 def held(*arguments):
     """What ss(8) tells of a connection of echoctl while its peer returns nothing."""

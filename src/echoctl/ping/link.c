@@ -128,6 +128,7 @@ static int fill(struct ping_link *link)
 			return -EBADMSG;
 		link->in_bytes += (size_t)got;
 	}
+	payload_look(link->in, link->size_bytes);
 	return 1;
 }
 

@@ -68,8 +68,11 @@ int exchange_receive(int fd, struct exchange *exchange)
 		equal = payload_count_equal(chunk, exchange->bytes + exchange->received_bytes,
 					    equal);
 	exchange->received_bytes += equal;
-	if (equal < (size_t)got)
+	if (equal < (size_t)got) {
+		if (exchange->received_bytes == equal)
+			payload_look(chunk, (size_t)got);
 		return -EBADMSG;
+	}
 	if (exchange->received_bytes < exchange->size)
 		return 0;
 	if (!exchange->half_close)

@@ -4,6 +4,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #define FRAGILE_PERIOD 40u	/* in the table of all messages */
 
@@ -11,6 +12,8 @@ const uint8_t payload_fragile[PAYLOAD_FRAGILE_BYTES] = {
 	'a', 'Z', '\r', '\n', 0x00, 0xff, 0x80, '\n', 'z', '\r', 'A', 0xe4, 0xff, 0xff,
 	0x11, 0x13, 0x1a, 0x04, 0x03, 0x08, 0x7f, '\t', 0x1b, ' ',
 };
+
+static bool *saw_proxy;		/* shared with children */
 
 static uint8_t byte_at(size_t offset, uint64_t sequence, uint64_t sent_ns)
 {
@@ -68,4 +71,29 @@ uint8_t *payload_table_new(size_t size)
 	for (size_t i = 0; size >= 64 && i < size + PAYLOAD_WINDOWS - 64; i += FRAGILE_PERIOD)
 		memcpy(table + i, payload_fragile, sizeof(payload_fragile));
 	return table;
+}
+
+void payload_watch(void)
+{
+	static bool alone;
+
+	saw_proxy = mmap(NULL, sizeof(*saw_proxy), PROT_READ | PROT_WRITE,
+			 MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (saw_proxy == MAP_FAILED)
+		saw_proxy = &alone;
+}
+
+void payload_look(const void *bytes, size_t size)
+{
+	static const char beginnings[][6] = { "PROXY", "\r\n\r\n" };	/* of both versions */
+
+	for (size_t i = 0; size >= 5 && i < 2; i++) {
+		if (memcmp(bytes, beginnings[i], 5) == 0 && saw_proxy)
+			*saw_proxy = true;
+	}
+}
+
+bool payload_saw_proxy(void)
+{
+	return *saw_proxy;
 }

@@ -34,6 +34,16 @@ size_t payload_mismatch(const uint8_t *bytes, size_t size, uint64_t sequence, ui
 size_t payload_count_equal(const uint8_t *one, const uint8_t *two, size_t size);
 
 /*
+ * Whether echoes begin with a header of the PROXY protocol (proxy-protocol.txt of haproxy): a
+ * balancer sends one to a server that is not told to expect it. payload_watch() comes before the
+ * first fork, payload_look() gets the first bytes of an echo that is wrong, in any process, and
+ * payload_saw_proxy() says whether one of them was such a header.
+ */
+void payload_watch(void);
+void payload_look(const void *bytes, size_t size);
+bool payload_saw_proxy(void);
+
+/*
  * A table of random bytes. Every message is a window of it: no message has to be filled, and 2^16
  * windows distinguish the messages. Messages of 64 bytes and more hold payload_fragile.
  */

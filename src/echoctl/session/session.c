@@ -40,6 +40,7 @@
 #include "base/fd.h"
 #include "echoctl/output/output.h"
 #include "echoctl/probe/interrupt.h"
+#include "echoctl/probe/payload.h"
 
 #define SENDER_PATIENCE_MS 5000	/* as session.h says */
 #define BUFFER_BYTES (128u * 1024u)
@@ -342,8 +343,13 @@ static void show_progress(struct session *session, uint64_t now_ns)
 
 static void compare(struct session *session, size_t size)
 {
-	switch (inflight_check(&session->shared->inflight, buffer, size,
-			       &session->result->difference)) {
+	bool is_first = session->shared->inflight.checked == 0;
+	enum inflight_match match = inflight_check(&session->shared->inflight, buffer, size,
+						   &session->result->difference);
+
+	if (is_first && match != INFLIGHT_EQUAL)
+		payload_look(buffer, size);
+	switch (match) {
 	case INFLIGHT_EQUAL:
 		break;
 	case INFLIGHT_DIFFERS:
