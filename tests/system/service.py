@@ -3,6 +3,7 @@
 import atexit
 import json
 import os
+import socket
 import threading
 
 from machine import Machine
@@ -13,6 +14,8 @@ from harness import (BUILDDIR, DEADLINE_S, SRCDIR, child_pids, connect_to, excha
 ADDRESSES = ("127.0.0.1:7", "[::1]:7")
 DROP_IN = "/run/systemd/system/echod.{}.d/test.conf"
 CONFIG = "/etc/echod.conf"
+DATAGRAMS = ('listen = {"127.0.0.1:7", "udp:127.0.0.1:7"}\n'
+             'access { allow = {"127.0.0.0/8"} }\n')
 
 with open(os.path.join(SRCDIR, "etc/echod.conf"), encoding="utf-8") as shipped:
     SHIPPED = shipped.read()
@@ -111,6 +114,23 @@ def echoes():
         assert exchange(connect_to(address), data) == data, address
 
 
+def datagram_client():
+    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    sock.settimeout(DEADLINE_S)
+    sock.connect(("127.0.0.1", 7))
+    return sock
+
+
+def answers(sock, size=1472):
+    """Whether a datagram comes back; False: the port is closed. None lost: there is no second."""
+    data = random_bytes(size)
+    try:
+        sock.sendall(data)
+        return sock.recv(size + 1) == data
+    except ConnectionRefusedError:
+        return False
+
+
 def refused(address=ADDRESSES[0]):
     try:
         connect_to(address).close()
@@ -174,3 +194,17 @@ class Clients:
             thread.join(DEADLINE_S)
         assert not self.failures, self.failures[:3]
         assert self.served
+
+
+class DatagramClients(Clients):
+    """Threads that send one datagram after the other; one that does not come back is a failure."""
+
+    def _work(self):
+        with datagram_client() as sock:
+            while not self._stop.is_set():
+                try:
+                    assert answers(sock), "refused, or changed"
+                    self.served += 1
+                except (OSError, AssertionError) as error:
+                    self.failures.append(repr(error))
+                    return

@@ -1,14 +1,16 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
 """The installed programs and units in a booted systemd."""
+import json
 import os
 import signal
 
-from service import (ADDRESSES, CONFIG, SHIPPED, Clients, cursor, drop_in, echoes, fresh,
-                     hold, is_replaced, journal, listener_pid, machine, main_pid, refused, state,
-                     supervisors, wait_active, wait_journal)
-from harness import (case, child_pids, connect_to, exchange, main, note, read_exactly, read_to_end,
-                     send_and_close, status_fields, wait_until)
+from service import (ADDRESSES, CONFIG, DATAGRAMS, SHIPPED, Clients, DatagramClients, answers,
+                     cursor, datagram_client, drop_in, echoes, fresh, hold, is_replaced, journal,
+                     listener_pid, machine, main_pid, refused, state, supervisors, wait_active,
+                     wait_journal)
+from harness import (case, child_pids, connect_to, descendant_pids, exchange, main, note,
+                     read_exactly, read_to_end, send_and_close, status_fields, wait_until)
 
 STAGE = os.environ["ECHOD_STAGE"]
 machine.install(STAGE)
@@ -278,6 +280,89 @@ def test_open():
     drop_in("socket", "")
     machine.systemctl("restart", "echod.socket")
     echoes()
+
+
+def configure(text):
+    """Writes the settings and types what the documents say about a changed listen."""
+    machine.write(CONFIG, text)
+    machine.run("sh", "-c", "systemctl daemon-reload && systemctl restart echod.socket")
+
+
+@case("a udp: address makes a socket unit, for the prefixes of access { allow } alone")
+def test_datagram_unit():
+    fresh()
+    assert machine.show("LoadState", "echod-udp.socket") == "not-found"
+    machine.write(CONFIG, DATAGRAMS)
+    machine.systemctl("daemon-reload")
+    assert machine.show("Listen", "echod-udp.socket") == "127.0.0.1:7 (Datagram)"
+    assert machine.show("IPAddressAllow", "echod-udp.socket") == "127.0.0.0/8"
+    assert sorted(machine.show("IPAddressDeny", "echod-udp.socket").split()) == [
+        "0.0.0.0/0", "::/0"]
+    machine.write(CONFIG, SHIPPED)
+    machine.systemctl("daemon-reload")
+    assert machine.show("LoadState", "echod-udp.socket") == "not-found"
+
+
+@case("the first datagram starts the service, which answers it without a network of its own")
+def test_datagram_on_demand():
+    fresh()
+    machine.write(CONFIG, DATAGRAMS)
+    machine.systemctl("daemon-reload")
+    machine.systemctl("start", "echod-udp.socket")
+    assert state() == "inactive"
+    since = cursor()
+    with datagram_client() as sock:
+        assert answers(sock)
+    wait_active()
+    outside = os.readlink(f"/proc/{machine.leader}/ns/net")
+    for pid in [main_pid(), *descendant_pids(main_pid())]:
+        assert os.readlink(f"/proc/{pid}/ns/net") != outside, "PrivateNetwork"
+    assert exchange(connect_to(ADDRESSES[0]), b"TCP too") == b"TCP too"
+    bad = [entry["MESSAGE"] for entry in journal(since, "-p", "warning")]
+    assert not bad, bad
+
+
+@case("no datagram is lost by reloads and restarts; the status and the journal count them")
+def test_datagram_restart():
+    fresh()
+    configure(DATAGRAMS)
+    machine.systemctl("start", "echod")
+    since = cursor()
+    clients = DatagramClients()
+    for verb in ("reload", "restart", "reload"):
+        machine.systemctl(verb, "echod.service")
+        clients.more()
+    clients.finish()
+    seen = json.loads(machine.run("echoctl", "status", "--json").stdout)["datagrams"]
+    assert 0 < seen["received"] == seen["sent"], seen
+    machine.systemctl("stop", "echod.service")
+    wait_journal(since, lambda entry: entry["MESSAGE"].startswith(
+        "datagrams local=udp:127.0.0.1:7 in="), "what was answered")
+
+
+@case("a udp: address that comes or goes in listen takes what any change of it takes")
+def test_datagram_listen():
+    fresh()
+    machine.systemctl("enable", "echod.socket")
+    machine.systemctl("start", "echod")
+    with datagram_client() as sock:
+        assert not answers(sock)
+        configure(DATAGRAMS)
+        assert answers(sock)
+        assert exchange(connect_to(ADDRESSES[0]), b"TCP too") == b"TCP too"
+        configure(SHIPPED)
+        assert not answers(sock)
+        echoes()
+        configure('listen = {"udp:127.0.0.1:7"}\n')
+        assert answers(sock) and refused()
+        configure(DATAGRAMS)
+        assert answers(sock)
+        assert exchange(connect_to(ADDRESSES[0]), b"TCP too") == b"TCP too"
+        configure('listen = {"udp:127.0.0.1:7"}\n')
+        configure(SHIPPED)
+        assert not answers(sock)
+        echoes()
+    machine.systemctl("disable", "echod.socket")
 
 
 @case("the exposure is at most 0.2 (systemd-analyze security)")
