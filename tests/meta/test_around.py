@@ -18,26 +18,27 @@ def path(name):
 
 
 def check_firewalld():
-    """firewalld: a service of one port"""
+    """firewalld: a service of one port, TCP and UDP"""
     root = xml.etree.ElementTree.parse(path("firewalld/echod.xml")).getroot()
     assert root.tag == "service" and {child.tag for child in root} == {
         "short", "description", "port"}
-    assert root.find("port").attrib == {"protocol": "tcp", "port": PORT}
+    assert [port.attrib for port in root.findall("port")] == [
+        {"protocol": protocol, "port": PORT} for protocol in ("tcp", "udp")]
     assert root.findtext("short") and root.findtext("description")
 
 
 def check_ufw():
-    """ufw: a profile of one port"""
+    """ufw: a profile of one port, TCP and UDP"""
     profiles = configparser.RawConfigParser()
     with open(path("ufw/echod"), encoding="utf-8") as file:
         profiles.read_file(file)
     assert profiles.sections() == ["echod"]
     assert set(profiles["echod"]) == {"title", "description", "ports"}
-    assert profiles["echod"]["ports"] == PORT + "/tcp"
+    assert profiles["echod"]["ports"] == PORT       # of both protocols
 
 
 def check_apparmor():
-    """AppArmor: a profile that its parser takes"""
+    """AppArmor: a profile that its parser takes, with the sockets that echod has"""
     parser = shutil.which("apparmor_parser", path=os.environ["PATH"] + ":/usr/sbin:/sbin")
     if parser is None:
         assert os.environ.get("ECHOD_MUST_RUN") != "1", "apparmor_parser is not installed"
@@ -46,6 +47,10 @@ def check_apparmor():
     names = subprocess.run([parser, "-N", profile], capture_output=True, text=True, check=True)
     assert names.stdout == "echod\n", names
     subprocess.run([parser, "-Q", "-K", profile], check=True)
+    with open(profile, encoding="utf-8") as file:
+        networks = {line.strip() for line in file if line.startswith("  network ")}
+    assert networks == {"network unix,", *(f"network {family} {kind}," for kind in (
+        "stream", "dgram") for family in ("inet", "inet6"))}, networks
     return ""
 
 
