@@ -6,6 +6,7 @@ import glob
 import os
 import re
 import signal
+import socket
 import subprocess
 
 from harness import (DEADLINE_S, SRCDIR, Echod, case, connect_to, exchange, main,
@@ -60,24 +61,32 @@ def test_sources():
                 and not any(part in text for part in WORTH_READING)]
     errors = [text for name, text in found if name in ("error", "warning", "LOG_ERR")]
     assert len(ordinary) > 10 and len(errors) > 30, (ordinary, errors)
+    assert any("every datagram is dropped" in text for text in errors)
     assert_known(ordinary)
     assert unknown(headed(errors)) == headed(errors)
 
 
-@case("the rules know the reasons of a refusal that there are, and no other")
+@case("the rules know the reasons of a refusal and of a drop that there are, and no other")
 def test_reasons():
-    with open(os.path.join(SRCDIR, "src/wire/event.h"), encoding="utf-8") as file:
-        names = re.search(r"REFUSE_NAMES \{([^}]*)\}", file.read())[1]
-    with open(RULES, encoding="utf-8") as file:
-        known = re.search(r" reason=\(([^)]*)\)", file.read())[1]
-    assert known.split("|") == re.findall(r'"([^"]*)"', names), (known, names)
+    for word, header, macro in (("refused", "event.h", "REFUSE_NAMES"),
+                                ("dropped", "datagram.h", "DROP_NAMES")):
+        with open(os.path.join(SRCDIR, "src/wire", header), encoding="utf-8") as file:
+            names = re.search(macro + r" \{([^}]*)\}", file.read())[1]
+        with open(RULES, encoding="utf-8") as file:
+            known = re.search(word + r" .* reason=\(([^)]*)\)", file.read())[1]
+        assert known.split("|") == re.findall(r'"([^"]*)"', names), (known, names)
 
 
 @case("what a busy daemon logs is known")
 def test_real():
     settings = {"limits": {"connections": 4, "connections-per-source": 3, "at-limit": "refuse"},
                 "log": {"connections": "all", "max-per-second": 10}}
-    with Echod(settings) as echod:
+    with Echod(settings, listen=("127.0.0.1:0", "udp:127.0.0.1:0")) as echod, \
+            socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as reflector:
+        port = int(echod.addresses[1].rpartition(":")[2])
+        reflector.bind(("127.0.0.9", port))
+        reflector.sendto(b"x", ("127.0.0.1", port))
+        echod.wait_log("dropped peer=.* reason=port")
         held = [connect_to(echod.addresses[0]) for _ in range(3)]
         for sock in held:
             sock.sendall(b"x")
@@ -98,8 +107,8 @@ def test_real():
         echod.signal(signal.SIGHUP)
         echod.wait_log("reload: new settings are in force")
     messages = [line.removeprefix("echod: ") for line in echod.log()]
-    for word in ("listening on", "opened", "closed", "refused", "suppressed", "totals", "reload:",
-                 "stopp"):
+    for word in ("listening on", "opened", "closed", "refused", "dropped", "datagrams",
+                 "suppressed", "totals", "reload:", "stopp"):
         assert any(message.startswith(word) for message in messages), word
     assert_known([message for message in messages if not message.startswith("user ")])
 

@@ -197,6 +197,8 @@ def test_queries():
     asked = set(re.findall(r"echod_\w+", " ".join(found) + rules))
     assert asked <= names, asked - names
     assert {name for name in names if "bucket" in name} <= asked, "a histogram has no panel"
+    unseen = COUNTERS - set(re.findall(r"echod_(\w+)_total", " ".join(found)))
+    assert not unseen, ("counters without a panel", unseen)
     for label, value in re.findall(r'(\w+)!?="(\w+)"', " ".join(found) + rules):
         assert (label, value) in values, (label, value)
     with temporary_directory() as folder:
