@@ -217,7 +217,8 @@ static int receive_error(struct datagram_socket *socket, struct datagram_event *
 		if (told.error->ee_origin != SO_EE_ORIGIN_ICMP &&
 		    told.error->ee_origin != SO_EE_ORIGIN_ICMP6)
 			continue;
-		offender = SO_EE_OFFENDER(told.error);
+		/* SO_EE_OFFENDER() */
+		offender = (const struct sockaddr *)(told.error + 1);
 		event->from.length = offender->sa_family == AF_INET ? sizeof(struct sockaddr_in) :
 			sizeof(struct sockaddr_in6);
 		memcpy(&event->from.address, offender, event->from.length);
