@@ -13,7 +13,7 @@ import time
 from harness import (DEADLINE_S, Echod, Skip, case, child_pids, connect_to, descriptors, exchange,
                      main, process_stat, program, random_bytes, render_settings, run_echoctl,
                      temporary_directory, wait_until)
-from harness_datagram import Node
+from harness_datagram import Node, link
 
 EVERYBODY = {"allow": ["0.0.0.0/0", "::/0"]}
 UDP_SEGMENT, UDP_GRO = 103, 104     # linux/udp.h
@@ -254,6 +254,31 @@ def test_broadcast():
                 wait_dropped(echod, "broadcast", 2)
 
 
+@case("nor is what is sent to the broadcast address of a network, before the options are set too")
+def test_network_broadcast():
+    with Node() as far, Node() as near:
+        link(far, near, 0)
+        far.run("ip", "route", "add", "default", "via", "192.0.2.2")
+        with near.inside():
+            passed = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+            passed.bind(("0.0.0.0", 0))
+        with far.inside():
+            sock = client("0.0.0.0")
+        port = passed.getsockname()[1]
+        with passed, sock:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+            for host in ("192.0.2.3", "255.255.255.255", "192.0.2.2"):
+                sock.sendto(b"early", (host, port))
+            with passing(passed, {"access": EVERYBODY}, near.command()) as echod:
+                assert sock.recvfrom(100) == (b"early", ("192.0.2.2", port))
+                for host in ("192.0.2.3", "255.255.255.255"):
+                    sock.sendto(b"late", (host, port))
+                assert ask(sock, b"late", ("192.0.2.2", port))[0] == b"late"
+                seen = settled(echod, 6)
+                assert seen["sent"] == 2, seen
+                assert (seen["dropped"]["broadcast"], seen["dropped"]["unsent"]) == (3, 1), seen
+
+
 @case("the access lists hold, and the last peer of a reason is named with their number")
 def test_access():
     with Echod({"access": {"allow": ["127.0.0.0/24"], "deny": ["127.0.0.3/32"]}},
@@ -377,6 +402,7 @@ def test_killed():
     with Echod(listen=("udp:127.0.0.1:0", "127.0.0.1:0")) as echod, client() as sock:
         to = split(echod.addresses[0])
         assert ask(sock, b"before", to)[0] == b"before"
+        settled(echod, 1)
         victim = process(echod)
         with connect_to(echod.addresses[1]) as stream:
             os.kill(victim, signal.SIGKILL)
