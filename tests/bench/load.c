@@ -206,7 +206,7 @@ static int usage(void)
 {
 	fputs("usage: bench-load MODE [-c CLIENTS] [-n COUNT] [-s SECONDS] [-S SOURCES]\n"
 	      "                  [-t STALL-SECONDS] [-w WINDOW] [-b BYTES] [-g] 127.x.y.z:PORT\n"
-	      "modes: datagram  -c flows of datagrams, -w of -b bytes of each in flight\n"
+	      "modes: datagram  -c flows of datagrams, -w of -b bytes of each in flight (-n)\n"
 	      "       rate    connect, 64 bytes out and back, half-close, FIN, close; again\n"
 	      "       hold    -c connections that stay open until standard input says so\n"
 	      "       ping    64 bytes to and fro over one connection (-n messages)\n"

@@ -24,6 +24,7 @@
 struct flow {
 	int fd;
 	uint64_t sent, answered, lost, corrupt;
+	uint64_t merged;	/* of answered: several in one, though each was sent alone */
 	uint64_t in_flight;
 	uint64_t last_ns;	/* last progress */
 };
@@ -137,6 +138,8 @@ static void receive(const struct run *run, struct flow *flow, uint64_t at_ns)
 			return;
 		if ((size_t)n % bytes != 0)
 			flow->corrupt++;
+		if ((size_t)n > bytes && !run->options->is_merged)
+			flow->merged += (size_t)n / bytes;
 		for (size_t at = 0; at + bytes <= (size_t)n; at += bytes)
 			take_answer(run, flow, run->buffer + at);
 		flow->last_ns = at_ns;
@@ -172,14 +175,25 @@ static int report(const struct run *run, uint64_t elapsed_ns)
 		sum.sent += run->flows[i].sent;
 		sum.answered += run->flows[i].answered;
 		sum.lost += run->flows[i].lost;
+		sum.merged += run->flows[i].merged;
 		sum.corrupt += run->flows[i].corrupt;
 	}
-	printf("{\"datagrams\":%llu,\"sent\":%llu,\"lost\":%llu,\"failed\":%llu,"
-	       "\"per_second\":%.0f}\n",
+	printf("{\"datagrams\":%llu,\"sent\":%llu,\"lost\":%llu,\"merged\":%llu,"
+	       "\"failed\":%llu,\"per_second\":%.0f}\n",
 	       (unsigned long long)sum.answered, (unsigned long long)sum.sent,
-	       (unsigned long long)sum.lost, (unsigned long long)sum.corrupt,
+	       (unsigned long long)sum.lost, (unsigned long long)sum.merged,
+	       (unsigned long long)sum.corrupt,
 	       (double)sum.answered * 1e9 / (double)elapsed_ns);
 	return sum.corrupt > 0 || sum.answered == 0;
+}
+
+static uint64_t came_back(const struct run *run)
+{
+	uint64_t sum = 0;
+
+	for (unsigned i = 0; i < run->options->clients; i++)
+		sum += run->flows[i].answered + run->flows[i].corrupt;
+	return sum;
 }
 
 static int run_open(struct run *run)
@@ -219,7 +233,7 @@ int load_datagram(const struct load_options *options)
 		return r;
 	begin_ns = now_ns();
 	end_ns = begin_ns + options->duration_ns;
-	while (now_ns() < end_ns)
+	while (now_ns() < end_ns && came_back(&run) < options->count)
 		turn(&run);
 	return report(&run, now_ns() - begin_ns);
 }

@@ -15,10 +15,10 @@ class LoadError(Exception):
     """The load generator itself failed."""
 
 
-def run_load(place, mode, address, *, clients=1, seconds=1, count=None):
+def run_load(place, mode, address, *options, clients=1, seconds=1, count=None):
     """One bounded run; the generator's JSON."""
     command = [place.program("bench-load"), mode, "-c", str(clients), "-s", str(seconds),
-               "-S", str(SOURCES), *(["-n", str(count)] if count else []), address]
+               "-S", str(SOURCES), *(["-n", str(count)] if count else []), *options, address]
     done = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 60,
                           check=False)
     if done.returncode not in (0, 1) or not done.stdout:

@@ -19,6 +19,21 @@ COLUMNS = (
     ("ping_p50_us", "ping p50 us", "{:,.0f}"),
 )
 
+DATAGRAM_COLUMNS = (
+    ("datagrams_64", "64 B/s", "{:,.0f}"),
+    ("datagrams_1400", "1,400 B/s", "{:,.0f}"),
+    ("datagram_cpu_us_64", "CPU us, 64 B", "{:.2f}"),
+    ("datagram_cpu_us_1400", "1,400 B", "{:.2f}"),
+    ("datagrams_gso_64", "GSO sender: 64 B/s", "{:,.0f}"),
+    ("datagrams_gso_1400", "1,400 B/s", "{:,.0f}"),
+    ("datagram_cpu_us_gso_64", "CPU us, 64 B", "{:.2f}"),
+    ("datagram_cpu_us_gso_1400", "1,400 B", "{:.2f}"),
+    ("datagrams_lost_64", "lost %, 64 B", "{:.1f}"),
+    ("datagrams_lost_burst", "of a burst", "{:.1f}"),
+    ("datagrams_merged_64", "merged %, 64 B", "{:.0f}"),
+)
+BARE = "UDP bare loop"
+
 # text, server, measure, against (None: the figure itself), True for "at least", bound
 TARGETS = (
     ("connections/s at 64 clients / xinetd", "echod", "rate_64", "xinetd", True, 3.3),
@@ -32,6 +47,15 @@ TARGETS = (
      "tcpserver cat", False, 0.5),
     ("KB of an idle connection", "echod", "memory_kb", None, False, 65),
     ("rate with many live / with none", "echod", "live_ratio", None, True, 0.6),
+    ("UDP, datagrams/s of 64 bytes / bare loop", "UDP echod", "datagrams_64", BARE, True, 0.9),
+    ("UDP, datagrams/s of 1,400 bytes / bare loop", "UDP echod", "datagrams_1400", BARE, True,
+     0.9),
+    ("UDP, CPU for 64 bytes / bare loop", "UDP echod", "datagram_cpu_us_64", BARE, False, 1.15),
+    ("UDP, CPU for 1,400 bytes / bare loop", "UDP echod", "datagram_cpu_us_1400", BARE, False,
+     1.15),
+    ("UDP, datagrams/s of 64 bytes / socat", "UDP echod", "datagrams_64", "UDP socat", True, 3),
+    ("UDP, GSO sender, datagrams/s of 1,400 bytes / bare loop", "UDP echod",
+     "datagrams_gso_1400", BARE, True, 3),
 )
 
 CHARTS = (
@@ -42,6 +66,9 @@ CHARTS = (
     ("live_ratio", "rate of new connections kept with many live", "{:.2f}", True),
     ("stream_mb_s", "one long connection (MB/s)", "{:,.0f}", True),
     ("stream_cpu_s_per_gb", "one long connection, server CPU (s/GB)", "{:.2f}", False),
+    ("datagrams_64", "datagrams a second, 64 bytes", "{:,.0f}", True),
+    ("datagrams_gso_1400", "datagrams a second, 1,400 bytes, GSO sender", "{:,.0f}", True),
+    ("datagram_cpu_us_64", "server CPU for a datagram, 64 bytes (µs)", "{:.2f}", False),
 )
 
 
@@ -75,22 +102,26 @@ def disturbances(rounds):
             f"{max(shares):.0%} of the processors' time"] if loud else []
 
 
-def cell(values, name, pattern):
-    """One value as text."""
-    return pattern.format(values[name]) if name in values else "-"
+def cell(values, name, pattern, reference):
+    """One value as text, what part of the reference's it is in brackets."""
+    if name not in values:
+        return "-"
+    ratio = f" ({values[name] / reference[name]:.2f})" if reference.get(name) else ""
+    return pattern.format(values[name]) + ratio
 
 
 def failures(values):
-    """Connections that failed in all rounds."""
+    """Connections that failed and datagrams that came back wrong in all rounds."""
     return sum(value for name, value in values.items() if name.startswith("failed_"))
 
 
-def table(results, unavailable):
+def table(results, unavailable, columns=COLUMNS, compared_with=None):
     """The measured table as Markdown, servers that could not be had at its end."""
-    lines = ["| server | " + " | ".join(title for _, title, _ in COLUMNS) + " | failed |",
-             "|---" * (len(COLUMNS) + 2) + "|"]
+    reference = results.get(compared_with, {})
+    lines = ["| server | " + " | ".join(title for _, title, _ in columns) + " | failed |",
+             "|---" * (len(columns) + 2) + "|"]
     for server, values in results.items():
-        cells = [cell(values, name, pattern) for name, _, pattern in COLUMNS]
+        cells = [cell(values, name, pattern, reference) for name, _, pattern in columns]
         lines.append(f"| {server} | " + " | ".join(cells) + f" | {failures(values):,.0f} |")
     lines += [f"| {server} | not measured: {why} |" for server, why in unavailable.items()]
     return "\n".join(lines)
@@ -121,7 +152,7 @@ def target_table(judged):
 
 BAR, GAP, LABEL, WIDTH, HEAD = 16, 5, 190, 640, 44
 COLOUR = {"echod": "#0b6e4f", "epoll, one process": "#7d8597",
-          "fork, libraries mapped": "#7d8597"}
+          "fork, libraries mapped": "#7d8597", "UDP echod": "#0b6e4f", BARE: "#7d8597"}
 
 
 def panel(title, entries, pattern, more_is_better, top):

@@ -17,6 +17,7 @@ from harness import free_port       # noqa: E402  pylint: disable=wrong-import-p
 
 START_DEADLINE_S = 30
 HOST = "127.0.0.1"
+SEVERAL = os.path.join(os.path.dirname(os.path.abspath(__file__)), "several.py")
 
 
 class Unavailable(Exception):
@@ -112,11 +113,10 @@ def echod(place, port):
 
 def echod_twice(place, port):
     """Two daemons with a listening socket each on one port: what more cores could have."""
-    several = os.path.join(os.path.dirname(os.path.abspath(__file__)), "several.py")
     text = ECHOD_CONF.format(port=port, scratch=place.scratch)
     text = re.sub(r"control \{.*?\}\n", "", text, flags=re.DOTALL)
     os.environ["ECHOD_LISTENER"] = place.program("echod-listener")
-    return [several, "2", str(port), place.program("echod"), "-c",
+    return [SEVERAL, "2", "tcp", str(port), place.program("echod"), "-c",
             place.write(f"echod-{port}.conf", text)]
 
 
@@ -156,11 +156,11 @@ XINETD_CONF = """\
 service echo
 {{
 	type = INTERNAL UNLISTED
-	id = echo-stream
-	socket_type = stream
-	protocol = tcp
+	id = echo-{kind}
+	socket_type = {kind}
+	protocol = {protocol}
 	user = root
-	wait = no
+	wait = {wait}
 	bind = {host}
 	port = {port}
 	instances = UNLIMITED
@@ -171,9 +171,10 @@ service echo
 NSSWITCH = "passwd: files\ngroup: files\nhosts: files\nservices: files\nprotocols: files\n"
 
 
-def xinetd(place, port):
+def xinetd(place, port, kind="stream", protocol="tcp", wait="no"):
     """Internal echo. Its libwrap asks for the peer's name: `hosts: files`, or it waits for DNS."""
-    config = place.write(f"xinetd-{port}.conf", XINETD_CONF.format(host=HOST, port=port))
+    config = place.write(f"xinetd-{port}.conf", XINETD_CONF.format(
+        host=HOST, port=port, kind=kind, protocol=protocol, wait=wait))
     nsswitch = place.write("nsswitch.conf", NSSWITCH)
     return with_private_files(
         [(nsswitch, "/etc/nsswitch.conf")],
@@ -246,10 +247,13 @@ def exchange_once(port, deadline_s):
 class Server:
     """A running server in a group of its own; use it as a context manager."""
 
+    commands = SERVERS
+    exchange_once = staticmethod(exchange_once)
+
     def __init__(self, name, place):
         self.name = name
         self.port = free_port()
-        command = SERVERS[name](place, self.port)
+        command = self.commands[name](place, self.port)
         self.group = Group(str(self.port))
         self.log_path = os.path.join(place.scratch, f"{self.port}.log")
         with open(self.log_path, "wb") as log:
@@ -270,9 +274,9 @@ class Server:
             return file.read()[-2000:].strip()
 
     def wait_ready(self):
-        """Returns once a whole connection was served."""
+        """Returns once a whole connection or a datagram was served."""
         end = time.monotonic() + START_DEADLINE_S
-        while not exchange_once(self.port, 5):
+        while not self.exchange_once(self.port, 5):
             if self.process.poll() is not None:
                 raise Unavailable(f"ended with status {self.process.returncode}: "
                                   + self.log_tail()[-300:])

@@ -13,6 +13,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from harness import (BUILDDIR, DEADLINE_S, case, main,      # noqa: E402  pylint: disable=C0413
                      program, read_to_end, temporary_directory)
+from datagrams import DatagramServer      # noqa: E402  pylint: disable=wrong-import-position
 import machine      # noqa: E402  pylint: disable=wrong-import-position
 import measure      # noqa: E402  pylint: disable=wrong-import-position
 import report       # noqa: E402  pylint: disable=wrong-import-position
@@ -28,10 +29,10 @@ def load(mode, port, *options):
 
 
 @contextlib.contextmanager
-def reference(name):
+def reference(name, kind=Server):
     """One of the bench's own servers."""
     with temporary_directory() as folder:
-        with Server(name, Place(BUILDDIR, folder)) as server:
+        with kind(name, Place(BUILDDIR, folder)) as server:
             yield server
 
 
@@ -87,6 +88,51 @@ def test_hold():
         group, pid = server.group, server.process.pid
     assert group.folder is None or not os.path.exists(group.folder)
     assert not machine.descendants(pid) and pid not in machine.parents()
+
+
+@case("datagrams come back from each bare loop, sent alone and merged")
+def test_bare_loops():
+    for name in ("UDP bare loop", "UDP bare loop, GRO and GSO", "UDP bare loop, one a call"):
+        with reference(name, DatagramServer) as server:
+            for options in (("-b", "64"), ("-b", "1400", "-g")):
+                status, result = load("datagram", server.port, "-c", "8", "-n", "500", "-s", "20",
+                                      *options)
+                assert status == 0 and result["datagrams"] >= 500, (name, result)
+                assert result["failed"] == 0 == result["merged"], (name, result)
+
+
+@contextlib.contextmanager
+def faulty_datagrams(change):
+    """A server that sends change(bytes) back, or nothing if that is empty."""
+    with socket.socket(type=socket.SOCK_DGRAM) as sock:
+        sock.bind(("127.0.0.1", 0))
+
+        def loop():
+            while True:
+                data, peer = sock.recvfrom(65536)
+                if data == b"end":
+                    return
+                if answer := change(data):
+                    sock.sendto(answer, peer)
+        thread = threading.Thread(target=loop, daemon=True)
+        thread.start()
+        yield sock.getsockname()[1]
+        with socket.socket(type=socket.SOCK_DGRAM) as last:
+            last.sendto(b"end", sock.getsockname())
+            thread.join(DEADLINE_S)
+
+
+@case("datagram detects a flipped bit, merged answers and silence")
+def test_faulty_datagrams():
+    with faulty_datagrams(flip_last_bit) as port:
+        status, result = load("datagram", port, "-w", "1", "-n", "2", "-s", "20")
+        assert status == 1 and result["failed"] >= 2 and result["datagrams"] == 0, result
+    with faulty_datagrams(lambda data: data + data) as port:
+        status, result = load("datagram", port, "-w", "1", "-n", "4", "-s", "20")
+        assert status == 0 and result["merged"] == result["datagrams"] >= 4, result
+    with faulty_datagrams(lambda data: b"") as port:
+        status, result = load("datagram", port, "-w", "1", "-s", "1")
+        assert status == 1 and result["datagrams"] == 0 < result["lost"], result
 
 
 FAULTS = (
@@ -155,6 +201,9 @@ def test_report():
     assert judged["connections/s at 64 clients / epoll"] == (1000 / 1900, True)
     assert judged["KB of an idle connection"] == (70.0, False)
     assert judged["connections/s at 64 clients / xinetd"] == (None, False)
+    datagrams = {"UDP echod": {"datagrams_64": 900}, report.BARE: {"datagrams_64": 1000}}
+    text = report.table(datagrams, {}, report.DATAGRAM_COLUMNS, report.BARE)
+    assert "| UDP echod | 900 (0.90) | - |" in text, text
     text = report.table(results, {"ncat cat": "not installed"})
     assert "| echod | - | - | 1,000 |" in text and "ncat cat | not measured" in text
     assert report.chart(results).count("<rect") == 1 + 3
