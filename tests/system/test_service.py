@@ -335,6 +335,8 @@ def test_datagram_restart():
     clients.finish()
     seen = json.loads(machine.run("echoctl", "status", "--json").stdout)["datagrams"]
     assert 0 < seen["received"] == seen["sent"], seen
+    wait_until(lambda: machine.show("StatusText").endswith(f'{seen["received"]} datagrams'),
+               "the status line counts them")
     machine.systemctl("stop", "echod.service")
     wait_journal(since, lambda entry: entry["MESSAGE"].startswith(
         "datagrams local=udp:127.0.0.1:7 in="), "what was answered")

@@ -551,7 +551,8 @@ static int open_flow(struct load_worker *worker, size_t index, uint64_t run)
 	struct load_flow *flow = &worker->flows[index];
 	struct dial_options options = load->dial;
 	struct epoll_event event = { .events = EPOLLIN, .data.ptr = flow };
-	struct sockaddr_storage own = {0};
+	/* Of the longer IPv6 address the beginning: the port is in the same place. */
+	struct sockaddr_in own = {0};
 	enum dial_phase phase;
 	int fd;
 	int r;
@@ -565,8 +566,7 @@ static int open_flow(struct load_worker *worker, size_t index, uint64_t run)
 		return r;
 	getsockname(fd, (struct sockaddr *)&own, &(socklen_t){sizeof(own)});
 	flow->tally = &load->flows[index * load->processes + worker->index];
-	/* The port is in the same place in both families. */
-	flow->tally->port = ntohs(((struct sockaddr_in *)&own)->sin_port);
+	flow->tally->port = ntohs(own.sin_port);
 	flow->probe = (struct datagram_probe){ .run = run, .size_bytes = load->size_bytes };
 	flow->connections = &worker->connections[index * load->window];
 	for (uint64_t i = 0; i < load->window; i++)

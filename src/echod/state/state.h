@@ -89,7 +89,7 @@ struct supervisor {
 	bool replacement_due;		/* the timer of the back-off runs */
 	uint64_t watchdog_us;		/* of the service manager; 0 = none */
 	uint64_t flush_ns;		/* when report_flush() is due */
-	char status[160];		/* as last sent */
+	char status[192];		/* as last sent */
 
 	struct sd_event_source *timers[TIMER_COUNT];
 };

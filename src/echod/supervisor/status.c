@@ -27,6 +27,7 @@ bool status_update(struct supervisor *supervisor)
 	char text[sizeof(supervisor->status)];
 	struct tally tally;
 	const char *note = "";
+	int size;
 
 	totals_sum(supervisor, &tally);
 	if (supervisor->ending != ENDING_NONE)
@@ -35,10 +36,13 @@ bool status_update(struct supervisor *supervisor)
 		note = "no listener, trying again: ";
 	else if (supervisor->reload_delay_said)
 		note = "reload waits for an old generation: ";
-	snprintf(text, sizeof(text),
-		 "%s%" PRIu64 " active (max %" PRIu32 "), %" PRIu64 " served, %" PRIu64 " refused",
-		 note, tally_live(&tally), supervisor->configuration->limits.connections,
-		 tally_closed(&tally), tally_refused(&tally));
+	size = snprintf(text, sizeof(text), "%s%" PRIu64 " active (max %" PRIu32 "), %" PRIu64
+			" served, %" PRIu64 " refused", note, tally_live(&tally),
+			supervisor->configuration->limits.connections, tally_closed(&tally),
+			tally_refused(&tally));
+	if (tally.datagrams_received > 0)
+		snprintf(text + size, sizeof(text) - (size_t)size, ", %" PRIu64 " datagrams",
+			 tally.datagrams_received);
 	if (!strcmp(text, supervisor->status))
 		return false;
 	memcpy(supervisor->status, text, sizeof(text));
