@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
 """The Debian packages in a booted systemd: installed, upgraded, removed, purged; autopkgtest."""
+import contextlib
 import glob
 import hashlib
 import os
@@ -9,9 +10,9 @@ import shutil
 import subprocess
 
 from machine import Machine
-from service import (CONFIG, SHIPPED, Clients, cursor, echoes, hold, journal,
-                     listener_pid, machine, main_pid, refused, state, wait_active,
-                     wait_journal)
+from service import (CONFIG, DATAGRAMS, SHIPPED, Clients, answers, cursor, datagram_client,
+                     echoes, hold, journal, listener_pid, machine, main_pid, refused, state,
+                     wait_active, wait_journal)
 from harness import (BUILDDIR, case, child_pids, connect_to, exchange, main, note, read_exactly,
                      temporary_directory, wait_until)
 from harness_commands import SYSTEM, all_commands, is_command, readme_lines
@@ -20,7 +21,7 @@ PACKAGES = os.environ["ECHOD_PACKAGES"]
 INSIDE = "/root/packages"
 SUPERVISOR, LISTENER = "/usr/sbin/echod", "/usr/libexec/echod/echod-listener"
 HIGHER = "99.0-1"
-CHANGED = SHIPPED + "# changed by the administrator\n"
+CHANGED = SHIPPED + 'listen = {"localhost:7", "udp:127.0.0.1:7"}\n'
 
 
 def package(name):
@@ -173,8 +174,12 @@ def test_remove():
     before, open_before = machine.files(), listening()
     install()
     machine.write(CONFIG, CHANGED)
-    with hold():
+    machine.systemctl("daemon-reload")
+    machine.systemctl("restart", "echod.socket")
+    with hold(), datagram_client() as sock:
+        assert answers(sock)
         apt_get("remove", "echod", "echoctl")
+        assert not answers(sock)
     assert listening() == open_before and not machine.run("pgrep", "echod", check=False).stdout
     with open(machine.path(CONFIG), encoding="utf-8") as file:
         assert file.read() == CHANGED
@@ -182,6 +187,8 @@ def test_remove():
     with open(machine.path(CONFIG), encoding="utf-8") as file:
         assert file.read() == CHANGED
     echoes()
+    with datagram_client() as sock:
+        assert answers(sock)
     purge()
     left = machine.files() - before
     assert not {name for name in left if not name.startswith(INSIDE)}, left
@@ -255,31 +262,48 @@ def unpacked(folder):
     return {wanted: folder + wanted, **{path[len(folder):]: path for path in files}}
 
 
-@case("a machine boots with a bad configuration, and serves once that is mended")
-def test_boot_bad():
+@contextlib.contextmanager
+def booted(text):
+    """A machine that boots with these settings; and the path of their file."""
     with temporary_directory() as folder:
         files = unpacked(folder)
         with open(files[CONFIG], "w", encoding="utf-8") as file:
-            file.write('listen = {"127.0.0.1:7007", "nowhere"\n\1')
+            file.write(text)
         rebooted = Machine(os.path.join(BUILDDIR, "machine-boot"), files)
         try:
-            assert rebooted.systemctl("is-active", "multi-user.target") == "active"
-            assert rebooted.systemctl("--failed", "--plain", "--no-legend") == ""
-            assert sorted(rebooted.show("Listen", "echod.socket").split()) == sorted(
-                ["127.0.0.1:7", "(Stream)", "[::1]:7", "(Stream)"])
-            with open(files[CONFIG], "w", encoding="utf-8") as file:
-                file.write('listen = {"127.0.0.1:7007"}\n')
-            rebooted.systemctl("daemon-reload")
-            rebooted.systemctl("restart", "echod.socket")
-            told = rebooted.run("echoctl", "-q", "127.0.0.1:7007", stdin="mended\n").stdout
-            assert told == "mended\n", told
+            yield rebooted, files[CONFIG]
         finally:
             rebooted.stop()
+
+
+@case("a machine boots with a bad configuration, and serves once that is mended")
+def test_boot_bad():
+    with booted('listen = {"127.0.0.1:7007", "nowhere"\n\1') as (rebooted, path):
+        assert rebooted.systemctl("is-active", "multi-user.target") == "active"
+        assert rebooted.systemctl("--failed", "--plain", "--no-legend") == ""
+        assert sorted(rebooted.show("Listen", "echod.socket").split()) == sorted(
+            ["127.0.0.1:7", "(Stream)", "[::1]:7", "(Stream)"])
+        with open(path, "w", encoding="utf-8") as file:
+            file.write('listen = {"127.0.0.1:7007"}\n')
+        rebooted.systemctl("daemon-reload")
+        rebooted.systemctl("restart", "echod.socket")
+        told = rebooted.run("echoctl", "-q", "127.0.0.1:7007", stdin="mended\n").stdout
+        assert told == "mended\n", told
+
+
+@case("a machine boots with UDP open, beside TCP or alone")
+def test_boot_datagrams():
+    for text in (DATAGRAMS, 'listen = {"udp:127.0.0.1:7"}\n'):
+        with booted(text) as (rebooted, _):
+            assert rebooted.systemctl("--failed", "--plain", "--no-legend") == ""
+            assert rebooted.show("ActiveState") == "inactive"
+            rebooted.run("echoctl", "check", "--udp", "-H", "127.0.0.1")
 
 
 @case("what README and the manuals tell to type on a running system works")
 def test_documents():
     install()
+    echoes()
     settings = [line for line in readme_lines() if not is_command(line)]
     assert settings[0].startswith("listen = "), settings
     machine.write(CONFIG, "\n".join(settings) + "\n")
@@ -290,6 +314,8 @@ def test_documents():
         machine.run("sh", "-c", command)
         echoes()
     assert {"00000000:0007", "0" * 32 + ":0007"} <= listening()
+    with datagram_client() as sock:
+        assert answers(sock)
     machine.write(CONFIG, SHIPPED)
     machine.systemctl("daemon-reload")
     machine.systemctl("restart", "echod.socket")
