@@ -329,6 +329,15 @@ static int64_t count_surplus(const struct generation *generation)
 			 generation->orphans.live - tally.accepted);
 }
 
+/* A connection that never got a worker was closed with its listener: no counter goes back. */
+static void settle(struct generation *generation, int64_t surplus)
+{
+	if (surplus > 0)
+		generation->adopted.accepted = (uint64_t)surplus;
+	else
+		generation->adopted.refused[REFUSE_CONNECTIONS] = (uint64_t)-surplus;
+}
+
 /* Accounts for workers that the listener had reaped but not reported. */
 static void account_reaped(struct generation *generation)
 {
@@ -350,7 +359,7 @@ static void account_reaped(struct generation *generation)
 			tally_add_closed(&generation->adopted, &event);
 		orphan_end(generation, &orphans->items[i], &event);
 	}
-	generation->adopted.accepted = (uint64_t)surplus;
+	settle(generation, surplus);
 }
 
 void generation_listener_gone(struct generation *generation, int status)
@@ -368,7 +377,7 @@ void generation_listener_gone(struct generation *generation, int status)
 		return;
 	if (generation_is_stranger(generation)) {
 		orphans->live = scoreboard_live(&generation->scoreboard);
-		generation->adopted.accepted = (uint64_t)count_surplus(generation);
+		settle(generation, count_surplus(generation));
 		return;
 	}
 	if (orphans_list(&generation->scoreboard, orphans) < 0) {
