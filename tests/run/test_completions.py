@@ -174,7 +174,8 @@ def test_values():
             assert {"id", "idle", "worker"} <= offered(shell, line), (name, line)
         for line in ("echoctl sweep -p ", "echoctl sweep --patterns "):
             assert {"crlf", "telnet"} <= offered(shell, line), (name, line)
-        assert "crlf" not in offered(shell, "echoctl sweep -s "), name
+        for line in ("echoctl sweep -s ", "echoctl ping --require ", "echoctl load --require "):
+            assert "crlf" not in offered(shell, line), (name, line)
     each_shell(look)
 
 
