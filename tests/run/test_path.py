@@ -167,6 +167,8 @@ def test_refused():
     refuse("--tos EG: not a type of service", "--tos", "EG", address)
     for wrong in ("AF51", "AF44", "CS8", "AF4", "EF1", "-1"):
         refuse("--tos", "--tos", wrong, address)
+    for wrong in ("256", "0x1b8", "4294967295"):
+        refuse(f"--tos {wrong}: out of range", "--tos", wrong, address)
     refuse("--ttl 256: Invalid argument", "--ttl", "256", address)
     refuse("--mss 1: Invalid argument", "--mss", "1", address)
     refuse("--mark many: not a number", "--mark", "many", address)

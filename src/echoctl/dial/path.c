@@ -159,8 +159,12 @@ static const char *take_tos(const char *value, int *ret_number)
 	char rest;
 	int dscp;
 
-	if (isdigit((unsigned char)*value))
-		return take_integer(value, ret_number);
+	if (isdigit((unsigned char)*value)) {
+		const char *why = take_integer(value, ret_number);
+
+		/* the kernel would take the lower bits of a larger number */
+		return !why && (unsigned)*ret_number > UINT8_MAX ? "out of range" : why;
+	}
 	if (strcasecmp(value, "EF") == 0)
 		dscp = 46;
 	else if (strcasecmp(value, "VA") == 0)
