@@ -65,7 +65,7 @@ check_memcheck()
 
 command_check()
 {
-	local directory=$BUILD configure=() coverage=no dist=no make_arguments=()
+	local directory=$BUILD configure=() coverage=no dist=no tests=() make_arguments=()
 	install_packages build test
 	unpack_packages
 	while [ $# -gt 0 ]; do
@@ -88,10 +88,11 @@ command_check()
 			directory=$CLANG_TREE configure=("${CLANG_CONFIGURE[@]}")
 			;;
 		-*) die "check: unknown option: $1" ;;
-		*) make_arguments+=("TESTS=$1") ;;
+		*) tests+=("$1") ;;
 		esac
 		shift
 	done
+	[ ${#tests[@]} -eq 0 ] || make_arguments=("TESTS=${tests[*]}")
 	build_tree "$directory" "${configure[@]}"
 	if [ "$dist" = yes ]; then
 		lint_step "make distcheck" make -C "$directory" -s -j"$(nproc)" distcheck
