@@ -132,9 +132,9 @@ const struct command command_status = {
 	.summary = "what the local daemon does, on one screen",
 	.help =
 	"Shows what the local echod does: its sockets, generations and settings, the\n"
-	"connections and the limit, bytes, why connections ended or\n"
-	"were refused, and what its log left out; with --watch also the rates of the\n"
-	"last minute, as far as it has watched.\n"
+	"connections and the limit, bytes, why connections ended or were refused,\n"
+	"datagrams and why they were dropped, and what its log left out; with --watch\n"
+	"also the rates of the last minute, as far as it has watched.\n"
 	"\n"
 	"  -w, --watch                 again each second, until interrupted\n"
 	"\n"

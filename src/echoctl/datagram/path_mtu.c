@@ -12,7 +12,7 @@
 #include "echoctl/probe/interrupt.h"
 
 #define BASE_BYTES 1200		/* RFC 8899, 5.1.2: BASE_PLPMTU */
-#define PROBES 3		/* and MAX_PROBES */
+#define PROBES 3		/* RFC 8899, 5.1.2: MAX_PROBES */
 #define PACKET_MAX_BYTES 65535
 #define IPV4_BYTES (20 + 8)	/* headers of IP and UDP */
 #define IPV6_BYTES (40 + 8)
@@ -55,7 +55,7 @@ static void take_pass(struct search *search, uint32_t bytes, const struct datagr
 	search->mtu.return_fragment_bytes = trial->event.fragment_bytes;
 }
 
-/* It is too big. Returns the size that a router names, or 0. */
+/* Notes that packets of this size are too big. Returns the size that a router names, or 0. */
 static uint32_t take_failure(struct search *search, uint32_t bytes,
 			     const struct datagram_trial *trial)
 {
@@ -95,7 +95,7 @@ int path_mtu_find(struct datagram_socket *socket, uint64_t timeout_us, struct pa
 	uint32_t next = BASE_BYTES;
 	int r = 0;
 
-	/* Without its headers nothing is a probe that can be told from others. */
+	/* A smaller packet has no room for the header that tells a probe from others. */
 	search.passes = search.headers_bytes + DATAGRAM_HEADER_BYTES - 1;
 	while (r == 0 && search.passes + 1 < search.fails) {
 		struct datagram_trial trial = { .error = -ETIMEDOUT };

@@ -51,7 +51,7 @@ void datagram_fill(const struct datagram_probe *probe, uint8_t *bytes)
 		memcpy(bytes, &header, sizeof(header));
 		at = sizeof(header);
 	}
-	/* A pattern of random bytes is another one in each probe. */
+	/* Random bytes differ from probe to probe. */
 	pattern_fill(probe->pattern,
 		     probe->pattern == PATTERN_RANDOM ? (uint64_t)probe->sequence << 16 : 0,
 		     bytes + at, probe->size_bytes - at);

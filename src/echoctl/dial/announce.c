@@ -108,7 +108,7 @@ int dial_announce(int fd, const struct dial_announcement *announcement)
 	source = make_end(announcement->source.length > 0 ? &announcement->source.any :
 							    (const void *)&own);
 	destination = make_end(&peer);
-	/* both are of one family: that of the source, and then nobody knows the destination */
+	/* a header has one family, the source's: a destination of the other one is left unknown */
 	if (destination.family != source.family)
 		destination = (struct end){ .family = source.family };
 	size = announcement->version == 1 ? write_line(&source, &destination, header) :

@@ -86,8 +86,9 @@ static void hang_up(struct load_worker *worker, struct load_connection *connecti
 }
 
 /*
- * Whether a connection that fails costs the next message: with a rate that is one that is due, so
- * that the sum is what was due; a count of messages ends with a dead server too.
+ * Whether a connection that fails counts as a failure of the next message. With a rate it does only
+ * if that message is due, so that the sum is what was due; with a count of messages it always does,
+ * so that the run ends even if the server is dead.
  */
 static bool costs_next(const struct load_worker *worker, uint64_t now_ns)
 {
@@ -114,7 +115,7 @@ static void fail(struct load_worker *worker, struct load_connection *connection,
 	if (costs) {
 		worker->begun++;
 		worker->tally->last_ns = now_ns;
-		/* Of a count the next one keeps its turn. */
+		/* With a count of messages the next one keeps its time in the schedule. */
 		if (worker->load->messages == 0)
 			worker->dealt++;
 	}
@@ -180,7 +181,7 @@ static void push(struct load_worker *worker, struct load_connection *connection)
 		fail(worker, connection, LOAD_SEND, r);
 }
 
-/* The number of a datagram says its place in the window, and which message that is there. */
+/* A datagram's number: its place in the window, and above that how many were sent from there. */
 static void send_datagram(struct load_worker *worker, struct load_connection *connection)
 {
 	struct load_flow *flow = connection->flow;
@@ -355,7 +356,7 @@ static struct load_connection *find_message(const struct load_worker *worker,
 	switch (datagram_identify(bytes, size, flow->probe.run, &sequence)) {
 	case DATAGRAM_OURS:
 		found += sequence % LOAD_WINDOW_MAX % worker->load->window;
-		/* One that came twice or too late is known by now to be lost or well. */
+		/* A datagram that comes twice or too late was already counted. */
 		return found->active && found->sequence == sequence ? found : NULL;
 	case DATAGRAM_FOREIGN:
 		return NULL;

@@ -14,7 +14,7 @@
 #define REQUIRE_TEXT_MAX 32
 
 struct require {
-	bool has_loss;			/* a loss is allowed, or none by name */
+	bool has_loss;			/* one of them is the loss; else no message may fail */
 	size_t n;			/* 0: nothing is required */
 	struct require_bound {
 		char text[REQUIRE_TEXT_MAX];

@@ -446,7 +446,8 @@ const struct command command_sweep = {
 		"Options:\n"
 		"      --drain-timeout TIME    longest wait without progress (10s)\n"
 		"  -p, --patterns LIST         of random, zeros, ones, crlf, telnet, http, sip (all)\n"
-		"  -s, --sizes LIST            sizes with commas, as 1,1460,64K (15 from 1 to 1M)\n\n"
+		"  -s, --sizes LIST            sizes with commas, as 1,1460,64K (15 from 1 to 1M, with\n"
+		"                              -u 13 from 0 to 65507)\n\n"
 		"Example:\n"
 		"  echoctl sweep -p random,crlf -s 1,100,1400,1500,64K echo.example\n",
 	.long_options = long_options,

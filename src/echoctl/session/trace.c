@@ -29,7 +29,7 @@ struct trace_command {
 /* A trace being printed: times count from its start. */
 struct trace {
 	struct report *report;
-	bool hushed;			/* of several targets with -q: the table is all */
+	bool hushed;			/* several targets and -q: only the table is printed */
 	uint64_t start_ns;
 	uint64_t last_ns;
 };

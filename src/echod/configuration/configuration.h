@@ -157,8 +157,8 @@ int configuration_override_listen(struct configuration *configuration, char *con
 
 /*
  * The index in listen, from first on, of a UDP address that other hosts reach although access
- * { allow } is empty: sources are forged easily there, so whoever answers everybody has to say so.
- * listen_count: there is none.
+ * { allow } is empty: sources are easily forged over UDP, so the file has to say that everybody
+ * gets an answer. listen_count: there is none.
  */
 size_t configuration_find_open(const struct configuration *configuration, size_t first);
 #define CONFIGURATION_OPEN_WHY \

@@ -104,7 +104,7 @@ static struct settings_rule *rules_add(struct settings_rule *rule, const struct 
 	return rule;
 }
 
-/* One that listen names would be an error of the file; systemd passes what its unit says. */
+/* In listen such an address is an error of the file, but systemd may pass a socket of it. */
 static bool is_closed(const struct configuration *configuration,
 		      const struct listening_socket *socket)
 {
