@@ -130,7 +130,7 @@ const struct key configuration_keys[] = {
 
 	{ "proxy", "trust", KEY_PREFIXES, LIST(proxy.trust), .max = SETTINGS_MAX_RULES,
 	  .choices = trust_words },
-	{ "proxy", "timeout", KEY_DURATION, FIELD(proxy.timeout_us), .fallback = "5s",
+	{ "proxy", "timeout", KEY_WAIT, FIELD(proxy.timeout_us), .fallback = "5s",
 	  .min = MS, .max = 60 * SECOND },
 
 	{ "log", "level", KEY_CHOICE, FIELD(log.level), .fallback = "info",

@@ -13,6 +13,7 @@
 enum key_kind {
 	KEY_NUMBER,	/* uint32_t, min to max */
 	KEY_DURATION,	/* uint64_t microseconds, min to max; 0 is always allowed */
+	KEY_WAIT,	/* the same, but 0 is not allowed */
 	KEY_CHOICE,	/* an enum or int, by the words of choices */
 	KEY_MODE,	/* mode_t, written in octal */
 	KEY_NAME,	/* char *, a user or group name */

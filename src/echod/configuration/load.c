@@ -466,7 +466,6 @@ static void check_together(struct load *load, unsigned needs)
 {
 	struct configuration *configuration = load->configuration;
 	const struct key *user = key_find("", "user"), *path = key_find("control", "path");
-	const struct key *timeout = key_find("proxy", "timeout");
 
 	for (const struct key *key = configuration_keys; key->name; key++) {
 		/* the last list of the key may have been empty */
@@ -486,9 +485,6 @@ static void check_together(struct load *load, unsigned needs)
 		    configuration->limits.rate_burst);
 	check_burst(load, "udp", configuration->udp.rate_per_source,
 		    configuration->udp.rate_burst);
-	if (configuration->proxy.timeout_us == 0)
-		complain(load, find_place(load, timeout, 0), timeout->section, timeout->name,
-			 "must not be 0");
 	check_access(load);
 	check_open(load);
 	if (needs & CONFIGURATION_NEEDS_USER)

@@ -60,15 +60,18 @@ static int store_duration(const struct key *key, const char *text, void *field, 
 {
 	char min[DURATION_TEXT_MAX], max[DURATION_TEXT_MAX];
 	uint64_t value_us;
+	bool needs_time = key->kind == KEY_WAIT;
 	int r = duration_parse(text, &value_us);
 
 	if (r == -EINVAL)
 		return refuse(why, text, " is not a duration like 90s, 10min or 1h 30min");
+	if (r == 0 && value_us == 0 && needs_time)
+		return refuse(why, NULL, "must not be 0");
 	if (r == 0 && (value_us == 0 || (value_us >= key->min && value_us <= key->max))) {
 		*(uint64_t *)field = value_us;
 		return 0;
 	}
-	return refuse(why, text, " is not %sin %s-%s", key->min > 0 ? "0 or " : "",
+	return refuse(why, text, " is not %sin %s-%s", key->min > 0 && !needs_time ? "0 or " : "",
 		      duration_format(key->min, min), duration_format(key->max, max));
 }
 
@@ -316,6 +319,7 @@ int key_store(const struct key *key, const char *text, struct configuration *con
 	case KEY_NUMBER:
 		return store_number(key, text, field, why);
 	case KEY_DURATION:
+	case KEY_WAIT:
 		return store_duration(key, text, field, why);
 	case KEY_CHOICE:
 		return store_choice(key, text, field, why);
@@ -402,6 +406,7 @@ void key_print(const struct key *key, const struct configuration *configuration,
 		fprintf(stream, "%u", *(const uint32_t *)field);
 		break;
 	case KEY_DURATION:
+	case KEY_WAIT:
 		print_text(duration_format(*(const uint64_t *)field, duration), stream);
 		break;
 	case KEY_CHOICE:

@@ -256,11 +256,16 @@ static void test_bad_durations(void **state)
 		"idle = \"10 parsecs\"\n"
 		"stall = '999us'\n"
 		"session = 366d\n"
-		"drain = '10min 1s' }\n",
+		"drain = '10min 1s' }\n"
+		"proxy { timeout = 61s }\n"
+		"proxy { timeout = 0\n"
+		"timeout = 5s }\n",
 		"t:2: timeouts.idle: \"10 parsecs\" is not a duration like 90s, 10min or 1h 30min\n"
 		"t:3: timeouts.stall: \"999us\" is not 0 or in 1ms-365d\n"
 		"t:4: timeouts.session: \"366d\" is not 0 or in 1ms-365d\n"
-		"t:5: timeouts.drain: \"10min 1s\" is not in 0-10min\n");
+		"t:5: timeouts.drain: \"10min 1s\" is not in 0-10min\n"
+		"t:6: proxy.timeout: \"61s\" is not in 1ms-1min\n"
+		"t:7: proxy.timeout: must not be 0\n");
 }
 
 static void test_bad_words(void **state)
