@@ -96,7 +96,8 @@ def test_duplicate():
 @case("with a rate what was due is echoed, failed or not begun")
 def test_rate():
     with DatagramPeer(echo) as peer:
-        status, summary = load(peer.address, "-d", "500ms", "--rate", "200", "--timeout", "20s")
+        status, summary = load(peer.address, "-c", "64", "-d", "500ms", "--rate", "200",
+                               "--timeout", "20s")
         assert status == 0, summary
         assert summary["messages"] + summary["not_begun"] == 100, summary
         assert summary["latency_from_due"]["count"] == summary["messages"]

@@ -16,6 +16,7 @@ HERE = [
     (r"localhost|127\.0\.0\.1:7007|\[2001:db8::7\]:7|\S+\.example(\.\S+)?", "{address}"),
     (r"-6 \{address\}", "-6 {address6}"),
     (r"-d (10|30)s", "-d 1s"),
+    (r"--rate 1000", "--rate 100"),
     (r"-w 0\.1 -c 1 -t 5", "-w 10 -c 20 -t 25"),
     (r"echoctl (status|list|kill|reload|drain|log-level|metrics)\b",
      r"echoctl --control {control} \1"),
@@ -58,9 +59,7 @@ def test_client():
                 sock.sendall(b"x")
                 assert read_exactly(sock, 1) == b"x"
                 result = run(words, folder)
-            # a busy machine keeps no schedule: what could not begin in time is said, with status 1
-            if "no connection was free" not in result.stdout:
-                assert result.returncode == 0, (command, words, result)
+            assert result.returncode == 0, (command, words, result)
 
 
 @case("every command of the daemon starts it, or tests its settings")

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: MIT
 """echoctl load: every byte verified, counts exact, errors by phase, bounded in time."""
 import itertools
+import json
 import os
 import re
 import select
@@ -9,8 +10,9 @@ import signal
 import socket
 import subprocess
 import threading
+import time
 
-from harness import (DEADLINE_S, Echod, case, main, program, read_exactly, read_to_end,
+from harness import (DEADLINE_S, Echod, case, child_pids, main, program, read_exactly, read_to_end,
                      run_echoctl, temporary_directory, wait_until)
 from harness_peers import (Peer, by_message, echo, events, flip, full_backlog, full_unix_backlog,
                            reset, swallow)
@@ -107,6 +109,25 @@ def test_not_begun_fails():
         assert summary["errors"] == NO_ERRORS and summary["not_begun"] > 0, summary
         assert summary["messages"] + summary["not_begun"] == 20, summary
         assert result.returncode == 1, result
+
+
+@case("what was due before the end begins, although the process that sends looks late")
+def test_late_look():
+    seen = []
+    with Peer(by_message(64, lambda _, data: seen.append(data) or data)) as peer:
+        command = subprocess.Popen(
+            [program("echoctl"), "--json", "load", "-c", "64", "--processes", "1", "-d", "1s",
+             "--rate", "50", peer.address], stdout=subprocess.PIPE)
+        wait_until(lambda: seen, "messages are sent")
+        (worker,) = child_pids(command.pid)
+        os.kill(worker, signal.SIGSTOP)
+        stopped = time.monotonic()
+        wait_until(lambda: time.monotonic() > stopped + 1.2, "the end is over")
+        os.kill(worker, signal.SIGCONT)
+        output, _ = command.communicate(timeout=DEADLINE_S)
+    summary = json.loads(output.splitlines()[-1])
+    assert (summary["messages"], summary["not_begun"]) == (50, 0), summary
+    assert command.returncode == 0
 
 
 @case("a server that dies: with a rate the sum is what was due")

@@ -215,16 +215,15 @@ static void send_message(struct load_worker *worker, struct load_connection *con
 	push(worker, connection);
 }
 
-/* Begins messages that are due, as long as a connection is free. */
+/* Begins messages that were due before the end, as long as a connection is free. */
 static void begin_due(struct load_worker *worker, uint64_t now_ns)
 {
 	struct load_connection *connection = first_free(worker);
 	uint64_t due_ns;
 
-	while (connection && worker->error == 0 && now_ns < worker->end_ns &&
-	       worker->begun < worker->quota) {
+	while (connection && worker->error == 0 && worker->begun < worker->quota) {
 		due_ns = worker->load->rate > 0 ? next_due_ns(worker) : now_ns;
-		if (due_ns > now_ns)
+		if (due_ns > now_ns || due_ns >= worker->end_ns)
 			return;
 		worker->idle_first = connection->next;
 		connection->queued = false;
@@ -291,7 +290,8 @@ static void finish(struct load_worker *worker, struct load_connection *connectio
 		worker->active--;
 	connection->active = false;
 	set_free(worker, connection);
-	begin_due(worker, now_ns);
+	if (now_ns < worker->end_ns)
+		begin_due(worker, now_ns);
 }
 
 /* Takes the echo; behind it, and without a message on its way, only the peer's FIN may come. */
@@ -501,6 +501,7 @@ static void wait_for_events(struct load_worker *worker, uint64_t now_ns)
 static void work(struct load_worker *worker)
 {
 	const struct load_shared *shared = worker->load->shared;
+	bool is_over = false;
 
 	while (worker->error == 0) {
 		uint64_t now_ns = clock_now_ns();
@@ -515,9 +516,12 @@ static void work(struct load_worker *worker)
 		}
 		if (now_ns >= worker->sweep_ns)
 			sweep(worker, now_ns);
-		begin_due(worker, now_ns);
+		/* Once more at the first look after the end, which may come late. */
+		if (!is_over)
+			begin_due(worker, now_ns);
+		is_over = worker->end_ns > 0 && now_ns >= worker->end_ns;
 		if (worker->end_ns > 0 && worker->active == 0 &&
-		    (now_ns >= worker->end_ns || worker->begun >= worker->quota))
+		    (is_over || worker->begun >= worker->quota))
 			break;
 		if (worker->error == 0)
 			wait_for_events(worker, now_ns);
