@@ -87,10 +87,11 @@ static void test_ports(void **state)
 		assert_int_equal(pass(&reception, 1, NOW_NS, DROP_PORT), cases[i].passes);
 	}
 	block.settings.datagram_min_source_port = 0;
-	for (size_t i = 1; i < 4; i++) {
+	for (size_t i = 0; i < 4; i++) {
 		struct reception reception = from("192.0.2.1", cases[i].port);
 
-		assert_int_equal(pass(&reception, 1, NOW_NS, DROP_PORT), 1);
+		/* nobody can be answered at port 0 */
+		assert_int_equal(pass(&reception, 1, NOW_NS, DROP_PORT), i > 0);
 	}
 }
 
@@ -132,6 +133,89 @@ static void test_rates(void **state)
 	assert_int_equal(pass(&other, 1, NOW_NS + CLOCK_NS_PER_S, DROP_RATE), 1);
 }
 
+/* The rate of all bounds what sources together get, and names itself. */
+static void test_rate_of_all(void **state)
+{
+	const struct reception one = from("192.0.2.1", 4000), other = from("192.0.2.2", 4000);
+	const struct reception third = from("192.0.2.3", 4000);
+
+	(void)state;
+	block.settings.datagram_rate_per_source = 10;
+	block.settings.datagram_rate_burst = 5;
+	block.settings.datagram_rate = 8;
+	judge_init(judge, &block.settings, 1, NOW_NS);
+	assert_int_equal(pass(&one, 5, NOW_NS, DROP_RATE), 5);
+	assert_int_equal(pass(&other, 5, NOW_NS, DROP_RATE), 3);
+	assert_int_equal(pass(&third, 1, NOW_NS, DROP_RATE), 0);
+	/* a second later all eight are back, and no more */
+	assert_int_equal(pass(&one, 5, NOW_NS + CLOCK_NS_PER_S, DROP_RATE), 5);
+	assert_int_equal(pass(&other, 5, NOW_NS + CLOCK_NS_PER_S, DROP_RATE), 3);
+}
+
+static struct reception from_ipv6(const char *address)
+{
+	struct reception reception = { .peer = { .family = ENDPOINT_INET6, .port = 4000 },
+				       .is_unicast = true };
+
+	assert_int_equal(inet_pton(AF_INET6, address, reception.address), 1);
+	return reception;
+}
+
+/* A source is a prefix, of both families, as limits { source-prefix-... } say. */
+static void test_prefixes(void **state)
+{
+	const struct reception first = from("192.0.2.1", 4000), same = from("192.0.2.127", 4001);
+	const struct reception other = from("192.0.3.1", 4000);
+	const struct reception first6 = from_ipv6("2001:db8::1"), same6 = from_ipv6("2001:db8::2");
+	const struct reception other6 = from_ipv6("2001:db8:0:1::1");
+
+	(void)state;
+	block.settings.source_prefix_ipv4 = 24;
+	block.settings.datagram_rate_per_source = 1;
+	block.settings.datagram_rate_burst = 1;
+	judge_init(judge, &block.settings, 1, NOW_NS);
+	assert_int_equal(pass(&first, 1, NOW_NS, DROP_PER_SOURCE), 1);
+	assert_int_equal(pass(&same, 1, NOW_NS, DROP_PER_SOURCE), 0);
+	assert_int_equal(pass(&other, 1, NOW_NS, DROP_PER_SOURCE), 1);
+	assert_int_equal(pass(&first6, 1, NOW_NS, DROP_PER_SOURCE), 1);
+	assert_int_equal(pass(&same6, 1, NOW_NS, DROP_PER_SOURCE), 0);
+	assert_int_equal(pass(&other6, 1, NOW_NS, DROP_PER_SOURCE), 1);
+}
+
+static void *find_source(const struct reception *reception)
+{
+	for (size_t i = 0; i < JUDGE_ROWS; i++) {
+		for (size_t j = 0; j < JUDGE_WAYS; j++) {
+			if (memcmp(judge->sources[i][j].key, reception->address, 16) == 0)
+				return judge->sources[i];
+		}
+	}
+	return NULL;
+}
+
+/* No peer can predict its row: the same sources have others with another seed. */
+static void test_seed(void **state)
+{
+	void *rows[2][16];
+
+	(void)state;
+	block.settings.datagram_rate_per_source = 1;
+	block.settings.datagram_rate_burst = 1;
+	for (size_t seed = 0; seed < 2; seed++) {
+		memset(judge, 0, sizeof(*judge));
+		judge_init(judge, &block.settings, 0x123456789abcdefu * (seed + 1), NOW_NS);
+		for (uint16_t i = 0; i < 16; i++) {
+			struct reception reception = from("192.0.2.1", 4000);
+
+			reception.address[15] = (uint8_t)(i + 1);
+			assert_int_equal(pass(&reception, 1, NOW_NS, DROP_PER_SOURCE), 1);
+			rows[seed][i] = find_source(&reception);
+			assert_non_null(rows[seed][i]);
+		}
+	}
+	assert_memory_not_equal(rows[0], rows[1], sizeof(rows[0]));
+}
+
 /* Sources without number: the one that is held back stays so, and nothing grows. */
 static void test_flood(void **state)
 {
@@ -158,6 +242,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_ports, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_order, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_rates, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_rate_of_all, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_prefixes, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_seed, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_flood, set_up, tear_down),
 	};
 

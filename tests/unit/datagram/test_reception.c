@@ -106,6 +106,10 @@ static void test_broadcast(void **state)
 	add_pktinfo(&arrived, "224.0.0.1", "0.0.0.0");
 	assert_true(reception_read(&arrived.message, &reception));
 	assert_false(reception.is_unicast);
+	arrive(&arrived, AF_INET, "192.0.2.1");
+	add_pktinfo(&arrived, "255.255.255.255", "0.0.0.0");
+	assert_true(reception_read(&arrived.message, &reception));
+	assert_false(reception.is_unicast);
 	arrive(&arrived, AF_INET6, "2001:db8::1");
 	add_pktinfo6(&arrived, "ff02::1");
 	assert_true(reception_read(&arrived.message, &reception));
@@ -173,6 +177,7 @@ static void test_answer(void **state)
 
 static void test_broken(void **state)
 {
+	const size_t lengths[] = { 3, sizeof(struct cmsghdr) - 1, CMSG_LEN(1) + 20, SIZE_MAX };
 	const uint8_t byte = 1;
 	struct reception reception;
 	struct arrived arrived;
@@ -183,14 +188,41 @@ static void test_broken(void **state)
 	add(&arrived, IPPROTO_IP, IP_PKTINFO, &byte, sizeof(byte));
 	assert_true(reception_read(&arrived.message, &reception));
 	assert_false(reception.has_local);
-	header->cmsg_len = 3;
+	for (size_t i = 0; i < sizeof(lengths) / sizeof(*lengths); i++) {
+		header->cmsg_len = lengths[i];
+		assert_true(reception_read(&arrived.message, &reception));
+		assert_false(reception.has_local);
+	}
+	arrive(&arrived, AF_INET6, "2001:db8::1");
+	add(&arrived, IPPROTO_IPV6, IPV6_PKTINFO, &byte, sizeof(byte));
+	add(&arrived, IPPROTO_IPV6, IPV6_TCLASS, &byte, sizeof(byte));
+	add(&arrived, IPPROTO_UDP, UDP_GRO, &byte, sizeof(byte));
 	assert_true(reception_read(&arrived.message, &reception));
-	header->cmsg_len = SIZE_MAX;
-	assert_true(reception_read(&arrived.message, &reception));
+	assert_false(reception.has_local);
+	assert_int_equal(reception.tos, 0);
+	assert_int_equal(reception.segment, 0);
 	arrived.message.msg_controllen = 7;
 	assert_true(reception_read(&arrived.message, &reception));
 	arrived.peer.storage.ss_family = AF_UNIX;
 	assert_false(reception_read(&arrived.message, &reception));
+}
+
+/* The size of pieces is a number of the kernel that has to fit into 16 bits. */
+static void test_segment(void **state)
+{
+	const struct { int told; uint16_t read; } cases[] = {
+		{ 0, 0 }, { -1, 0 }, { 1, 1 }, { 65535, 65535 }, { 65536, 0 }, { 66936, 0 },
+	};
+	struct reception reception;
+	struct arrived arrived;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		arrive(&arrived, AF_INET, "192.0.2.1");
+		add(&arrived, IPPROTO_UDP, UDP_GRO, &cases[i].told, sizeof(cases[i].told));
+		assert_true(reception_read(&arrived.message, &reception));
+		assert_int_equal(reception.segment, cases[i].read);
+	}
 }
 
 int main(void)
@@ -199,6 +231,7 @@ int main(void)
 		cmocka_unit_test(test_ipv4),	  cmocka_unit_test(test_broadcast),
 		cmocka_unit_test(test_interface), cmocka_unit_test(test_mapped),
 		cmocka_unit_test(test_answer),	  cmocka_unit_test(test_broken),
+		cmocka_unit_test(test_segment),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

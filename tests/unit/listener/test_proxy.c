@@ -226,6 +226,9 @@ static void test_crc32c(void **state)
 	expect_wrong(V2("\x21\x11\0\x12" TCP4 "\3\0\3\0\0\0"));
 	/* nor twice */
 	expect_wrong(V2("\x21\x11\0\x1a" TCP4 "\3\0\4" CRC32C "\3\0\4" CRC32C));
+	/* though both are right */
+	expect_wrong(V2("\x21\x11\0\x1e" TCP4 "\3\0\4\x92\x8d\xde\xae"
+			"\3\0\4\xf0\x97\x60\x14" "\4\0\1\4"));
 }
 
 int main(void)
