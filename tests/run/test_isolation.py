@@ -6,9 +6,9 @@ import os
 import signal
 import subprocess
 
-from harness import (DEADLINE_S, Echod, case, connect_to, descriptors, exchange, is_defined, main,
-                     program, read_exactly, render_settings, status_fields, temporary_directory,
-                     wait_accepts)
+from harness import (DEADLINE_S, Echod, case, child_pids, connect_to, descriptors, exchange,
+                     is_defined, main, program, read_exactly, render_settings, status_fields,
+                     temporary_directory, wait_accepts, wait_until)
 
 SECRETS = {"NOTIFY_SOCKET": "/nonexistent/notify", "WATCHDOG_USEC": "0",
            "ECHOD_TEST_SECRET": "do not leak", "INVOCATION_ID": "0123456789abcdef"}
@@ -30,6 +30,19 @@ def test_descriptors():
             assert len(held) == 1 and list(held.values())[0].startswith("socket:"), held
         for sock in sockets:
             sock.close()
+
+
+@case("nor does it map the table, or the counters of a datagram process beside it")
+def test_table():
+    with Echod(listen=("127.0.0.1:0", "udp:127.0.0.1:0")) as echod:
+        [datagrams] = wait_until(lambda: child_pids(echod.listener_pid), "its process runs")
+        with hold(echod):
+            [worker] = set(child_pids(echod.listener_pid)) - {datagrams}
+            with open(f"/proc/{worker}/maps", encoding="utf-8") as file:
+                maps = file.read()
+            assert "echod-slots" in maps and "echod-table" not in maps, maps
+            held = descriptors(worker)
+            assert len(held) == 1 and list(held.values())[0].startswith("socket:"), held
 
 
 @case("the listener holds no log, control or notify socket and no file")

@@ -9,8 +9,8 @@ import signal
 import socket
 import struct
 
-from harness import (DEADLINE_S, Echod, Process, Skip, case, connect_to, exchange, foreign,
-                     free_port, main, program, read_exactly, read_to_end, run_echoctl,
+from harness import (DEADLINE_S, Echod, Process, Skip, case, connect_to, descriptors, exchange,
+                     foreign, free_port, main, program, read_exactly, read_to_end, run_echoctl,
                      temporary_directory, wait_until)
 
 SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
@@ -252,6 +252,8 @@ def test_limit():
         waits = echod.connect()
         wait_until(lambda: status(echod)["live"] == 1, "one waits")
         held = announced(echod, V1)
+        [worker] = echod.worker_pids()
+        assert len(descriptors(worker)) == 1, "it has its connection and not the one that waits"
         assert is_ended(connect_from(echod, "127.0.0.2"))
         echod.wait_log(r"refused peer=127\.0\.0\.2:\d+ local=\S+ reason=connections$")
         waits.sendall(V1 + b"late")

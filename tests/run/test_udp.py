@@ -5,6 +5,7 @@ import contextlib
 import errno
 import json
 import os
+import re
 import signal
 import socket
 import struct
@@ -13,7 +14,7 @@ import time
 
 from harness import (DEADLINE_S, Echod, Skip, case, child_pids, connect_to, descriptors, exchange,
                      main, process_stat, program, random_bytes, render_settings, run_echoctl,
-                     temporary_directory, wait_until)
+                     status_fields, temporary_directory, wait_until)
 from harness_datagram import Node, link
 
 EVERYBODY = {"allow": ["0.0.0.0/0", "::/0"]}
@@ -53,6 +54,12 @@ def counters(echod):
     """The datagrams object of the status."""
     result = run_echoctl("--control", os.path.join(echod.folder, "control"), "--json", "status")
     return json.loads(result.stdout)["datagrams"]
+
+
+def metrics(echod):
+    """The text of the metrics."""
+    control = os.path.join(echod.folder, "control")
+    return run_echoctl("--control", control, "metrics").stdout.decode()
 
 
 def settled(echod, received):
@@ -182,6 +189,29 @@ def test_merged():
         assert settled(echod, 105)["sent"] == 100
 
 
+@case("what came merged and is too large for the way back goes piece by piece")
+def test_unmerged():
+    with Node() as far, Node() as near:
+        link(far, near, 0)
+        near.run("ip", "route", "change", "192.0.2.0/30", "dev", "v0", "src", "192.0.2.2", "mtu",
+                 "lock", "600")
+        with Echod({"access": EVERYBODY}, listen=("udp:192.0.2.2:0",),
+                   command=near.command()) as echod:
+            with far.inside():
+                sock = client("192.0.2.1")
+            with sock:
+                data = random_bytes(9 * 1400 + 700)
+                try:
+                    send_merged(sock, data, 1400, split(echod.address))
+                except OSError as error:
+                    raise Skip(f"UDP_SEGMENT: {error}") from error
+                pieces = [sock.recv(1 << 16) for _ in range(10)]
+            assert [len(piece) for piece in pieces] == [1400] * 9 + [700]
+            assert b"".join(pieces) == data
+            assert settled(echod, 10)["sent"] == 10
+            assert "echod_datagrams_unmerged_total 1\n" in metrics(echod)
+
+
 def low_client():
     """One that asks from a port that only root has."""
     for port in range(1023, 600, -1):
@@ -258,12 +288,23 @@ def test_broadcast():
             sock.sendto(b"to all", ("127.255.255.255", port))
             wait_dropped(echod, "broadcast", 1)
             assert ask(sock, b"to one", ("127.0.0.1", port))[0] == b"to one"
-        with client("::1") as sock:
-            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_IF,
-                            socket.if_nametoindex("lo"))
-            with contextlib.suppress(OSError):      # lo may have no route for it
+
+
+@case("nor does what is sent to a multicast address of IPv6")
+def test_multicast():
+    with Node() as node:
+        node.run("ip", "link", "set", "lo", "multicast", "on")
+        node.run("ip", "-6", "route", "add", "multicast", "ff01::/16", "dev", "lo", "table",
+                 "local")
+        with Echod({"access": EVERYBODY}, listen=("udp:*:0",), command=node.command()) as echod:
+            _, port = split(echod.address)
+            with node.inside():
+                sock = client("::1")
+            with sock:
+                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_IF, 1)   # lo
                 sock.sendto(b"to all", ("ff01::1", port))
-                wait_dropped(echod, "broadcast", 2)
+                wait_dropped(echod, "broadcast", 1)
+                assert ask(sock, b"to one", ("::1", port)) == (b"to one", ("::1", port))
 
 
 @case("nor is what is sent to the broadcast address of a network, before the options are set too")
@@ -304,8 +345,9 @@ def test_access():
             name = "%s:%d" % unknown.getsockname()
         echod.signal(signal.SIGTERM)
         assert echod.wait() == 0
-        assert sum(int(match[1]) for match in echod.wait_log(
-            r"dropped peer=\S+ reason=access protocol=udp count=(\d)", 1)) in (1, 2)
+        dropped = re.compile(r"dropped peer=\S+ reason=access protocol=udp count=(\d)$")
+        wait_until(lambda: sum(int(match[1]) for match in map(dropped.search, echod.log())
+                               if match) == 2, "both are told, the last one at the end")
         assert any(f"dropped peer={name} reason=access" in line for line in echod.log())
         echod.wait_log(r"datagrams local=udp:127\.0\.0\.1:\d+ in=3 out=1 bytes-in=3 bytes-out=1 "
                        r"dropped=2")
@@ -409,6 +451,22 @@ def test_reload():
         assert settled(echod, sent)["sent"] == sent
 
 
+@case("a stop answers what has come before it")
+def test_stop():
+    with Echod(listen=("udp:127.0.0.1:0",)) as echod, client() as sock:
+        to, pid = split(echod.address), process(echod)
+        with stopped(pid):
+            for number in range(100):
+                sock.sendto(b"%d" % number, to)
+            listener = echod.listener_pid
+            held = len(descriptors(listener))
+            echod.signal(signal.SIGTERM)
+            wait_until(lambda: len(descriptors(listener)) < held - 1, "it is told to end")
+        assert [sock.recv(100) for _ in range(100)] == [b"%d" % number for number in range(100)]
+        assert echod.wait() == 0
+        echod.wait_log(r"datagrams local=\S+ in=100 out=100 ")
+
+
 @case("a datagram process that is killed is replaced, and TCP does not notice")
 def test_killed():
     with Echod(listen=("udp:127.0.0.1:0", "127.0.0.1:0")) as echod, client() as sock:
@@ -436,18 +494,26 @@ def test_listener_killed():
         assert ask(sock, b"y", split(echod.address))[0] == b"y"
 
 
+def read(pid, name):
+    """The text of this file of a process in /proc."""
+    with open(f"/proc/{pid}/{name}", encoding="utf-8") as file:
+        return file.read()
+
+
 @case("the process holds its sockets and a pipe, and has a filter of its own")
 def test_holds():
     with Echod(listen=("udp:127.0.0.1:0", "127.0.0.1:0", "udp:[::1]:0")) as echod:
         pid = process(echod)
         wait_until(lambda: sorted(name.split(":")[0] for name in descriptors(pid).values()) ==
                    ["pipe", "socket", "socket"], "it has closed the others")
-        with open(f"/proc/{pid}/status", encoding="utf-8") as file:
-            status = dict(line.split(":", 1) for line in file)
-        assert int(status.get("Seccomp_filters", "2")) >= 2, status
-        with open(f"/proc/{pid}/maps", encoding="utf-8") as file:
-            shared = [line for line in file if "echod-slots" in line or "echod-commands" in line]
+        wait_until(lambda: int(status_fields(pid).get("Seccomp_filters", "2")) >= 2, "its filter")
+        wait_until(lambda: re.search(r"^Max processes +0 +0 ", read(pid, "limits"), re.MULTILINE),
+                   "it has no room for a process")
+        maps = read(pid, "maps").splitlines()
+        shared = [line for line in maps if re.search("echod-(slots|commands)", line)]
         assert echod.addresses[1] and len(shared) <= 2
+        table = [int(line.split()[2], 16) for line in maps if "echod-table" in line]
+        assert len(table) == 1 and table[0] > 0, "its counters, behind the table, and only these"
 
 
 @case("an answer that cannot go stops no other one")
@@ -481,8 +547,7 @@ def test_kernel_drops():
                     sock.sendto(bytes(8192), to)
         seen = counters(echod)
         assert seen["kernel_dropped"] > 0
-        result = run_echoctl("--control", os.path.join(echod.folder, "control"), "metrics")
-        assert b"echod_datagrams_kernel_dropped_total %d" % seen["kernel_dropped"] in result.stdout
+        assert f"echod_datagrams_kernel_dropped_total {seen['kernel_dropped']}" in metrics(echod)
 
 
 @case("inetd's way: datagrams of descriptor 0 until they stop coming")
