@@ -1,11 +1,21 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
 """echoctl sweep -u: sizes and patterns as datagrams, and the path MTU both ways."""
+import contextlib
+
 from harness import case, main, run_echoctl
 from harness_datagram import DatagramPeer, echo, routed
 from harness_peers import events, flip
 
 SMALL = ("-s", "100", "-p", "random")
+
+
+@contextlib.contextmanager
+def far_echo(**options):
+    """A client, a server behind a router, as nodes, and the address of the echo there."""
+    with routed(**options) as (client, _router, server), \
+            DatagramPeer(echo, "192.0.2.6", node=server) as peer:
+        yield client, server, peer.address
 
 
 def sweep(result):
@@ -51,27 +61,24 @@ def test_pattern():
 
 @case("a router that has a smaller MTU beyond it says so, and fragments pass")
 def test_fragmentation_needed():
-    with routed(far_mtu=1400) as (client, _router, server), \
-            DatagramPeer(echo, "192.0.2.6", node=server) as peer:
-        result = client.echoctl("--json", "sweep", "-u", "-s", "100,4000", "-p", "random",
-                                peer.address)
+    with far_echo(far_mtu=1400) as (client, _server, address):
+        result = client.echoctl("--json", "sweep", "-u", "-s", "100,4000", "-p", "random", address)
         _, last = sweep(result)
         assert result.returncode == 0, result
         assert last["path_mtu"]["forward_bytes"] == 1400, last
         assert last["path_mtu"]["forward_why"] == "fragmentation needed from 192.0.2.2", last
         assert last["path_mtu"]["fragments_pass"] is True, last
-        text = client.echoctl("sweep", "-u", *SMALL, peer.address).stdout.decode()
+        text = client.echoctl("sweep", "-u", *SMALL, address).stdout.decode()
         assert "path MTU: forward 1400, fragmentation needed from 192.0.2.2\n" in text, text
 
 
 @case("what is dropped without a word is a black hole, by its border")
 def test_black_hole():
-    with routed() as (client, _router, server), \
-            DatagramPeer(echo, "192.0.2.6", node=server) as peer:
+    with far_echo() as (client, server, address):
         # veth(4) drops what is larger, a VLAN tag aside.
         server.run("ip", "link", "set", "v1", "mtu", "1396")
         result = client.echoctl("--json", "sweep", "-u", *SMALL, "--drain-timeout", "300ms",
-                                peer.address)
+                                address)
         _, last = sweep(result)
         assert last["path_mtu"]["forward_bytes"] == 1400, last
         assert last["path_mtu"]["forward_why"] == "black hole above 1400", last
@@ -79,26 +86,24 @@ def test_black_hole():
 
 @case("the way back fragments")
 def test_return():
-    with routed() as (client, _router, server), \
-            DatagramPeer(echo, "192.0.2.6", node=server) as peer:
+    with far_echo() as (client, server, address):
         server.run("ip", "route", "replace", "default", "via", "192.0.2.5", "mtu", "lock", "996")
-        result = client.echoctl("--json", "sweep", "-u", *SMALL, peer.address)
+        result = client.echoctl("--json", "sweep", "-u", *SMALL, address)
         _, last = sweep(result)
         assert last["path_mtu"]["forward_bytes"] == 1500, last
         assert last["path_mtu"]["forward_why"] == "the own interface", last
         assert last["path_mtu"]["return_fragment_bytes"] == 996, last
-        text = client.echoctl("sweep", "-u", *SMALL, peer.address).stdout.decode()
+        text = client.echoctl("sweep", "-u", *SMALL, address).stdout.decode()
         assert "return path fragments at 996\n" in text, text
 
 
 @case("fragments do not pass")
 def test_no_fragments():
-    with routed() as (client, _router, server), \
-            DatagramPeer(echo, "192.0.2.6", node=server) as peer:
+    with far_echo() as (client, server, address):
         server.run("sh", "-c", "echo 0 >/proc/sys/net/ipv4/ipfrag_low_thresh &&"
                                "echo 0 >/proc/sys/net/ipv4/ipfrag_high_thresh")
         result = client.echoctl("--json", "sweep", "-u", "-s", "100,4000", "-p", "random",
-                                "--drain-timeout", "200ms", peer.address)
+                                "--drain-timeout", "200ms", address)
         cells, last = sweep(result)
         assert [cell["result"] for cell in cells] == ["ok", "lost"], cells
         assert last["path_mtu"]["fragments_pass"] is False, last

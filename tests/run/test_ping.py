@@ -12,7 +12,7 @@ from harness import (DEADLINE_S, Echod, case, main, read_exactly, read_to_end, r
                      temporary_directory, unused_address)
 from harness_peers import (Peer, by_message, echo, echo_bytewise, events, flip, full_backlog,
                            reset, swallow)
-from harness_ping import counts, ping, running
+from harness_ping import check_requirements, counts, ping, running
 
 SECOND = 1_000_000_000
 
@@ -351,34 +351,10 @@ def test_echod():
         assert result.returncode == 0, result
         assert counts(summary) == {"sent": 20, "ok": 20}
 
+
 @case("--require: bounds decide, and what was measured is said")
 def test_require():
-    run = ["ping", "-q", "-c", "4", "-i", "5ms", "-W", "500ms"]
-    def lose_one(number, data):
-        return flip(data, 40) if number == 2 else data
-
-    for answer, bounds, wanted in (
-            (lambda _, data: data, "p50<20s,p99.9<20s,max<20s,loss<0.1%", [True] * 4),
-            (lambda _, data: data, "p50<1us", [False]),
-            (lambda _, data: data, "loss<0%", [False]),
-            (lambda _, data: None, "p50<20s,loss<50%", [False, False]),
-            (lose_one, "loss<25%,p50<20s", [False, True]),
-            (lose_one, "loss<25.1%", [True])):
-        with Peer(by_message(64, answer)) as peer:
-            result = run_echoctl("--json", *run, "--require", bounds, peer.address)
-            judged = events(result, "requirement")
-            assert [one["require"] for one in judged] == bounds.split(","), judged
-            assert [one["holds"] for one in judged] == wanted, (bounds, judged)
-            assert result.returncode == (0 if all(wanted) else 1), (bounds, result)
-    with Peer(by_message(64, lose_one)) as peer:
-        result = run_echoctl(*run, "--require", "p50<20s", peer.address)
-        assert result.returncode == 1, "a failed message fails, unless loss is named"
-        assert re.search(rb": required p50<20s: holds, measured [\d.]+ [mun]?s\n",
-                         result.stdout), result
-    for wrong in ("p99", "p101<1s", "q<1s", "loss<1", "p99<1x", "p99<1s,", ""):
-        result = run_echoctl(*run, "--require", wrong, "127.0.0.1")
-        assert result.returncode == 3 and b"--require" in result.stderr, (wrong, result)
-
+    check_requirements(["ping", "-q", "-c", "4", "-i", "5ms", "-W", "500ms"], 25, rb": ")
 
 
 main()
