@@ -32,11 +32,6 @@ struct datagram {
 	struct turn turn;
 };
 
-static bool is_datagram(const struct settings *settings, uint32_t index)
-{
-	return settings_sockets(settings)[index].type == SETTINGS_DATAGRAM;
-}
-
 /* Keeps only the pipe and the datagram sockets open, and waits for them. */
 static void choose_descriptors(struct datagram *datagram, int life_fd)
 {
@@ -44,7 +39,8 @@ static void choose_descriptors(struct datagram *datagram, int life_fd)
 
 	for (int fd = 0; fd < (int)settings_descriptors(settings); fd++) {
 		uint32_t index = (uint32_t)(fd - LISTENER_FD_SOCKETS);
-		bool is_socket = index < settings->socket_count && is_datagram(settings, index);
+		bool is_socket = index < settings->socket_count &&
+				 settings_is_datagram(settings, index);
 
 		if (index < settings->socket_count)
 			datagram->sockets[index] = (struct pollfd){ .fd = is_socket ? fd : -1,

@@ -26,10 +26,8 @@ void judge_init(struct judge *judge, const struct settings *settings, uint64_t s
 
 static bool is_own_port(const struct settings *settings, uint16_t port)
 {
-	const struct settings_socket *sockets = settings_sockets(settings);
-
 	for (uint32_t i = 0; i < settings->socket_count; i++) {
-		if (sockets[i].type == SETTINGS_DATAGRAM && sockets[i].port == port)
+		if (settings_is_datagram(settings, i) && settings_sockets(settings)[i].port == port)
 			return true;
 	}
 	return false;

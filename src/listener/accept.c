@@ -132,10 +132,7 @@ static void accept_set_local(const struct settings_socket *socket, struct connec
 		endpoint_set(&connection->local, &storage);
 		return;
 	}
-	connection->local.family = socket->family;
-	connection->local.port = socket->port;
-	connection->local.scope = socket->scope;
-	memcpy(connection->local.address, socket->address, sizeof(socket->address));
+	connection->local = settings_local(socket);
 }
 
 /* A Unix peer has no address: its process and user are used instead. */

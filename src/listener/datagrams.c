@@ -83,7 +83,7 @@ void datagrams_stop(struct listener *listener)
 	datagrams->is_wanted = false;
 	datagrams->life[1] = fd_close(datagrams->life[1]);
 	for (uint32_t i = 0; i < listener->settings->socket_count; i++) {
-		if (settings_sockets(listener->settings)[i].type == SETTINGS_DATAGRAM)
+		if (settings_is_datagram(listener->settings, i))
 			(void)fd_close(LISTENER_FD_SOCKETS + (int)i);
 	}
 }

@@ -79,11 +79,6 @@ static int take_settings(struct listener *listener)
 	return settings_check(listener->settings, (size_t)size, &listener->step);
 }
 
-static bool is_datagram(const struct listener *listener, uint32_t socket)
-{
-	return settings_sockets(listener->settings)[socket].type == SETTINGS_DATAGRAM;
-}
-
 static int take_slots(struct listener *listener)
 {
 	listener->shared = map_file(LISTENER_FD_SLOTS,
@@ -123,7 +118,7 @@ static int take_datagrams(struct listener *listener)
 	void *memory;
 
 	for (uint32_t i = 0; i < listener->settings->socket_count; i++)
-		datagrams->is_wanted |= is_datagram(listener, i);
+		datagrams->is_wanted |= settings_is_datagram(listener->settings, i);
 	if (!datagrams->is_wanted)
 		return 0;
 	if (file_bytes(LISTENER_FD_TABLE) < scoreboard_table_file_bytes(slots))
@@ -155,7 +150,7 @@ static int take_sockets(struct listener *listener)
 		int r;
 
 		listener->sockets[i] = -1;
-		if (is_datagram(listener, i))
+		if (settings_is_datagram(listener->settings, i))
 			continue;
 		r = take_socket(listener, i, LISTENER_FD_SOCKETS + (int)i);
 		if (r < 0)
@@ -311,7 +306,7 @@ static int set_ticks(struct listener *listener)
 	if (listener->settings->mode == MODE_SINGLE)
 		return 0;
 	for (uint32_t i = 0; i < listener->settings->socket_count && r == 0; i++) {
-		if (!is_datagram(listener, i))
+		if (!settings_is_datagram(listener->settings, i))
 			r = echo_set_ticks(listener->sockets[i], listener->settings);
 	}
 	return r;

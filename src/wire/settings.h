@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "wire/endpoint.h"
 
@@ -150,6 +151,21 @@ static inline const struct settings_rule *settings_exempt(const struct settings 
 static inline const struct settings_rule *settings_trust(const struct settings *settings)
 {
 	return settings_exempt(settings) + settings->exempt_count;
+}
+
+static inline bool settings_is_datagram(const struct settings *settings, uint32_t socket)
+{
+	return settings_sockets(settings)[socket].type == SETTINGS_DATAGRAM;
+}
+
+/* The address that a socket is bound to. */
+static inline struct endpoint settings_local(const struct settings_socket *socket)
+{
+	struct endpoint local = { .family = socket->family, .port = socket->port,
+				  .scope = socket->scope };
+
+	memcpy(local.address, socket->address, sizeof(local.address));
+	return local;
 }
 
 /* struct sock_filter records, 8 bytes each. */

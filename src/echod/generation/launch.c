@@ -390,13 +390,9 @@ static void locals_copy(struct datagrams *datagrams, const struct sockets *socke
 {
 	for (size_t i = 0; i < sockets->count; i++) {
 		const struct settings_socket *wire = &sockets->items[i].wire;
-		struct endpoint *local = &datagrams->sockets[i].local;
 
-		if (wire->type != SETTINGS_DATAGRAM)
-			continue;
-		*local = (struct endpoint){ .family = wire->family, .port = wire->port,
-					    .scope = wire->scope };
-		memcpy(local->address, wire->address, sizeof(local->address));
+		if (wire->type == SETTINGS_DATAGRAM)
+			datagrams->sockets[i].local = settings_local(wire);
 	}
 }
 
