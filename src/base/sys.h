@@ -10,6 +10,8 @@
 #define ECHOD_BASE_SYS_H
 
 #include <errno.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdint.h>
@@ -108,13 +110,22 @@ SYS_CALL(int, sys_madvise, (void *address, size_t size, int advice),
 	 SYS_madvise, address, size, advice)
 SYS_CALL(ssize_t, sys_random, (void *bytes, size_t size), SYS_getrandom, bytes, size, 0)
 SYS_CALL(pid_t, sys_getpid, (void), SYS_getpid, 0)
-SYS_CALL(int, sys_seccomp, (unsigned int operation, unsigned int flags, const void *program),
-	 SYS_seccomp, operation, flags, program)
 
 static inline int sys_recvmmsg(int fd, struct mmsghdr *messages, unsigned int count, int flags)
 {
 	return (int)SYS_LIBC(recvmmsg(fd, messages, count, flags, NULL), SYS_recvmmsg, fd, messages,
 			     count, flags);
+}
+
+/* Installs a seccomp filter: count records of struct sock_filter. */
+static inline int sys_install_filter(const uint64_t *records, uint32_t count)
+{
+	const struct sock_fprog program = {
+		.len = (unsigned short)count,
+		.filter = (struct sock_filter *)(uintptr_t)records,
+	};
+
+	return (int)SYS(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program);
 }
 
 /* Soft and hard limit of this process. Valgrind's runs have their own setrlimit(). */

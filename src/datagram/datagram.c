@@ -14,8 +14,6 @@
  */
 #include "datagram/datagram.h"
 
-#include <linux/filter.h>
-#include <linux/seccomp.h>
 #include <stdlib.h>
 
 #include "base/sys.h"
@@ -53,12 +51,8 @@ static void choose_descriptors(struct datagram *datagram, int life_fd)
 
 static int install_filter(const struct settings *settings)
 {
-	struct sock_fprog program = {
-		.len = (unsigned short)settings->datagram_filter_count,
-		.filter = (struct sock_filter *)(uintptr_t)settings_datagram_filter(settings),
-	};
-
-	return sys_seccomp(SECCOMP_SET_MODE_FILTER, 0, &program);
+	return sys_install_filter(settings_datagram_filter(settings),
+				  settings->datagram_filter_count);
 }
 
 static int datagram_wait(struct datagram *datagram)

@@ -5,10 +5,8 @@
  */
 #include <fcntl.h>
 #include <linux/capability.h>
-#include <linux/filter.h>
 #include <linux/landlock.h>
 #include <linux/oom.h>
-#include <linux/seccomp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -273,10 +271,6 @@ static int set_limits(struct listener *listener)
 static int install_filter(struct listener *listener)
 {
 	const struct settings *settings = listener->settings;
-	const struct sock_fprog program = {
-		.len = (unsigned short)settings->filter_count,
-		.filter = (struct sock_filter *)(uintptr_t)settings_filter(settings),
-	};
 	int r;
 
 	/* a worker that ends soon then need not read the settings, which saves a page fault */
@@ -286,7 +280,7 @@ static int install_filter(struct listener *listener)
 		listener->worker_flags |= WORKER_FILTER;
 	if ((settings->flags & SETTINGS_FILTER) == 0)
 		return 0;
-	r = sys_seccomp(SECCOMP_SET_MODE_FILTER, 0, &program);
+	r = sys_install_filter(settings_filter(settings), settings->filter_count);
 	if (r == 0 || (settings->flags & SETTINGS_FILTER_REQUIRED))
 		return r;
 	listener->missing_filter = -r;

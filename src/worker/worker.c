@@ -2,8 +2,6 @@
 /* A worker: closes what it does not need, echoes, and ends so that the peer loses nothing. */
 #include "worker/worker.h"
 
-#include <linux/filter.h>
-#include <linux/seccomp.h>
 #include <linux/sockios.h>
 #include <linux/tcp.h>
 #include <netinet/in.h>
@@ -38,12 +36,7 @@ static void worker_close_others(const struct settings *settings, int fd)
 
 static int worker_install_filter(const struct settings *settings)
 {
-	struct sock_fprog program = {
-		.len = (unsigned short)settings->worker_filter_count,
-		.filter = (struct sock_filter *)(uintptr_t)settings_worker_filter(settings),
-	};
-
-	return sys_seccomp(SECCOMP_SET_MODE_FILTER, 0, &program);
+	return sys_install_filter(settings_worker_filter(settings), settings->worker_filter_count);
 }
 
 /*
