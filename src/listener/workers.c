@@ -125,14 +125,6 @@ int workers_start(struct listener *listener, struct connection *connection)
 	return 0;
 }
 
-static uint32_t cpu_time_us(const struct rusage *usage)
-{
-	int64_t us = ((int64_t)usage->ru_utime.tv_sec + usage->ru_stime.tv_sec) * CLOCK_US_PER_S +
-		     usage->ru_utime.tv_usec + usage->ru_stime.tv_usec;
-
-	return us > UINT32_MAX ? UINT32_MAX : (uint32_t)us;
-}
-
 void workers_account(struct listener *listener, const struct event *event)
 {
 	struct totals *totals = &listener->table->totals;
@@ -154,34 +146,21 @@ void workers_account(struct listener *listener, const struct event *event)
 static struct event reap_event(const struct listener *listener, uint32_t slot, pid_t pid,
 			       int status, const struct rusage *usage)
 {
-	const struct entry *entry = &listener->table->entries[slot];
 	const struct slot *shared = &listener->shared[slot];
 	const uint64_t proof = listener->slots.holders[slot].proof;
 	const bool is_empty = proof != 0 && proof == atomic_load_explicit(&shared->proof,
 									  memory_order_relaxed);
 	const bool is_draining = command_for(&listener->commands[slot], pid) == SLOT_END_DRAIN;
+	struct event event = event_closed(&listener->table->entries[slot], shared, slot, usage);
 
-	return (struct event){
-		.type = EVENT_CLOSED,
-		.slot = slot,
-		.id = atomic_load_explicit(&entry->id, memory_order_relaxed),
-		.start_ns = atomic_load_explicit(&entry->start_ns, memory_order_relaxed),
-		.end_ns = clock_now_ns(),
-		.bytes_in = is_empty ? 0 : slot_bytes(&shared->bytes_in),
-		.bytes_out = is_empty ? 0 : slot_bytes(&shared->bytes_out),
-		.pid = pid,
-		.status = status,
-		.cpu_us = cpu_time_us(usage),
-		.rtt_us = atomic_load_explicit(&shared->rtt_us, memory_order_relaxed),
-		.retransmits = atomic_load_explicit(&shared->retransmits, memory_order_relaxed),
-		.reason = (uint16_t)end_of_status(status, is_draining),
-		.socket = (uint16_t)entry->socket,
-		.detail = atomic_load_explicit(&shared->detail, memory_order_relaxed),
-		.count = !is_empty,
-		.peer = entry->peer,
-		.via = entry->via,
-		.local = entry->local,
-	};
+	event.end_ns = clock_now_ns();
+	event.pid = pid;
+	event.status = status;
+	event.reason = (uint16_t)end_of_status(status, is_draining);
+	event.count = !is_empty;
+	if (is_empty)
+		event.bytes_in = event.bytes_out = 0;
+	return event;
 }
 
 static void reap_worker(struct listener *listener, pid_t pid, int status,

@@ -13,7 +13,9 @@
 #include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/resource.h>
 
+#include "base/clock.h"
 #include "wire/datagram.h"
 #include "wire/endpoint.h"
 #include "wire/event.h"
@@ -164,6 +166,40 @@ static inline uint64_t slot_bytes(const _Atomic uint64_t *counter)
 	uint64_t bytes = atomic_load_explicit(counter, memory_order_relaxed);
 
 	return bytes < SLOT_BYTES_MAX ? bytes : SLOT_BYTES_MAX;
+}
+
+/* User and system time, limited to what the field of an event holds. */
+static inline uint32_t event_cpu_us(const struct rusage *usage)
+{
+	int64_t us = ((int64_t)usage->ru_utime.tv_sec + usage->ru_stime.tv_sec) * CLOCK_US_PER_S +
+		     usage->ru_utime.tv_usec + usage->ru_stime.tv_usec;
+
+	return us < UINT32_MAX ? (uint32_t)us : UINT32_MAX;
+}
+
+/*
+ * What entry and slot tell of a connection that has ended. The reaper adds how and when. usage: of
+ * the worker, NULL if it is not known.
+ */
+static inline struct event event_closed(const struct entry *entry, const struct slot *slot,
+					uint32_t index, const struct rusage *usage)
+{
+	return (struct event){
+		.type = EVENT_CLOSED,
+		.slot = index,
+		.id = atomic_load_explicit(&entry->id, memory_order_relaxed),
+		.start_ns = atomic_load_explicit(&entry->start_ns, memory_order_relaxed),
+		.bytes_in = slot_bytes(&slot->bytes_in),
+		.bytes_out = slot_bytes(&slot->bytes_out),
+		.cpu_us = usage ? event_cpu_us(usage) : 0,
+		.rtt_us = atomic_load_explicit(&slot->rtt_us, memory_order_relaxed),
+		.retransmits = atomic_load_explicit(&slot->retransmits, memory_order_relaxed),
+		.socket = (uint16_t)entry->socket,
+		.detail = atomic_load_explicit(&slot->detail, memory_order_relaxed),
+		.peer = entry->peer,
+		.via = entry->via,
+		.local = entry->local,
+	};
 }
 
 static inline uint64_t scoreboard_table_bytes(uint32_t slots)

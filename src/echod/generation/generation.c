@@ -272,38 +272,19 @@ static enum end_reason end_of_phase(uint32_t phase)
 void orphan_event(const struct scoreboard *scoreboard, const struct orphan *orphan, int status,
 		  const struct rusage *usage, uint64_t now_ns, struct event *ret_event)
 {
-	const struct entry *entry = &scoreboard->table->entries[orphan->slot];
 	const struct slot *slot = &scoreboard->slot[orphan->slot];
 	enum slot_command command =
 		command_for(&scoreboard->command[orphan->slot], orphan->pid);
-	uint64_t cpu_us = 0;
+	struct event event = event_closed(&scoreboard->table->entries[orphan->slot], slot,
+					  orphan->slot, usage);
 
-	if (usage)
-		cpu_us = (uint64_t)(usage->ru_utime.tv_sec + usage->ru_stime.tv_sec) * 1000000 +
-			 (uint64_t)(usage->ru_utime.tv_usec + usage->ru_stime.tv_usec);
-	*ret_event = (struct event){
-		.type = EVENT_CLOSED,
-		.slot = orphan->slot,
-		.id = atomic_load(&entry->id),
-		.start_ns = atomic_load(&entry->start_ns),
-		.end_ns = now_ns,
-		.bytes_in = slot_bytes(&slot->bytes_in),
-		.bytes_out = slot_bytes(&slot->bytes_out),
-		.pid = orphan->pid,
-		.status = usage ? status : 0,
-		.cpu_us = cpu_us < UINT32_MAX ? (uint32_t)cpu_us : UINT32_MAX,
-		.rtt_us = atomic_load(&slot->rtt_us),
-		.retransmits = atomic_load(&slot->retransmits),
-		.reason = (uint16_t)(usage ?
-			end_of_status(status, command == SLOT_END_DRAIN) :
-			end_of_phase(atomic_load(&slot->phase))),
-		.socket = (uint16_t)entry->socket,
-		.detail = atomic_load(&slot->detail),
-		.count = 1,	/* only the listener could have proved that no byte came */
-		.peer = entry->peer,
-		.via = entry->via,
-		.local = entry->local,
-	};
+	event.end_ns = now_ns;
+	event.pid = orphan->pid;
+	event.status = usage ? status : 0;
+	event.reason = (uint16_t)(usage ? end_of_status(status, command == SLOT_END_DRAIN) :
+					  end_of_phase(atomic_load(&slot->phase)));
+	event.count = 1;	/* only the listener could have proved that no byte came */
+	*ret_event = event;
 }
 
 static void orphan_end(struct generation *generation, struct orphan *orphan, struct event *event)
