@@ -16,7 +16,7 @@ struct check {
 	const char *why;
 };
 
-static size_t settings_bytes(const struct settings *settings)
+size_t settings_bytes(const struct settings *settings)
 {
 	return sizeof(*settings) + settings->socket_count * sizeof(struct settings_socket) +
 	       ((size_t)settings->rule_count + settings->exempt_count + settings->trust_count) *

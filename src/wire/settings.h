@@ -205,6 +205,9 @@ static inline uint32_t settings_user_timeout_ms(uint64_t stall_us)
 	return ms > INT32_MAX ? INT32_MAX : (uint32_t)ms;
 }
 
+/* The size of a block with the tables that its header counts. */
+size_t settings_bytes(const struct settings *settings);
+
 /*
  * Checks every count, bound and size of a block (8-byte aligned) before anything in it is
  * used. Returns 0 or -EINVAL; *ret_why (may be NULL) is then a static phrase.

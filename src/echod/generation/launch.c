@@ -146,23 +146,10 @@ int settings_block_write(const struct generation_plan *plan,
 {
 	const struct configuration *configuration = plan->configuration;
 	size_t rules = configuration->access.allow_count + configuration->access.deny_count;
-	size_t trust = count_prefixes(configuration);
-	size_t size = sizeof(struct settings) +
-		      plan->sockets->count * sizeof(struct settings_socket) +
-		      (rules + configuration->limits.exempt_count + trust) *
-			      sizeof(struct settings_rule) +
-		      (filters[FILTER_OF_LISTENER].count + filters[FILTER_OF_WORKER].count +
-		       filters[FILTER_OF_DATAGRAM].count) * sizeof(struct sock_filter);
-	struct settings *settings = calloc(1, size);
-	int fd;
-
-	assert(plan->sockets->count <= SETTINGS_MAX_SOCKETS && rules <= SETTINGS_MAX_RULES);
-	if (!settings)
-		return -ENOMEM;
-	*settings = (struct settings){
+	struct settings *settings;
+	struct settings head = {
 		.magic = SETTINGS_MAGIC,
 		.version = wire_version,
-		.size_bytes = (uint32_t)size,
 		.flags = flags_of(configuration, filters),
 		.mode = plan->mode,
 		.at_limit = configuration->limits.at_limit,
@@ -185,7 +172,7 @@ int settings_block_write(const struct generation_plan *plan,
 		.socket_count = (uint32_t)plan->sockets->count,
 		.rule_count = (uint32_t)rules,
 		.exempt_count = (uint32_t)configuration->limits.exempt_count,
-		.trust_count = (uint32_t)trust,
+		.trust_count = (uint32_t)count_prefixes(configuration),
 		.filter_count = (uint32_t)filters[FILTER_OF_LISTENER].count,
 		.worker_filter_count = (uint32_t)filters[FILTER_OF_WORKER].count,
 		.datagram_filter_count = (uint32_t)filters[FILTER_OF_DATAGRAM].count,
@@ -194,8 +181,16 @@ int settings_block_write(const struct generation_plan *plan,
 		.datagram_rate = configuration->udp.rate,
 		.datagram_min_source_port = configuration->udp.min_source_port,
 	};
+	int fd;
+
+	assert(plan->sockets->count <= SETTINGS_MAX_SOCKETS && rules <= SETTINGS_MAX_RULES);
+	head.size_bytes = (uint32_t)settings_bytes(&head);
+	settings = calloc(1, head.size_bytes);
+	if (!settings)
+		return -ENOMEM;
+	*settings = head;
 	tables_write(settings, plan, filters);
-	fd = fd_sealed_memory("echod-settings", settings, size);
+	fd = fd_sealed_memory("echod-settings", settings, head.size_bytes);
 	free(settings);
 	return fd;
 }
