@@ -7,7 +7,6 @@
  *
  * Sources are kept in a table of fixed size: rows of four, found by a hash. A new source has a full
  * bucket and replaces the one in its row that has been quiet longest.
- *
  */
 #include "datagram/datagram.h"
 

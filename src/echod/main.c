@@ -85,10 +85,10 @@ static bool is_same_file(int left_fd, int right_fd)
 
 /*
  * --inetd: one connection, already accepted by inetd(8) or systemd (Accept=yes), or the UDP socket
- * that inetd(8) waits for. Takes it from
- * descriptor 0 and puts /dev/null in its place, on standard output and error too if they are the
- * same socket: nothing that echod prints reaches the peer. Returns the descriptor, which the caller
- * owns, or -errno (-ENOTSOCK, -EPROTOTYPE, -ENOTCONN, -EISCONN, -EAFNOSUPPORT: none of these).
+ * that inetd(8) waits for. Takes it from descriptor 0 and puts /dev/null in its place, on standard
+ * output and error too if they are the same socket: nothing that echod prints reaches the peer.
+ * Returns the descriptor, which the caller owns, or -errno (-ENOTSOCK, -EPROTOTYPE, -ENOTCONN,
+ * -EISCONN, -EAFNOSUPPORT: none of these).
  */
 static int take_connection(void)
 {

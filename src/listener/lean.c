@@ -3,22 +3,25 @@
  * The cheap fork. Each trick, what it buys (of about 100 us that a connection costs; measure
  * with tests/bench, conn/s and server CPU a connection), and what breaks without care:
  *
- * 1. Few mappings are inherited (lean_trim): all but text, constants, region, slots, commands and
- * settings are marked MADV_DONTFORK. 0.7 us for each mapping and 0.1 us for each dirty page that is
- * not copied; and no anonymous memory is shared with children, so that no anon_vma chain grows with
- * the live workers (which matters with 10,000 of them). Care: a worker must not touch data, heap,
- * libc, TLS or the old stack: they are not mapped. Its files are compiled freestanding and without
- * stack protector, and tests/run/test_lean.py looks at what they refer to. 2. One region
- * (lean_open, lean_map_shared): stack, small buffer, slots, commands and settings lie in the same
- * aligned 2 MiB as the worker's text if there is room: this takes one page table instead of up to
- * four, which cost 4 KiB and 1 us each. Care: the listener never touches the private part, or it
- * would be copied on write. 3. Stack and buffer share a page (lean_open): a worker with small
- * messages dirties one page, not two. 1 us and 4 KiB. Care: deep calls must not be on the short
- * path. 4. Raw clone on that stack (lean_fork): without libc's fork handlers, locks and TLS, 10 us;
- * the six values that a worker needs travel in registers, so that nothing is copied to the stack.
- * Care: it never returns. 5. No rseq (lean_trim): a registered area would be written by the kernel
- * in each worker at the first preemption. Care: without TLS that write is a segmentation fault, so
- * nothing is trimmed if the area cannot be unregistered.
+ * 1. Few mappings are inherited (lean_trim): all but text, constants, region, slots, commands
+ *    and settings are marked MADV_DONTFORK. 0.7 us for each mapping and 0.1 us for each dirty
+ *    page that is not copied; and no anonymous memory is shared with children, so that no
+ *    anon_vma chain grows with the live workers (which matters with 10,000 of them). Care: a
+ *    worker must not touch data, heap, libc, TLS or the old stack: they are not mapped. Its
+ *    files are compiled freestanding and without stack protector, and tests/run/test_lean.py
+ *    looks at what they refer to.
+ * 2. One region (lean_open, lean_map_shared): stack, small buffer, slots, commands and settings
+ *    lie in the same aligned 2 MiB as the worker's text if there is room: this takes one page
+ *    table instead of up to four, which cost 4 KiB and 1 us each. Care: the listener never
+ *    touches the private part, or it would be copied on write.
+ * 3. Stack and buffer share a page (lean_open): a worker with small messages dirties one page,
+ *    not two. 1 us and 4 KiB. Care: deep calls must not be on the short path.
+ * 4. Raw clone on that stack (lean_fork): without libc's fork handlers, locks and TLS, 10 us;
+ *    the six values that a worker needs travel in registers, so that nothing is copied to the
+ *    stack. Care: it never returns.
+ * 5. No rseq (lean_trim): a registered area would be written by the kernel in each worker at the
+ *    first preemption. Care: without TLS that write is a segmentation fault, so nothing is
+ *    trimmed if the area cannot be unregistered.
  */
 #include "listener/lean.h"
 

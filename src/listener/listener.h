@@ -100,6 +100,11 @@ static inline uint32_t listener_live(const struct listener *listener)
 	return atomic_load_explicit(&listener->table->live, memory_order_relaxed);
 }
 
+static inline void listener_set_live(struct listener *listener, uint32_t live)
+{
+	atomic_store_explicit(&listener->table->live, live, memory_order_relaxed);
+}
+
 /*
  * Takes over the descriptors of enum listener_fd: checks settings, table and slots and maps them,
  * prepares the sockets, enters the sandbox. Returns 0, or -errno; listener->step then names the
@@ -121,11 +126,6 @@ bool accept_at_limit(const struct listener *listener);
 
 /* Reports that the limit is reached, or that the number has fallen an eighth below it. */
 void accept_note_limit(struct listener *listener);
-
-static inline void listener_set_live(struct listener *listener, uint32_t live)
-{
-	atomic_store_explicit(&listener->table->live, live, memory_order_relaxed);
-}
 
 /* True if an accepted connection may get a worker now. */
 static inline bool listener_can_start(const struct listener *listener)

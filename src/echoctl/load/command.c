@@ -16,7 +16,6 @@
  *
  * The sum is kept exact: each message that was due is echoed, failed or not begun, and each of them
  * is counted once. If a connection fails, the message that was to begin on it has failed.
- *
  */
 #include <errno.h>
 #include <inttypes.h>

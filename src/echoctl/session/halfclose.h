@@ -9,7 +9,6 @@
  *
  * A FIN is only to blame if the same bytes come back without one. So a failed exchange is repeated
  * without a FIN, as a control.
- *
  */
 #ifndef ECHOCTL_SESSION_HALFCLOSE_H
 #define ECHOCTL_SESSION_HALFCLOSE_H

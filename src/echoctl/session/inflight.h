@@ -13,7 +13,6 @@
  *   end of the session: 8 MiB of digests stand for 64 GiB. A difference there is still found, and
  *   named by its block. (A block that differs in one byte never has the same digest: every step
  *   of FNV-1a is reversible. Others collide with odds of 2^-64.)
- *
  */
 #ifndef ECHOCTL_SESSION_INFLIGHT_H
 #define ECHOCTL_SESSION_INFLIGHT_H

@@ -20,7 +20,6 @@
  *
  * The peer's time runs while it has to take, return or end something, and starts again with each
  * progress; it does not run while we wait for our own input or output.
- *
  */
 #include "echoctl/session/session.h"
 

@@ -10,7 +10,6 @@
  * them carries no data; each sees its end when the other one is gone, in the same poll(2) in which
  * it waits for anything else, so that no signal is needed. The sender gets SIGKILL only if it
  * ignores that for five seconds (stuck in a read), by a process id that is not reaped yet.
- *
  */
 #ifndef ECHOCTL_SESSION_SESSION_H
 #define ECHOCTL_SESSION_SESSION_H

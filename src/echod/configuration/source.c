@@ -8,7 +8,6 @@
  * | becomes part of a word. All of these lose settings that somebody has written, so they are found
  * here, before libConfuse reads the text. Comments are blanked, since libConfuse counts their lines
  * twice.
- *
  */
 #include "echod/configuration/source.h"
 

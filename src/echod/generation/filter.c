@@ -12,7 +12,6 @@
  * calls of each message.
  *
  * tests/run/test_hostile_worker.py makes every call of this table from inside a worker.
- *
  */
 #include "config.h"
 

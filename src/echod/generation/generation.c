@@ -21,7 +21,6 @@
  *
  * A generation is gone when it has neither listener nor orphans. Nothing here frees it: its owner
  * adds its counters to those of the daemon first (supervisor/loop.c).
- *
  */
 #include "echod/generation/generation.h"
 

@@ -4,19 +4,21 @@
  * id, its children, and the descriptors that exec(3) does not close. Only memory would be lost.
  * What is in it goes over in a block, a sealed memory file.
  *
- * 1. A reload finds another program at our path (handover_is_due) and waits until the event loop is
- * idle. sd-event reads signals ahead, and one that it has read would be lost. 2. The old program
- * writes the settings in force as the text of a configuration file, and the block, which names that
- * file and all descriptors that matter. These are kept open then. 3. Rehearsal: the new program
- * runs as a child with the same arguments and the same descriptors. handover_restore() fills a
- * supervisor from the block, then the child ends by _exit(2), because everything that it took is
- * still ours: it must not unlink a socket or stop a listener. Anything that would fail later fails
- * now. A child that is not done in five seconds is killed. 4. The block is written once more, since
- * counters and the log have moved on, and exec(3) turns this process into the new program. It
- * starts like any other (main.c), finds the variable, and handover_restore() fills the supervisor
- * in earnest. 5. The new program reaps the children that have ended meanwhile, reads the rings, and
- * reloads (supervise_again). That starts a listener from the program and the file on disk, and the
- * old listeners stop when it is ready, as with any other reload.
+ * 1. A reload finds another program at our path (handover_is_due) and waits until the event loop
+ *    is idle. sd-event reads signals ahead, and one that it has read would be lost.
+ * 2. The old program writes the settings in force as the text of a configuration file, and the
+ *    block, which names that file and all descriptors that matter. These are kept open then.
+ * 3. Rehearsal: the new program runs as a child with the same arguments and the same
+ *    descriptors. handover_restore() fills a supervisor from the block, then the child ends by
+ *    _exit(2), because everything that it took is still ours: it must not unlink a socket or
+ *    stop a listener. Anything that would fail later fails now. A child that is not done in five
+ *    seconds is killed.
+ * 4. The block is written once more, since counters and the log have moved on, and exec(3) turns
+ *    this process into the new program. It starts like any other (main.c), finds the variable,
+ *    and handover_restore() fills the supervisor in earnest.
+ * 5. The new program reaps the children that have ended meanwhile, reads the rings, and reloads
+ *    (supervise_again). That starts a listener from the program and the file on disk, and the
+ *    old listeners stop when it is ready, as with any other reload.
  *
  * If 2 or 3 fails the descriptors are set to be closed again, the reload goes on without a new
  * program, and the next one tries again. After 4 there is no way back.
@@ -24,7 +26,6 @@
  * The two programs may be of different versions. Values have names, and each program takes those
  * that it knows. What a listener and its workers share with us has a version of its own, which
  * each generation brings along: one of another version is a stranger (generation.h).
- *
  */
 #include "echod/handover/handover.h"
 

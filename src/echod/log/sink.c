@@ -9,7 +9,6 @@
  * a second writer nor with a terminal that has room for half a line. So every write must be one
  * that cannot wait: MSG_DONTWAIT on a socket, O_NONBLOCK on a file that log_sink_own_stderr() could
  * open again, and splice(2) into the pipe of another user.
- *
  */
 #include "echod/log/sink.h"
 
