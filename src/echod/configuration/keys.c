@@ -19,6 +19,7 @@
 static_assert(sizeof(enum log_target) == sizeof(int), "choices are stored as int");
 static_assert(sizeof(enum log_connections) == sizeof(int), "choices are stored as int");
 static_assert(sizeof(enum at_limit) == sizeof(int), "choices are stored as int");
+static_assert(sizeof(enum tos_answer) == sizeof(int), "choices are stored as int");
 static_assert(sizeof(enum sandbox_mode) == sizeof(int), "choices are stored as int");
 
 #define FIELD(field) .offset = offsetof(struct configuration, field)
