@@ -65,6 +65,15 @@ ssize_t fd_read_full(int fd, void *bytes, size_t size)
 	return (ssize_t)(size - left);
 }
 
+uint64_t fd_file_bytes(int fd)
+{
+	struct stat status;
+
+	if (fstat(fd, &status) < 0 || !S_ISREG(status.st_mode))
+		return 0;
+	return (uint64_t)status.st_size;
+}
+
 static int change_flag(int fd, int get, int set, int flag, bool on)
 {
 	int flags = fcntl(fd, get);

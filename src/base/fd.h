@@ -34,6 +34,9 @@ int fd_write_all(int fd, const void *bytes, size_t size);
 /* Reads until size bytes or end of file. Returns the count or -errno. */
 ssize_t fd_read_full(int fd, void *bytes, size_t size);
 
+/* The size of a file in bytes; 0: it is no regular file. */
+uint64_t fd_file_bytes(int fd);
+
 /* Returns 0 or -errno of fcntl(2). */
 int fd_set_nonblocking(int fd, bool on);
 int fd_set_cloexec(int fd, bool on);

@@ -12,7 +12,6 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
-#include <sys/stat.h>
 
 #include "base/fd.h"
 #include "base/sys.h"
@@ -35,22 +34,12 @@
 #define IS_COVERED false
 #endif
 
-/* 0: it is no file. */
-static uint64_t file_bytes(int fd)
-{
-	struct stat status;
-
-	if (fstat(fd, &status) < 0 || !S_ISREG(status.st_mode))
-		return 0;
-	return (uint64_t)status.st_size;
-}
-
 /* Maps size bytes of a memory file and closes it. Returns NULL and sets errno if it cannot. */
 static void *map_file(int fd, uint64_t size, int protection)
 {
 	void *memory;
 
-	if (file_bytes(fd) < size) {
+	if (fd_file_bytes(fd) < size) {
 		errno = EINVAL;
 		return NULL;
 	}
@@ -62,7 +51,7 @@ static void *map_file(int fd, uint64_t size, int protection)
 
 static int take_settings(struct listener *listener)
 {
-	uint64_t size = file_bytes(LISTENER_FD_SETTINGS);
+	uint64_t size = fd_file_bytes(LISTENER_FD_SETTINGS);
 	int seals = fcntl(LISTENER_FD_SETTINGS, F_GET_SEALS);
 
 	if (seals < 0)
@@ -119,7 +108,7 @@ static int take_datagrams(struct listener *listener)
 		datagrams->is_wanted |= settings_is_datagram(listener->settings, i);
 	if (!datagrams->is_wanted)
 		return 0;
-	if (file_bytes(LISTENER_FD_TABLE) < scoreboard_table_file_bytes(slots))
+	if (fd_file_bytes(LISTENER_FD_TABLE) < scoreboard_table_file_bytes(slots))
 		return -EINVAL;
 	memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, LISTENER_FD_TABLE,
 		      (off_t)scoreboard_datagrams_offset(slots));

@@ -9,7 +9,6 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/pidfd.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -62,30 +61,22 @@ static uint64_t table_bytes(const struct scoreboard *scoreboard)
 				   TABLE_FRONT_BYTES;
 }
 
-/* 0: not a file. */
-static uint64_t file_bytes(int fd)
-{
-	struct stat status;
-
-	return fstat(fd, &status) < 0 ? 0 : (uint64_t)status.st_size;
-}
-
 /* Commands are the same in every version: the size of their file tells the number of slots. */
 static bool has_sizes(const struct scoreboard *scoreboard)
 {
-	uint64_t bytes = file_bytes(scoreboard->table_fd);
+	uint64_t bytes = fd_file_bytes(scoreboard->table_fd);
 
 	if (!scoreboard->words || scoreboard->words > SETTINGS_MAX_CONNECTIONS)
 		return false;
 	if (!scoreboard->slots)
 		return bytes >= TABLE_FRONT_BYTES;
 	return bytes == table_bytes(scoreboard) &&
-	       file_bytes(scoreboard->slots_fd) == scoreboard_slots_bytes(scoreboard->slots);
+	       fd_file_bytes(scoreboard->slots_fd) == scoreboard_slots_bytes(scoreboard->slots);
 }
 
 int scoreboard_map(struct scoreboard *scoreboard, bool is_stranger)
 {
-	uint64_t bytes = file_bytes(scoreboard->commands_fd);
+	uint64_t bytes = fd_file_bytes(scoreboard->commands_fd);
 
 	assert(!scoreboard->table);
 	scoreboard->words = (uint32_t)(bytes / scoreboard_commands_bytes(1));
