@@ -8,6 +8,7 @@
 
 #define CLOCK_NS_PER_S 1000000000u
 #define CLOCK_US_PER_S 1000000u
+#define CLOCK_NS_PER_US 1000u
 
 static inline uint64_t clock_now_ns(void)
 {

@@ -26,6 +26,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
+
 /* The analyzer sees what library calls write, not what the instruction does. */
 #if defined(STATIC_LISTENER) && defined(__x86_64__) && !defined(__clang_analyzer__)
 #define LEAN 1
@@ -136,11 +138,15 @@ static inline int sys_set_limit(int resource, rlim_t value)
 	return (int)SYS_LIBC(setrlimit(resource, &limit), SYS_prlimit64, 0, resource, &limit);
 }
 
-/* mask is the kernel's set of 8 bytes, NULL: unchanged. */
-static inline int sys_poll(struct pollfd *fds, unsigned int count, struct timespec *timeout)
+/* Waits for so long at most; UINT64_MAX: for ever. Leaves the signal mask as it is. */
+static inline int sys_poll(struct pollfd *fds, unsigned int count, uint64_t wait_ns)
 {
-	return (int)SYS_LIBC(ppoll(fds, count, timeout, NULL), SYS_ppoll, fds, count, timeout,
-			     0, sizeof(uint64_t));
+	struct timespec timeout = { .tv_sec = (time_t)(wait_ns / CLOCK_NS_PER_S),
+				    .tv_nsec = (long)(wait_ns % CLOCK_NS_PER_S) };
+	struct timespec *limit = wait_ns == UINT64_MAX ? NULL : &timeout;
+
+	return (int)SYS_LIBC(ppoll(fds, count, limit, NULL), SYS_ppoll, fds, count, limit, 0,
+			     sizeof(uint64_t));
 }
 
 static inline pid_t sys_wait(pid_t pid, int *status, int options, struct rusage *usage)
@@ -177,7 +183,7 @@ static inline uint64_t sys_now_ns(void)
 
 	(void)SYS_LIBC(clock_gettime(CLOCK_MONOTONIC, &now), SYS_clock_gettime, CLOCK_MONOTONIC,
 			&now);
-	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+	return (uint64_t)now.tv_sec * CLOCK_NS_PER_S + (uint64_t)now.tv_nsec;
 }
 
 static inline noreturn void sys_exit(int status)

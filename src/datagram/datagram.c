@@ -20,8 +20,6 @@
 
 #define TURNS_A_SOCKET 4	/* before the next socket gets its turn */
 #define QUIET_US 5000000u	/* after this time memory that datagrams have used is given back */
-#define US_PER_S 1000000u
-#define NS_PER_US 1000u
 
 struct datagram {
 	const struct settings *settings;
@@ -59,13 +57,11 @@ static int datagram_wait(struct datagram *datagram)
 {
 	const struct settings *settings = datagram->settings;
 	uint64_t us = datagram->is_touched ? QUIET_US : 0;	/* 0: for ever */
-	struct timespec timeout;
 
 	if (settings->mode == MODE_SINGLE)
 		us = settings->idle_us;
-	timeout.tv_sec = (time_t)(us / US_PER_S);
-	timeout.tv_nsec = (long)(us % US_PER_S * NS_PER_US);
-	return sys_poll(datagram->sockets, settings->socket_count + 1, us > 0 ? &timeout : NULL);
+	return sys_poll(datagram->sockets, settings->socket_count + 1,
+			us > 0 ? us * CLOCK_NS_PER_US : UINT64_MAX);
 }
 
 /* Returns false at the end, when all received datagrams are answered. */

@@ -78,11 +78,10 @@ static int loop_wait(const struct listener *listener, bool is_open, struct pollf
 {
 	uint64_t now_ns = clock_now_ns();
 	uint64_t deadline_ns = loop_deadline_ns(listener, is_open, now_ns);
-	uint64_t wait_ns = deadline_ns > now_ns ? deadline_ns - now_ns : 0;
-	struct timespec timeout = { .tv_sec = (time_t)(wait_ns / CLOCK_NS_PER_S),
-				    .tv_nsec = (long)(wait_ns % CLOCK_NS_PER_S) };
 
-	return sys_poll(fds, count, deadline_ns == UINT64_MAX ? NULL : &timeout);
+	if (deadline_ns == UINT64_MAX)
+		return sys_poll(fds, count, UINT64_MAX);
+	return sys_poll(fds, count, deadline_ns > now_ns ? deadline_ns - now_ns : 0);
 }
 
 /* Does what is due by the clock. */
@@ -141,10 +140,8 @@ static void loop_obey(struct listener *listener)
  */
 static void loop_pause(struct listener *listener, int error)
 {
-	struct timespec pause = { .tv_nsec = PAUSE_NS };
-
 	events_starve(listener, error == -EINVAL ? -EMFILE : error, clock_now_ns());
-	(void)sys_poll(NULL, 0, &pause);
+	(void)sys_poll(NULL, 0, PAUSE_NS);
 	workers_reap(listener);
 	loop_obey(listener);
 }

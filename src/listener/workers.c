@@ -44,7 +44,7 @@ static void free_slot(struct listener *listener, uint32_t slot)
 static void count_fork_time(struct listener *listener, uint64_t elapsed_ns)
 {
 	struct totals *totals = &listener->table->totals;
-	uint64_t us = elapsed_ns / (CLOCK_NS_PER_S / CLOCK_US_PER_S);
+	uint64_t us = elapsed_ns / CLOCK_NS_PER_US;
 
 	events_count(&totals->fork_histogram[histogram_bucket(us, FORK_BUCKETS)], 1);
 	events_count(&totals->fork_sum_us, us);

@@ -31,8 +31,8 @@ uint64_t echo_tick_us(const struct settings *settings)
 
 int echo_set_timeout(int fd, int name, uint64_t us)
 {
-	struct timeval timeout = { .tv_sec = (time_t)(us / US_PER_S),
-				   .tv_usec = (suseconds_t)(us % US_PER_S) };
+	struct timeval timeout = { .tv_sec = (time_t)(us / CLOCK_US_PER_S),
+				   .tv_usec = (suseconds_t)(us % CLOCK_US_PER_S) };
 
 	return sys_setsockopt(fd, SOL_SOCKET, name, &timeout, sizeof(timeout));
 }
@@ -118,11 +118,11 @@ int echo_tick(struct echo *echo)
 	(void)sys_ioctl(echo->fd, SIOCOUTQ, &unsent);
 	if (echo->quiet_since_ns == 0)
 		echo->quiet_since_ns =
-			now_ns - (unsent > 0 ? 0 : echo_tick_us(settings) * NS_PER_US);
+			now_ns - (unsent > 0 ? 0 : echo_tick_us(settings) * CLOCK_NS_PER_US);
 	else if (unsent < echo->unsent)
 		echo->quiet_since_ns = now_ns;
 	echo->unsent = unsent;
-	quiet_us = (now_ns - echo->quiet_since_ns) / NS_PER_US;
+	quiet_us = (now_ns - echo->quiet_since_ns) / CLOCK_NS_PER_US;
 	if (settings->stall_us > 0 && unsent > 0 && quiet_us >= settings->stall_us)
 		return END_STALL;
 	if (settings->idle_us > 0 && quiet_us >= settings->idle_us)
@@ -141,7 +141,7 @@ static void echo_sleep(struct echo *echo)
 	if (!echo->is_dormant)
 		echo_shrink(echo);
 	if (echo->settings->idle_us > 0) {
-		uint64_t quiet_us = (sys_now_ns() - echo->quiet_since_ns) / NS_PER_US;
+		uint64_t quiet_us = (sys_now_ns() - echo->quiet_since_ns) / CLOCK_NS_PER_US;
 
 		rest_us = echo->settings->idle_us - quiet_us;
 		if (quiet_us >= echo->settings->idle_us || rest_us < TICK_MIN_US)

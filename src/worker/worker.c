@@ -9,7 +9,7 @@
 
 #include "base/sys.h"
 
-#define LINGER_NS 1000000000u		/* how long we wait for the peer's FIN after ours */
+#define LINGER_NS CLOCK_NS_PER_S		/* how long we wait for the peer's FIN after ours */
 #define LINGER_TICK_US 250000u
 #define DELIVERY_FIRST_US 5000u		/* first look at what the peer has not yet taken */
 
@@ -48,9 +48,9 @@ static void worker_start_session(struct echo *echo)
 	const struct settings *settings = echo->settings;
 	struct itimerval timer = { .it_interval.tv_sec = 1 };
 
-	timer.it_value.tv_sec = (time_t)(settings->session_us / US_PER_S);
-	timer.it_value.tv_usec = (suseconds_t)(settings->session_us % US_PER_S);
-	echo->session_end_ns = sys_now_ns() + settings->session_us * NS_PER_US;
+	timer.it_value.tv_sec = (time_t)(settings->session_us / CLOCK_US_PER_S);
+	timer.it_value.tv_usec = (suseconds_t)(settings->session_us % CLOCK_US_PER_S);
+	echo->session_end_ns = sys_now_ns() + settings->session_us * CLOCK_NS_PER_US;
 	(void)sys_setitimer(&timer);
 }
 
@@ -114,7 +114,6 @@ static int worker_deliver(struct echo *echo)
 
 	echo->quiet_since_ns = 0;
 	while (reason == ECHO_GO) {
-		struct timespec timeout;
 		uint64_t tick_us;
 		int before = echo->unsent;
 
@@ -122,9 +121,7 @@ static int worker_deliver(struct echo *echo)
 			return END_FIN;
 		if (echo->is_tcp && info.tcpi_state == TCP_STATE_CLOSED)
 			return worker_lost(echo);
-		timeout.tv_sec = (time_t)(wait_us / US_PER_S);
-		timeout.tv_nsec = (long)(wait_us % US_PER_S * NS_PER_US);
-		(void)sys_poll(NULL, 0, &timeout);
+		(void)sys_poll(NULL, 0, wait_us * CLOCK_NS_PER_US);
 		reason = echo_look(echo);
 		if (reason == ECHO_GO)
 			reason = echo_tick(echo);

@@ -13,8 +13,6 @@
 
 #define ECHO_GO (-1)			/* no reason to end yet */
 #define ECHO_SMALL_BYTES 65536u		/* read at once; only what is used is ever touched */
-#define NS_PER_US 1000u
-#define US_PER_S 1000000u
 
 enum worker_flag {
 	WORKER_NOT_TCP = 1u << 0,	/* a Unix stream, or MPTCP */
