@@ -34,10 +34,9 @@ static bool is_own_port(const struct settings *settings, uint16_t port)
 
 static struct judge_source *find_row(struct judge *judge, const uint64_t key[2])
 {
-	uint64_t hash = (key[0] ^ judge->seed) * 0x9e3779b97f4a7c15u;
+	const uint64_t seed[2] = { judge->seed };
 
-	hash = (hash ^ hash >> 32 ^ key[1]) * 0xd6e8feb86659fd93u;
-	return judge->sources[(hash ^ hash >> 32) % JUDGE_ROWS];
+	return judge->sources[cidr_hash(key, seed) % JUDGE_ROWS];
 }
 
 static struct bucket *find_bucket(struct judge *judge, const uint64_t key[2], uint64_t now_ns)

@@ -102,12 +102,10 @@ int sources_init(struct sources *sources, const struct settings *settings)
 
 static uint32_t *sources_chain(struct sources *sources, const uint8_t key[16])
 {
-	uint64_t words[2], hash;
+	uint64_t words[2];
 
 	memcpy(words, key, sizeof(words));
-	hash = (words[0] ^ sources->seed[0]) * 0x9e3779b97f4a7c15u;
-	hash = (hash ^ hash >> 32 ^ words[1] ^ sources->seed[1]) * 0xd6e8feb86659fd93u;
-	return &sources->chains[(hash ^ hash >> 32) & sources->mask];
+	return &sources->chains[cidr_hash(words, sources->seed) & sources->mask];
 }
 
 /* Puts the node into the ring as the newest. */
