@@ -91,6 +91,12 @@ class Node:
         """Runs that and wants it to end well."""
         subprocess.run(self.command(*arguments), check=True)
 
+    def is_up(self, name):
+        """Whether the link carries packets: until then the kernel drops them without an error."""
+        shown = subprocess.run(self.command("ip", "-o", "link", "show", "dev", name),
+                               stdout=subprocess.PIPE, text=True, check=True).stdout
+        return " state UP " in shown
+
     def echoctl(self, *arguments, deadline_s=60):
         """Runs echoctl in it, to its end."""
         return subprocess.run(self.command(program("echoctl"), *arguments), capture_output=True,
@@ -117,6 +123,7 @@ def link(one, two, number, mtu=1500):
     for node, host in ((one, 1), (two, 2)):
         node.run("ip", "address", "add", f"192.0.2.{4 * number + host}/30", "dev", name)
         node.run("ip", "link", "set", name, "up")
+    wait_until(lambda: one.is_up(name) and two.is_up(name), f"the link {name}")
 
 
 @contextlib.contextmanager
