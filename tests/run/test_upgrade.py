@@ -400,6 +400,25 @@ def test_few_descriptors():
         echod.wait_log(IN_FORCE, since=mark)
 
 
+@case("the log tells of every datagram once over an upgrade")
+def test_datagrams_told():
+    with installed_echod(listen=("127.0.0.1:0", "udp:127.0.0.1:0")) as (echod, path), \
+            socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.settimeout(DEADLINE_S)
+        sock.connect(("127.0.0.1", int(echod.addresses[1].rpartition(":")[2])))
+        trade(sock, 0, 16)
+        install(path)
+        mark = echod.reload()
+        echod.wait_log(IN_FORCE, since=mark)
+        trade(sock, 16, 16)
+        echod.signal(signal.SIGTERM)
+        assert echod.wait() == 0
+        told = re.compile(r"datagrams local=udp:\S+ in=(\d+) out=(\d+) ")
+        wait_until(lambda: [sum(map(int, counts)) for counts in zip(*(
+            match.groups() for match in map(told.search, echod.log()) if match))] == [32, 32],
+                   "both programs have told theirs")
+
+
 SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
 SUPERVISOR, REST, SOCKET, GENERATION, TALLY = range(5)
 

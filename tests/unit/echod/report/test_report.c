@@ -369,6 +369,72 @@ static void test_limit(void **state)
 	assert_int_equal(priority, LOG_NOTICE);
 }
 
+static void assert_next(struct fixture *fixture, int priority, const char *expected)
+{
+	int found = -1;
+	const char *line = expected ? capture_line(&fixture->capture, &found) :
+				      capture_raw(&fixture->capture);
+
+	if (!expected) {
+		assert_null(line);
+		return;
+	}
+	assert_non_null(line);
+	assert_string_equal(line, expected);
+	assert_int_equal(found, priority);
+}
+
+/* Counts are told once: traffic every minute, drops every ten seconds, the rest at the end. */
+static void test_datagrams(void **state)
+{
+	static struct datagrams datagrams;
+	struct report_datagrams said = {0};
+	struct datagram_counters *socket = &datagrams.sockets[1];
+	struct datagram_drop *last = &datagrams.last[DROP_PORT];
+
+	datagrams = (struct datagrams){0};
+	socket->local = make_event(0, 0).local;
+	last->peer = make_event(0, 0).peer;
+	socket->received = 5;
+	socket->bytes_in = 50;
+	socket->sent = 3;
+	socket->bytes_out = 30;
+	socket->dropped[DROP_PORT] = 2;
+	report_datagrams(&said, &datagrams, false, START);
+	assert_next(*state, LOG_NOTICE, "dropped peer=192.0.2.7:51812 reason=port protocol=udp "
+		    "count=2");
+	assert_next(*state, 0, NULL);
+	socket->received = 6;
+	socket->dropped[DROP_PORT] = 3;
+	report_datagrams(&said, &datagrams, false, START + 9 * SECOND);
+	assert_next(*state, 0, NULL);
+	/* its writer has stopped in the middle */
+	last->sequence = 1;
+	report_datagrams(&said, &datagrams, false, START + 10 * SECOND);
+	assert_next(*state, LOG_NOTICE, "dropped peer=unknown reason=port protocol=udp count=1");
+	report_datagrams(&said, &datagrams, false, START + 60 * SECOND);
+	assert_next(*state, LOG_INFO, "datagrams local=udp:192.0.2.1:7 in=6 out=3 bytes-in=50 "
+		    "bytes-out=30 dropped=3");
+	report_datagrams(&said, &datagrams, true, START + 61 * SECOND);
+	assert_next(*state, 0, NULL);
+	socket->received = 7;
+	socket->dropped[DROP_PORT] = 4;
+	report_datagrams(&said, &datagrams, true, START + 62 * SECOND);
+	assert_next(*state, LOG_NOTICE, "dropped peer=unknown reason=port protocol=udp count=1");
+	assert_next(*state, LOG_INFO, "datagrams local=udp:192.0.2.1:7 in=1 out=0 bytes-in=0 "
+		    "bytes-out=0 dropped=1");
+	/* the rest of ten seconds at the end, what another program has told not at all */
+	socket->dropped[DROP_PORT] = 5;
+	report_datagrams(&said, &datagrams, true, START + 63 * SECOND);
+	assert_next(*state, LOG_NOTICE, "dropped peer=unknown reason=port protocol=udp count=1");
+	assert_next(*state, 0, NULL);
+	socket->received = 8;
+	socket->dropped[DROP_PORT] = 6;
+	report_datagrams_skip(&said, &datagrams);
+	report_datagrams(&said, &datagrams, true, START + 64 * SECOND);
+	assert_next(*state, 0, NULL);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -384,6 +450,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_starved, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_starved_kinds, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_limit, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_datagrams, set_up, tear_down),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
