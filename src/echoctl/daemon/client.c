@@ -81,21 +81,15 @@ static int send_request(const struct control_client *client, const char *command
 	return r;
 }
 
-/* Waits until something can be read. */
+/* Waits until something can be read, or has been interrupted. */
 static int await(const struct control_client *client)
 {
-	struct pollfd wait[] = { { client->fd, POLLIN, 0 }, { interrupt_fd(), POLLIN, 0 } };
-	uint64_t now_ns = clock_now_ns();
-	uint64_t left_ns = client->deadline_ns > now_ns ? client->deadline_ns - now_ns : 0;
-	struct timespec left = {
-		.tv_sec = (time_t)(left_ns / CLOCK_NS_PER_S),
-		.tv_nsec = (long)(left_ns % CLOCK_NS_PER_S),
-	};
-	int n = ppoll(wait, 2, &left, NULL);
+	struct pollfd polled[2] = { { client->fd, POLLIN, 0 } };
+	int ready = interrupt_poll(polled, 1, client->deadline_ns);
 
-	if (n < 0)
-		return errno == EINTR ? 0 : -errno;
-	return n == 0 ? -ETIMEDOUT : interrupt_ended();
+	if (ready == 0 && clock_now_ns() >= client->deadline_ns)
+		return -ETIMEDOUT;
+	return ready < 0 ? ready : interrupt_ended();
 }
 
 static int receive(struct control_client *client)

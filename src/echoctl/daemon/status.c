@@ -6,11 +6,12 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "echoctl/daemon/client.h"
 #include "echoctl/daemon/status_screen.h"
 #include "echoctl/probe/interrupt.h"
 
-#define INTERVAL_MS 1000
+#define INTERVAL_NS CLOCK_NS_PER_S
 
 /* xterm: another screen with no cursor and no wrapping, and back again. */
 #define SCREEN_ENTER "\033[?1049h\033[?25l\033[?7l"
@@ -108,7 +109,7 @@ static int run(struct invocation *invocation)
 {
 	struct view view = { .client = control_client(&invocation->globals) };
 	struct report *report = view.client.report;
-	struct pollfd wait = { .events = POLLIN };
+	struct pollfd polled;
 	int status = command_parse_alone(invocation, take, &view.watch);
 
 	if (status != COMMAND_PROCEED)
@@ -119,8 +120,8 @@ static int run(struct invocation *invocation)
 		status = show_once(&view);
 		if (status == COMMAND_PROCEED && !report_heard(report))
 			status = STATUS_LOCAL;
-		wait.fd = interrupt_fd();
-	} while (view.watch && status == COMMAND_PROCEED && poll(&wait, 1, INTERVAL_MS) == 0);
+	} while (view.watch && status == COMMAND_PROCEED &&
+		 interrupt_poll(&polled, 0, clock_now_ns() + INTERVAL_NS) == 0);
 	leave_screen(&view);
 	control_close(&view.client);
 	return status;

@@ -51,11 +51,6 @@ void interrupt_close(void)
 	interrupts.fd = fd_close(interrupts.fd);
 }
 
-int interrupt_fd(void)
-{
-	return interrupts.fd;
-}
-
 int interrupt_poll(struct pollfd *polls, nfds_t n, uint64_t wake_ns)
 {
 	uint64_t now_ns = clock_now_ns();

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The signals that end a command or ask for its state, and the deadline of the command, which is a
- * signal, too. Signals belong to the process, so all of it is here: every wait polls interrupt_fd()
- * and calls interrupt_ended() before and after.
+ * signal, too. Signals belong to the process, so all of it is here: every wait is interrupt_poll(),
+ * with interrupt_ended() before and after.
  */
 #ifndef ECHOCTL_PROBE_INTERRUPT_H
 #define ECHOCTL_PROBE_INTERRUPT_H
@@ -19,9 +19,6 @@
  * none. A second call does nothing. Returns 0 or -errno after saying why.
  */
 int interrupt_open(const struct report *report, uint64_t deadline_us, bool quit_asks);
-
-/* Becomes readable when a signal comes, until interrupt_ended(); -1 before interrupt_open(). */
-int interrupt_fd(void);
 
 /*
  * Waits for polls[0] to polls[n - 1], a signal (the end of a child is one), or wake_ns of
