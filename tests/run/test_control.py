@@ -521,6 +521,18 @@ def test_watch_pipe():
                 assert watcher.wait(DEADLINE_S) == 0
 
 
+@case("status --watch goes on after Ctrl-Z and fg")
+def test_watch_continued():
+    with Echod() as echod, subprocess.Popen(
+            [program("echoctl"), "--control", echod.folder + "/control", "status", "--watch",
+             "--json"], stdout=subprocess.PIPE) as watcher:
+        for _ in range(3):
+            assert watcher.stdout.readline().startswith(b'{"event":"status"')
+            watcher.send_signal(signal.SIGCONT)
+        watcher.terminate()
+        assert watcher.wait(DEADLINE_S) == 0
+
+
 @case("every line of the socket is what doc/control.schema.json says")
 def test_schema():
     if not jsonschema:

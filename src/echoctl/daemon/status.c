@@ -121,7 +121,8 @@ static int run(struct invocation *invocation)
 		if (status == COMMAND_PROCEED && !report_heard(report))
 			status = STATUS_LOCAL;
 	} while (view.watch && status == COMMAND_PROCEED &&
-		 interrupt_poll(&polled, 0, clock_now_ns() + INTERVAL_NS) == 0);
+		 interrupt_poll(&polled, 0, clock_now_ns() + INTERVAL_NS) >= 0 &&
+		 interrupt_ended() == 0);
 	leave_screen(&view);
 	control_close(&view.client);
 	return status;
