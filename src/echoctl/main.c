@@ -204,7 +204,6 @@ int main(int argc, char **argv)
 	setlocale(LC_CTYPE, "");
 	occupy_standard_descriptors();
 	report_open();
-	payload_watch();
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGXFSZ, SIG_IGN);
 	status = command_parse(&invocation, NULL, NULL);

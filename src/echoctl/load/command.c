@@ -562,6 +562,7 @@ static int run_load(struct run *run)
 		return -ENOMEM;
 	}
 	load->flows = (struct load_flow_tally *)((char *)load->shared + tallies);
+	payload_share();
 	start_processes(run);
 	watch_processes(run);
 	ended_ns = clock_now_ns();

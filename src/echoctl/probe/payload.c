@@ -13,7 +13,8 @@ const uint8_t payload_fragile[PAYLOAD_FRAGILE_BYTES] = {
 	0x11, 0x13, 0x1a, 0x04, 0x03, 0x08, 0x7f, '\t', 0x1b, ' ',
 };
 
-static bool *saw_proxy;		/* shared with children */
+static bool seen_here;
+static bool *saw_proxy = &seen_here;	/* or in memory that is shared with children */
 
 static uint8_t byte_at(size_t offset, uint64_t sequence, uint64_t sent_ns)
 {
@@ -73,14 +74,13 @@ uint8_t *payload_table_new(size_t size)
 	return table;
 }
 
-void payload_watch(void)
+void payload_share(void)
 {
-	static bool alone;
+	bool *shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE,
+			    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 
-	saw_proxy = mmap(NULL, sizeof(*saw_proxy), PROT_READ | PROT_WRITE,
-			 MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	if (saw_proxy == MAP_FAILED)
-		saw_proxy = &alone;
+	if (shared != MAP_FAILED)
+		saw_proxy = shared;
 }
 
 void payload_look(const void *bytes, size_t size)
@@ -88,7 +88,7 @@ void payload_look(const void *bytes, size_t size)
 	static const char beginnings[][6] = { "PROXY", "\r\n\r\n" };	/* of both versions */
 
 	for (size_t i = 0; size >= 5 && i < 2; i++) {
-		if (memcmp(bytes, beginnings[i], 5) == 0 && saw_proxy)
+		if (memcmp(bytes, beginnings[i], 5) == 0)
 			*saw_proxy = true;
 	}
 }

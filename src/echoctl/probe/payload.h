@@ -35,11 +35,11 @@ size_t payload_count_equal(const uint8_t *one, const uint8_t *two, size_t size);
 
 /*
  * Whether echoes begin with a header of the PROXY protocol (proxy-protocol.txt of haproxy): a
- * balancer sends one to a server that is not told to expect it. payload_watch() comes before the
- * first fork, payload_look() gets the first bytes of an echo that is wrong, in any process, and
- * payload_saw_proxy() says whether one of them was such a header.
+ * balancer sends one to a server that is not told to expect it. payload_look() gets the first bytes
+ * of an echo that is wrong, and payload_saw_proxy() says whether one of them was such a header;
+ * after payload_share() in processes that are forked from then on, too.
  */
-void payload_watch(void);
+void payload_share(void);
 void payload_look(const void *bytes, size_t size);
 bool payload_saw_proxy(void);
 
