@@ -323,6 +323,8 @@ static const char *take_of_path(struct invocation *invocation, const struct opti
 
 	invocation->globals.path_option = option->name;
 	invocation->globals.path_value = value;
+	if (option->val >= path->first_of_tcp)
+		invocation->globals.tcp_option = option->name;
 	return path->take(path->settings, option->val, value);
 }
 
@@ -372,10 +374,9 @@ int command_parse(struct invocation *invocation, command_take take, void *settin
 	if (invocation->globals.udp && invocation->command && !invocation->command->has_udp)
 		return command_usage_error(invocation, "--udp: no UDP form; ping, check, load, "
 					   "sweep and trace have one");
-	if (invocation->globals.udp && invocation->command && invocation->command->path &&
-	    *invocation->command->path->tcp_only)
+	if (invocation->globals.udp && invocation->globals.tcp_option)
 		return command_usage_error(invocation, "--%s: UDP has nothing of the kind",
-					   *invocation->command->path->tcp_only);
+					   invocation->globals.tcp_option);
 	invocation->argc -= optind;
 	invocation->argv += optind;
 	return COMMAND_PROCEED;

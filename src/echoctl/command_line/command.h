@@ -31,6 +31,7 @@ struct globals {
 	bool connect_timeout_given;	/* by the user */
 	const char *path_option;	/* the last one of the path that was given, or NULL */
 	const char *path_value;		/* and its value, or NULL */
+	const char *tcp_option;		/* the last one of these that UDP lacks, or NULL */
 	uint64_t deadline_us;		/* for the whole command; 0: none */
 	bool udp;			/* only with a command that has_udp */
 	const char *control_path;	/* the daemon's control socket */
@@ -51,7 +52,7 @@ struct option_group {
 	const char *help;
 	command_take take;
 	void *settings;				/* its first argument */
-	const char *const *tcp_only;		/* *: an option that was given and UDP lacks */
+	int first_of_tcp;			/* from this val on UDP has nothing of the kind */
 };
 
 struct invocation {

@@ -20,7 +20,7 @@ enum {
 	OPTION_MARK,
 	OPTION_TOS,
 	OPTION_TTL,
-	OPTION_MSS,		/* from here on of TCP only; options[] has the same order */
+	OPTION_MSS,		/* from here on of TCP only */
 	OPTION_CONGESTION,
 	OPTION_MPTCP,
 	OPTION_PROXY,
@@ -227,8 +227,6 @@ static const char *take(void *settings, int option, const char *value)
 	uint64_t port = 0;
 	const char *why;
 
-	if (option >= OPTION_MSS)
-		path->tcp_only = options[option - OPTION_SOURCE_PORT + 1].name;
 	switch (option) {
 	case 'S':
 		path->source = value;
@@ -253,5 +251,5 @@ const struct option_group dial_path_options = {
 	.help = help,
 	.take = take,
 	.settings = &dial_path,
-	.tcp_only = &dial_path.tcp_only,
+	.first_of_tcp = OPTION_MSS,
 };

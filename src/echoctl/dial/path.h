@@ -16,7 +16,6 @@ struct dial_path {
 	uint16_t source_port;		/* host byte order; 0: the kernel's choice */
 	bool mptcp;
 	struct dial_announcement announcement;
-	const char *tcp_only;		/* an option that was given and UDP lacks, or NULL */
 	struct dial_knob {
 		bool given;
 		int number;
