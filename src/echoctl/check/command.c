@@ -258,14 +258,12 @@ static int unreached(struct check *check)
 {
 	const struct dial *dial = &check->dial;
 	enum state state = dial_status(dial) == STATUS_UNREACHED ? STATE_CRITICAL : STATE_UNKNOWN;
-	const struct dial_address *last;
 	char address[ADDRESS_TEXT_MAX];
 
 	if (dial->n_attempts == 0)
 		return conclude(check, state, "%s: %s: %s", check->target->spec.host,
 				dial_phase_name(dial->phase), dial->why);
-	last = &dial->attempts[dial->n_attempts - 1].target;
-	address_format((const struct sockaddr *)&last->address, last->length, address);
+	dial_address_format(&dial->attempts[dial->n_attempts - 1].target, address);
 	return conclude(check, state, "%s (%s): %s: %s", check->target->spec.host, address,
 			dial_phase_name(dial->phase), dial->why);
 }
@@ -306,16 +304,13 @@ static int conclude_all(struct check *check, const size_t counts[STATE_UNKNOWN +
 
 static int reach(struct check *check, struct globals *globals)
 {
-	struct dial_options dialling = dial_options(globals);
-	uint64_t timeout_us = (uint64_t)(check->timeout_s * 1e6);
+	struct dial_options dialling = dial_options_within(globals,
+							   (uint64_t)(check->timeout_s * 1e6));
 	struct dial *dials = calloc(check->targets.count, sizeof(*dials));
 	size_t counts[STATE_UNKNOWN + 1] = {0};
 
 	if (!dials)
 		return conclude(check, STATE_UNKNOWN, "out of memory");
-	/* The time limit for everything is also that for connecting, unless that has its own. */
-	if (timeout_us < dialling.timeout_us || !globals->connect_timeout_given)
-		dialling.timeout_us = timeout_us;
 	dial_targets(check->targets.list, check->targets.count, &dialling, dials);
 	for (size_t i = 0; i < check->targets.count; i++) {
 		check->target = &check->targets.list[i];

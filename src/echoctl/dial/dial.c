@@ -26,6 +26,15 @@ struct dial_options dial_options(const struct globals *globals)
 	};
 }
 
+struct dial_options dial_options_within(const struct globals *globals, uint64_t timeout_us)
+{
+	struct dial_options options = dial_options(globals);
+
+	if (timeout_us < options.timeout_us || !globals->connect_timeout_given)
+		options.timeout_us = timeout_us;
+	return options;
+}
+
 static int prepare_socket(int fd, int family, const struct dial_options *options)
 {
 	int bytes = options->receive_buffer_bytes;

@@ -67,6 +67,12 @@ struct dial {
 struct dial_options dial_options(const struct globals *globals);
 
 /*
+ * The same for a command with a time limit of its own, which is that for connecting, too, unless
+ * the user has given a shorter one for that.
+ */
+struct dial_options dial_options_within(const struct globals *globals, uint64_t timeout_us);
+
+/*
  * Resolves only: fills addresses, n_addresses, started_ns, resolved_ns, phase, error, why.
  * Returns 0 or -errno (-EHOSTUNREACH when the look-up itself failed).
  */

@@ -620,12 +620,7 @@ static int run(struct invocation *invocation)
 		load->processes = default_processes();
 	if (load->processes > load->connections)
 		load->processes = load->connections;
-	load->dial = dial_options(&invocation->globals);
-	/*
-	 * The time limit for a message is also that for connecting, unless that has a shorter one.
-	 */
-	if (load->timeout_us < load->dial.timeout_us || !invocation->globals.connect_timeout_given)
-		load->dial.timeout_us = load->timeout_us;
+	load->dial = dial_options_within(&invocation->globals, load->timeout_us);
 	if (interrupt_open(report, invocation->globals.deadline_us, true) < 0)
 		return STATUS_LOCAL;
 	/* One connection finds out which address answers; the load follows it. */
