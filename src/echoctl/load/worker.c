@@ -112,6 +112,8 @@ static void fail(struct load_worker *worker, struct load_connection *connection,
 		worker->tally->errors[phase]++;
 		worker->tally->reasons[phase] = error;
 	}
+	if (connection->flow && phase == LOAD_ECHO)
+		connection->flow->tally->lost++;
 	if (costs) {
 		worker->begun++;
 		worker->tally->last_ns = now_ns;
@@ -339,12 +341,6 @@ void load_worker_take(struct load_worker *worker, struct load_connection *connec
 		push(worker, connection);
 }
 
-static void lose(struct load_worker *worker, struct load_connection *connection, int error)
-{
-	connection->flow->tally->lost++;
-	fail(worker, connection, LOAD_ECHO, error);
-}
-
 /* The message that bytes are about: the one they name, or any if they name none. NULL: none. */
 static struct load_connection *find_message(const struct load_worker *worker,
 					    struct load_flow *flow, const uint8_t *bytes,
@@ -373,7 +369,7 @@ static void take_echo(struct load_worker *worker, struct load_connection *connec
 		      enum datagram_verdict verdict, uint64_t now_ns)
 {
 	if (is_overdue(worker, connection, now_ns)) {
-		lose(worker, connection, -ETIMEDOUT);
+		fail(worker, connection, LOAD_ECHO, -ETIMEDOUT);
 	} else if (verdict != DATAGRAM_INTACT) {
 		fail(worker, connection, LOAD_VERIFY, -EBADMSG);
 	} else {
@@ -428,7 +424,7 @@ static void take_flow(struct load_worker *worker, struct load_flow *flow)
 		}
 		connection = find_message(worker, flow, event.bytes, event.size_bytes);
 		if (connection)
-			lose(worker, connection, -event.error);
+			fail(worker, connection, LOAD_ECHO, -event.error);
 	}
 }
 
@@ -455,10 +451,7 @@ static void sweep(struct load_worker *worker, uint64_t now_ns)
 		struct load_connection *connection = &worker->connections[i];
 
 		if ((connection->active || connection->state == CONNECTING) &&
-		    is_overdue(worker, connection, now_ns) && connection->flow)
-			lose(worker, connection, -ETIMEDOUT);
-		else if ((connection->active || connection->state == CONNECTING) &&
-			 is_overdue(worker, connection, now_ns))
+		    is_overdue(worker, connection, now_ns))
 			fail(worker, connection, phase_of(connection), -ETIMEDOUT);
 		else if (connection->state == CONNECTING && connection->fd < 0)
 			try_to_connect(worker, connection);
