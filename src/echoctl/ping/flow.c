@@ -41,12 +41,8 @@ int ping_flow_send(struct ping_flow *flow, struct ping_link *link, uint64_t sequ
 
 void ping_flow_drop(struct ping_flow *flow, struct ping_link *link)
 {
-	assert(link->count > 0);
 	order_settled(&flow->order, !ping_link_probe(link, 0)->answered);
-	link->oldest = (link->oldest + 1) % link->capacity;
-	link->count--;
-	if (link->overdue > 0)
-		link->overdue--;
+	ping_link_drop(link);
 }
 
 /* The probe of the window with this sequence; NULL if it has none. */

@@ -51,6 +51,15 @@ struct ping_probe *ping_link_probe(const struct ping_link *link, size_t index)
 	return &link->window[(link->oldest + index) % link->capacity];
 }
 
+void ping_link_drop(struct ping_link *link)
+{
+	assert(link->count > 0);
+	link->oldest = (link->oldest + 1) % link->capacity;
+	link->count--;
+	if (link->overdue > 0)
+		link->overdue--;
+}
+
 bool ping_link_blocked(const struct ping_link *link)
 {
 	return link->out_bytes < link->size_bytes;
@@ -171,10 +180,7 @@ int ping_link_receive(struct ping_link *link, struct ping_reply *ret_reply)
 		ret_reply->result = PING_CORRUPT;
 		ret_reply->why = "more bytes than sent";
 	}
-	link->oldest = (link->oldest + 1) % link->capacity;
-	link->count--;
-	if (link->overdue > 0)
-		link->overdue--;
+	ping_link_drop(link);
 	/* A probe that overtook others stays until its turn comes. */
 	if (ret_reply->result != PING_LOST)
 		link->in_bytes = 0;

@@ -74,6 +74,9 @@ void ping_link_close(struct ping_link *link);
 /* The index-th of the unanswered probes, the oldest first. */
 struct ping_probe *ping_link_probe(const struct ping_link *link, size_t index);
 
+/* Removes the oldest of them. */
+void ping_link_drop(struct ping_link *link);
+
 /* True while a part of the last probe waits for the peer to read. */
 bool ping_link_blocked(const struct ping_link *link);
 
