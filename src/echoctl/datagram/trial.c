@@ -77,7 +77,6 @@ static int send_and_wait(struct datagram_socket *socket, struct datagram_probe *
 	int r;
 
 	probe->sent_ns = clock_now_ns();
-	trial->sent_ns = probe->sent_ns;
 	datagram_fill(probe, bytes);
 	r = datagram_send(socket, probe->sequence, bytes, probe->size_bytes);
 	if (r < 0)

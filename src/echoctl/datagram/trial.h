@@ -14,7 +14,6 @@ struct datagram_trial {
 	struct datagram_judgement judgement;	/* if something came back from the peer */
 	struct datagram_event event;	/* the event that ended it, without its bytes; if came */
 	bool came;
-	uint64_t sent_ns;		/* CLOCK_MONOTONIC */
 	uint64_t time_ns;		/* there and back */
 	char why[DATAGRAM_TEXT_MAX];	/* in words; empty if all is well */
 };

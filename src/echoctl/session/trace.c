@@ -201,16 +201,16 @@ static int run_datagram(struct trace *trace, const struct dial *dial,
 		.error = ret_trial->came ? -ret_trial->error : 0,
 		.message = ret_trial->error < 0 ? ret_trial->why : NULL,
 		.verified = ret_trial->error == 0,
-		.bytes_sent = ret_trial->sent_ns > 0 ? probe.size_bytes : 0,
+		.bytes_sent = probe.sent_ns > 0 ? probe.size_bytes : 0,
 		.bytes_received = back ? ret_trial->event.size_bytes : 0,
 		.started_ns = now_ns,
-		.first_sent_ns = ret_trial->sent_ns,
+		.first_sent_ns = probe.sent_ns,
 		.first_received_ns = ret_trial->event.received_ns,
 		.last_received_ns = ret_trial->event.received_ns,
 		.ended_ns = clock_now_ns(),
 	};
-	if (ret_trial->sent_ns > 0)
-		tell(trace, "first-sent", ret_trial->sent_ns, NULL, 0, "datagram sent");
+	if (probe.sent_ns > 0)
+		tell(trace, "first-sent", probe.sent_ns, NULL, 0, "datagram sent");
 	if (back)
 		tell(trace, "first-back", ret_trial->event.received_ns,
 		     dial_address_format(&ret_trial->event.from, from), 0, "datagram from %s, "
