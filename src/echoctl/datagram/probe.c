@@ -14,9 +14,6 @@
 /* Of the 96 bits of magic and run so many may be damaged; another run differs in more. */
 #define DAMAGED_BITS_MAX 16
 
-/* Bytes that broken paths change: line ends, NUL, both cases, bytes with the highest bit. */
-static const uint8_t tender[] = "\0\n\r\nazAZ\r\x1b\x7f\x80\xfe\xff\xff ";
-
 /* The form on the network. */
 struct __attribute__((packed)) header {
 	uint32_t magic;
@@ -45,19 +42,18 @@ void datagram_fill(const struct datagram_probe *probe, uint8_t *bytes)
 		.sequence = htole32(probe->sequence),
 		.sent_ns = htole64(probe->sent_ns),
 	};
-	size_t at = 0;
+	size_t at = probe->size_bytes >= sizeof(header) ? sizeof(header) : 0;
+	size_t left = probe->size_bytes - at;
 
-	if (probe->size_bytes >= sizeof(header)) {
+	if (at > 0)
 		memcpy(bytes, &header, sizeof(header));
-		at = sizeof(header);
-	}
 	/* Random bytes differ from probe to probe. */
 	pattern_fill(probe->pattern,
 		     probe->pattern == PATTERN_RANDOM ? (uint64_t)probe->sequence << 16 : 0,
-		     bytes + at, probe->size_bytes - at);
-	if (probe->pattern == PATTERN_RANDOM && at > 0 &&
-	    probe->size_bytes - at >= sizeof(tender) - 1)
-		memcpy(bytes + at, tender, sizeof(tender) - 1);
+		     bytes + at, left);
+	if (probe->pattern == PATTERN_RANDOM && at > 0)
+		memcpy(bytes + at, payload_fragile,
+		       left < PAYLOAD_FRAGILE_BYTES ? left : PAYLOAD_FRAGILE_BYTES);
 }
 
 enum datagram_origin datagram_identify(const uint8_t *bytes, size_t size, uint64_t run,
