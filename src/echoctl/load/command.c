@@ -129,7 +129,7 @@ static const char *take(void *data, int option, const char *value)
 	case 's':
 		return command_take_size(value, 1, SIZE_MAX_BYTES, &load->size_bytes);
 	case OPTION_REQUIRE:
-		return require_parse(value, &load->require);
+		return command_take_list(value, require_take, &load->require);
 	case OPTION_RECONNECT:
 		load->reconnect = true;
 		return NULL;

@@ -97,7 +97,7 @@ static const char *take(void *data, int option, const char *value)
 		return command_take_duration(value, INTERVAL_MIN_US, TIME_MAX_US,
 					     &ping->late_us);
 	case OPTION_REQUIRE:
-		return require_parse(value, &ping->require);
+		return command_take_list(value, require_take, &ping->require);
 	case 'D':
 		ping->timestamps = true;
 		return NULL;

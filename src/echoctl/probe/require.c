@@ -22,8 +22,9 @@ static bool parse_number(const char *text, const char *unit, double max, double 
 	return strcmp(end, unit) == 0 && *ret_value <= max;
 }
 
-static const char *parse_one(const char *text, struct require *require)
+const char *require_take(void *data, const char *text)
 {
+	struct require *require = data;
 	struct require_bound *bound = &require->bounds[require->n];
 	const char *below = strchr(text, '<');
 	uint64_t us;
@@ -52,21 +53,6 @@ static const char *parse_one(const char *text, struct require *require)
 	}
 	require->n++;
 	return NULL;
-}
-
-const char *require_parse(const char *text, struct require *require)
-{
-	char word[REQUIRE_TEXT_MAX + 1];
-	const char *why = NULL;
-
-	while (!why && text) {
-		const char *comma = strchrnul(text, ',');
-
-		snprintf(word, sizeof(word), "%.*s", (int)(comma - text), text);
-		why = parse_one(word, require);
-		text = *comma ? comma + 1 : NULL;
-	}
-	return why;
 }
 
 static bool judge_one(const struct require_bound *bound, const struct histogram *latency,

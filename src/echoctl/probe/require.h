@@ -23,8 +23,8 @@ struct require {
 	} bounds[REQUIRE_MAX];
 };
 
-/* Adds a list with commas. Returns NULL, or a static phrase that says what is wrong. */
-const char *require_parse(const char *text, struct require *require);
+/* For command_take_list(): adds one to data, a struct require. */
+const char *require_take(void *data, const char *text);
 
 /*
  * Says of each bound whether it holds and what was measured: latency, and failed of total messages.
