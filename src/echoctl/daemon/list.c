@@ -2,7 +2,6 @@
 /* echoctl list: a row for each live connection of the local daemon. */
 #include <errno.h>
 #include <inttypes.h>
-#include <libsmartcols.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -34,7 +33,7 @@ enum kind {
 
 static const struct column {
 	const char *name;
-	const char *heading;
+	const char *heading;	/* for table_new() */
 	const char *key;	/* of the daemon's "connection" object */
 	enum kind kind;
 	bool is_optional;	/* left out if no row has it */
@@ -43,13 +42,13 @@ static const struct column {
 	{"peer", "PEER", "peer", KIND_TEXT, false},
 	{"via", "VIA", "via", KIND_TEXT, true},
 	{"local", "LOCAL", "local", KIND_TEXT, false},
-	{"age", "AGE", "age_ns", KIND_AGE, false},
-	{"idle", "IDLE", "idle_ns", KIND_AGE, false},
-	{"in", "IN", "bytes_in", KIND_BYTES, false},
-	{"out", "OUT", "bytes_out", KIND_BYTES, false},
-	{"rate", "RATE", "bytes_in_per_s", KIND_RATE, false},
-	{"worker", "WORKER", "worker", KIND_NUMBER, false},
-	{"state", "STATE", "half_closed", KIND_STATE, true},
+	{"age", ">AGE", "age_ns", KIND_AGE, false},
+	{"idle", ">IDLE", "idle_ns", KIND_AGE, false},
+	{"in", ">IN", "bytes_in", KIND_BYTES, false},
+	{"out", ">OUT", "bytes_out", KIND_BYTES, false},
+	{"rate", ">RATE", "bytes_in_per_s", KIND_RATE, false},
+	{"worker", ">WORKER", "worker", KIND_NUMBER, false},
+	{"state", "<STATE", "half_closed", KIND_STATE, true},
 };
 
 struct list {
@@ -225,38 +224,28 @@ static const char *cell(const json_t *row, const struct column *column, char tex
 	return squeeze(text);
 }
 
-static void add_columns(const struct list *list, struct libscols_table *table)
+static void add_row(const struct list *list, struct libscols_table *table, const json_t *row)
 {
-	for (size_t i = 0; i < list->n_columns; i++) {
-		enum kind kind = list->columns[i]->kind;
+	const char *cells[COLUMNS_MAX];
+	char texts[COLUMNS_MAX][CELL_MAX];
 
-		scols_table_new_column(table, list->columns[i]->heading, 0,
-				       kind == KIND_TEXT ? SCOLS_FL_TRUNC :
-				       kind == KIND_STATE ? 0 : SCOLS_FL_RIGHT);
-	}
+	for (size_t i = 0; i < list->n_columns; i++)
+		cells[i] = cell(row, list->columns[i], texts[i]);
+	table_add(table, cells, list->n_columns);
 }
 
-static void add_line(const struct list *list, struct libscols_table *table, const json_t *row)
-{
-	struct libscols_line *line = scols_table_new_line(table, NULL);
-	char text[CELL_MAX];
-
-	for (size_t i = 0; line && i < list->n_columns; i++)
-		scols_line_set_data(line, i, cell(row, list->columns[i], text));
-}
-
-/* Prints a table as wide as its rows need, but not wider than the terminal: addresses are cut. */
 static void print_table(const struct list *list, size_t count, struct report *report)
 {
+	const char *headings[COLUMNS_MAX];
 	struct libscols_table *table;
 
 	if (count == 0)
 		return;
-	table = scols_new_table();
-	if (table)
-		add_columns(list, table);
-	for (size_t i = 0; table && i < count; i++)
-		add_line(list, table, list->rows[i]);
+	for (size_t i = 0; i < list->n_columns; i++)
+		headings[i] = list->columns[i]->heading;
+	table = table_new(headings, list->n_columns);
+	for (size_t i = 0; i < count; i++)
+		add_row(list, table, list->rows[i]);
 	table_print(report, table);
 }
 

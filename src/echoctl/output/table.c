@@ -13,9 +13,10 @@ struct libscols_table *table_new(const char *const *headings, size_t count)
 
 	for (size_t i = 0; table && i < count; i++) {
 		bool right = headings[i][0] == '>';
+		bool whole = headings[i][0] == '<';
 
-		scols_table_new_column(table, headings[i] + right, 0,
-				       right ? SCOLS_FL_RIGHT : SCOLS_FL_TRUNC);
+		scols_table_new_column(table, headings[i] + (right || whole), 0,
+				       right ? SCOLS_FL_RIGHT : whole ? 0 : SCOLS_FL_TRUNC);
 	}
 	return table;
 }

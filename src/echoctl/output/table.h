@@ -9,7 +9,10 @@
 
 struct libscols_table;
 
-/* A heading that begins with > stands at the right, as do its cells. NULL: no memory. */
+/*
+ * A heading that begins with > stands at the right, as do its cells; one that begins with < keeps
+ * its cells whole, others may be cut. NULL: no memory.
+ */
 struct libscols_table *table_new(const char *const *headings, size_t count);
 
 /* The cells of the next row, which are copied. table may be NULL. */
