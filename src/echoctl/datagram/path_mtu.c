@@ -7,12 +7,10 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/clock.h"
 #include "echoctl/datagram/trial.h"
 #include "echoctl/probe/interrupt.h"
 
 #define BASE_BYTES 1200		/* RFC 8899, 5.1.2: BASE_PLPMTU */
-#define PROBES 3		/* RFC 8899, 5.1.2: MAX_PROBES */
 #define PACKET_MAX_BYTES 65535
 #define IPV4_BYTES (20 + 8)	/* headers of IP and UDP */
 #define IPV6_BYTES (40 + 8)
@@ -20,7 +18,6 @@
 #define TIMES_RTT 4
 
 struct search {
-	struct datagram_socket *socket;
 	struct datagram_probe probe;
 	uint32_t headers_bytes;
 	uint64_t timeout_ns;
@@ -29,19 +26,6 @@ struct search {
 	bool black_hole;		/* nothing is said of what fails */
 	struct path_mtu mtu;
 };
-
-static int try_packet(struct search *search, uint32_t bytes, struct datagram_trial *ret_trial)
-{
-	int r = -ETIMEDOUT;
-
-	search->probe.size_bytes = bytes - search->headers_bytes;
-	for (unsigned i = 0; i < PROBES && r == -ETIMEDOUT && interrupt_ended() == 0; i++) {
-		search->probe.sequence++;
-		r = datagram_try(search->socket, &search->probe,
-				 clock_now_ns() + search->timeout_ns, ret_trial);
-	}
-	return r;
-}
 
 static void take_pass(struct search *search, uint32_t bytes, const struct datagram_trial *trial)
 {
@@ -84,7 +68,6 @@ static uint32_t take_failure(struct search *search, uint32_t bytes,
 int path_mtu_find(struct datagram_socket *socket, uint64_t timeout_us, struct path_mtu *ret_mtu)
 {
 	struct search search = {
-		.socket = socket,
 		.probe.run = datagram_run(),
 		.headers_bytes = socket->peer.address.ss_family == AF_INET ? IPV4_BYTES :
 			IPV6_BYTES,
@@ -98,10 +81,11 @@ int path_mtu_find(struct datagram_socket *socket, uint64_t timeout_us, struct pa
 	/* A smaller packet has no room for the header that tells a probe from others. */
 	search.passes = search.headers_bytes + DATAGRAM_HEADER_BYTES - 1;
 	while (r == 0 && search.passes + 1 < search.fails) {
-		struct datagram_trial trial = { .error = -ETIMEDOUT };
+		struct datagram_trial trial;
 		uint32_t hint = 0;
 
-		r = try_packet(&search, next, &trial);
+		search.probe.size_bytes = next - search.headers_bytes;
+		r = datagram_try_thrice(socket, &search.probe, search.timeout_ns, &trial);
 		if (r == 0) {
 			take_pass(&search, next, &trial);
 		} else if ((r == -EMSGSIZE || r == -ETIMEDOUT) && interrupt_ended() == 0) {

@@ -9,6 +9,9 @@
 
 #include "base/clock.h"
 #include "echoctl/probe/exchange.h"
+#include "echoctl/probe/interrupt.h"
+
+#define TRIES 3		/* RFC 8899, 5.1.2: MAX_PROBES */
 
 /* Whether an event is about this probe. Quotes may be too short to tell, and so may probes be. */
 static bool concerns(const struct datagram_socket *socket, const struct datagram_probe *probe,
@@ -97,5 +100,17 @@ int datagram_try(struct datagram_socket *socket, struct datagram_probe *probe,
 	if (ret_trial->error < 0 && ret_trial->why[0] == '\0')
 		snprintf(ret_trial->why, sizeof(ret_trial->why), "%s",
 			 exchange_why(ret_trial->error));
+	return ret_trial->error;
+}
+
+int datagram_try_thrice(struct datagram_socket *socket, struct datagram_probe *probe,
+			uint64_t timeout_ns, struct datagram_trial *ret_trial)
+{
+	*ret_trial = (struct datagram_trial){ .error = -ETIMEDOUT };
+	for (unsigned i = 0; i < TRIES && ret_trial->error == -ETIMEDOUT &&
+	     interrupt_ended() == 0; i++) {
+		probe->sequence++;
+		datagram_try(socket, probe, clock_now_ns() + timeout_ns, ret_trial);
+	}
 	return ret_trial->error;
 }

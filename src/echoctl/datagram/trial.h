@@ -27,4 +27,11 @@ struct datagram_trial {
 int datagram_try(struct datagram_socket *socket, struct datagram_probe *probe,
 		 uint64_t deadline_ns, struct datagram_trial *ret_trial);
 
+/*
+ * The same, up to three times if nothing comes: each waits for timeout_ns, and has the next
+ * sequence. -ETIMEDOUT, with nothing sent, if the command has been interrupted before.
+ */
+int datagram_try_thrice(struct datagram_socket *socket, struct datagram_probe *probe,
+			uint64_t timeout_ns, struct datagram_trial *ret_trial);
+
 #endif

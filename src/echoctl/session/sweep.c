@@ -15,7 +15,6 @@
 
 #define SIZES_MAX 64
 
-#define DATAGRAM_TRIES 3	/* one that is lost is sent again */
 #define DATAGRAM_TIMEOUT_US CLOCK_US_PER_S	/* or --drain-timeout if that is less */
 
 /* Around the limits at which paths break: segments, buffers, 16-bit counts. */
@@ -226,18 +225,15 @@ static const char *name_trial(const struct datagram_trial *trial)
 static int run_datagram(struct sweep *sweep, uint64_t size, enum pattern pattern,
 			struct cell *ret_cell)
 {
-	struct datagram_trial trial = { .error = -ETIMEDOUT };
+	struct datagram_trial trial;
 	const char *name;
-	int r = -ETIMEDOUT;
+	int r;
 
 	print_before_cell(sweep, size);
 	sweep->probe.pattern = pattern;
 	sweep->probe.size_bytes = size;
-	for (int i = 0; i < DATAGRAM_TRIES && r == -ETIMEDOUT && interrupt_ended() == 0; i++) {
-		sweep->probe.sequence++;
-		r = datagram_try(&sweep->socket, &sweep->probe, clock_now_ns() +
-				 datagram_timeout_us(sweep) * 1000, &trial);
-	}
+	r = datagram_try_thrice(&sweep->socket, &sweep->probe, datagram_timeout_us(sweep) * 1000,
+				&trial);
 	name = name_trial(&trial);
 	*ret_cell = (struct cell){
 		.event = json_pack("{s:s, s:s, s:o, s:I}", "protocol", "udp", "result", name,
