@@ -88,10 +88,3 @@ void targets_free(struct targets *targets)
 	free(targets->list);
 	*targets = (struct targets){0};
 }
-
-int targets_status(const struct targets *targets, int one, size_t failed)
-{
-	if (targets->count == 1)
-		return one;
-	return failed > 0 ? STATUS_FAILED : STATUS_OK;
-}

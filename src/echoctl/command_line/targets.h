@@ -29,7 +29,4 @@ int targets_read(struct invocation *invocation, int default_port, struct targets
 
 void targets_free(struct targets *targets);
 
-/* One target's own exit status when there is one, else whether all are well. */
-int targets_status(const struct targets *targets, int one, size_t failed);
-
 #endif

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Commands that tell the local daemon to do something, or ask it for one thing. */
 #include <errno.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

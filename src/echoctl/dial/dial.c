@@ -233,7 +233,8 @@ static bool advance_all(const struct dial_options *options, struct dial *dials, 
 	return true;
 }
 
-void dial_connect_all(const struct dial_options *options, struct dial *dials, size_t count)
+/* Connects many at once; those that were not resolved stay as they are. */
+static void connect_all(const struct dial_options *options, struct dial *dials, size_t count)
 {
 	struct pollfd *polled = calloc(count * DIAL_ADDRESSES_MAX + 1, sizeof(*polled));
 	int late = ENOMEM;
@@ -251,7 +252,7 @@ void dial_connect_all(const struct dial_options *options, struct dial *dials, si
 int dial_connect(const struct dial_options *options, struct dial *dial)
 {
 	assert(dial->phase != DIAL_DONE && dial->n_attempts == 0);
-	dial_connect_all(options, dial, 1);
+	connect_all(options, dial, 1);
 	return dial->phase == DIAL_DONE ? 0 : -dial->error;
 }
 
@@ -344,7 +345,7 @@ void dial_targets(const struct target *targets, size_t count, const struct dial_
 		ret_dials[i].started_ns += waited_ns;
 		ret_dials[i].resolved_ns += waited_ns;
 	}
-	dial_connect_all(options, ret_dials, count);
+	connect_all(options, ret_dials, count);
 }
 
 int dial_target(struct report *report, const struct address_spec *target,

@@ -85,12 +85,6 @@ int dial_resolve(const struct address_spec *target, const struct dial_options *o
  */
 int dial_connect(const struct dial_options *options, struct dial *dial);
 
-/*
- * The same for many at once; those that were not resolved stay as they are. Each one's phase says
- * how it ended.
- */
-void dial_connect_all(const struct dial_options *options, struct dial *dials, size_t count);
-
 /* As many descriptors as this process may have. */
 void dial_raise_limit(void);
 

@@ -2,7 +2,6 @@
 /* Options of the path: where connections begin, how their packets are marked. */
 #include "echoctl/dial/path.h"
 
-#include <assert.h>
 #include <ctype.h>
 #include <errno.h>
 #include <netdb.h>

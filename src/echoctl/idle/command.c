@@ -8,7 +8,6 @@
  * not (grid.c).
  */
 #include <errno.h>
-#include <inttypes.h>
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>

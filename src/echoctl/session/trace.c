@@ -371,7 +371,9 @@ static int trace_targets(struct report *report, struct trace_command *command)
 	}
 	if (targets->count > 1)
 		table_print(report, command->table);
-	return targets_status(targets, status, interrupt_ended() < 0 ? 1 : failed);
+	if (targets->count == 1)
+		return status;
+	return failed > 0 || interrupt_ended() < 0 ? STATUS_FAILED : STATUS_OK;
 }
 
 static const char *take(void *settings, int option, const char *value)
