@@ -1,11 +1,12 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
 """Limits and timers of echod.conf on the running daemon: what they end, and how they say it."""
+import os
 import socket
 import threading
 
 from harness import (DEADLINE_S, Echod, case, exchange, main, read_exactly, read_to_end,
-                     random_bytes, send_and_close, sending, wait_until)
+                     random_bytes, send_and_close, sending, temporary_directory, wait_until)
 
 
 def hold(echod, index=0):
@@ -73,6 +74,16 @@ def test_per_source():
         for sock in held:
             sock.close()
         wait_until(lambda: not is_refused(echod), "the source may connect again")
+
+
+@case("no list refuses a peer of a Unix socket, which has no address")
+def test_unix_access():
+    with temporary_directory() as folder:
+        os.chmod(folder, 0o777)
+        with Echod({"access": {"allow": ["192.0.2.1"], "deny": ["127.0.0.0/8"]}},
+                   listen=(f"unix:{folder}/echo", "127.0.0.1:0")) as echod:
+            assert exchange(echod.connect(), b"served") == b"served"
+            assert is_refused(echod, 1)
 
 
 @case("no limit of a source applies to one that is exempt")
