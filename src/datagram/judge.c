@@ -80,6 +80,7 @@ uint32_t judge_datagrams(struct judge *judge, const struct settings_socket *sock
 	const struct settings *settings = judge->settings;
 	const uint16_t port = reception->peer.port;
 	uint32_t allowed;
+	uint32_t passed;
 
 	*ret_reason = DROP_PORT;
 	if (port == 0 || port < settings->datagram_min_source_port || is_own_port(settings, port))
@@ -92,9 +93,11 @@ uint32_t judge_datagrams(struct judge *judge, const struct settings_socket *sock
 		return 0;
 	*ret_reason = DROP_PER_SOURCE;
 	allowed = take_of_source(judge, reception->address, now_ns, count);
-	if (allowed < count || settings->datagram_rate == 0)
+	if (settings->datagram_rate == 0)
 		return allowed;
-	*ret_reason = DROP_RATE;
-	return bucket_take(&judge->all, now_ns, settings->datagram_rate, settings->datagram_rate,
-			   allowed);
+	passed = bucket_take(&judge->all, now_ns, settings->datagram_rate, settings->datagram_rate,
+			     allowed);
+	if (passed < allowed)
+		*ret_reason = DROP_RATE;
+	return passed;
 }
