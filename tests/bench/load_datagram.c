@@ -218,6 +218,15 @@ static int run_open(struct run *run)
 	return 0;
 }
 
+/* The sockets end with the process. */
+static void run_release(struct run *run)
+{
+	free(run->flows);
+	free(run->fds);
+	free(run->pattern);
+	free(run->buffer);
+}
+
 int load_datagram(const struct load_options *options)
 {
 	struct run run = { .options = options };
@@ -229,11 +238,13 @@ int load_datagram(const struct load_options *options)
 	    (options->is_merged && options->window * options->bytes > BYTES_MAX))
 		return -EINVAL;
 	r = run_open(&run);
-	if (r < 0)
-		return r;
-	begin_ns = now_ns();
-	end_ns = begin_ns + options->duration_ns;
-	while (now_ns() < end_ns && came_back(&run) < options->count)
-		turn(&run);
-	return report(&run, now_ns() - begin_ns);
+	if (r == 0) {
+		begin_ns = now_ns();
+		end_ns = begin_ns + options->duration_ns;
+		while (now_ns() < end_ns && came_back(&run) < options->count)
+			turn(&run);
+		r = report(&run, now_ns() - begin_ns);
+	}
+	run_release(&run);
+	return r;
 }
