@@ -33,6 +33,18 @@ def test_window():
         assert len(peer.seen) == len(set(peer.seen)) == 2000
 
 
+@case("times are the kernel's, with a window or a rate, of the smallest too")
+def test_stamps():
+    for arguments in (["-n", "200", "-c", "2"], ["-n", "200", "-c", "2", "--window", "5"],
+                      ["-n", "50", "-c", "2", "--rate", "500"], ["-n", "50", "-s", "1"]):
+        with DatagramPeer(echo) as peer:
+            status, summary = load(peer.address, "--timeout", "60s", *arguments)
+            assert status == 0 and summary["stamps"] == "kernel", summary
+            assert summary["stamps_missing"] == 0, summary
+            text = run_echoctl("load", "-u", "-n", "5", peer.address).stdout
+            assert b"stamps" not in text, text
+
+
 @case("no more than the window is on its way")
 def test_closed_loop():
     with DatagramPeer(lambda *_: []) as peer:

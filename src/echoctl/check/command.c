@@ -218,7 +218,7 @@ static int exchange_datagram(struct check *check, uint64_t deadline_ns)
 	struct datagram_socket socket;
 	struct datagram_trial trial;
 	int r = datagram_open(fd, &dial->attempts[dial->winner].target, DATAGRAM_UNCONNECTED,
-			      &socket);
+			      0, &socket);
 
 	if (r < 0)
 		return conclude(check, STATE_UNKNOWN, "socket: %s", strerror(-r));

@@ -15,7 +15,6 @@
 #include "base/clock.h"
 #include "echoctl/datagram/probe.h"
 
-#define STAMPS 4096		/* times of sending that are kept */
 #define ATTEMPTS 8		/* a pending error belongs to an earlier datagram */
 
 /* Not in the headers of every C library (linux/in.h, linux/in6.h). */
@@ -28,11 +27,12 @@
 
 struct datagram_stamps {
 	uint32_t next;			/* number that the kernel gives the next datagram */
-	uint32_t sequences[STAMPS];	/* by that number */
+	uint32_t count;			/* of slots */
 	struct {
+		uint32_t numbered;	/* sequence of the datagram with that number */
 		uint32_t sequence;
-		uint64_t ns;
-	} sent[STAMPS];			/* by sequence */
+		uint64_t sent_ns;	/* of the datagram with that sequence */
+	} slots[];			/* a number or a sequence has the one that it falls on */
 };
 
 static void set(int fd, int level, int name, int value)
@@ -71,7 +71,7 @@ static void ask_all(int fd, int family, bool whole)
 	}
 }
 
-int datagram_open(int fd, const struct dial_address *peer, unsigned flags,
+int datagram_open(int fd, const struct dial_address *peer, unsigned flags, uint32_t stamps,
 		  struct datagram_socket *ret_socket)
 {
 	const struct sockaddr nobody = {.sa_family = AF_UNSPEC};
@@ -82,10 +82,12 @@ int datagram_open(int fd, const struct dial_address *peer, unsigned flags,
 	ask_all(fd, peer->address.ss_family, flags & DATAGRAM_WHOLE);
 	if (!socket.connected && connect(fd, &nobody, sizeof(nobody)) < 0)
 		return -errno;
-	if (flags & DATAGRAM_STAMPS) {
-		socket.stamps = calloc(1, sizeof(*socket.stamps));
+	if (stamps > 0) {
+		socket.stamps = calloc(1, sizeof(*socket.stamps) +
+				       stamps * sizeof(*socket.stamps->slots));
 		if (!socket.stamps)
 			return -ENOMEM;
+		socket.stamps->count = stamps;
 		start_stamps(&socket);
 	}
 	*ret_socket = socket;
@@ -116,7 +118,7 @@ int datagram_send(struct datagram_socket *socket, uint32_t sequence, const uint8
 			break;
 	}
 	if (sent >= 0 && stamps)
-		stamps->sequences[stamps->next++ % STAMPS] = sequence;
+		stamps->slots[stamps->next++ % stamps->count].numbered = sequence;
 	/* Some kernels count a datagram that failed, others do not. */
 	else if (stamps)
 		start_stamps(socket);
@@ -191,13 +193,13 @@ static uint64_t stamp_ns(const struct scm_timestamping *stamp)
 
 static void keep_stamp(struct datagram_stamps *stamps, uint32_t number, uint64_t ns)
 {
-	uint32_t sequence = stamps->sequences[number % STAMPS];
+	uint32_t sequence = stamps->slots[number % stamps->count].numbered;
 
-	/* A datagram from before the last start_stamps() cannot be identified. */
-	if (number >= stamps->next)
+	/* One from before the last start_stamps(), or from too long ago, cannot be identified. */
+	if (stamps->next - number - 1 >= stamps->count)
 		return;
-	stamps->sent[sequence % STAMPS].sequence = sequence;
-	stamps->sent[sequence % STAMPS].ns = ns;
+	stamps->slots[sequence % stamps->count].sequence = sequence;
+	stamps->slots[sequence % stamps->count].sent_ns = ns;
 }
 
 /* An ICMP error from the queue, all times of sending before it. As datagram_receive(). */
@@ -273,8 +275,8 @@ uint64_t datagram_time_ns(const struct datagram_socket *socket, uint32_t sequenc
 	const struct datagram_stamps *stamps = socket->stamps;
 	uint64_t sent_stamp_ns = 0;
 
-	if (stamps && stamps->sent[sequence % STAMPS].sequence == sequence)
-		sent_stamp_ns = stamps->sent[sequence % STAMPS].ns;
+	if (stamps && stamps->slots[sequence % stamps->count].sequence == sequence)
+		sent_stamp_ns = stamps->slots[sequence % stamps->count].sent_ns;
 	return datagram_choose_time(event->received_ns - sent_ns, sent_stamp_ns, event->stamp_ns,
 				    ret_kernel);
 }

@@ -42,15 +42,15 @@ struct datagram_event {
 
 enum {
 	DATAGRAM_UNCONNECTED = 1,	/* also receives datagrams of other peers */
-	DATAGRAM_STAMPS = 2,		/* the kernel's times */
-	DATAGRAM_WHOLE = 4,		/* do not fragment, whatever is known of the path */
+	DATAGRAM_WHOLE = 2,		/* do not fragment, whatever is known of the path */
 };
 
 /*
  * Prepares fd, a connected UDP socket, which stays the caller's. A kernel without an option reports
- * less. Returns 0 or -errno.
+ * less. stamps: for so many datagrams that were sent last it keeps the kernel's times; 0: for none.
+ * Sequences on their way at a time must differ modulo that. Returns 0 or -errno.
  */
-int datagram_open(int fd, const struct dial_address *peer, unsigned flags,
+int datagram_open(int fd, const struct dial_address *peer, unsigned flags, uint32_t stamps,
 		  struct datagram_socket *ret_socket);
 
 void datagram_close(struct datagram_socket *socket);

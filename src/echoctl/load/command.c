@@ -175,6 +175,8 @@ static void collect(const struct load *load, struct load_tally *ret_tally)
 		ret_tally->connections += tally->connections;
 		ret_tally->open += tally->open;
 		ret_tally->not_begun += tally->not_begun;
+		ret_tally->stamped += tally->stamped;
+		ret_tally->unstamped += tally->unstamped;
 		if (tally->last_ns > ret_tally->last_ns)
 			ret_tally->last_ns = tally->last_ns;
 		for (unsigned phase = 0; phase < LOAD_PHASES; phase++) {
@@ -346,7 +348,10 @@ static void emit_summary(const struct load *load, const struct load_tally *tally
 
 	if (load->udp)
 		json_object_update_new(event, json_pack(
-			"{s:s, s:I, s:o}", "protocol", "udp", "window", (json_int_t)load->window,
+			"{s:s, s:I, s:s, s:I, s:o}", "protocol", "udp",
+			"window", (json_int_t)load->window,
+			"stamps", tally->stamped > 0 ? "kernel" : "user",
+			"stamps_missing", (json_int_t)tally->unstamped,
 			"flows", flows_json(load)));
 	if (load->rate > 0)
 		json_object_update_new(event, json_pack(
@@ -429,6 +434,9 @@ static void report_summary(const struct load *load, const struct load_tally *tal
 		      "latency from sending to the verified echo", &tally->raw);
 	if (load->reconnect)
 		print_latency(load, "of it connecting", &tally->connect);
+	if (tally->unstamped > 0)
+		report_text(load->report, "%" PRIu64 " times are without the kernel's stamps\n",
+			    tally->unstamped);
 	report_text(load->report, "client: %" PRIu64 " process%s, %.2f s CPU\n", load->processes,
 		    load->processes == 1 ? "" : "es", children_cpu_s());
 	if (tally->raw.count > 0)

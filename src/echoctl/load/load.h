@@ -66,6 +66,8 @@ struct load_tally {
 	uint64_t not_begun;		/* due before the end, with no connection free for it */
 	uint64_t errors[LOAD_PHASES];	/* messages that failed: none of them is in raw */
 	int reasons[LOAD_PHASES];	/* the latest -errno of each */
+	uint64_t stamped;		/* UDP: verified, with times of the kernel */
+	uint64_t unstamped;		/* and without */
 	bool ready;			/* each connection was tried once */
 	struct histogram raw;		/* from sending to the echo, of what was verified */
 	struct histogram corrected;	/* from when the message was due; with a rate only */

@@ -366,16 +366,22 @@ static struct load_connection *find_message(const struct load_worker *worker,
 }
 
 static void take_echo(struct load_worker *worker, struct load_connection *connection,
-		      enum datagram_verdict verdict, uint64_t now_ns)
+		      enum datagram_verdict verdict, const struct datagram_event *event)
 {
-	if (is_overdue(worker, connection, now_ns)) {
+	bool kernel;
+
+	if (is_overdue(worker, connection, event->received_ns)) {
 		fail(worker, connection, LOAD_ECHO, -ETIMEDOUT);
 	} else if (verdict != DATAGRAM_INTACT) {
 		fail(worker, connection, LOAD_VERIFY, -EBADMSG);
 	} else {
 		worker->tally->bytes += worker->load->size_bytes;
-		connection->echoed_ns = now_ns;
-		finish(worker, connection, now_ns);
+		connection->echoed_ns = connection->began_ns +
+			datagram_time_ns(&connection->flow->socket, connection->sequence,
+					 connection->began_ns, event, &kernel);
+		worker->tally->stamped += kernel;
+		worker->tally->unstamped += !kernel;
+		finish(worker, connection, event->received_ns);
 	}
 }
 
@@ -399,8 +405,7 @@ static void take_datagram(struct load_worker *worker, struct load_flow *flow,
 		probe.sent_ns = connection->began_ns;
 		verdict = datagram_judge(&probe, event->bytes + at, event->size_bytes - at).verdict;
 		merged |= verdict == DATAGRAM_MERGED;
-		take_echo(worker, connection, merged ? DATAGRAM_MERGED : verdict,
-			  event->received_ns);
+		take_echo(worker, connection, merged ? DATAGRAM_MERGED : verdict, event);
 		at += verdict == DATAGRAM_MERGED ? size : event->size_bytes - at;
 	} while (at < event->size_bytes);
 }
@@ -559,7 +564,8 @@ static int open_flow(struct load_worker *worker, size_t index, uint64_t run)
 	fd = dial_start(&load->target, &options, &phase);
 	if (fd < 0)
 		return fd;
-	r = datagram_open(fd, &load->target, 0, &flow->socket);
+	r = datagram_open(fd, &load->target, 0, load->window > 1 ? LOAD_WINDOW_MAX : 1,
+			  &flow->socket);
 	if (r < 0)
 		return r;
 	getsockname(fd, (struct sockaddr *)&own, &(socklen_t){sizeof(own)});

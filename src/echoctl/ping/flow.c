@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 
+#define STAMPS 4096		/* older probes have none of the kernel's times */
 #define ECN_MASK 3		/* RFC 3168: two bits of the type of service; both: congestion */
 
 int ping_flow_open(struct ping_flow *flow, const struct ping_link *link,
@@ -21,7 +22,7 @@ int ping_flow_open(struct ping_flow *flow, const struct ping_link *link,
 	flow->shape = (struct datagram_probe){
 		.run = datagram_run(), .size_bytes = link->size_bytes,
 	};
-	return datagram_open(link->fd, peer, DATAGRAM_STAMPS, &flow->socket);
+	return datagram_open(link->fd, peer, 0, STAMPS, &flow->socket);
 }
 
 int ping_flow_send(struct ping_flow *flow, struct ping_link *link, uint64_t sequence)

@@ -342,7 +342,7 @@ static int open_datagrams(struct sweep *sweep)
 		return status;
 	sweep->probe.run = datagram_run();
 	return datagram_open(sweep->dial.fd, &sweep->dial.attempts[sweep->dial.winner].target,
-			     DATAGRAM_UNCONNECTED, &sweep->socket) < 0 ? STATUS_LOCAL : status;
+			     DATAGRAM_UNCONNECTED, 0, &sweep->socket) < 0 ? STATUS_LOCAL : status;
 }
 
 /* By a socket of its own, which never fragments. Returns whether it was found. */
@@ -354,7 +354,7 @@ static bool find_path_mtu(struct sweep *sweep, struct path_mtu *ret_path)
 
 	if (!reach(sweep, &dial))
 		return false;
-	found = datagram_open(dial.fd, &dial.attempts[dial.winner].target, DATAGRAM_WHOLE,
+	found = datagram_open(dial.fd, &dial.attempts[dial.winner].target, DATAGRAM_WHOLE, 0,
 			      &socket) == 0 &&
 		path_mtu_find(&socket, datagram_timeout_us(sweep), ret_path) == 0;
 	fd_close(dial.fd);

@@ -187,7 +187,7 @@ static int run_datagram(struct trace *trace, const struct dial *dial,
 	char from[ADDRESS_TEXT_MAX];
 	bool back;
 	int r = datagram_open(dial->fd, &dial->attempts[dial->winner].target,
-			      DATAGRAM_UNCONNECTED | DATAGRAM_STAMPS, &socket);
+			      DATAGRAM_UNCONNECTED, 1, &socket);
 
 	*ret_trial = (struct datagram_trial){ .error = r };
 	if (r == 0) {
