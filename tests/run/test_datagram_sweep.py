@@ -91,7 +91,7 @@ def test_return():
         result = client.echoctl("--json", "sweep", "-u", *SMALL, address)
         _, last = sweep(result)
         assert last["path_mtu"]["forward_bytes"] == 1500, last
-        assert last["path_mtu"]["forward_why"] == "the own interface", last
+        assert last["path_mtu"]["forward_why"] == "this machine's interface", last
         assert last["path_mtu"]["return_fragment_bytes"] == 996, last
         text = client.echoctl("sweep", "-u", *SMALL, address).stdout.decode()
         assert "return path fragments at 996\n" in text, text

@@ -52,7 +52,7 @@ static uint32_t take_failure(struct search *search, uint32_t bytes,
 		return 0;
 	if (!trial->came) {
 		snprintf(search->mtu.forward_why, sizeof(search->mtu.forward_why),
-			 "the own interface");
+			 "this machine's interface");
 		return 0;
 	}
 	getnameinfo((const struct sockaddr *)&trial->event.from.address, trial->event.from.length,

@@ -234,7 +234,7 @@ static void send_datagram(struct ping *ping, uint64_t sequence)
 	ping->sent += r == 0;
 	if (r == -EMSGSIZE)
 		ping_tally_missing(ping, PING_REFUSED, sequence, "send",
-			      "too big for the own interface");
+			      "too big for this machine's interface");
 	else if (r < 0)
 		ping_tally_missing(ping, PING_UNSENT, sequence, "send", strerror(-r));
 }

@@ -20,7 +20,7 @@ enum ping_result {
 	PING_MERGED,	/* it came back in one datagram with another */
 	PING_UNREACHABLE,	/* an ICMP error came back */
 	PING_DUPLICATE,	/* it came back once more, after one of the results above */
-	PING_REFUSED,	/* too large for our own interface */
+	PING_REFUSED,	/* too large for this machine's interface */
 	PING_UNSENT,	/* due, but the peer did not read */
 	PING_OVERDUE,	/* not in time; one of the results above will follow */
 	PING_RESULTS,

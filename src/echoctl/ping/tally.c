@@ -296,7 +296,7 @@ void ping_tally_summary(struct ping *ping, bool final, struct libscols_table *ta
 	print_count(ping, ping->counts[PING_MERGED], "merged");
 	print_count(ping, ping->counts[PING_UNREACHABLE], "unreachable");
 	print_count(ping, ping->counts[PING_DUPLICATE], "duplicates");
-	print_count(ping, ping->counts[PING_REFUSED], "refused by the own interface");
+	print_count(ping, ping->counts[PING_REFUSED], "refused by this machine's interface");
 	print_count(ping, ping->counts[PING_UNSENT], "could not be sent");
 	print_count(ping, waiting, final ? "not waited for" : "on the way");
 	report_text(ping->report, " in %.3f s\n", (double)elapsed_ns / 1e9);

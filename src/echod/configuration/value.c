@@ -162,6 +162,8 @@ static const char *find_address_fault(const struct configured_address *listen)
 	const struct address *address = listen->addresses;
 	bool is_link_local, has_scope = *find_scope(&listen->spec) != '\0';
 
+	if (listen->spec.is_multipath && listen->spec.is_datagram)
+		return "UDP has no MPTCP";
 	if (listen->spec.is_unix && listen->spec.is_multipath)
 		return "a Unix socket has no MPTCP";
 	if (listen->spec.is_unix && listen->spec.is_datagram)
@@ -258,10 +260,12 @@ static int store_address(const struct key *key, const char *text,
 {
 	const char *address = text, *reason;
 	bool is_multipath = skip_prefix(&address, "mptcp:");
-	bool is_datagram = !is_multipath && skip_prefix(&address, "udp:");
+	bool is_datagram = skip_prefix(&address, "udp:");
 	struct configured_address *grown, new = {0};
-	int r = address_parse(address, -1, &new.spec, &reason);
+	int r;
 
+	is_multipath |= skip_prefix(&address, "mptcp:");
+	r = address_parse(address, -1, &new.spec, &reason);
 	if (r == 0) {
 		new.spec.is_multipath = is_multipath;
 		new.spec.is_datagram = is_datagram;
