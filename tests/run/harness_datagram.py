@@ -5,6 +5,7 @@ import ctypes
 import os
 import select
 import socket
+import struct
 import subprocess
 import threading
 
@@ -113,6 +114,23 @@ class Node:
                 yield
             finally:
                 assert libc.setns(own.fileno(), CLONE_NEWNET) == 0
+
+
+def forge_icmp(node, peer, client, code, quoted, mtu=0):
+    """
+    Sends from the node an ICMP "destination unreachable" to the client (host, port) of peer, a
+    DatagramPeer, as if a router had quoted these bytes of a datagram on its way there.
+    """
+    udp = struct.pack(">HHHH", client[1], peer.port, 8 + len(quoted), 0) + quoted
+    ip = struct.pack(">BBHHHBBH4s4s", 0x45, 0, 20 + len(udp), 0, 0x4000, 64, socket.IPPROTO_UDP, 0,
+                     socket.inet_aton(client[0]), socket.inet_aton(peer.address.split(":")[0]))
+    message = struct.pack(">BBHHH", 3, code, 0, 0, mtu) + ip + udp
+    total = sum(struct.unpack(f">{len(message) // 2}H", message))
+    while total >> 16:
+        total = (total & 0xffff) + (total >> 16)
+    message = message[:2] + struct.pack(">H", total ^ 0xffff) + message[4:]
+    with node.inside(), socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP) as raw:
+        raw.sendto(message, (client[0], 0))
 
 
 def link(one, two, number, mtu=1500):

@@ -5,7 +5,7 @@ import json
 import socket
 
 from harness import case, main, run_echoctl
-from harness_datagram import DatagramPeer, Node, echo, routed
+from harness_datagram import DatagramPeer, Node, echo, forge_icmp, routed
 from harness_peers import events, flip
 
 SPECIAL = ("sent", "ok", "late", "lost", "corrupt", "cut", "merged", "unreachable", "refused",
@@ -197,6 +197,36 @@ def test_prohibited():
         probe = events(result, "ping_probe")[0]
         assert (probe["icmp_type"], probe["icmp_code"]) == (3, 13), probe
         assert "from 192.0.2.2" in probe["why"], probe
+
+
+@case("an ICMP error that quotes other bytes than ours is not about a probe")
+def test_forged():
+    with routed() as (client, router, server):
+        def lie(_number, data):
+            for quoted in (bytes(64), data[:4] + bytes(8) + data[12:]):
+                for code in (3, 4):
+                    forge_icmp(router, peer, peer.sender, code, quoted, mtu=1280)
+            return [data]
+
+        with DatagramPeer(lie, "192.0.2.6", node=server) as peer:
+            result = client.echoctl("--json", "ping", "-u", "-c", "3", "-i", "10ms", "-W", "20s",
+                                    peer.address)
+            assert counts(events(result, "ping_summary")[-1]) == {"sent": 3, "ok": 3}, result
+            for command in (["load", "-n", "5"], ["check"], ["trace"]):
+                result = client.echoctl(*command, "-u", peer.address)
+                assert result.returncode == 0, (command, result)
+
+
+@case("one that quotes too little to tell is about the latest probe")
+def test_short_quotation():
+    with routed() as (client, router, server):
+        def refuse(*_):
+            forge_icmp(router, peer, peer.sender, 13, b"")
+            return []
+
+        with DatagramPeer(refuse, "192.0.2.6", node=server) as peer:
+            result = client.echoctl("--json", "ping", "-u", "-c", "1", peer.address)
+            assert counts(events(result, "ping_summary")[-1]) == {"sent": 1, "unreachable": 1}
 
 
 @case("without a route the target is not reached")

@@ -4,7 +4,7 @@
 import contextlib
 
 from harness import case, main, run_echoctl
-from harness_datagram import DatagramPeer, echo, routed
+from harness_datagram import DatagramPeer, echo, forge_icmp, routed
 from harness_peers import events, flip
 
 SMALL = ("-s", "100", "-p", "random")
@@ -70,6 +70,22 @@ def test_fragmentation_needed():
         assert last["path_mtu"]["fragments_pass"] is True, last
         text = client.echoctl("sweep", "-u", *SMALL, address).stdout.decode()
         assert "path MTU: forward 1400, fragmentation needed from 192.0.2.2\n" in text, text
+
+
+@case("an ICMP error that does not quote what was sent makes no path MTU")
+def test_forged():
+    with routed() as (client, router, server):
+        def lie(_number, data):
+            for quoted in (bytes(64), data[:4] + bytes(8) + data[12:64], b""):
+                forge_icmp(router, peer, peer.sender, 4, quoted, mtu=1280)
+            return [data]
+
+        with DatagramPeer(lie, "192.0.2.6", node=server) as peer:
+            result = client.echoctl("--json", "sweep", "-u", *SMALL, peer.address)
+            _, last = sweep(result)
+            assert result.returncode == 0 and last["failed"] == 0, result
+            assert last["path_mtu"]["forward_bytes"] == 1500, last
+            assert last["path_mtu"]["forward_why"] == "this machine's interface", last
 
 
 @case("what is dropped without a word is a black hole, by its border")

@@ -73,6 +73,14 @@ enum datagram_origin datagram_identify(const uint8_t *bytes, size_t size, uint64
 	return DATAGRAM_OURS;
 }
 
+bool datagram_may_quote(const struct datagram_probe *probe, const uint8_t *bytes, size_t size)
+{
+	uint32_t sequence;
+
+	return probe->size_bytes < DATAGRAM_HEADER_BYTES || size < DATAGRAM_MATCHED_BYTES ||
+		datagram_identify(bytes, size, probe->run, &sequence) == DATAGRAM_OURS;
+}
+
 struct datagram_judgement datagram_judge(const struct datagram_probe *probe, const uint8_t *bytes,
 					 size_t size)
 {

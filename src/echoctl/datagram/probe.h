@@ -7,6 +7,7 @@
 #ifndef ECHOCTL_DATAGRAM_PROBE_H
 #define ECHOCTL_DATAGRAM_PROBE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -53,6 +54,12 @@ void datagram_fill(const struct datagram_probe *probe, uint8_t *bytes);
 /* Identifies the beginning of a datagram, also one that an ICMP message quotes. */
 enum datagram_origin datagram_identify(const uint8_t *bytes, size_t size, uint64_t run,
 				       uint32_t *ret_sequence);
+
+/*
+ * Whether an ICMP message that quotes these bytes may be about the probe. Anybody can forge one, but
+ * not what the probe carries; a short quotation, or one of a short probe, does not tell.
+ */
+bool datagram_may_quote(const struct datagram_probe *probe, const uint8_t *bytes, size_t size);
 
 /* Compares an answer with its probe; size may be larger than the probe. */
 struct datagram_judgement datagram_judge(const struct datagram_probe *probe, const uint8_t *bytes,

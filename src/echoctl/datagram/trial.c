@@ -29,8 +29,11 @@ static bool concerns(const struct datagram_socket *socket, const struct datagram
 	case DATAGRAM_FOREIGN:
 		return false;
 	default:
-		/* Anybody can forge one that says that packets are too big. */
-		return event->is_error ? event->error != EMSGSIZE : from_peer;
+		if (!event->is_error)
+			return from_peer;
+		/* One that says that packets are too big needs proof. */
+		return event->error != EMSGSIZE &&
+			datagram_may_quote(probe, event->bytes, event->size_bytes);
 	}
 }
 

@@ -427,7 +427,9 @@ static void take_flow(struct load_worker *worker, struct load_flow *flow)
 			take_datagram(worker, flow, &event);
 			continue;
 		}
-		connection = find_message(worker, flow, event.bytes, event.size_bytes);
+		connection = NULL;
+		if (datagram_may_quote(&flow->probe, event.bytes, event.size_bytes))
+			connection = find_message(worker, flow, event.bytes, event.size_bytes);
 		if (connection)
 			fail(worker, connection, LOAD_ECHO, -event.error);
 	}

@@ -91,6 +91,9 @@ static struct ping_probe *attribute(const struct ping_flow *flow, const struct p
 	case DATAGRAM_FOREIGN:
 		return NULL;
 	default:
+		if (event->is_error &&
+		    !datagram_may_quote(&flow->shape, event->bytes, event->size_bytes))
+			return NULL;
 		probe = youngest_waiting(link);
 		if (!probe && !event->is_error)
 			probe = ping_link_probe(link, link->count - 1);
