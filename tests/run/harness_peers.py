@@ -13,9 +13,12 @@ CHUNK = 1 << 16
 
 
 class Peer:
-    """Listens on loopback or a Unix socket; a thread for each connection runs handle(it)."""
+    """
+    Listens on loopback, or at a host of a node (harness_datagram), or on a Unix socket; a thread
+    for each connection runs handle(it).
+    """
 
-    def __init__(self, handle, path=None):
+    def __init__(self, handle, path=None, host="127.0.0.1", node=None):
         self.handle = handle
         self.connections = 0
         self.done = threading.Event()
@@ -25,8 +28,9 @@ class Peer:
             self.listener.listen()
             self.address = "unix:" + path
         else:
-            self.listener = socket.create_server(("127.0.0.1", 0), backlog=128)
-            self.address = "127.0.0.1:%d" % self.listener.getsockname()[1]
+            with node.inside() if node else contextlib.nullcontext():
+                self.listener = socket.create_server((host, 0), backlog=128)
+            self.address = f"{host}:{self.listener.getsockname()[1]}"
         self.thread = threading.Thread(target=self._accept, daemon=True)
 
     def _accept(self):
