@@ -56,8 +56,8 @@ enum datagram_origin datagram_identify(const uint8_t *bytes, size_t size, uint64
 				       uint32_t *ret_sequence);
 
 /*
- * Whether an ICMP message that quotes these bytes may be about the probe. Anybody can forge one, but
- * not what the probe carries; a short quotation, or one of a short probe, does not tell.
+ * Whether an ICMP message that quotes these bytes may be about the probe. Anybody can forge one,
+ * but not what the probe carries; a short quotation, or one of a short probe, does not tell.
  */
 bool datagram_may_quote(const struct datagram_probe *probe, const uint8_t *bytes, size_t size);
 

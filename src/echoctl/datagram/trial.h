@@ -21,8 +21,8 @@ struct datagram_trial {
 /*
  * Sends the probe, whose sent_ns it sets, and waits for its echo until the deadline. Returns 0 if
  * that came unchanged; -EBADMSG if something else came; -ETIMEDOUT if nothing did; -EMSGSIZE if
- * it does not fit this machine's interface or an MTU on the path; what interrupt_ended() says; -errno of
- * the ICMP error (trial->came then) or of this side. *ret_trial is set in every case.
+ * it does not fit this machine's interface or an MTU on the path; what interrupt_ended() says;
+ * -errno of the ICMP error (trial->came then) or of this side. *ret_trial is set in every case.
  */
 int datagram_try(struct datagram_socket *socket, struct datagram_probe *probe,
 		 uint64_t deadline_ns, struct datagram_trial *ret_trial);
