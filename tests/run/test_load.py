@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
 """echoctl load: every byte verified, counts exact, errors by phase, bounded in time."""
+import ctypes
 import itertools
 import json
 import os
@@ -8,6 +9,7 @@ import re
 import select
 import signal
 import socket
+import struct
 import subprocess
 import threading
 import time
@@ -19,6 +21,26 @@ from harness_peers import (Peer, by_message, echo, events, flip, full_backlog, f
 from harness_ping import check_requirements
 
 NO_ERRORS = {"connect": 0, "send": 0, "echo": 0, "verify": 0, "eof": 0}
+
+
+def lose_data(listener):
+    """Drops packets with data for the connections that come, until keep_data(CONNECTION)."""
+    # ldb [13]; jset #8 (PSH), 0, 1; ret 0; ret -1
+    code = ctypes.create_string_buffer(b"".join(
+        struct.pack("HBBI", *step) for step in ((0x30, 0, 0, 13), (0x45, 0, 1, 8), (6, 0, 0, 0),
+                                                (6, 0, 0, 0xffffffff))))
+    listener.setsockopt(socket.SOL_SOCKET, 26,                      # SO_ATTACH_FILTER
+                        struct.pack("HP", 4, ctypes.addressof(code)))
+
+
+def keep_data(connection):
+    connection.setsockopt(socket.SOL_SOCKET, 27, 0)                 # SO_DETACH_FILTER
+
+
+def sent_again(local):
+    """How often the kernel has sent something again over the socket, proc_pid_net(5)."""
+    with open("/proc/net/tcp", encoding="ascii") as file:
+        return sum(int(words[6], 16) for words in map(str.split, file) if words[1] == local)
 
 
 def load(*arguments):
@@ -442,6 +464,32 @@ def test_echod():
         result, summary = load("--reconnect", "-n", "500", "-c", "16", "--timeout", "20s", address)
         assert result.returncode == 0, result
         assert summary["messages"] == 500, summary
+
+
+@case("what the kernel knows of TCP: retransmits, and the rtt of each connection")
+def test_tcp():
+    def lose_at_first(connection):
+        client = "%08X" % int.from_bytes(socket.inet_aton("127.0.0.1"), "little") + \
+            ":%04X" % connection.getpeername()[1]
+        wait_until(lambda: sent_again(client) or select.select([connection], [], [], 0)[0],
+                   "the client sends it once more, or ends")
+        keep_data(connection)
+        echo(connection)
+
+    with Peer(lose_at_first) as peer:
+        lose_data(peer.listener)
+        for options, count in (["-c", "3"], 3), (["-c", "3", "--reconnect"], 12):
+            result, summary = load("-n", "12", "--timeout", "30s", *options, peer.address)
+            tcp = summary["tcp_info"]
+            assert result.returncode == 0 and tcp["retransmits"] >= count, (options, result)
+            assert tcp["rtt"]["count"] == count and tcp["rtt"]["max_ns"] > 0, (options, tcp)
+    with Peer(echo) as peer:
+        text = run_echoctl("load", "-n", "12", "-c", "3", peer.address).stdout
+        assert re.search(rb"\nTCP: \d+ retransmits; rtt of 3 connections: min [\d.]+ us  p50 "
+                         rb"[\d.]+ us  max [\d.]+ us\n", text), text
+    with temporary_directory() as folder, Peer(echo, folder + "/echo") as peer:
+        assert load("-n", "12", peer.address)[1]["tcp_info"] is None
+        assert b"TCP" not in run_echoctl("load", "-n", "12", peer.address).stdout
 
 
 @case("--require: bounds decide, and what was measured is said")

@@ -174,6 +174,8 @@ static void collect(const struct load *load, struct load_tally *ret_tally)
 		ret_tally->bytes += tally->bytes;
 		ret_tally->connections += tally->connections;
 		ret_tally->open += tally->open;
+		ret_tally->begun += tally->begun;
+		ret_tally->retransmits += tally->retransmits;
 		ret_tally->not_begun += tally->not_begun;
 		ret_tally->stamped += tally->stamped;
 		ret_tally->unstamped += tally->unstamped;
@@ -189,6 +191,7 @@ static void collect(const struct load *load, struct load_tally *ret_tally)
 		histogram_merge(&ret_tally->raw, &tally->raw);
 		histogram_merge(&ret_tally->corrected, &tally->corrected);
 		histogram_merge(&ret_tally->connect, &tally->connect);
+		histogram_merge(&ret_tally->tcp_rtt, &tally->tcp_rtt);
 	}
 }
 
@@ -292,6 +295,20 @@ static json_t *errors_json(const struct load_tally *tally)
 	return errors;
 }
 
+static bool is_tcp(const struct load *load)
+{
+	return !load->udp && load->target.address.ss_family != AF_UNIX;
+}
+
+/* What the kernel knows of the connections; null unless they are TCP. */
+static json_t *tcp_json(const struct load *load, const struct load_tally *tally)
+{
+	if (!is_tcp(load))
+		return json_null();
+	return json_pack("{s:I, s:o}", "retransmits", (json_int_t)tally->retransmits,
+			 "rtt", histogram_json(&tally->tcp_rtt));
+}
+
 static json_t *flows_json(const struct load *load)
 {
 	json_t *flows = json_array();
@@ -327,7 +344,7 @@ static void emit_summary(const struct load *load, const struct load_tally *tally
 {
 	json_t *event = json_pack(
 		"{s:s, s:o, s:I, s:I, s:I, s:b, s:I, s:I, s:I, s:I, s:f, s:I, s:I, s:o, s:o, s:o,"
-		" s:f}",
+		" s:o, s:f}",
 		"event", "load_summary",
 		"peer", report_string(load->peer),
 		"connections", (json_int_t)load->connections,
@@ -344,6 +361,7 @@ static void emit_summary(const struct load *load, const struct load_tally *tally
 		"errors", errors_json(tally),
 		"rtt", histogram_json(&tally->raw),
 		"connect", histogram_json(&tally->connect),
+		"tcp_info", tcp_json(load, tally),
 		"client_cpu_s", children_cpu_s());
 
 	if (load->udp)
@@ -397,6 +415,24 @@ static void print_latency(const struct load *load, const char *name,
 	report_text(load->report, "\n");
 }
 
+static void print_tcp(const struct load *load, const struct load_tally *tally)
+{
+	const struct histogram *rtt = &tally->tcp_rtt;
+	char text[UNITS_TEXT_MAX];
+
+	if (!is_tcp(load))
+		return;
+	report_text(load->report, "TCP: %" PRIu64 " retransmits", tally->retransmits);
+	if (rtt->count > 0) {
+		report_text(load->report, "; rtt of %" PRIu64 " connections: min %s", rtt->count,
+			    units_time(rtt->min_ns, text));
+		report_text(load->report, "  p50 %s",
+			    units_time(histogram_percentile(rtt, 50), text));
+		report_text(load->report, "  max %s", units_time(rtt->max_ns, text));
+	}
+	report_text(load->report, "\n");
+}
+
 /* The report at the end: rates, errors by phase, percentiles, the drawn histogram. */
 static void report_summary(const struct load *load, const struct load_tally *tally,
 			   uint64_t elapsed_ns)
@@ -427,6 +463,7 @@ static void report_summary(const struct load *load, const struct load_tally *tal
 			    "for them\n", tally->not_begun);
 	print_errors(load, tally);
 	print_flows(load);
+	print_tcp(load, tally);
 	if (load->rate > 0)
 		print_latency(load, "latency from the time when the message was due",
 			      &tally->corrected);

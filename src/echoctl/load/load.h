@@ -62,6 +62,7 @@ struct load_tally {
 	uint64_t bytes;			/* verified */
 	uint64_t connections;		/* made */
 	uint64_t open;			/* now */
+	uint64_t begun;			/* messages, with those that failed to connect */
 	uint64_t last_ns;		/* when a message has last begun, failed to, or passed */
 	uint64_t not_begun;		/* due before the end, with no connection free for it */
 	uint64_t errors[LOAD_PHASES];	/* messages that failed: none of them is in raw */
@@ -72,6 +73,8 @@ struct load_tally {
 	struct histogram raw;		/* from sending to the echo, of what was verified */
 	struct histogram corrected;	/* from when the message was due; with a rate only */
 	struct histogram connect;
+	uint64_t retransmits;		/* as the kernel counts them, tcp(7) */
+	struct histogram tcp_rtt;	/* the smoothed one of each connection at its end */
 };
 
 /* The same of one flow: a source port of UDP. */
@@ -118,6 +121,7 @@ struct load_connection {
 	bool active;			/* carries a message */
 	bool writes;			/* EPOLLOUT is asked for */
 	uint64_t message;		/* how many it has begun */
+	uint32_t retransmits;		/* those in the tally */
 	struct exchange exchange;	/* of the latest message */
 	uint64_t began_ns;		/* of connecting or of the message */
 	uint64_t due_ns;
@@ -138,7 +142,6 @@ struct load_worker {
 	struct load_connection *idle_last;
 	size_t connecting;
 	size_t active;			/* messages under way */
-	uint64_t begun;			/* messages of quota, with those that failed to connect */
 	uint64_t quota;
 	uint64_t dealt;			/* messages of the schedule that have begun */
 	struct schedule schedule;	/* events of all processes; ours are every n-th */

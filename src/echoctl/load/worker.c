@@ -26,7 +26,8 @@
 /* True if there are messages left to begin, and time for them. */
 static bool has_more(const struct load_worker *worker, uint64_t now_ns)
 {
-	return worker->begun < worker->quota && (worker->end_ns == 0 || now_ns < worker->end_ns);
+	return worker->tally->begun < worker->quota &&
+		(worker->end_ns == 0 || now_ns < worker->end_ns);
 }
 
 /* True if the time of a connection that connects or carries a message is over. */
@@ -72,6 +73,28 @@ static struct load_connection *first_free(struct load_worker *worker)
 	return worker->idle_first;
 }
 
+/* Counts what the kernel has sent again since the last time. Returns its rtt; 0: none. */
+static uint64_t count_retransmits(struct load_worker *worker, struct load_connection *connection)
+{
+	struct tcp_info info = {0};
+	socklen_t length = sizeof(info);
+
+	if (getsockopt(connection->fd, IPPROTO_TCP, TCP_INFO, &info, &length) < 0)
+		return 0;
+	worker->tally->retransmits += info.tcpi_total_retrans - connection->retransmits;
+	connection->retransmits = info.tcpi_total_retrans;
+	return (uint64_t)info.tcpi_rtt * CLOCK_NS_PER_US;
+}
+
+/* The last look at a connection, which may not be open. */
+static void look_at_end(struct load_worker *worker, struct load_connection *connection)
+{
+	uint64_t rtt_ns = connection->fd >= 0 ? count_retransmits(worker, connection) : 0;
+
+	if (rtt_ns > 0)
+		histogram_record(&worker->tally->tcp_rtt, rtt_ns);
+}
+
 static void hang_up(struct load_worker *worker, struct load_connection *connection)
 {
 	if (connection->state == CONNECTING)
@@ -81,6 +104,7 @@ static void hang_up(struct load_worker *worker, struct load_connection *connecti
 	if (connection->active)
 		worker->active--;
 	connection->active = false;
+	look_at_end(worker, connection);
 	connection->fd = fd_close(connection->fd);
 	connection->state = CLOSED;
 }
@@ -115,7 +139,7 @@ static void fail(struct load_worker *worker, struct load_connection *connection,
 	if (connection->flow && phase == LOAD_ECHO)
 		connection->flow->tally->lost++;
 	if (costs) {
-		worker->begun++;
+		worker->tally->begun++;
 		worker->tally->last_ns = now_ns;
 		/* With a count of messages the next one keeps its time in the schedule. */
 		if (worker->load->messages == 0)
@@ -167,6 +191,7 @@ static void start_connecting(struct load_worker *worker, struct load_connection 
 {
 	connection->began_ns = now_ns;
 	connection->message = 0;
+	connection->retransmits = 0;
 	connection->state = CONNECTING;
 	worker->connecting++;
 	try_to_connect(worker, connection);
@@ -223,7 +248,7 @@ static void begin_due(struct load_worker *worker, uint64_t now_ns)
 	struct load_connection *connection = first_free(worker);
 	uint64_t due_ns;
 
-	while (connection && worker->error == 0 && worker->begun < worker->quota) {
+	while (connection && worker->error == 0 && worker->tally->begun < worker->quota) {
 		due_ns = worker->load->rate > 0 ? next_due_ns(worker) : now_ns;
 		if (due_ns > now_ns || due_ns >= worker->end_ns)
 			return;
@@ -234,7 +259,7 @@ static void begin_due(struct load_worker *worker, uint64_t now_ns)
 		connection->began_ns = now_ns;
 		worker->tally->last_ns = now_ns;
 		worker->active++;
-		worker->begun++;
+		worker->tally->begun++;
 		worker->dealt++;
 		if (worker->load->reconnect)
 			start_connecting(worker, connection, now_ns);
@@ -483,7 +508,7 @@ static void wait_for_events(struct load_worker *worker, uint64_t now_ns)
 
 	if (worker->end_ns == 0)
 		wake_ns = now_ns + START_POLL_NS;
-	else if (worker->load->rate > 0 && worker->begun < worker->quota &&
+	else if (worker->load->rate > 0 && worker->tally->begun < worker->quota &&
 		 now_ns < worker->end_ns && first_free(worker) && next_due_ns(worker) < wake_ns)
 		wake_ns = next_due_ns(worker);
 	if (wake_ns > now_ns)
@@ -521,7 +546,7 @@ static void work(struct load_worker *worker)
 			begin_due(worker, now_ns);
 		is_over = worker->end_ns > 0 && now_ns >= worker->end_ns;
 		if (worker->end_ns > 0 && worker->active == 0 &&
-		    (is_over || worker->begun >= worker->quota))
+		    (is_over || worker->tally->begun >= worker->quota))
 			break;
 		if (worker->error == 0)
 			wait_for_events(worker, now_ns);
@@ -539,7 +564,8 @@ static uint64_t count_not_begun(const struct load_worker *worker)
 {
 	uint64_t now_ns = clock_now_ns();
 	uint64_t until_ns = now_ns < worker->end_ns ? now_ns : worker->end_ns - 1;
-	uint64_t left = worker->quota > worker->begun ? worker->quota - worker->begun : 0;
+	uint64_t begun = worker->tally->begun;
+	uint64_t left = worker->quota > begun ? worker->quota - begun : 0;
 	uint64_t due;
 
 	if (worker->load->rate == 0 || worker->end_ns == 0)
@@ -621,13 +647,15 @@ int load_work(const struct load *load, uint64_t index)
 		worker.error = -errno;
 	if (!worker.connections)
 		worker.error = -ENOMEM;
-	for (size_t i = 0; i < n_connections && worker.error == 0; i++)
+	for (size_t i = 0; worker.connections && i < n_connections; i++)
 		worker.connections[i].fd = -1;
 	if (load->udp && worker.error == 0)
 		worker.error = open_flows(&worker);
 	prctl(PR_SET_TIMERSLACK, 1);
 	work(&worker);
 	worker.tally->not_begun = count_not_begun(&worker);
+	for (size_t i = 0; worker.connections && i < n_connections; i++)
+		look_at_end(&worker, &worker.connections[i]);
 	free(worker.connections);
 	free(worker.flows);
 	free(worker.datagram);

@@ -71,7 +71,7 @@ static void enter(enum load_state state, bool active, bool late)
 	connection.exchange.received_bytes = state == ECHOING ? 0 : SIZE_BYTES;
 	connection.exchange.half_close = state == CLOSING;
 	worker.active = active;
-	worker.begun = active;
+	tally.begun = active;
 	worker.connecting = state == CONNECTING;
 	tally.open = state != CONNECTING;
 }
@@ -168,11 +168,11 @@ static void test_end_in_place_of_a_message(void **state)
 {
 	(void)state;
 	enter(IDLE, false, false);
-	worker.begun = 9;
+	tally.begun = 9;
 	peer_fd = fd_close(peer_fd);
 	load_worker_take(&worker, &connection, EPOLLIN);
 	assert_failed(LOAD_ECHO, -ENODATA);
-	assert_int_equal(worker.begun, 10);
+	assert_int_equal(tally.begun, 10);
 }
 
 /* What was sent and not read makes it a reset. */
@@ -190,7 +190,7 @@ static void test_reset_in_place_of_a_message(void **state)
 	enter(IDLE, false, false);
 	reset_by_peer();
 	assert_failed(LOAD_ECHO, -ECONNRESET);
-	assert_int_equal(worker.begun, 1);
+	assert_int_equal(tally.begun, 1);
 }
 
 static void test_reset_in_place_of_the_end(void **state)
@@ -206,11 +206,11 @@ static void test_end_behind_the_last_message(void **state)
 {
 	(void)state;
 	enter(IDLE, false, false);
-	worker.begun = worker.quota;
+	tally.begun = worker.quota;
 	peer_fd = fd_close(peer_fd);
 	load_worker_take(&worker, &connection, EPOLLIN);
 	assert_int_equal(count_errors(), 0);
-	assert_int_equal(worker.begun, worker.quota);
+	assert_int_equal(tally.begun, worker.quota);
 	assert_int_equal(connection.state, CLOSED);
 	assert_int_equal(tally.open, 0);
 }
