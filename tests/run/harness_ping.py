@@ -51,7 +51,11 @@ def check_requirements(run, lost_percent, line):
             (lambda _, data: data, "loss<0%", [False]),
             (lambda _, data: None, "p50<20s,loss<50%", [False, False]),
             (lose_one, f"loss<{lost_percent}%,p50<20s", [False, True]),
-            (lose_one, f"loss<{lost_percent}.1%", [True])):
+            (lose_one, f"loss<{lost_percent}.1%", [True]),
+            (lambda _, data: data, "mean<20s,errors<1", [True, True]),
+            (lambda _, data: None, "mean<20s,errors<1", [False, False]),
+            (lose_one, f"errors<{lost_percent // 25}", [False]),
+            (lose_one, f"errors<{lost_percent // 25 + 1}", [True])):
         with Peer(by_message(64, answer)) as peer:
             result = run_echoctl("--json", *run, "--require", bounds, peer.address)
             judged = events(result, "requirement")
@@ -60,9 +64,10 @@ def check_requirements(run, lost_percent, line):
             assert result.returncode == (0 if all(wanted) else 1), (bounds, result)
     with Peer(by_message(64, lose_one)) as peer:
         result = run_echoctl(*run, "--require", "p50<20s", peer.address)
-        assert result.returncode == 1, "a failed message fails, unless loss is named"
+        assert result.returncode == 1, "a failed message fails, unless loss or errors is named"
         assert re.search(line + rb"required p50<20s: holds, measured [\d.]+ [mun]?s\n",
                          result.stdout), result
-    for wrong in ("p99", "p101<1s", "q<1s", "loss<1", "p99<1x", "p99<1s,", ""):
+    for wrong in ("p99", "p99>1s", "rate<1", "errors<1%", "mean<1%", "p101<1s", "q<1s", "loss<1",
+                  "p99<1x", "p99<1s,", ""):
         result = run_echoctl(*run, "--require", wrong, "127.0.0.1")
         assert result.returncode == 3 and b"--require" in result.stderr, (wrong, result)

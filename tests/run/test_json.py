@@ -55,7 +55,7 @@ RUNS = (
     (None, ["check"], {"check"}),
     (echo, ["load", "-d", "3s", "--progress", "--rate", "100"],
      {"load_progress", "load_summary"}),
-    (echo, ["load", "-n", "10", "--reconnect", "--require", "p99<20s,loss<1%"],
+    (echo, ["load", "-n", "10", "--reconnect", "--require", "p99<20s,loss<1%,rate>1,errors<1"],
      {"load_summary", "requirement"}),
     (lambda _: None, ["load", "-n", "2", "-c", "1"], {"load_summary"}),
     (swallow, ["load", "-d", "1500ms", "--timeout", "1500ms", "--progress"],

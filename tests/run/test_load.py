@@ -485,7 +485,7 @@ def test_tcp():
             assert tcp["rtt"]["count"] == count and tcp["rtt"]["max_ns"] > 0, (options, tcp)
     with Peer(echo) as peer:
         text = run_echoctl("load", "-n", "12", "-c", "3", peer.address).stdout
-        assert re.search(rb"\nTCP: \d+ retransmits; rtt of 3 connections: min [\d.]+ us  p50 "
+        assert re.search(rb"\nTCP: \d+ retransmits; rtt of the connections: min [\d.]+ us  p50 "
                          rb"[\d.]+ us  max [\d.]+ us\n", text), text
     with temporary_directory() as folder, Peer(echo, folder + "/echo") as peer:
         assert load("-n", "12", peer.address)[1]["tcp_info"] is None
@@ -495,6 +495,21 @@ def test_tcp():
 @case("--require: bounds decide, and what was measured is said")
 def test_require():
     check_requirements(["load", "-n", "4", "-c", "1", "--timeout", "500ms"], 50, rb"\n")
+    with Peer(echo) as peer, temporary_directory() as folder, \
+            Peer(echo, folder + "/echo") as local:
+        for address, bounds, wanted in (
+                (peer.address, "rate>1,retransmits<1000,errors<1", [True] * 3),
+                (peer.address, "rate>1000000000", [False]),
+                (peer.address, "retransmits<0", [False]),
+                (local.address, "retransmits<1", [False])):
+            result, summary = load("-n", "20", "--require", bounds, address)
+            judged = events(result, "requirement")
+            assert [one["holds"] for one in judged] == wanted, (bounds, judged)
+            assert result.returncode == (0 if all(wanted) else 1), (bounds, result)
+            for one in judged:
+                if one["require"].startswith("rate"):
+                    assert one["measured_per_s"] == summary["messages_per_s"], (one, summary)
+        assert "measured" not in judged[0], judged
 
 
 main()

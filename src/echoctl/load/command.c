@@ -64,6 +64,7 @@ struct run {
 	struct load load;
 	uint64_t left;			/* processes that are not reaped yet */
 	int error;			/* -errno: why it ends early */
+	bool holds;			/* what is required of it */
 	uint64_t reported_ns;
 	struct load_tally now;
 	struct load_tally before;
@@ -424,7 +425,7 @@ static void print_tcp(const struct load *load, const struct load_tally *tally)
 		return;
 	report_text(load->report, "TCP: %" PRIu64 " retransmits", tally->retransmits);
 	if (rtt->count > 0) {
-		report_text(load->report, "; rtt of %" PRIu64 " connections: min %s", rtt->count,
+		report_text(load->report, "; rtt of the connections: min %s",
 			    units_time(rtt->min_ns, text));
 		report_text(load->report, "  p50 %s",
 			    units_time(histogram_percentile(rtt, 50), text));
@@ -488,8 +489,14 @@ static void report_summary(const struct load *load, const struct load_tally *tal
 static bool judge(const struct load *load, const struct load_tally *tally)
 {
 	uint64_t failed = count_errors(tally) + tally->not_begun;
-	bool holds = require_judge(&load->require, latency_of(load, tally), failed,
-				   failed + tally->raw.count, load->report);
+	const struct require_measured measured = {
+		.latency = latency_of(load, tally),
+		.failed = failed,
+		.total = failed + tally->raw.count,
+		.per_second = per_second(tally->raw.count, sending_ns(load, tally)),
+		.retransmits = is_tcp(load) ? (int64_t)tally->retransmits : -1,
+	};
+	bool holds = require_judge(&load->require, &measured, load->report);
 
 	return holds && (load->require.has_loss || (failed == 0 && tally->raw.count > 0));
 }
@@ -615,6 +622,7 @@ static int run_load(struct run *run)
 	collect(load, &run->now);
 	if (run->error == 0 || start_ns > 0)
 		report_summary(load, &run->now, start_ns > 0 ? ended_ns - start_ns : 0);
+	run->holds = run->error == 0 && judge(load, &run->now);
 	munmap(load->shared, size);
 	free(table);
 	return run->error;
@@ -643,7 +651,7 @@ static int run(struct invocation *invocation)
 	static struct run run = {
 		.load = {
 			.connections = 8, .window = 1, .size_bytes = 64,
-			.timeout_us = 5 * CLOCK_US_PER_S,
+			.timeout_us = 5 * CLOCK_US_PER_S, .require.of_load = true,
 		},
 	};
 	struct report *report = &invocation->globals.report;
@@ -684,7 +692,7 @@ static int run(struct invocation *invocation)
 		report_error(report, "load: %s", strerror(-r));
 		return STATUS_LOCAL;
 	}
-	return judge(load, &run.now) ? STATUS_OK : STATUS_FAILED;
+	return run.holds ? STATUS_OK : STATUS_FAILED;
 }
 
 const struct command command_load = {

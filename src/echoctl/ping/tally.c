@@ -312,7 +312,10 @@ bool ping_judge(const struct ping *ping)
 	uint64_t back = ping->counts[PING_OK] + ping->counts[PING_LATE];
 	uint64_t failed = count_settled(ping) - back + ping->counts[PING_REFUSED] +
 		ping->counts[PING_UNSENT];
-	bool holds = require_judge(&ping->require, &ping->rtt, failed, back + failed, ping->report);
+	const struct require_measured measured = {
+		.latency = &ping->rtt, .failed = failed, .total = back + failed,
+	};
+	bool holds = require_judge(&ping->require, &measured, ping->report);
 
 	if (!ping->require.has_loss)
 		holds &= ping->counts[PING_OK] > 0 && ping->counts[PING_LATE] == 0 && failed == 0;
