@@ -18,6 +18,7 @@
 #include <stdnoreturn.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -112,6 +113,8 @@ SYS_CALL(int, sys_madvise, (void *address, size_t size, int advice),
 	 SYS_madvise, address, size, advice)
 SYS_CALL(ssize_t, sys_random, (void *bytes, size_t size), SYS_getrandom, bytes, size, 0)
 SYS_CALL(pid_t, sys_getpid, (void), SYS_getpid, 0)
+/* The kernel kills this process when its parent ends (prctl(2)). */
+SYS_CALL(int, sys_end_with_parent, (void), SYS_prctl, PR_SET_PDEATHSIG, SIGKILL)
 
 static inline int sys_recvmmsg(int fd, struct mmsghdr *messages, unsigned int count, int flags)
 {

@@ -100,8 +100,8 @@ noreturn void datagram_serve(uint64_t fd_and_flags, void *counters, const struct
 	datagram->settings = settings;
 	turn_init(&datagram->turn, settings, counters, seed);
 	choose_descriptors(datagram, (int)(uint32_t)fd_and_flags);
-	/* without a filter it makes no process either */
-	if (sys_set_limit(RLIMIT_NPROC, 0) < 0)
+	/* no filter is needed for these: it makes no process, and it ends with its listener */
+	if (sys_set_limit(RLIMIT_NPROC, 0) < 0 || sys_end_with_parent() < 0)
 		sys_exit(EXIT_FAILURE);
 	if (fd_and_flags >> 32 != 0 && install_filter(settings) < 0)
 		sys_exit(EXIT_FAILURE);

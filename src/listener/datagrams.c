@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The listener's side of the datagram process. A pipe that only the listener could write to tells
- * the process to end: it hangs up when the listener closes its end or dies.
+ * the process to end: it hangs up when the listener closes its end or dies. The kernel kills a
+ * process that does not obey when the listener ends, so the listener waits for it a while only.
  */
 #include "datagram/datagram.h"
 
@@ -10,6 +11,8 @@
 #include "base/sys.h"
 #include "listener/lean.h"
 #include "listener/listener.h"
+
+#define GRACE_NS (5 * (uint64_t)CLOCK_NS_PER_S)	/* to answer what has come, and to end */
 
 static void set_due(struct datagram_process *datagrams, uint64_t now_ns)
 {
@@ -23,7 +26,25 @@ uint64_t datagrams_due_ns(const struct listener *listener)
 {
 	const struct datagram_process *datagrams = &listener->datagrams;
 
-	return datagrams->is_wanted && datagrams->pid == 0 ? datagrams->due_ns : UINT64_MAX;
+	return datagrams->is_wanted == (datagrams->pid == 0) ? datagrams->due_ns : UINT64_MAX;
+}
+
+/* It hangs, or somebody has taken it over. */
+static void give_up(struct listener *listener, uint64_t now_ns)
+{
+	struct datagram_process *datagrams = &listener->datagrams;
+	const struct event event = {
+		.type = EVENT_DATAGRAMS_ENDED,
+		.pid = datagrams->pid,
+		.status = SIGKILL,
+		.count = 1,
+		.start_ns = datagrams->start_ns,
+		.end_ns = now_ns,
+	};
+
+	datagrams->is_given_up = true;
+	datagrams->due_ns = UINT64_MAX;
+	events_put(listener, &event);
 }
 
 void datagrams_tend(struct listener *listener, uint64_t now_ns)
@@ -42,6 +63,10 @@ void datagrams_tend(struct listener *listener, uint64_t now_ns)
 
 	if (now_ns < datagrams_due_ns(listener))
 		return;
+	if (!datagrams->is_wanted) {
+		give_up(listener, now_ns);
+		return;
+	}
 	datagrams->start_ns = now_ns;
 	(void)sys_random(&call.proof, sizeof(call.proof));
 	(void)sys_madvise(datagrams->counters, size, MADV_DOFORK);
@@ -81,6 +106,7 @@ void datagrams_stop(struct listener *listener)
 	if (!datagrams->is_wanted)
 		return;
 	datagrams->is_wanted = false;
+	datagrams->due_ns = clock_now_ns() + GRACE_NS;
 	datagrams->life[1] = fd_close(datagrams->life[1]);
 	for (uint32_t i = 0; i < listener->settings->socket_count; i++) {
 		if (settings_is_datagram(listener->settings, i))

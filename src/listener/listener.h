@@ -55,11 +55,12 @@ struct starvation {
 /* The datagram process. */
 struct datagram_process {
 	bool is_wanted;			/* there are datagram sockets, and it shall run */
+	bool is_given_up;		/* it was told to end in vain */
 	_Atomic int32_t pid;		/* 0: none */
 	int life[2];			/* the pipe whose hang-up ends it */
 	struct datagrams *counters;	/* it alone writes them; no worker inherits them */
 	uint64_t start_ns;
-	uint64_t due_ns;		/* when the next one may be forked */
+	uint64_t due_ns;		/* when the next one may be forked, or this one must end */
 	struct backoff backoff;
 };
 
@@ -198,7 +199,10 @@ static inline bool datagrams_live(const struct listener *listener)
 /* When datagrams_tend() has something to do; UINT64_MAX: not by the clock. */
 uint64_t datagrams_due_ns(const struct listener *listener);
 
-/* Forks the datagram process if there shall be one, there is none and its back-off is over. */
+/*
+ * Forks the datagram process if there shall be one, there is none and its back-off is over. Gives
+ * up one that was told to end long ago.
+ */
 void datagrams_tend(struct listener *listener, uint64_t now_ns);
 
 /* If pid was the datagram process: tells the supervisor that it has ended. */

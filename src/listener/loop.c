@@ -18,7 +18,8 @@
  * looks for an end whose signal had no room in the queue of signals.
  *
  * The loop ends when the listener was told to stop, or the supervisor is gone, and the last worker
- * is reaped.
+ * is reaped. A datagram process that does not end then is killed by the end of the listener: for
+ * this it leaves even workers behind, as if it had died.
  */
 #include "base/clock.h"
 #include "base/fd.h"
@@ -100,12 +101,12 @@ static void loop_look_at_clock(struct listener *listener)
 
 static void loop_stop(struct listener *listener)
 {
+	datagrams_stop(listener);
 	if (listener->is_stopping)
 		return;
 	listener->is_stopping = true;
 	for (uint32_t i = 0; i < listener->settings->socket_count; i++)
 		listener->sockets[i] = fd_close(listener->sockets[i]);
-	datagrams_stop(listener);
 	(void)channel_send(listener, MESSAGE_STOPPED, 0);
 }
 
@@ -170,10 +171,17 @@ static void loop_turn(struct listener *listener)
 	}
 }
 
+static bool loop_is_over(const struct listener *listener)
+{
+	if (!listener->is_stopping || listener->pending.fd >= 0 || listener->waiting_count > 0)
+		return false;
+	return datagrams_live(listener) ? listener->datagrams.is_given_up :
+					  listener_live(listener) == 0;
+}
+
 void loop_run(struct listener *listener)
 {
-	while (!listener->is_stopping || listener_live(listener) > 0 ||
-	       listener->pending.fd >= 0 || datagrams_live(listener)) {
+	while (!loop_is_over(listener)) {
 		accept_note_limit(listener);
 		loop_turn(listener);
 		accept_pending(listener);

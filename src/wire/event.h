@@ -62,7 +62,8 @@ enum event_type {
 	EVENT_CLOSED,	  /* a worker was reaped; count 0: it has proved that no byte came */
 	EVENT_REFUSED,	  /* accepted and closed; reason is enum refuse_reason */
 	EVENT_STARVED,	  /* accept, fork or memory failed: detail is the errno, count how often */
-	EVENT_DATAGRAMS_ENDED,	/* the datagram process, without an order; status */
+	/* the datagram process, without an order: status; count 1: in spite of one it has not */
+	EVENT_DATAGRAMS_ENDED,
 	EVENT_LIMIT,	  /* count 1: the limit, detail, of connections was reached, 0: left */
 };
 

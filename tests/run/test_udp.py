@@ -13,8 +13,8 @@ import subprocess
 import time
 
 from harness import (DEADLINE_S, Echod, Skip, case, child_pids, connect_to, descriptors, exchange,
-                     main, process_stat, program, random_bytes, render_settings, run_echoctl,
-                     status_fields, temporary_directory, wait_until)
+                     main, process_stat, program, random_bytes, read_exactly, render_settings,
+                     run_echoctl, status_fields, temporary_directory, wait_until)
 from harness_datagram import Node, link
 
 EVERYBODY = {"allow": ["0.0.0.0/0", "::/0"]}
@@ -494,6 +494,44 @@ def test_listener_killed():
         assert ask(sock, b"y", split(echod.address))[0] == b"y"
 
 
+def confined(echod):
+    """The datagram process when it cannot get out any more."""
+    pid = process(echod)
+    wait_until(lambda: int(status_fields(pid).get("Seccomp_filters", "2")) >= 2, "its filter")
+    return pid
+
+
+@case("one that does not end is killed, after a reload too: what TCP serves goes on")
+def test_disobedient():
+    with Echod(listen=("udp:127.0.0.1:0", "127.0.0.1:0")) as echod:
+        old = confined(echod)
+        with stopped(old), connect_to(echod.addresses[1]) as stream, client() as sock:
+            stream.sendall(b"before")
+            assert read_exactly(stream, 6) == b"before"
+            mark = echod.reload()
+            echod.wait_log(f"datagram process {old} does not end, it is killed", since=mark)
+            echod.wait_log("left its connections behind, they go on: 1", since=mark)
+            wait_until(lambda: not process_stat(old), "it is gone")
+            assert exchange(stream, b"after") == b"after"
+            assert ask(sock, b"x", split(echod.addresses[0]))[0] == b"x"
+        echod.closed_connections(1, since=mark)
+
+
+@case("it does not outlive its listener, nor the daemon, whatever it does")
+def test_outlives_nobody():
+    with Echod({"timeouts": {"drain": 0}}, listen=("udp:127.0.0.1:0",)) as echod:
+        first = confined(echod)
+        with stopped(first):
+            os.kill(echod.listener_pid, signal.SIGKILL)
+            wait_until(lambda: not process_stat(first), "it is gone")
+        wait_until(lambda: child_pids(echod.pid), "the next listener")
+        second = confined(echod)
+        with stopped(second):
+            echod.signal(signal.SIGTERM)
+            assert echod.wait() == 0
+            wait_until(lambda: not process_stat(second), "it is gone")
+
+
 def read(pid, name):
     """The text of this file of a process in /proc."""
     with open(f"/proc/{pid}/{name}", encoding="utf-8") as file:
@@ -559,6 +597,12 @@ def test_inetd():
             assert ask(sock, b"y", given.getsockname())[0] == b"y"
             assert echod.wait() == 0
             echod.wait_log(r"datagrams local=udp:127\.0\.0\.1:\d+ in=2 out=2")
+        with Echod(listen=(), options=("--inetd",), wait=False, stdin=given) as echod:
+            assert ask(sock, b"x", given.getsockname())[0] == b"x"
+            echod.signal(signal.SIGTERM)
+            start = time.monotonic()
+            assert echod.wait() == 0
+            assert time.monotonic() - start < 10, "it waits for the drain time"
 
 
 main()

@@ -25,9 +25,11 @@
 #include <netinet/tcp.h>
 #include <sched.h>
 #include <seccomp.h>
+#include <signal.h>
 #include <stdint.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/time.h>
@@ -147,6 +149,7 @@ static const struct call {
 	CALLS_ON_SOCKETS(recvmmsg),
 	CALLS_ON_SOCKETS(recvmmsg_time64),
 	CALLS_ON_SOCKETS(sendmmsg),
+	CALL_WITH(prctl, FILTER_LISTENER_DATAGRAM, INT(0, PR_SET_PDEATHSIG), INT(1, SIGKILL)),
 	CALL_WITH(madvise, FILTER_LISTENER_DATAGRAM, INT(2, MADV_DOFORK)),
 	CALL_WITH(madvise, FILTER_LISTENER_DATAGRAM, INT(2, MADV_DONTFORK)),
 	/* the listener: accept and judge, fork (its workers cannot, see worker_run()) and reap */

@@ -79,7 +79,10 @@ static void on_event(void *context, struct generation *generation, const struct 
 	char path[UNIX_PATH_BYTES];
 
 	if (event->type == EVENT_DATAGRAMS_ENDED) {
-		log_end("datagram process", event->pid, event->status);
+		if (event->count > 0)
+			log_error("datagram process %d does not end, it is killed", event->pid);
+		else
+			log_end("datagram process", event->pid, event->status);
 		return;
 	}
 	/* With its one connection the listener of --inetd is always at its limit. */
