@@ -6,8 +6,9 @@ import re
 import signal
 import threading
 
-from harness import (DEADLINE_S, Echod, case, connect_to, exchange, main, read_exactly, read_to_end,
-                     random_bytes, wait_until)
+from harness import (DEADLINE_S, Echod, Skip, case, connect_to, descriptors, exchange, main,
+                     read_exactly, read_to_end, random_bytes, render_settings, temporary_directory,
+                     wait_until)
 
 RELOADED = r"reloaded|generation"
 
@@ -82,6 +83,29 @@ def test_empty_pipe():
         echod.wait_log(r"echod\.conf.*No data available", since=mark)
         assert exchange(echod.connect(), b"x") == b"x"
         assert echod.listener_pids() == [old], "what cannot be read must not change anything"
+
+
+@case("a pipe that only root can open is not waited for, whoever holds its other end")
+def test_held_pipe():
+    if os.geteuid() != 0:
+        raise Skip("only root can start it as another user")
+    with temporary_directory() as folder:
+        os.chmod(folder, 0o755)
+        os.mkfifo(folder + "/pipe", 0o600)
+        writer = os.open(folder + "/pipe", os.O_RDWR)
+        os.write(writer, render_settings({
+            "user": "nobody", "log": {"target": "stderr"},
+            "control": {"path": folder + "/run/control"}}).encode())
+        with Echod(options=("-c", folder + "/pipe"), wait=False) as echod:
+            wait_until(lambda: f"{folder}/pipe" in descriptors(echod.pid).values(), "it reads")
+            os.close(writer)
+            echod.wait_listening()
+            writer = os.open(folder + "/pipe", os.O_RDWR)
+            mark = echod.log_mark()
+            echod.signal(signal.SIGHUP)
+            echod.wait_log("pipe: Resource temporarily unavailable", since=mark)
+            assert exchange(echod.connect(), b"x") == b"x"
+        os.close(writer)
 
 
 @case("reloads with good and bad files under load lose no connection")

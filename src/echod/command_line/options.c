@@ -223,8 +223,11 @@ static int file_open(const char *path, int held_fd)
 	if (fd != -EACCES || held_fd < 0 || !is_file_of(held_fd, path))
 		return -1;
 	fd = fcntl(held_fd, F_DUPFD_CLOEXEC, 0);
-	if (fd >= 0)
+	if (fd >= 0) {
 		lseek(fd, 0, SEEK_SET);
+		/* the start may wait for the writer of a pipe, a reload may not */
+		fd_set_nonblocking(fd, true);
+	}
 	return fd;
 }
 
