@@ -437,9 +437,10 @@ void control_free(struct control *control)
 {
 	if (!control)
 		return;
-	while (control->clients) {
-		client_send(control->clients);	/* the rest of its answer, if it takes that */
-		client_free(control->clients);
+	for (struct control_client *client = control->clients, *next; client; client = next) {
+		next = client->next;
+		client_send(client);	/* the rest of its answer, if it takes that */
+		client_free(client);
 	}
 	sd_event_source_disable_unref(control->io);
 	unix_remove(control->address.sun_path, control->file);
