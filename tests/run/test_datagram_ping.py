@@ -4,7 +4,7 @@
 import json
 import socket
 
-from harness import case, main, run_echoctl
+from harness import case, main, run_echoctl, wait_until
 from harness_datagram import DatagramPeer, Node, echo, forge_icmp, routed
 from harness_peers import events, flip
 
@@ -274,7 +274,7 @@ def test_check_retry():
     with DatagramPeer(lambda *_: []) as peer:
         code, event = check("-t", "0.2", peer.address)
         assert code == 2 and event["retries"] == 1 and "no answer in time" in event["text"], event
-        assert len(peer.seen) == 2
+        wait_until(lambda: len(peer.seen) == 2, "the second datagram has come")
 
 
 @case("check: whatever else comes back is CRITICAL, and why")

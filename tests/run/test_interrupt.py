@@ -3,6 +3,7 @@
 """Signals in the moments in which echoctl waits for somebody else."""
 import contextlib
 import json
+import os
 import re
 import signal
 import subprocess
@@ -40,11 +41,20 @@ def silent_peer(path=None):
         yield peer.address, lambda _: taken.is_set()
 
 
-def connecting(client):
-    """Whether a process has begun to connect: it blocks signals before that."""
+def blocking(client):
+    """Whether a process has begun to wait for signals."""
     with open(f"/proc/{client.pid}/status", encoding="ascii") as file:
         fields = dict(line.split(":\t", 1) for line in file if ":\t" in line)
     return int(fields["SigBlk"], 16) >> (signal.SIGINT - 1) & 1
+
+
+def connecting(client):
+    """Whether it has begun to connect, too."""
+    folder = f"/proc/{client.pid}/fd"
+    with contextlib.suppress(FileNotFoundError):    # one that it has just closed
+        return blocking(client) and any(os.readlink(f"{folder}/{fd}").startswith("socket:")
+                                        for fd in os.listdir(folder))
+    return False
 
 
 @case("every command can be interrupted while it connects, and says so")
@@ -125,7 +135,7 @@ def test_spooling():
     for number in (signal.SIGINT, signal.SIGTERM):
         # The pipe stays open until the command has ended.
         status, out, errors = interrupted(["--json", "send", "--repeat", "2", "127.0.0.1:1"],
-                                          connecting, number, subprocess.PIPE)
+                                          blocking, number, subprocess.PIPE)
         assert status == 1, (status, out, errors)
         summary = json.loads(out)
         assert summary["event"] == "send" and summary["end"] == "interrupted", summary

@@ -139,7 +139,7 @@ def run_dumb(*arguments):
 @case("a dumb terminal gets no escape codes and no line that would be rewritten")
 def test_dumb():
     with Peer(echo) as peer:
-        for arguments in (("load", "-d", "1200ms", "-c", "1", "--rate", "100"),
+        for arguments in (("load", "-d", "1200ms", "-c", "1"),
                           ("idle", "--min", "10ms", "--max", "1200ms")):
             text = run_dumb(*arguments, peer.address)
             assert b"\x1b" not in text and b"\r" not in text.replace(b"\r\n", b""), text
