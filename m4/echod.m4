@@ -68,7 +68,8 @@ AC_DEFUN([ECHOD_INSTRUMENTATION],
 	AC_SUBST([INSTRUMENT_CFLAGS])
 	AC_SUBST([INSTRUMENT_LDFLAGS])])
 
-dnl Static and position independent where the toolchain has it, static else.
+dnl Static and position independent where the toolchain has it, static else. A wrapper that does not
+dnl know the former, as musl-gcc, links a program with an interpreter.
 AC_DEFUN([ECHOD_LISTENER_LINKAGE],
 	[LISTENER_LDFLAGS=
 	listener_linkage=dynamic
@@ -79,8 +80,10 @@ AC_DEFUN([ECHOD_LISTENER_LINKAGE],
 				echod_saved_ldflags=$LDFLAGS
 				LDFLAGS="$LDFLAGS -linkage"
 				AC_LINK_IFELSE([AC_LANG_PROGRAM([@%:@include <unistd.h>], [_exit(0);])],
-					[listener_linkage=linkage
-					LISTENER_LDFLAGS="-XCClinker -linkage"
+					[AS_IF([$OBJDUMP -p conftest$EXEEXT | $GREP INTERP >/dev/null],
+						[], [listener_linkage=linkage])])
+				AS_IF([test "$listener_linkage" = linkage],
+					[LISTENER_LDFLAGS="-XCClinker -linkage"
 					AC_MSG_RESULT([yes])],
 					[AC_MSG_RESULT([no])])
 				LDFLAGS=$echod_saved_ldflags])

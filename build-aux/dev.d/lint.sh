@@ -40,6 +40,17 @@ lint_flags()
 			CFLAGS="-g -O3 -flto=auto -std=gnu2x -D_FORTIFY_SOURCE=3"
 }
 
+# The listener needs nothing of glibc: with musl it is smaller, see README.
+lint_musl()
+{
+	local tree=$BUILD/variant/musl top=$PWD headers=/usr/include multiarch
+	multiarch=$(gcc -print-multiarch) && mkdir -p "$tree" || return
+	[ -f "$tree/config.status" ] || (cd "$tree" && "$top/configure" -q --enable-werror \
+		CC=musl-gcc CPPFLAGS="-idirafter $headers -idirafter $headers/$multiarch") || return
+	make -C "$tree" -s echod-listener && readelf -lW "$tree/echod-listener" >"$tree/headers" &&
+		! grep INTERP "$tree/headers"
+}
+
 lint_clang()
 {
 	local status=0
@@ -127,6 +138,7 @@ command_lint()
 	build_tree "$BUILD"
 	lint_step "gcc -Werror" lint_compiler "$BUILD/variant/gcc" --enable-werror CC=gcc
 	lint_step "gcc -Werror, other flags" lint_flags
+	lint_step "musl -Werror, echod-listener" lint_musl
 	lint_step "clang -Werror" lint_clang
 	lint_step "cppcheck" lint_cppcheck
 	lint_step "clang-tidy" lint_tidy

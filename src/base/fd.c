@@ -10,6 +10,7 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/time.h>
 #include <unistd.h>
 
@@ -100,7 +101,7 @@ int fd_set_cloexec(int fd, bool on)
 void fd_set_cloexec_from(int first)
 {
 	/* Fails before Linux 5.11, or under a foreign filter. */
-	if (close_range((unsigned int)first, UINT_MAX, CLOSE_RANGE_CLOEXEC) == 0)
+	if (syscall(SYS_close_range, first, UINT_MAX, CLOSE_RANGE_CLOEXEC) == 0)
 		return;
 	for (int fd = first; fd < sysconf(_SC_OPEN_MAX); fd++)
 		fd_set_cloexec(fd, true);

@@ -3,6 +3,7 @@
 #include "datagram/datagram.h"
 
 #include <assert.h>
+#include <endian.h>
 #include <netinet/udp.h>
 #include <string.h>
 
@@ -22,7 +23,7 @@ static void read_local_ipv4(struct reception *reception, const uint8_t *data)
 	reception->has_local = true;
 	reception->local.ipv4 = info.ipi_addr;
 	reception->is_unicast = info.ipi_spec_dst.s_addr == INADDR_ANY ?
-		!IN_MULTICAST(ntohl(info.ipi_addr.s_addr)) &&
+		!IN_MULTICAST(be32toh(info.ipi_addr.s_addr)) &&
 			info.ipi_addr.s_addr != INADDR_BROADCAST :
 		info.ipi_addr.s_addr == info.ipi_spec_dst.s_addr;
 }

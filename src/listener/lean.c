@@ -92,6 +92,7 @@ void *lean_map_shared(int fd, size_t size, int protection)
 
 #if LEAN
 
+#ifdef __GLIBC__
 #include <sys/rseq.h>
 
 /* The size that libc registered is that of the first rseq ABI; newer ones name a smaller one. */
@@ -108,6 +109,12 @@ static int lean_unregister_rseq(void)
 	}
 	return -errno;
 }
+#else
+static int lean_unregister_rseq(void)
+{
+	return 0;	/* such a libc, as musl, registers none */
+}
+#endif
 
 static const uint8_t constant = 1;	/* its address is among the constants of the program */
 

@@ -2,13 +2,13 @@
 /* Socket addresses as endpoints. */
 #include "wire/endpoint.h"
 
-#include <arpa/inet.h>
+#include <endian.h>
 #include <netinet/in.h>
 #include <string.h>
 
 static void set_inet6(struct endpoint *endpoint, const struct sockaddr_in6 *inet6)
 {
-	endpoint->port = ntohs(inet6->sin6_port);
+	endpoint->port = be16toh(inet6->sin6_port);
 	if (IN6_IS_ADDR_V4MAPPED(&inet6->sin6_addr)) {
 		endpoint->family = ENDPOINT_INET;
 		memcpy(endpoint->address, inet6->sin6_addr.s6_addr + 12, 4);
@@ -27,7 +27,7 @@ void endpoint_set(struct endpoint *endpoint, const struct sockaddr_storage *addr
 	switch (address->ss_family) {
 	case AF_INET:
 		endpoint->family = ENDPOINT_INET;
-		endpoint->port = ntohs(inet->sin_port);
+		endpoint->port = be16toh(inet->sin_port);
 		memcpy(endpoint->address, &inet->sin_addr, 4);
 		break;
 	case AF_INET6:
