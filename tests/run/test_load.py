@@ -485,7 +485,7 @@ def test_tcp():
             assert tcp["rtt"]["count"] == count and tcp["rtt"]["max_ns"] > 0, (options, tcp)
     with Peer(echo) as peer:
         text = run_echoctl("load", "-n", "12", "-c", "3", peer.address).stdout
-        assert re.search(rb"\nTCP: \d+ retransmits; rtt of the connections: min [\d.]+ us  p50 "
+        assert re.search(rb"\nTCP: \d+ retransmits; rtt min [\d.]+ us  p50 "
                          rb"[\d.]+ us  max [\d.]+ us\n", text), text
     with temporary_directory() as folder, Peer(echo, folder + "/echo") as peer:
         assert load("-n", "12", peer.address)[1]["tcp_info"] is None

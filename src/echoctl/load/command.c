@@ -425,7 +425,7 @@ static void print_tcp(const struct load *load, const struct load_tally *tally)
 		return;
 	report_text(load->report, "TCP: %" PRIu64 " retransmits", tally->retransmits);
 	if (rtt->count > 0) {
-		report_text(load->report, "; rtt of the connections: min %s",
+		report_text(load->report, "; rtt min %s",
 			    units_time(rtt->min_ns, text));
 		report_text(load->report, "  p50 %s",
 			    units_time(histogram_percentile(rtt, 50), text));
