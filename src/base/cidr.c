@@ -2,12 +2,14 @@
 /* Network prefixes as bits; their text is in address.c, which a listener does not link. */
 #include "base/cidr.h"
 
-/* Of byte number i those bits that are among the first ones. Loops, since not all have libc. */
-static uint8_t mask_of(unsigned bits, unsigned i)
+#include <endian.h>
+#include <string.h>
+
+/* The mask for word 0 or 1 of an address, in the order of its bytes. */
+static uint64_t mask_of(unsigned bits, unsigned word)
 {
-	if (bits >= 8 * (i + 1))
-		return 0xff;
-	return bits <= 8 * i ? 0 : (uint8_t)(0xff00u >> bits % 8);
+	bits = bits > 64 * word ? bits - 64 * word : 0;
+	return htobe64(bits < 64 ? ~(UINT64_MAX >> bits) : UINT64_MAX);
 }
 
 bool cidr_is_ipv4(const uint8_t address[16])
@@ -19,19 +21,24 @@ bool cidr_is_ipv4(const uint8_t address[16])
 
 bool cidr_contains(const uint8_t prefix[16], unsigned bits, const uint8_t address[16])
 {
+	uint64_t one[2], other[2];
+
 	if (bits < 96 && cidr_is_ipv4(address))
 		return false;
-	for (unsigned i = 0; i < 16; i++) {
-		if (((prefix[i] ^ address[i]) & mask_of(bits, i)) != 0)
-			return false;
-	}
-	return true;
+	memcpy(one, prefix, sizeof(one));
+	memcpy(other, address, sizeof(other));
+	return ((one[0] ^ other[0]) & mask_of(bits, 0)) == 0 &&
+	       ((one[1] ^ other[1]) & mask_of(bits, 1)) == 0;
 }
 
 void cidr_mask(uint8_t address[16], unsigned bits)
 {
-	for (unsigned i = 0; i < 16; i++)
-		address[i] &= mask_of(bits, i);
+	uint64_t words[2];
+
+	memcpy(words, address, sizeof(words));
+	words[0] &= mask_of(bits, 0);
+	words[1] &= mask_of(bits, 1);
+	memcpy(address, words, sizeof(words));
 }
 
 void cidr_source(uint8_t address[16], unsigned ipv4_bits, unsigned ipv6_bits)
