@@ -19,21 +19,13 @@ static void count(_Atomic uint64_t *counter, uint64_t more)
 	atomic_store_explicit(counter, old + more, memory_order_relaxed);
 }
 
-/* in[0] to in[used - 1] are ready to receive. */
+/* in[0] to in[used - 1] can be received into once more. */
 static void prepare(struct turn *turn, uint32_t used)
 {
 	for (uint32_t i = 0; i < used; i++) {
-		struct turn_part *part = &turn->parts[i];
-
-		part->bytes = (struct iovec){ turn->slots[i], TURN_BYTES };
-		turn->in[i].msg_hdr = (struct msghdr){
-			.msg_name = &part->peer,
-			.msg_namelen = sizeof(part->peer),
-			.msg_iov = &part->bytes,
-			.msg_iovlen = 1,
-			.msg_control = part->control,
-			.msg_controllen = sizeof(part->control),
-		};
+		turn->parts[i].bytes.iov_len = TURN_BYTES;
+		turn->in[i].msg_hdr.msg_namelen = sizeof(turn->parts[i].peer);
+		turn->in[i].msg_hdr.msg_controllen = sizeof(turn->parts[i].control);
 	}
 }
 
@@ -174,6 +166,17 @@ void turn_init(struct turn *turn, const struct settings *settings, struct datagr
 {
 	turn->counters = counters;
 	judge_init(&turn->judge, settings, seed, sys_now_ns());
+	for (uint32_t i = 0; i < TURN_BATCH; i++) {
+		struct turn_part *part = &turn->parts[i];
+
+		part->bytes.iov_base = turn->slots[i];
+		turn->in[i].msg_hdr = (struct msghdr){
+			.msg_name = &part->peer,
+			.msg_iov = &part->bytes,
+			.msg_iovlen = 1,
+			.msg_control = part->control,
+		};
+	}
 	prepare(turn, TURN_BATCH);
 }
 
