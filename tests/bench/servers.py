@@ -259,7 +259,7 @@ class Server:
         with open(self.log_path, "wb") as log:
             # pylint: disable-next=consider-using-with,subprocess-popen-preexec-fn
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log,
-                                            stderr=log,
+                                            stderr=log, start_new_session=True,
                                             preexec_fn=self.group.enter)
         self.group.root_pid = self.process.pid
 
