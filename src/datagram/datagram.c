@@ -95,6 +95,7 @@ noreturn void datagram_serve(uint64_t fd_and_flags, void *counters, const struct
 
 	(void)unused;
 	(void)unused_too;
+	(void)atomic_fetch_add(&((struct datagrams *)counters)->starts, 1);
 	if (!datagram)
 		sys_exit(EXIT_FAILURE);
 	datagram->settings = settings;

@@ -2,7 +2,8 @@
 /*
  * What the datagram process of a generation has counted: pages of their own at the end of the
  * table's memory file. Only that process writes them (except local), the supervisor reads them, no
- * worker maps them. No decision depends on them.
+ * worker maps them. No decision depends on them. They are the same in every version: so these
+ * counters go on when a program of another version takes over.
  */
 #ifndef ECHOD_WIRE_DATAGRAM_H
 #define ECHOD_WIRE_DATAGRAM_H
@@ -25,6 +26,8 @@ enum drop_reason {
 	DROP_COUNT
 };
 
+#define DROP_ROOM 12u		/* with room for new reasons */
+
 #define DROP_NAMES { "port", "broadcast", "access", "rate-per-source", "rate", "unsent" }
 
 /* One socket. received = sent + the sum of dropped, except those that are being answered. */
@@ -33,7 +36,7 @@ struct datagram_counters {
 	_Atomic uint64_t sent;
 	_Atomic uint64_t bytes_in;	/* payload */
 	_Atomic uint64_t bytes_out;
-	_Atomic uint64_t dropped[DROP_COUNT];
+	_Atomic uint64_t dropped[DROP_ROOM];
 	_Atomic uint64_t unmerged;	/* merged answers that had to be sent in pieces */
 	struct endpoint local;		/* supervisor, for the log; ENDPOINT_NONE: no UDP socket */
 };
@@ -46,11 +49,13 @@ struct datagram_drop {
 };
 
 struct datagrams {
-	struct datagram_drop last[DROP_COUNT];
+	_Atomic uint64_t starts;	/* of the process */
+	struct datagram_drop last[DROP_ROOM];
 	struct datagram_counters sockets[SETTINGS_MAX_SOCKETS];	/* by index of the socket */
 };
 
-static_assert(sizeof(struct datagram_counters) == 112, "crosses a process border");
-static_assert(sizeof(struct datagram_drop) == 32, "crosses a process border");
+static_assert(DROP_COUNT <= DROP_ROOM && sizeof(struct datagram_drop) == 32 &&
+	      sizeof(struct datagram_counters) == 160 && sizeof(struct datagrams) == 10632,
+	      "the same in every version");
 
 #endif

@@ -76,13 +76,13 @@ static inline unsigned int histogram_bucket(uint64_t value, unsigned int buckets
 
 /*
  * The part before the ring is the same in every version. With it a supervisor can still count the
- * connections of a listener of another version.
+ * connections and datagrams of a listener of another version.
  */
 struct table {
 	uint32_t magic;
 	uint32_t version;	/* WIRE_VERSION */
 	uint32_t slots;		/* number of entries */
-	uint32_t reserved;
+	uint32_t datagrams_at;	/* offset of struct datagrams in this file */
 	_Atomic uint32_t live;		/* listener: connections */
 	_Atomic uint32_t foreign_live;	/* supervisor: live workers of other generations */
 	_Atomic uint32_t asleep;	/* supervisor: 1 = send MESSAGE_WAKE at the next event */
@@ -96,9 +96,10 @@ struct table {
 
 #define TABLE_FRONT_BYTES offsetof(struct table, ring)
 
-static_assert(offsetof(struct table, live) == 16 && offsetof(struct table, foreign_live) == 20 &&
-	      offsetof(struct table, asleep) == 24 && offsetof(struct table, ring_head) == 64 &&
-	      offsetof(struct table, ring_tail) == 128 && offsetof(struct table, totals) == 192 &&
+static_assert(offsetof(struct table, datagrams_at) == 12 && offsetof(struct table, live) == 16 &&
+	      offsetof(struct table, foreign_live) == 20 && offsetof(struct table, asleep) == 24 &&
+	      offsetof(struct table, ring_head) == 64 && offsetof(struct table, ring_tail) == 128 &&
+	      offsetof(struct table, totals) == 192 &&
 	      offsetof(struct totals, duration_sum_us) == 792 && TABLE_FRONT_BYTES == 1024,
 	      "the same in every version");
 static_assert(END_COUNT <= END_ROOM && REFUSE_COUNT <= REFUSE_ROOM, "the same in every version");

@@ -20,6 +20,7 @@ RULES, DASHBOARD = SRCDIR + "/etc/prometheus/echod.rules.yml", SRCDIR + "/etc/gr
 COUNTERS = {"connections_accepted", "connections_closed", "connections_refused",
             "connections_empty", "received_bytes", "sent_bytes", "starved", "events_dropped",
             "log_lines_suppressed", "log_lines_lost", "listener_restarts",
+            "datagram_restarts",
             *("datagrams_" + name for name in ("received", "sent", "dropped", "received_bytes",
                                                "sent_bytes", "unmerged", "kernel_dropped"))}
 GAUGES = {"connections_live", "connections_max", "live_received_bytes", "live_sent_bytes",

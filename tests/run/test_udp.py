@@ -481,7 +481,9 @@ def test_killed():
             assert exchange(stream, b"still there") == b"still there"
         echod.wait_workers(1)
         assert process(echod) != victim
-        assert settled(echod, 2)["sent"] == 2
+        seen = settled(echod, 2)
+        assert (seen["sent"], seen["restarts"]) == (2, 1), seen
+        assert "echod_datagram_restarts_total 1\n" in metrics(echod)
 
 
 @case("when a listener is killed its datagram process ends, and the next one answers")

@@ -141,6 +141,7 @@ static void draw_datagrams(FILE *stream, const json_t *status)
 	const json_t *datagrams = json_object_get(status, "datagrams");
 	json_t *dropped = json_object_get(datagrams, "dropped"), *socket;
 	char in[UNITS_TEXT_MAX], out[UNITS_TEXT_MAX];
+	json_int_t restarts = control_integer(datagrams, "restarts");
 	bool is_there = false;
 	size_t i;
 
@@ -154,6 +155,9 @@ static void draw_datagrams(FILE *stream, const json_t *status)
 		control_integer(datagrams, "sent"), bytes_text(datagrams, "bytes_out", out),
 		control_integer(datagrams, "kernel_dropped"));
 	draw_counters(stream, "dropped by", dropped);
+	if (restarts > 0)
+		fprintf(stream, "             its process was restarted %lld time%s\n", restarts,
+			restarts == 1 ? "" : "s");
 }
 
 static void draw_health(FILE *stream, const json_t *status)

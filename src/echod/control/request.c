@@ -144,13 +144,14 @@ static json_t *connections_status(const struct supervisor *supervisor, const str
 
 static json_t *datagrams_status(const struct supervisor *supervisor, const struct tally *tally)
 {
-	return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o}",
+	return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o}",
 			 "received", integer(tally->datagrams_received),
 			 "sent", integer(tally->datagrams_sent),
 			 "bytes_in", integer(tally->datagram_bytes_in),
 			 "bytes_out", integer(tally->datagram_bytes_out),
 			 "dropped", counters(drop_names, tally->datagrams_dropped, DROP_COUNT),
-			 "kernel_dropped", integer(sockets_kernel_drops(&supervisor->sockets)));
+			 "kernel_dropped", integer(sockets_kernel_drops(&supervisor->sockets)),
+			 "restarts", integer(tally->datagram_restarts));
 }
 
 /* Returns the generation with the highest number at or below this. */

@@ -137,7 +137,7 @@ uint32_t generation_live(const struct generation *generation);
 /* Adds what its live connections have received and sent so far. */
 void generation_add_live_bytes(const struct generation *generation, uint64_t *in, uint64_t *out);
 
-/* See report_datagrams(); nothing for a stranger. */
+/* See report_datagrams(). */
 void generation_report_datagrams(struct generation *generation, bool is_last, uint64_t now_ns);
 
 /* Adds what it has done to tally. */

@@ -45,20 +45,20 @@ int scoreboard_create(struct scoreboard *scoreboard, uint32_t slots)
 	scoreboard->table->magic = TABLE_MAGIC;
 	scoreboard->table->version = wire_version;
 	scoreboard->table->slots = slots;
+	scoreboard->table->datagrams_at = (uint32_t)scoreboard_datagrams_offset(slots);
 	return 0;
 }
 
-static void *region_map(int fd, uint64_t bytes)
+static void *region_map(int fd, uint64_t offset, uint64_t bytes)
 {
-	void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, (off_t)offset);
 
 	return memory == MAP_FAILED ? NULL : memory;
 }
 
 static uint64_t table_bytes(const struct scoreboard *scoreboard)
 {
-	return scoreboard->slots ? scoreboard_table_file_bytes(scoreboard->slots) :
-				   TABLE_FRONT_BYTES;
+	return scoreboard->slots ? scoreboard_table_bytes(scoreboard->slots) : TABLE_FRONT_BYTES;
 }
 
 /* Commands are the same in every version: the size of their file tells the number of slots. */
@@ -70,8 +70,20 @@ static bool has_sizes(const struct scoreboard *scoreboard)
 		return false;
 	if (!scoreboard->slots)
 		return bytes >= TABLE_FRONT_BYTES;
-	return bytes == table_bytes(scoreboard) &&
+	return bytes == scoreboard_table_file_bytes(scoreboard->slots) &&
 	       fd_file_bytes(scoreboard->slots_fd) == scoreboard_slots_bytes(scoreboard->slots);
+}
+
+/* NULL if the listener of a stranger has left no place for them, or a wrong one. */
+static struct datagrams *map_datagrams(const struct scoreboard *scoreboard)
+{
+	const uint64_t size = sizeof(*scoreboard->datagrams);
+	uint64_t offset = scoreboard->slots ? scoreboard_datagrams_offset(scoreboard->slots) :
+					      scoreboard->table->datagrams_at;
+
+	if (offset < TABLE_FRONT_BYTES || offset + size > fd_file_bytes(scoreboard->table_fd))
+		return NULL;
+	return region_map(scoreboard->table_fd, offset, size);
 }
 
 int scoreboard_map(struct scoreboard *scoreboard, bool is_stranger)
@@ -83,25 +95,26 @@ int scoreboard_map(struct scoreboard *scoreboard, bool is_stranger)
 	scoreboard->slots = is_stranger ? 0 : scoreboard->words;
 	if (!has_sizes(scoreboard))
 		return -EBADF;
-	scoreboard->table = region_map(scoreboard->table_fd, table_bytes(scoreboard));
-	scoreboard->command = region_map(scoreboard->commands_fd,
+	scoreboard->table = region_map(scoreboard->table_fd, 0, table_bytes(scoreboard));
+	scoreboard->command = region_map(scoreboard->commands_fd, 0,
 					 scoreboard_commands_bytes(scoreboard->words));
 	if (!scoreboard->table || !scoreboard->command)
 		return -ENOMEM;
+	scoreboard->datagrams = map_datagrams(scoreboard);
 	if (is_stranger)
 		return 0;
-	scoreboard->slot = region_map(scoreboard->slots_fd,
+	scoreboard->slot = region_map(scoreboard->slots_fd, 0,
 				      scoreboard_slots_bytes(scoreboard->slots));
-	scoreboard->datagrams = (void *)((char *)scoreboard->table +
-					 scoreboard_datagrams_offset(scoreboard->slots));
 	scoreboard->notes = calloc(scoreboard->slots, sizeof(*scoreboard->notes));
-	return scoreboard->slot && scoreboard->notes ? 0 : -ENOMEM;
+	return scoreboard->datagrams && scoreboard->slot && scoreboard->notes ? 0 : -ENOMEM;
 }
 
 void scoreboard_release(struct scoreboard *scoreboard)
 {
 	if (scoreboard->table)
 		munmap(scoreboard->table, table_bytes(scoreboard));
+	if (scoreboard->datagrams)
+		munmap(scoreboard->datagrams, sizeof(*scoreboard->datagrams));
 	if (scoreboard->slot)
 		munmap(scoreboard->slot, scoreboard_slots_bytes(scoreboard->slots));
 	if (scoreboard->command)

@@ -29,7 +29,7 @@ struct scoreboard {
 	uint32_t slots;		/* entries in each; the supervisor's own, never re-read */
 	uint32_t words;		/* the same; known for a stranger too */
 	struct table *table;	/* of a stranger only the part before the ring */
-	struct datagrams *datagrams;	/* part of the table's mapping; NULL: a stranger's */
+	struct datagrams *datagrams;	/* in the table's file; NULL: a stranger's that has none */
 	struct slot *slot;	/* NULL: a stranger's */
 	_Atomic uint64_t *command;	/* only the supervisor writes it */
 	struct slot_note *notes;	/* by slot */

@@ -15,6 +15,9 @@ void tally_add_totals(struct tally *tally, const struct totals *more)
 
 void tally_add_datagrams(struct tally *tally, const struct datagrams *more)
 {
+	const uint64_t starts = more->starts;
+
+	tally->datagram_restarts += starts > 0 ? starts - 1 : 0;
 	for (size_t i = 0; i < SETTINGS_MAX_SOCKETS; i++) {
 		const struct datagram_counters *socket = &more->sockets[i];
 

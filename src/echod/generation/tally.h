@@ -34,7 +34,8 @@
 	ONE(datagram_bytes_in) \
 	ONE(datagram_bytes_out) \
 	MANY(datagrams_dropped, DROP_COUNT) \
-	ONE(datagrams_unmerged)
+	ONE(datagrams_unmerged) \
+	ONE(datagram_restarts)
 
 struct tally {
 #define TALLY_ONE(name) uint64_t name;

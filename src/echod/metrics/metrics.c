@@ -123,6 +123,8 @@ static void write_numbers(const struct page *page, const struct supervisor *supe
 		{"log_lines_lost", "counter", log_lost(), "Log lines that no sink took."},
 		{"listener_restarts", "counter", supervisor->listener_restarts,
 		 "Listeners that died and were replaced."},
+		{"datagram_restarts", "counter", tally->datagram_restarts,
+		 "Datagram processes that died and were replaced."},
 		{"generations", "gauge", totals_generations(supervisor),
 		 "Listeners with their workers, the draining ones included."},
 		{"generation", "gauge", supervisor->current ? supervisor->current->number : 0,
