@@ -273,7 +273,6 @@ static int install_filter(struct listener *listener)
 	if (r == 0 || (settings->flags & SETTINGS_FILTER_REQUIRED))
 		return r;
 	listener->missing_filter = -r;
-	listener->worker_flags &= ~(uint32_t)WORKER_FILTER;
 	return 0;
 }
 
