@@ -54,6 +54,7 @@ complete -c echoctl -n 'not __echoctl_command; and not __echoctl_wants "[A-Z]+"'
     -a '(__echoctl_commands)'
 complete -c echoctl -n 'string match -q -- "-*" (commandline -ct)' -a '(__echoctl_options)'
 complete -c echoctl -n '__echoctl_wants HOST' -a '(__fish_print_hostnames)'
+complete -c echoctl -n '__echoctl_wants WHEN' -a 'auto always never'
 complete -c echoctl -n '__echoctl_wants "COLUMNS?"' \
     -a 'id peer via local age idle in out rate worker state'
 complete -c echoctl -n '__echoctl_wants LIST

@@ -42,6 +42,10 @@ class Terminal:
         text = self._tmux("capture-pane", "-p").stdout
         return [line.rstrip() for line in text.rstrip().splitlines()]
 
+    def colors(self):
+        """The screen with the escape codes of its colours."""
+        return self._tmux("capture-pane", "-p", "-e").stdout
+
     def press(self, key):
         """As tmux names keys: "C-c", "Enter"."""
         self._tmux("send-keys", key)

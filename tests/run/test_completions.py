@@ -172,6 +172,7 @@ def test_values():
     def look(name, shell):
         for line in ("echoctl list -s ", "echoctl list --sort "):
             assert {"id", "idle", "worker"} <= offered(shell, line), (name, line)
+        assert {"auto", "never"} <= offered(shell, "echoctl ping --color "), name
         for line in ("echoctl sweep -p ", "echoctl sweep --patterns "):
             assert {"crlf", "telnet"} <= offered(shell, line), (name, line)
         for line in ("echoctl sweep -s ", "echoctl ping --require ", "echoctl load --require "):

@@ -52,6 +52,52 @@ def test_reader_gone():
         leave(("sweep", "--drain-timeout", "30s"), peer.address, gone)
 
 
+@case("nobody reads: no command says anything of that")
+def test_nobody_reads():
+    with Echod() as echod, Peer(lambda connection: None) as silent:
+        control = ("--control", echod.folder + "/control")
+        address = echod.address
+        for arguments in (("ping", "-c", "2", "-i", "10ms", address), ("check", address),
+                          ("halfclose", address), ("trace", address), ("trace", silent.address),
+                          ("sweep", "-s", "1", address), ("load", "-n", "10", address),
+                          ("idle", "--min", "10ms", "--max", "20ms", address),
+                          ("status",), ("list",), ("list", "-w"), ("metrics",), ("reload",),
+                          ("log-level", "info"), ("help",), ("help", "ping"), ("--version",),
+                          ("drain",)):
+            read_fd, write_fd = os.pipe()
+            os.close(read_fd)
+            with os.fdopen(write_fd, "wb") as nobody:
+                result = subprocess.run([program("echoctl"), *control, *arguments], check=False,
+                                        stdin=subprocess.DEVNULL, stdout=nobody,
+                                        stderr=subprocess.PIPE, timeout=DEADLINE_S)
+            assert result.returncode in (3, 4) and result.stderr == b"", (arguments, result)
+        assert echod.wait() == 0
+
+
+@case("failures alone are red: on a terminal, or if it is asked for")
+def test_color():
+    red = "\033[31m"
+    with Peer(lambda connection: connection.close()) as peer:
+        for options, env, wanted in (
+                ((), {}, 0), (("--color", "never"), {}, 0), (("--color", "always"), {}, 2),
+                (("--color=always",), {"NO_COLOR": "1", "TERM": "dumb"}, 2)):
+            result = run_echoctl(*options, "ping", "-c", "1", peer.address,
+                                 env=dict(os.environ, **env))
+            text = (result.stdout + result.stderr).decode()
+            assert text.count(red) == text.count("\033[m") == wanted, (options, result)
+        result = run_echoctl("--color", "always", "--json", "check", peer.address)
+        assert b"\033" not in result.stdout, result
+        assert run_echoctl("--color", "blue", "check", peer.address).returncode == 3
+        for env, wanted in (("TERM=xterm", True), ("TERM=dumb", False), ("NO_COLOR=1", False),
+                            ("NO_COLOR=", True)):
+            with Terminal("env", env, program("echoctl"), "check", peer.address) as terminal:
+                terminal.wait("EXIT 2")
+                assert (red in terminal.colors()) == wanted, env
+    with Echod() as echod:
+        result = run_echoctl("--color", "always", "ping", "-c", "1", echod.address)
+        assert result.returncode == 0 and b"\033" not in result.stdout + result.stderr, result
+
+
 @case("a full disk is status 4, and UNKNOWN for check, whose codes are a plugin's")
 def test_full():
     with Echod() as echod, open("/dev/full", "wb") as full:

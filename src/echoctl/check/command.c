@@ -174,7 +174,8 @@ static int conclude(struct check *check, enum state state, const char *format, .
 		json_object_set_new(event, "time_ns", json_integer((json_int_t)check->elapsed_ns));
 	}
 	report_json(check->report, event);
-	report_text(check->report, "ECHO %s - %s%s\n", state_names[state], text, performance);
+	report_outcome(check->report, state != STATE_OK, "ECHO %s - %s%s\n", state_names[state],
+		       text, performance);
 	return (int)state;
 }
 

@@ -12,13 +12,14 @@
 #include "base/number.h"
 
 #define OPTIONS_MAX 64
-#define LETTERS_MAX (2 * OPTIONS_MAX + 3)
+#define LETTERS_MAX (3 * OPTIONS_MAX + 3)
 
 /* getopt values, below the letters and above them, and below OPTION_GROUP. */
 enum {
 	OPTION_JSON = 1,
 	OPTION_CONNECT_TIMEOUT,
 	OPTION_CONTROL,
+	OPTION_COLOR,
 	OPTION_SHADOWED = 256,	/* a global letter that the command uses itself */
 };
 
@@ -29,6 +30,7 @@ static const struct option global_options[] = {
 	{"udp", no_argument, NULL, 'u'},
 	{"connect-timeout", required_argument, NULL, OPTION_CONNECT_TIMEOUT},
 	{"control", required_argument, NULL, OPTION_CONTROL},
+	{"color", required_argument, NULL, OPTION_COLOR},
 	{"quiet", no_argument, NULL, 'q'},
 	{"deadline", required_argument, NULL, 'w'},
 	{"help", no_argument, NULL, 'h'},
@@ -44,6 +46,7 @@ static const char global_help[] =
 	"  -u, --udp                   datagrams in place of a connection\n"
 	"      --connect-timeout TIME  for resolving and connecting together (10s)\n"
 	"      --control PATH          control socket of the local daemon\n"
+	"      --color WHEN            failures in red: auto (on a terminal), always, never\n"
 	"  -q, --quiet                 no progress, summary or remark on stderr\n"
 	"  -w, --deadline TIME         limit for the whole command, whatever it waits for\n"
 	"  -h, --help                  this help\n"
@@ -180,6 +183,23 @@ int command_take_target(struct invocation *invocation, const char *value, int de
 	return COMMAND_PROCEED;
 }
 
+static const char *take_color(const char *value, enum report_color *ret_color)
+{
+	static const char *const names[] = {
+		[COLOR_AUTO] = "auto",
+		[COLOR_ALWAYS] = "always",
+		[COLOR_NEVER] = "never",
+	};
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
+		if (strcmp(value, names[i]) != 0)
+			continue;
+		*ret_color = (enum report_color)i;
+		return NULL;
+	}
+	return "none of auto, always, never";
+}
+
 /* Returns NULL, or what is wrong with the value. */
 static const char *take_global(struct globals *globals, int option, const char *value)
 {
@@ -196,6 +216,8 @@ static const char *take_global(struct globals *globals, int option, const char *
 	case 'u':
 		globals->udp = true;
 		return NULL;
+	case OPTION_COLOR:
+		return take_color(value, &globals->report.color);
 	case 'q':
 		globals->report.quiet = true;
 		return NULL;
@@ -265,10 +287,10 @@ static void merge_options(const struct command *command, struct option *list, ch
 	list[n] = (struct option){0};
 	letters = stpcpy(letters, command ? ":" : "+:");
 	for (size_t i = 0; i < n; i++) {
-		if (list[i].val <= OPTION_CONTROL || list[i].val >= OPTION_SHADOWED)
+		if (list[i].val <= OPTION_COLOR || list[i].val >= OPTION_SHADOWED)
 			continue;
 		*letters++ = (char)list[i].val;
-		if (list[i].has_arg == required_argument)
+		for (int colon = 0; colon < list[i].has_arg; colon++)
 			*letters++ = ':';
 	}
 	*letters = '\0';
@@ -280,7 +302,7 @@ static int refuse_option(struct invocation *invocation, int option)
 
 	if (option == ':')
 		return command_usage_error(invocation, "%s: needs a value", word);
-	if (optopt > OPTION_CONTROL && optopt < OPTION_SHADOWED)
+	if (optopt > OPTION_COLOR && optopt < OPTION_SHADOWED)
 		return command_usage_error(invocation, "-%c: no such option", optopt);
 	return command_usage_error(invocation, "%s: no such option, or ambiguous", word);
 }

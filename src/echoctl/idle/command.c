@@ -137,7 +137,7 @@ static void say_result(struct idle *idle, const struct probe *probe, const char 
 		json_object_set_new(event, "rtt_ns", json_integer((json_int_t)rtt_ns));
 	report_json(idle->report, event);
 	if (how) {
-		report_text(idle->report, "%.3f s silent: dead (%s)\n", silence_s, how);
+		report_outcome(idle->report, true, "%.3f s silent: dead (%s)\n", silence_s, how);
 	} else if ((double)probe->silence_ns >= (double)idle->said_ns * SAID_STEP ||
 		   probe->silence_ns >= idle->settings.max_us * 1000) {
 		idle->said_ns = probe->silence_ns;
@@ -304,7 +304,7 @@ static void show_progress(const struct idle *idle, bool asked)
 		 (double)(clock_now_ns() - idle->started_ns) / 1e9, open, open == 1 ? "" : "s",
 		 (double)idle->survives_ns / 1e9);
 	if (asked)
-		report_error(idle->report, "%s", text);
+		report_state(idle->report, "%s", text);
 	else
 		terminal_show("%s", text);
 }
@@ -406,8 +406,9 @@ static void report_verdict(struct idle *idle)
 		report_text(idle->report, "%s: path survives at least %.3f silent seconds\n", peer,
 			    survives_s);
 	else
-		report_text(idle->report, "%s: between %.3f and %.3f silent seconds kill it: %s\n",
-			    peer, survives_s, (double)idle->dies_ns / 1e9, idle->how);
+		report_outcome(idle->report, true,
+			       "%s: between %.3f and %.3f silent seconds kill it: %s\n", peer,
+			       survives_s, (double)idle->dies_ns / 1e9, idle->how);
 	if (idle->contradicted_ns > 0)
 		report_text(idle->report, "but another connection survived %.3f silent seconds: "
 			    "silence alone does not explain it\n",

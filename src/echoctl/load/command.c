@@ -390,8 +390,9 @@ static void print_errors(const struct load *load, const struct load_tally *tally
 	for (unsigned phase = 0; phase < LOAD_PHASES; phase++) {
 		if (tally->errors[phase] == 0)
 			continue;
-		report_text(load->report, "%s%" PRIu64 " %s (%s)", before, tally->errors[phase],
-			    phase_names[phase], exchange_why(tally->reasons[phase]));
+		report_outcome(load->report, true, "%s%" PRIu64 " %s (%s)", before,
+			       tally->errors[phase], phase_names[phase],
+			       exchange_why(tally->reasons[phase]));
 		before = ", ";
 	}
 	report_text(load->report, "\n");

@@ -14,6 +14,9 @@
 #include <unistd.h>
 
 #define PROGRESS_MAX 256
+#define FOLD "\n  "		/* between the parts of a line that was too wide */
+#define RED "\033[31m"		/* ECMA-48 SGR */
+#define PLAIN "\033[m"
 
 static bool progress_shown;
 
@@ -181,6 +184,96 @@ static char *format_escaped(const char *format, va_list arguments, bool keep_lin
 	return escaped;
 }
 
+/* The end of what stands together: a word, with its unit if it ends in a number. */
+static const char *word_end(const char *word)
+{
+	const char *end = word + strcspn(word, " \n");
+
+	while (end > word && isdigit((unsigned char)end[-1]) && end[0] == ' ' &&
+	       isalpha((unsigned char)end[1]))
+		end += 1 + strcspn(end + 1, " \n");
+	return end;
+}
+
+/* Characters of UTF-8; each takes a column in what we print. */
+static unsigned width_of(const char *text, const char *end)
+{
+	unsigned width = 0;
+
+	for (; text < end; text++)
+		width += ((unsigned char)*text & 0xc0) != 0x80;
+	return width;
+}
+
+char *report_fold(const char *text, unsigned columns, unsigned *column)
+{
+	char *folded = malloc(strlen(FOLD) * strlen(text) + 1);
+	char *end = folded;
+
+	while (folded && *text) {
+		size_t spaces = strspn(text, " ");
+		const char *next = word_end(text + spaces);
+		unsigned width = width_of(text, next);
+
+		if (*text == '\n') {
+			*end++ = *text++;
+			*column = 0;
+			continue;
+		}
+		if (spaces > 0 && next > text + spaces && *column > 0 &&
+		    *column + width > columns) {
+			end = stpcpy(end, FOLD);
+			text += spaces;
+			*column = strlen(FOLD) - 1;
+			width -= (unsigned)spaces;
+		}
+		end = mempcpy(end, text, (size_t)(next - text));
+		*column += width;
+		text = next;
+	}
+	if (folded)
+		*end = '\0';
+	return folded;
+}
+
+static bool is_colored(const struct report *report, int fd)
+{
+	const char *no_color = getenv("NO_COLOR");	/* no-color.org */
+
+	if (report->color != COLOR_AUTO)
+		return report->color == COLOR_ALWAYS;
+	return terminal_obeys(fd) && !(no_color && *no_color);
+}
+
+/* Writes what ends in a newline or not, in red if it is bad. Frees the text; NULL: no memory. */
+static bool write_text(const struct report *report, FILE *stream, char *text, bool bad)
+{
+	static unsigned columns[2];
+	int fd = stream == stdout ? STDOUT_FILENO : STDERR_FILENO;
+	char *folded = text;
+	size_t length;
+	int written;
+
+	if (text && isatty(fd)) {
+		folded = report_fold(text, terminal_size(fd).ws_col,
+				     &columns[fd - STDOUT_FILENO]);
+		free(text);
+	}
+	if (!folded) {
+		errno = ENOMEM;
+		return false;
+	}
+	length = strlen(folded);
+	bad = bad && is_colored(report, fd);
+	if (bad && length > 0 && folded[length - 1] == '\n')
+		length--;
+	/* In one write, so that it stays whole among the output of others. */
+	written = fprintf(stream, "%s%.*s%s%s", bad ? RED : "", (int)length, folded,
+			  bad ? PLAIN : "", folded + length);
+	free(folded);
+	return written >= 0 && fflush(stream) == 0;
+}
+
 void report_raw(struct report *report, const char *format, ...)
 {
 	va_list arguments;
@@ -190,35 +283,64 @@ void report_raw(struct report *report, const char *format, ...)
 	va_end(arguments);
 }
 
+__attribute__((format(printf, 3, 0)))
+static void write_result(struct report *report, bool bad, const char *format, va_list arguments)
+{
+	if (report->json)
+		return;
+	terminal_clear();
+	note_write(report, write_text(report, stdout, format_escaped(format, arguments, true),
+				      bad));
+}
+
 void report_text(struct report *report, const char *format, ...)
 {
 	va_list arguments;
-	char *text;
 
-	if (report->json)
-		return;
 	va_start(arguments, format);
-	text = format_escaped(format, arguments, true);
+	write_result(report, false, format, arguments);
 	va_end(arguments);
-	terminal_clear();
-	errno = ENOMEM;
-	note_write(report, text && fputs(text, stdout) >= 0 && fflush(stdout) == 0);
+}
+
+void report_outcome(struct report *report, bool failed, const char *format, ...)
+{
+	va_list arguments;
+
+	va_start(arguments, format);
+	write_result(report, failed, format, arguments);
+	va_end(arguments);
+}
+
+__attribute__((format(printf, 3, 0)))
+static void write_diagnostic(const struct report *report, bool bad, const char *format,
+			     va_list arguments)
+{
+	char *text = format_escaped(format, arguments, false);
+	char *line = NULL;
+
+	if (asprintf(&line, "echoctl: %s\n", text ? text : strerror(ENOMEM)) < 0)
+		line = NULL;
 	free(text);
+	terminal_clear();
+	write_text(report, stderr, line, bad);
 }
 
 void report_error(const struct report *report, const char *format, ...)
 {
 	va_list arguments;
-	char *text;
 
-	(void)report;
 	va_start(arguments, format);
-	text = format_escaped(format, arguments, false);
+	write_diagnostic(report, true, format, arguments);
 	va_end(arguments);
-	terminal_clear();
-	/* In one write, so that it stays whole among the output of others. */
-	fprintf(stderr, "echoctl: %s\n", text ? text : strerror(ENOMEM));
-	free(text);
+}
+
+void report_state(const struct report *report, const char *format, ...)
+{
+	va_list arguments;
+
+	va_start(arguments, format);
+	write_diagnostic(report, false, format, arguments);
+	va_end(arguments);
 }
 
 bool report_heard(const struct report *report)

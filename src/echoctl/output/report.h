@@ -12,9 +12,17 @@
 
 #include <jansson.h>
 
+/* Whether failures are red: if the stream is a terminal that obeys and NO_COLOR is not set. */
+enum report_color {
+	COLOR_AUTO,
+	COLOR_ALWAYS,
+	COLOR_NEVER,
+};
+
 struct report {
 	bool json;	/* results are JSON objects, one a line, instead of text */
 	bool quiet;	/* no notes */
+	enum report_color color;
 	const char *target;	/* target of the next JSON lines, or NULL */
 	int error;	/* first failed write of a result: -errno, else 0 */
 };
@@ -40,10 +48,15 @@ void report_failure(struct report *report, const char *host, const char *address
 
 /*
  * Writes a result for people to stdout; nothing in JSON mode. Text of others must not control the
- * terminal: control characters are written as \x1b, except line feeds.
+ * terminal: control characters are written as \x1b, except line feeds. A terminal gets lines that
+ * are broken at spaces where they would be wider than it.
  */
 void report_text(struct report *report, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
+
+/* The same; a failure is red if colours are wanted. */
+void report_outcome(struct report *report, bool failed, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
 
 /* The same without escaping, for escape codes of our own. */
 void report_raw(struct report *report, const char *format, ...)
@@ -52,13 +65,23 @@ void report_raw(struct report *report, const char *format, ...)
 /* What report_text() writes for the text; the caller frees it; NULL: no memory. */
 char *report_escape(const char *text, bool keep_lines);
 
-/* A diagnostic, or what a signal asked for: "echoctl: ..." and a newline on stderr, always. */
+/*
+ * Breaks lines at spaces so that none is wider than so many columns, if it has such spaces.
+ * *column: where the text begins, then where it has ended. The caller frees it; NULL: no memory.
+ */
+char *report_fold(const char *text, unsigned columns, unsigned *column);
+
+/* A diagnostic of a failure: "echoctl: ..." and a newline on stderr, always. */
 void report_error(const struct report *report, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
+
+/* The same for what a signal asked for. */
+void report_state(const struct report *report, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 
 /* The same for a remark: nothing with -q. */
 #define report_note(report, ...) \
-	((report)->quiet ? (void)0 : report_error(report, __VA_ARGS__))
+	((report)->quiet ? (void)0 : report_state(report, __VA_ARGS__))
 
 /* Whether results can still be written: a long command ends if not. */
 bool report_heard(const struct report *report);

@@ -12,7 +12,7 @@
 #include "echoctl/ping/ping.h"
 
 static const char *const headings[] = {
-	"TARGET", ">SENT", ">OK", ">LOST", ">CORRUPT", ">LATE", ">MIN", ">AVG", ">P99", ">MAX",
+	"TARGET", ">SENT", ">OK", ">LOST", "->CORRUPT", "->LATE", "->MIN", "->AVG", ">P99", "->MAX",
 	"BROKEN",
 };
 #define COLUMNS (sizeof(headings) / sizeof(*headings))
@@ -64,7 +64,7 @@ static void tell(struct ping *ping, uint64_t sequence, enum ping_result result, 
 	va_start(arguments, format);
 	vsnprintf(text, sizeof(text), format, arguments);
 	va_end(arguments);
-	report_text(ping->report, "%s%s\n", stamp, text);
+	report_outcome(ping->report, result != PING_OK, "%s%s\n", stamp, text);
 }
 
 static void count_rtt(struct ping *ping, uint64_t rtt_ns)

@@ -27,6 +27,7 @@ int interrupt_open(const struct report *report, uint64_t deadline_us, bool quit_
 		.it_value.tv_usec = (suseconds_t)(deadline_us % CLOCK_US_PER_S),
 	};
 	sigset_t set;
+	int error;
 
 	if (interrupts.fd >= 0)
 		return 0;
@@ -42,8 +43,9 @@ int interrupt_open(const struct report *report, uint64_t deadline_us, bool quit_
 		interrupts.fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
 	if (interrupts.fd >= 0)
 		return 0;
-	report_error(report, "signals: %s", strerror(errno));
-	return -errno;
+	error = errno;
+	report_error(report, "signals: %s", strerror(error));
+	return -error;
 }
 
 void interrupt_close(void)

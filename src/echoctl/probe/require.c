@@ -139,9 +139,9 @@ static bool judge_one(const struct require_bound *bound, double value, struct re
 			snprintf(text, sizeof(text), "%.*f", bound->what == REQUIRE_RATE, value);
 	}
 	report_json(report, event);
-	report_text(report, "%s%srequired %s: %s, measured %s\n",
-		    report->target ? report->target : "", report->target ? ": " : "", bound->text,
-		    holds ? "holds" : "does not hold", text);
+	report_outcome(report, !holds, "%s%srequired %s: %s, measured %s\n",
+		       report->target ? report->target : "", report->target ? ": " : "",
+		       bound->text, holds ? "holds" : "does not hold", text);
 	return holds;
 }
 

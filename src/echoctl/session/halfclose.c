@@ -203,9 +203,9 @@ static void conclude(struct report *report, const struct session_command *sessio
 	verdict_describe(result, last->held, text);
 	if (!needed || try_without_fin(session, last->size_bytes, &control))
 		culprit = verdict_culprit(result, last->held, needed ? &control : NULL, other);
-	report_text(report, "%s: %s%s%s\n", session->operand,
-		    result->end == SESSION_OK ? "ok, the half-close passes" : text,
-		    culprit ? "; likely " : "", culprit ? culprit : "");
+	report_outcome(report, result->end != SESSION_OK, "%s: %s%s%s\n", session->operand,
+		       result->end == SESSION_OK ? "ok, the half-close passes" : text,
+		       culprit ? "; likely " : "", culprit ? culprit : "");
 	report_json(report, json_pack("{s:s, s:o, s:s, s:o, s:s?, s:I, s:I, s:o}",
 				      "event", "halfclose",
 				      "host", report_string(session->target.host),

@@ -109,7 +109,8 @@ static void note_cell(struct sweep *sweep, uint64_t size, enum pattern pattern,
 				  (json_int_t)size, "pattern", pattern_name(pattern));
 
 	json_object_update_new(event, cell->event);
-	report_text(sweep->report, " %7s", cell->word);
+	report_outcome(sweep->report, cell->status != STATUS_OK && !cell->interrupted, " %7s",
+		       cell->word);
 	report_json(sweep->report, event);
 	/* The path has not failed if the user ends the sweep. */
 	sweep->interrupted = cell->interrupted;
@@ -307,11 +308,11 @@ static void conclude(const struct sweep *sweep, bool complete, const struct path
 	const char *text = sweep->first_text;
 
 	if (sweep->n_failed > 0) {
-		report_text(sweep->report, "%s: %s%" PRIu64 " of %" PRIu64
-			    " failed, first %s of %" PRIu64 " bytes: %s\n", operand,
-			    complete ? "" : "not finished, ", sweep->n_failed,
-			    sweep->n_failed + sweep->n_passed, pattern_name(sweep->first_pattern),
-			    sweep->first_size, text);
+		report_outcome(sweep->report, true, "%s: %s%" PRIu64 " of %" PRIu64
+			       " failed, first %s of %" PRIu64 " bytes: %s\n", operand,
+			       complete ? "" : "not finished, ", sweep->n_failed,
+			       sweep->n_failed + sweep->n_passed,
+			       pattern_name(sweep->first_pattern), sweep->first_size, text);
 		json_object_update_new(event, json_pack(
 			"{s:I, s:s, s:o}",
 			"first_failed_size_bytes", (json_int_t)sweep->first_size,

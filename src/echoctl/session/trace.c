@@ -47,13 +47,17 @@ static void tell(struct trace *trace, const char *phase, uint64_t when_ns, const
 {
 	char detail[512];
 	va_list arguments;
+	bool failed;
 
 	va_start(arguments, format);
 	vsnprintf(detail, sizeof(detail), format, arguments);
 	va_end(arguments);
-	say(trace, "%-12s %10.3f ms %+11.3f ms  %s\n", phase,
-	    (double)(when_ns - trace->start_ns) / 1e6, (double)(when_ns - trace->last_ns) / 1e6,
-	    detail);
+	/* Of several attempts all but the first to connect are cancelled. */
+	failed = (error != 0 && error != ECANCELED) || strncmp(detail, "failed", 6) == 0;
+	if (!trace->hushed)
+		report_outcome(trace->report, failed, "%-10s %9.3f ms %+9.3f ms  %s\n", phase,
+			       (double)(when_ns - trace->start_ns) / 1e6,
+			       (double)(when_ns - trace->last_ns) / 1e6, detail);
 	report_json(trace->report, json_pack("{s:s, s:s, s:I, s:I, s:o, s:s?, s:o}",
 		"event", "trace",
 		"phase", phase,
@@ -353,7 +357,7 @@ static int trace_target(struct report *report, struct trace_command *command,
 }
 
 static const char *const headings[COLUMNS] = {
-	"TARGET", "ADDRESS", ">CONNECT", ">ECHO", "RESULT",
+	"TARGET", "-ADDRESS", ">CONNECT", ">ECHO", "RESULT",
 };
 
 static int trace_targets(struct report *report, struct trace_command *command)

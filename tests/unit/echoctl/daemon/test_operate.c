@@ -24,6 +24,32 @@ static void test_escape(void **state)
 	free(lines);
 }
 
+static void assert_folded(const char *text, unsigned column, const char *wanted, unsigned after)
+{
+	char *folded = report_fold(text, 12, &column);
+
+	assert_string_equal(folded, wanted);
+	assert_int_equal(column, after);
+	free(folded);
+}
+
+static void test_fold(void **state)
+{
+	(void)state;
+	assert_folded("", 3, "", 3);
+	assert_folded("twelve chars", 0, "twelve chars", 12);
+	assert_folded("twelve chars\n", 0, "twelve chars\n", 0);
+	assert_folded("after twelve", 1, "after\n  twelve", 8);
+	assert_folded("one  two  three  four\nfive", 0, "one  two\n  three\n  four\nfive", 4);
+	/* a number and its unit stay together, and so does what has no space */
+	assert_folded("latency 12 ms or", 0, "latency\n  12 ms or", 10);
+	assert_folded("a longer-than-that one", 0, "a\n  longer-than-that\n  one", 5);
+	assert_folded("longer-than-that", 9, "longer-than-that", 25);
+	/* a character of several bytes is one column */
+	assert_folded("██████ █████", 0, "██████ █████", 12);
+	assert_folded(" ", 12, " ", 13);
+}
+
 static void test_age(void **state)
 {
 	static const struct {
@@ -131,6 +157,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_escape),
+		cmocka_unit_test(test_fold),
 		cmocka_unit_test(test_age),
 		cmocka_unit_test(test_bar),
 		cmocka_unit_test(test_curve),
