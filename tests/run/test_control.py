@@ -13,7 +13,7 @@ import threading
 
 from harness import (DEADLINE_S, SRCDIR, Echod, Skip, case, main, program, read_exactly,
                      run_echoctl, temporary_directory, wait_until)
-from harness_terminal import Terminal
+from harness_terminal import HEIGHT, Terminal
 
 try:
     import jsonschema
@@ -519,6 +519,43 @@ def test_watch_pipe():
                     heads += [line] if line.startswith(wanted) else []
                 watcher.terminate()
                 assert watcher.wait(DEADLINE_S) == 0
+
+
+@case("list --watch redraws in place, as many rows as fit; Ctrl-C ends it")
+def test_list_watch():
+    with Echod() as echod, Terminal(program("echoctl"), "--control", echod.folder + "/control",
+                                    "list", "--watch", "100ms", width=40) as terminal:
+        terminal.wait("^0 of 0 connections$")
+        with hold(echod):
+            screen = terminal.wait("^1 of 1 connections$")
+            assert screen[0].split()[:2] == ["ID", "PEER"] and len(screen) == 3, screen
+            with contextlib.ExitStack() as stack:
+                for _ in range(HEIGHT):
+                    stack.enter_context(hold(echod))
+                screen = terminal.wait(f"^{HEIGHT - 2} of {HEIGHT + 1} connections$")
+                assert len(screen) == HEIGHT and max(map(len, screen)) <= 40, screen
+        terminal.wait("^0 of 0 connections$")
+        terminal.press("C-c")
+        screen = terminal.wait("EXIT")
+        assert screen == ["EXIT 0"], screen
+
+
+@case("list --watch in a pipe: one block, or its objects, after the other")
+def test_list_watch_pipe():
+    with Echod() as echod, hold(echod):
+        for options, wanted in ((("--watch=100ms",), b"1 of 1 connections"),
+                                (("-w", "100ms", "--json"), b'{"event":"list"')):
+            with subprocess.Popen([program("echoctl"), "--control", echod.folder + "/control",
+                                   "list", *options], stdout=subprocess.PIPE) as watcher:
+                ends = 0
+                while ends < 2:
+                    line = watcher.stdout.readline()
+                    assert line and b"\033" not in line, line
+                    ends += line.startswith(wanted)
+                watcher.terminate()
+                assert watcher.wait(DEADLINE_S) == 0
+        assert ask(echod, "list", "--watch", "1ms")[0] == 3
+        assert ask(echod, "list", "--watch", "1s", "2s")[0] == 3
 
 
 @case("status --watch goes on after Ctrl-Z and fg")

@@ -4,15 +4,19 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/address.h"
 #include "base/cidr.h"
 #include "base/clock.h"
-#include "echoctl/daemon/client.h"
+#include "echoctl/daemon/watch.h"
 #include "echoctl/output/table.h"
 
 #define CELL_MAX 32
 #define COLUMNS_MAX 16
+#define INTERVAL_US CLOCK_US_PER_S
+#define INTERVAL_MIN_US 100000u
+#define INTERVAL_MAX_US (UINT64_C(86400) * CLOCK_US_PER_S)
 #define COLUMN_NAMES "id, peer, via, local, age, idle, in, out, rate, worker, state"
 
 enum {
@@ -40,18 +44,19 @@ static const struct column {
 } columns[] = {
 	{"id", "ID", "id", KIND_TEXT, false},
 	{"peer", "PEER", "peer", KIND_TEXT, false},
-	{"via", "VIA", "via", KIND_TEXT, true},
-	{"local", "LOCAL", "local", KIND_TEXT, false},
+	{"via", "-VIA", "via", KIND_TEXT, true},
+	{"local", "-LOCAL", "local", KIND_TEXT, false},
 	{"age", ">AGE", "age_ns", KIND_AGE, false},
 	{"idle", ">IDLE", "idle_ns", KIND_AGE, false},
 	{"in", ">IN", "bytes_in", KIND_BYTES, false},
-	{"out", ">OUT", "bytes_out", KIND_BYTES, false},
-	{"rate", ">RATE", "bytes_in_per_s", KIND_RATE, false},
-	{"worker", ">WORKER", "worker", KIND_NUMBER, false},
-	{"state", "<STATE", "half_closed", KIND_STATE, true},
+	{"out", "->OUT", "bytes_out", KIND_BYTES, false},
+	{"rate", "->RATE", "bytes_in_per_s", KIND_RATE, false},
+	{"worker", "->WORKER", "worker", KIND_NUMBER, false},
+	{"state", "-<STATE", "half_closed", KIND_STATE, true},
 };
 
 struct list {
+	uint64_t interval_us;		/* --watch; 0: once */
 	bool has_source;
 	struct cidr source;
 	uint64_t idle_over_us;
@@ -61,6 +66,7 @@ struct list {
 	uint64_t rows_max;
 	const struct column *columns[COLUMNS_MAX];
 	size_t n_columns;		/* 0: all */
+	/* of one answer */
 	json_t **rows;			/* owned */
 	size_t count;
 	size_t room;
@@ -88,12 +94,20 @@ static const char *take_column(void *data, const char *name)
 	return find_column(name, &list->columns[list->n_columns++]);
 }
 
+static const char *take_interval(struct list *list, const char *value)
+{
+	return command_take_duration(value, INTERVAL_MIN_US, INTERVAL_MAX_US, &list->interval_us);
+}
+
 static const char *take(void *data, int option, const char *value)
 {
 	struct list *list = data;
 	const char *why = NULL;
 
 	switch (option) {
+	case 'w':
+		list->interval_us = INTERVAL_US;
+		return value ? take_interval(list, value) : NULL;
 	case 's':
 		return find_column(value, &list->sort);
 	case 'r':
@@ -224,31 +238,6 @@ static const char *cell(const json_t *row, const struct column *column, char tex
 	return squeeze(text);
 }
 
-static void add_row(const struct list *list, struct libscols_table *table, const json_t *row)
-{
-	const char *cells[COLUMNS_MAX];
-	char texts[COLUMNS_MAX][CELL_MAX];
-
-	for (size_t i = 0; i < list->n_columns; i++)
-		cells[i] = cell(row, list->columns[i], texts[i]);
-	table_add(table, cells, list->n_columns);
-}
-
-static void print_table(const struct list *list, size_t count, struct report *report)
-{
-	const char *headings[COLUMNS_MAX];
-	struct libscols_table *table;
-
-	if (count == 0)
-		return;
-	for (size_t i = 0; i < list->n_columns; i++)
-		headings[i] = list->columns[i]->heading;
-	table = table_new(headings, list->n_columns);
-	for (size_t i = 0; i < count; i++)
-		add_row(list, table, list->rows[i]);
-	table_print(report, table);
-}
-
 static bool is_wanted(const struct list *list, size_t count, const struct column *column)
 {
 	char text[CELL_MAX];
@@ -259,35 +248,91 @@ static bool is_wanted(const struct list *list, size_t count, const struct column
 	return !is_empty;
 }
 
-/* Chooses all columns, but those that are optional only if one row has something in them. */
-static void choose_columns(struct list *list, size_t count)
+/*
+ * All columns, but those that are optional only if one row has something in them. Returns how many.
+ */
+static size_t choose_columns(const struct list *list, size_t count, const struct column **chosen)
 {
+	size_t n = 0;
+
 	for (size_t i = 0; i < sizeof(columns) / sizeof(*columns); i++) {
 		if (is_wanted(list, count, &columns[i]))
-			list->columns[list->n_columns++] = &columns[i];
+			chosen[n++] = &columns[i];
 	}
+	return n;
 }
 
-static void print_rows(struct list *list, struct report *report)
+static struct libscols_table *make_table(const struct list *list, size_t count)
 {
+	const struct column *chosen[COLUMNS_MAX];
+	const char *cells[COLUMNS_MAX];
+	char texts[COLUMNS_MAX][CELL_MAX];
+	size_t n = list->n_columns;
+	struct libscols_table *table;
+
+	memcpy(chosen, list->columns, sizeof(chosen));
+	if (n == 0)
+		n = choose_columns(list, count, chosen);
+	/* Those that were asked for are all shown. */
+	for (size_t i = 0; i < n; i++)
+		cells[i] = chosen[i]->heading + (list->n_columns > 0 && *chosen[i]->heading == '-');
+	table = table_new(cells, n);
+	for (size_t row = 0; row < count; row++) {
+		for (size_t i = 0; i < n; i++)
+			cells[i] = cell(list->rows[row], chosen[i], texts[i]);
+		table_add(table, cells, n);
+	}
+	return table;
+}
+
+/* The caller frees it; NULL: no memory. */
+static char *make_text(const struct list *list, size_t count)
+{
+	char *rows = count > 0 ? table_text(make_table(list, count)) : strdup("");
+	char *text = NULL;
+
+	if (rows && asprintf(&text, "%s%s%zu of %" PRIu64 " connections\n", rows,
+			     count > 0 ? "\n" : "", count, list->total) < 0)
+		text = NULL;
+	free(rows);
+	return text;
+}
+
+static int print_rows(struct list *list, struct watch *watch)
+{
+	struct report *report = watch->client.report;
 	size_t count = list->count < list->rows_max ? list->count : list->rows_max;
+	size_t room = terminal_size(STDOUT_FILENO).ws_row;
 
 	if (list->count > 0 && list->sort)
 		qsort_r(list->rows, list->count, sizeof(json_t *), compare, list);
-	if (list->n_columns == 0)
-		choose_columns(list, count);
-	if (!report->json)
-		print_table(list, count, report);
 	for (size_t i = 0; report->json && i < count; i++)
 		report_json(report, json_incref(list->rows[i]));
-	report_text(report, "%zu of %" PRIu64 " connections\n", count, list->total);
+	if (report->json)
+		return control_judge(&watch->client);
+	/* The heading and the last line are on the screen, too. */
+	if (watch->terminal && count + 2 > room)
+		count = room > 2 ? room - 2 : 0;
+	return watch_show(watch, make_text(list, count));
+}
+
+static void clear(struct list *list)
+{
+	for (size_t i = 0; i < list->count; i++)
+		json_decref(list->rows[i]);
+	list->count = 0;
+	list->passed = 0;
+	list->total = 0;
 }
 
 /* Receives rows up to the line with their number, or the error. */
-static int receive(struct list *list, struct control_client *client)
+static int show(struct watch *watch, void *data)
 {
-	int r = control_ask(client, "list", NULL, NULL);
+	struct control_client *client = &watch->client;
+	struct list *list = data;
+	int r = 0;
 
+	clear(list);
 	while (r == 0 && strcmp(control_text(client->reply, "event"), "connection") == 0) {
 		r = take_row(list, client->reply);
 		client->deadline_ns = clock_now_ns() + client->globals->connect_timeout_us * 1000;
@@ -295,25 +340,43 @@ static int receive(struct list *list, struct control_client *client)
 			r = control_read(client);
 	}
 	if (r < 0)
-		return control_failed(client, r);
+		return watch_failed(watch, r);
 	if (strcmp(control_text(client->reply, "event"), "list") == 0)
-		print_rows(list, client->report);
-	return control_judge(client);
+		return print_rows(list, watch);
+	return watch_refused(watch);
+}
+
+/* The interval may stand behind --watch as a word of its own. */
+static int parse(struct invocation *invocation, struct list *list)
+{
+	int status = command_parse(invocation, take, list);
+	const char *why = NULL;
+
+	if (status == COMMAND_PROCEED && list->interval_us == INTERVAL_US && invocation->argc > 0) {
+		why = take_interval(list, *invocation->argv++);
+		invocation->argc--;
+	}
+	if (why)
+		return command_usage_error(invocation, "--watch %s: %s", invocation->argv[-1], why);
+	if (status == COMMAND_PROCEED && invocation->argc > 0)
+		return command_usage_error(invocation, "%s: takes no operand",
+					   invocation->argv[0]);
+	return status;
 }
 
 static int run(struct invocation *invocation)
 {
-	CONTROL_CLEANUP struct control_client client = control_client(&invocation->globals);
+	struct watch watch = { .client = control_client(&invocation->globals) };
 	struct list list = { .rows_max = UINT32_MAX };
-	int status = command_parse_alone(invocation, take, &list);
+	int status = parse(invocation, &list);
 
 	if (status != COMMAND_PROCEED)
 		return status;
 	if (list.reverse && !list.sort)
 		list.sort = &columns[0];
-	status = receive(&list, &client);
-	for (size_t i = 0; i < list.count; i++)
-		json_decref(list.rows[i]);
+	watch.interval_us = list.interval_us;
+	status = watch_run(&watch, "list", show, &list);
+	clear(&list);
 	free(list.rows);
 	return status;
 }
@@ -335,6 +398,7 @@ const struct command command_list = {
 	"      --columns COLUMNS       only these, separated by commas\n"
 	"      --idle-over TIME        only those without a byte for at least TIME\n"
 	"      --age-over TIME         only those at least so old\n"
+	"  -w, --watch [INTERVAL]      again and again (1s), until interrupted\n"
 	"\n"
 	"Example: the ten that are idle longest, of one network\n"
 	"  echoctl list --source 192.0.2.0/24 --sort idle --rows 10\n",
@@ -343,6 +407,7 @@ const struct command command_list = {
 		{"reverse", no_argument, NULL, 'r'},
 		{"rows", required_argument, NULL, 'n'},
 		{"source", required_argument, NULL, 'S'},
+		{"watch", optional_argument, NULL, 'w'},
 		{"columns", required_argument, NULL, OPTION_COLUMNS},
 		{"idle-over", required_argument, NULL, OPTION_IDLE_OVER},
 		{"age-over", required_argument, NULL, OPTION_AGE_OVER},

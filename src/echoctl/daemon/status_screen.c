@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Layout of the status screen, 80 columns. */
+/* Layout of the status screen. */
 #include "echoctl/daemon/status_screen.h"
 
 #include <inttypes.h>
@@ -8,7 +8,9 @@
 
 #include "echoctl/daemon/client.h"
 
+#define MARGIN 13		/* the columns in front of what a line shows */
 #define BAR_COLUMNS 30
+#define WIDTH_WITH_ALL 64	/* for that bar and all columns of the generations */
 
 void status_bar(FILE *stream, uint64_t value, uint64_t max, unsigned columns, bool utf8)
 {
@@ -112,7 +114,7 @@ static json_int_t total(json_t *counters)
 	return sum;
 }
 
-static void draw_connections(FILE *stream, const json_t *connections, bool utf8)
+static void draw_connections(FILE *stream, const json_t *connections, bool wide, bool utf8)
 {
 	json_t *closed = json_object_get(connections, "closed");
 	json_t *refused = json_object_get(connections, "refused");
@@ -121,7 +123,7 @@ static void draw_connections(FILE *stream, const json_t *connections, bool utf8)
 	char in[UNITS_TEXT_MAX], out[UNITS_TEXT_MAX];
 
 	fprintf(stream, "connections  %" PRIu64 " of %" PRIu64 " ", live, max);
-	status_bar(stream, live, max, BAR_COLUMNS, utf8);
+	status_bar(stream, live, max, wide ? BAR_COLUMNS : BAR_COLUMNS / 10, utf8);
 	fprintf(stream, " %.1f%%\n", max ? 100 * (double)live / (double)max : 0);
 	fprintf(stream, "since start  %lld accepted, %lld served, %lld refused, "
 		"%lld without a byte\n", control_integer(connections, "accepted"), total(closed),
@@ -177,19 +179,22 @@ static void draw_health(FILE *stream, const json_t *status)
 		restarts == 1 ? "" : "s", starved, starved == 1 ? "" : "s");
 }
 
-static void draw_generations(FILE *stream, const json_t *generations)
+static void draw_generations(FILE *stream, const json_t *generations, bool wide)
 {
 	char age[UNITS_TEXT_MAX];
 	json_t *item;
 	size_t i;
 
-	fprintf(stream, "generation  state     age           listener     live    limit\n");
+	fprintf(stream, wide ? "generation  state     age           listener     live    limit\n" :
+			"no. state     age          live  limit\n");
 	json_array_foreach(generations, i, item) {
-		fprintf(stream, "%10lld  %-9s %-12s %9lld %8lld %8lld\n",
+		fprintf(stream, wide ? "%10lld  %-9s %-12s" : "%3lld %-9s %-11s",
 			control_integer(item, "number"), control_text(item, "state"),
-			units_age((uint64_t)control_integer(item, "age_ns"), age),
-			control_integer(item, "listener_pid"), control_integer(item, "live"),
-			control_integer(item, "connections_max"));
+			units_age((uint64_t)control_integer(item, "age_ns"), age));
+		if (wide)
+			fprintf(stream, " %9lld", control_integer(item, "listener_pid"));
+		fprintf(stream, wide ? " %8lld %8lld\n" : " %5lld %6lld\n",
+			control_integer(item, "live"), control_integer(item, "connections_max"));
 	}
 }
 
@@ -228,8 +233,10 @@ void status_history_add(struct status_history *history, const json_t *status)
 	history->bytes_in.total = bytes_in;
 }
 
-static void draw_history(FILE *stream, const struct status_history *history, bool utf8)
+static void draw_history(FILE *stream, const struct status_history *history, unsigned columns,
+			 bool utf8)
 {
+	unsigned room = columns > MARGIN ? columns - MARGIN : 0;
 	const uint64_t *accepted = history->accepted.rates;
 	const uint64_t *bytes_in = history->bytes_in.rates;
 	unsigned count = history->count;
@@ -237,25 +244,28 @@ static void draw_history(FILE *stream, const struct status_history *history, boo
 
 	if (count == 0)
 		return;
+	room = count < room ? count : room;	/* the last ones */
 	fprintf(stream, "\nnew/s        %" PRIu64 ", at most %" PRIu64 " in the last %u s\n",
 		accepted[count - 1], most_of(accepted, count), count);
-	fprintf(stream, "             ");
-	status_curve(stream, accepted, count, utf8);
+	fprintf(stream, "%*s", MARGIN, "");
+	status_curve(stream, accepted + count - room, room, utf8);
 	fprintf(stream, "\nbytes/s      %s, at most %s\n",
 		units_bytes((double)bytes_in[count - 1], now),
 		units_bytes((double)most_of(bytes_in, count), peak));
-	fprintf(stream, "             ");
-	status_curve(stream, bytes_in, count, utf8);
+	fprintf(stream, "%*s", MARGIN, "");
+	status_curve(stream, bytes_in + count - room, room, utf8);
 	fputc('\n', stream);
 }
 
 void status_screen_draw(FILE *stream, const json_t *status, const struct status_history *history,
-			bool utf8)
+			unsigned columns, bool utf8)
 {
+	bool wide = columns >= WIDTH_WITH_ALL;
+
 	draw_head(stream, status);
-	draw_connections(stream, json_object_get(status, "connections"), utf8);
+	draw_connections(stream, json_object_get(status, "connections"), wide, utf8);
 	draw_datagrams(stream, status);
 	draw_health(stream, status);
-	draw_generations(stream, json_object_get(status, "generations"));
-	draw_history(stream, history, utf8);
+	draw_generations(stream, json_object_get(status, "generations"), wide);
+	draw_history(stream, history, columns, utf8);
 }

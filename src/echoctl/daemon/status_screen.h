@@ -29,10 +29,11 @@ void status_history_add(struct status_history *history, const json_t *status);
 
 /*
  * Writes the screen for a reply to "status", the rates if there are any; bars and curves are of
- * blocks with utf8.
+ * blocks with utf8. Bars, curves and the table of generations are no wider than so many columns, 40
+ * or more.
  */
 void status_screen_draw(FILE *stream, const json_t *status, const struct status_history *history,
-			bool utf8);
+			unsigned columns, bool utf8);
 
 /* Writes value of max as a bar of so many columns between brackets. */
 void status_bar(FILE *stream, uint64_t value, uint64_t max, unsigned columns, bool utf8);
