@@ -36,14 +36,15 @@ def memory_file(name, data, seal=False):
 
 
 def describe(listening):
-    """struct settings_socket of a listening socket."""
+    """struct settings_socket of a listening socket, or of one of UDP."""
     address = b""
     port = 0
     if listening.family != socket.AF_UNIX:
         host, port = listening.getsockname()[:2]
         address = socket.inet_pton(listening.family, host)
     return SOCKET.pack(family=FAMILIES[listening.family], port=port, address=address,
-                       wildcard=not any(address) and port != 0)
+                       wildcard=not any(address) and port != 0,
+                       type=WIRE.SETTINGS_DATAGRAM * (listening.type == socket.SOCK_DGRAM))
 
 
 def settings_block(sockets, rules=(), filters=(b"", b""), **keys):

@@ -215,6 +215,15 @@ def test_failed_start():
         assert listener.wait() == 1
 
 
+@case("with a UDP socket it wants room for the counters of datagrams behind the table")
+def test_datagram_counters():
+    listening = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    listening.bind(("127.0.0.1", 0))
+    with Listener(sockets=[listening]) as listener:
+        assert listener.message() == (WIRE.MESSAGE_FAILED, 22, "datagram counters")
+        assert listener.wait() == 1
+
+
 @case("a start that fails leaves to other listeners of its sockets the timeouts that they know")
 def test_failed_start_timeouts():
     listening = Listener.listen(socket.AF_INET)

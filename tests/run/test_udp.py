@@ -10,6 +10,7 @@ import signal
 import socket
 import struct
 import subprocess
+import sys
 import time
 
 from harness import (DEADLINE_S, Echod, Skip, case, child_pids, connect_to, descriptors, exchange,
@@ -50,10 +51,20 @@ def is_answered(sock, to):
     return False
 
 
+def status(echod):
+    """What echoctl says of it."""
+    result = run_echoctl("--control", os.path.join(echod.folder, "control"), "--json", "status")
+    return json.loads(result.stdout)
+
+
 def counters(echod):
     """The datagrams object of the status."""
-    result = run_echoctl("--control", os.path.join(echod.folder, "control"), "--json", "status")
-    return json.loads(result.stdout)["datagrams"]
+    return status(echod)["datagrams"]
+
+
+def connections(echod):
+    """The one of connections."""
+    return status(echod)["connections"]
 
 
 def metrics(echod):
@@ -106,6 +117,16 @@ def test_sizes():
         seen = settled(echod, 20)
         assert not any(seen["dropped"].values()) and seen["kernel_dropped"] == 0
         wait_until(lambda: counters(echod)["bytes_out"] == seen["bytes_in"], "bytes are counted")
+
+
+@case("a burst stays as many datagrams as were sent")
+def test_burst():
+    with Echod(listen=("udp:127.0.0.1:0",)) as echod, client() as sock:
+        burst = [random_bytes(size) for size in (64, 64, 0, 1400)]
+        with stopped(process(echod)):
+            for data in burst:
+                sock.sendto(data, split(echod.address))
+        assert [sock.recv(1 << 16) for _ in burst] == burst
 
 
 @case("TCP and UDP have the same port, and several answer at a time")
@@ -588,6 +609,37 @@ def test_kernel_drops():
         seen = counters(echod)
         assert seen["kernel_dropped"] > 0
         assert f"echod_datagrams_kernel_dropped_total {seen['kernel_dropped']}" in metrics(echod)
+
+
+@contextlib.contextmanager
+def flooding(to):
+    """Two processes that send as fast as they can meanwhile, and take no answer."""
+    code = ("import socket, sys\n"
+            "sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)\n"
+            "while True:\n"
+            "    sock.sendto(bytes(64), (sys.argv[1], int(sys.argv[2])))\n")
+    with contextlib.ExitStack() as stack:
+        for _ in range(2):
+            sender = stack.enter_context(subprocess.Popen(
+                [sys.executable, "-c", code, to[0], str(to[1])]))
+            stack.callback(sender.kill)
+        yield
+
+
+@case("a flood stops neither accept nor fork nor reap")
+def test_flood():
+    with Echod({"udp": {"rate-per-source": 0}, "limits": {"connections": 4}},
+               listen=("udp:127.0.0.1:0", "127.0.0.1:0")) as echod:
+        with flooding(split(echod.addresses[0])):
+            wait_until(lambda: counters(echod)["received"] > 10000, "it has begun")
+            before = counters(echod)["received"]
+            for number in range(100):   # more than there is room for, unless they are reaped
+                data = random_bytes(1000)
+                with connect_to(echod.addresses[1]) as stream:
+                    assert exchange(stream, data) == data, number
+            wait_until(lambda: connections(echod)["closed"]["fin"] == 100, "all are reaped")
+            assert connections(echod)["accepted"] == 100
+            wait_until(lambda: counters(echod)["received"] > before, "it goes on")
 
 
 @case("inetd's way: datagrams of descriptor 0 until they stop coming")
