@@ -30,7 +30,7 @@ echod/report         base wire configuration log
 echod/privileges     wire configuration log
 echod/sockets        base wire configuration log privileges
 echod/systemd        base configuration log
-echod/command_line   base configuration systemd
+echod/command_line   base configuration sockets systemd
 echod/generation     base wire configuration log report sockets
 echod/state          base command_line configuration generation report sockets
 echod/metrics        base wire log state

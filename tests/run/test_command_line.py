@@ -129,6 +129,56 @@ def test_giving():
         assert as_nobody(folder, "-c", path) == (78, "echod: " + wanted)
 
 
+@case("what a start could not bind is found by -t, with the same status")
+def test_bind():
+    with temporary_directory() as folder:
+        os.mkdir(f"{folder}/folder")
+        for listen, why in (
+                ("[fe80::1%no-such]:0", "No such device"),
+                ("192.0.2.77:0", "Cannot assign requested address"),
+                ("udp:192.0.2.77:0", "Cannot assign requested address"),
+                (f"unix:{folder}/none/x", "No such file or directory"),
+                (f"unix:{folder}/echod.conf/x", "Not a directory"),
+                (f"unix:{folder}/folder", "Address already in use")):
+            path = config_file(folder, f"listen = {{'127.0.0.1:0', '{listen}'}}\n"
+                                       "access {\n\tallow = '127.0.0.0/8'\n}\n"
+                                       "control {\n\tpath = ''\n}\n")
+            assert run_echod("-c", path, "-t") == (1, "", f"{path}: listen: {listen}: {why}\n")
+            status, _, err = run_echod("-c", path)
+            assert status == 1 and err.startswith(f"echod: {listen}: ") and why in err, err
+            assert run_echod("-c", path, "-t", "-i")[0] == 0, "it has its connection"
+        path = config_file(folder, f"control {{\n\tpath = '{folder}/none/none/x'\n}}\n")
+        assert run_echod("-c", path, "-t") == (
+            1, "", f"{path}: control.path: {folder}/none/none/x: No such file or directory\n")
+        with Echod(listen=("127.0.0.1:0", f"unix:{folder}/x"), settings={"user": "nobody"}) \
+                as echod:
+            listen = [argument for address in echod.addresses for argument in ("-l", address)]
+            assert run_echod("-c", echod.config, "-t", *listen)[0] == 0, "it runs beside a daemon"
+
+
+@case("one path for two things, and an address of many hosts, are errors of the file")
+def test_clash():
+    with temporary_directory() as folder:
+        file = f"{folder}/./x"
+        for text, why in (
+                (f"listen = 'unix:{folder}//x'\ncontrol {{\n\tpath = '{file}'\n}}\n",
+                 "control.path is an address of listen"),
+                (f"listen = 'unix:{folder}//x'\nmetrics {{\n\tfile = '{file}'\n}}\n",
+                 "metrics.file is an address of listen"),
+                (f"control {{\n\tpath = '{folder}/x'\n}}\nmetrics {{\n\tfile = '{file}'\n}}\n",
+                 "metrics.file is control.path"),
+                (f"listen = {{'unix:{folder}//x', 'unix:{file}'}}\n", "is listed twice"),
+                ("listen = '224.0.0.1:7'\n", "broadcast or multicast address"),
+                ("listen = '255.255.255.255:7'\n", "broadcast or multicast address"),
+                ("listen = 'udp:[ff02::1]:7'\n", "broadcast or multicast address")):
+            path = config_file(folder, text)
+            status, out, err = run_echod("-c", path, "-t")
+            assert (status, out) == (78, "") and err.startswith(path) and why in err, err
+        path = config_file(folder, f"control {{\n\tpath = '{file}'\n}}\n")
+        status, _, err = run_echod("-c", path, "-t", "-l", f"unix:{folder}/x")
+        assert status == 78 and "-l: control.path is an address of listen\n" == err, err
+
+
 @case("addresses of which one is among the others are found by -t, as by the start")
 def test_overlap():
     with temporary_directory() as folder:

@@ -13,10 +13,12 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sysexits.h>
+#include <systemd/sd-daemon.h>
 #include <unistd.h>
 
 #include "base/fd.h"
 #include "echod/configuration/source.h"
+#include "echod/sockets/sockets.h"
 #include "echod/systemd/drop_in.h"
 
 #define DEFAULT_PATH SYSCONFDIR "/echod.conf"
@@ -305,6 +307,21 @@ static void explain_listen(const struct configuration *configuration)
 		free(drop_in_make(configuration, i, report_to_stderr, prefix));
 }
 
+/*
+ * Whether a start could have the sockets. With --inetd it has others. Under systemd the sockets of
+ * the usual file are made by systemd, which makes folders and binds addresses that are not there.
+ */
+static bool can_listen(const struct options *options, const struct configuration *configuration)
+{
+	bool is_of_systemd = options->listen_count == 0 && sd_booted() > 0 &&
+			     strcmp(options->configuration_path, DEFAULT_PATH) == 0;
+	char prefix[PATH_MAX];
+
+	snprintf(prefix, sizeof(prefix), "%s", options->configuration_path);
+	return options->inetd || is_of_systemd ||
+	       sockets_try(configuration, report_to_stderr, prefix) == 0;
+}
+
 int options_check(const struct options *options)
 {
 	CONFIGURATION_CLEANUP struct configuration *configuration = NULL;
@@ -318,6 +335,8 @@ int options_check(const struct options *options)
 		return EX_CONFIG;
 	if (options->mode == OPTIONS_PRINT) {
 		configuration_print(configuration, stdout);
+	} else if (!can_listen(options, configuration)) {
+		return EXIT_FAILURE;
 	} else {
 		printf("%s: OK\n", options->configuration_path);
 		if (options->listen_count == 0 && !drop_in_is_read(configuration))

@@ -164,6 +164,12 @@ size_t configuration_find_open(const struct configuration *configuration, size_t
 #define CONFIGURATION_OPEN_WHY \
 	"UDP beyond loopback needs access { allow }; {\"0.0.0.0/0\", \"::/0\"} is everybody"
 
+/*
+ * Which two keys name one file, as a phrase; NULL: none do. Sockets and the metrics would take it
+ * from each other.
+ */
+const char *configuration_find_clash(const struct configuration *configuration);
+
 /* LOG_EMERG .. LOG_DEBUG for a word of log.level (option -L), or -EINVAL. */
 int configuration_level(const char *word);
 

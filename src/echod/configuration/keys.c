@@ -210,6 +210,7 @@ int configuration_override_listen(struct configuration *configuration, char *con
 	const struct key *key = key_find("", "listen");
 	char why[KEY_WHY_MAX], line[KEY_WHY_MAX + 16];
 	bool is_good = true;
+	const char *clash;
 
 	assert(configuration && report);
 	key_clear(key, configuration);
@@ -225,6 +226,12 @@ int configuration_override_listen(struct configuration *configuration, char *con
 		}
 	}
 	configuration->listen_is_set = true;
+	clash = configuration_find_clash(configuration);
+	if (clash) {
+		snprintf(line, sizeof(line), "-l: %s", clash);
+		report(context, line);
+		is_good = false;
+	}
 	return is_good ? 0 : -EBADMSG;
 }
 

@@ -466,6 +466,7 @@ static void check_together(struct load *load, unsigned needs)
 {
 	struct configuration *configuration = load->configuration;
 	const struct key *user = key_find("", "user"), *path = key_find("control", "path");
+	const char *clash = configuration_find_clash(configuration);
 
 	for (const struct key *key = configuration_keys; key->name; key++) {
 		/* the last list of the key may have been empty */
@@ -487,6 +488,8 @@ static void check_together(struct load *load, unsigned needs)
 		    configuration->udp.rate_burst);
 	check_access(load);
 	check_open(load);
+	if (clash)
+		complain(load, 0, "", "", "%s", clash);
 	if (needs & CONFIGURATION_NEEDS_USER)
 		check_user(load);
 	if (needs & CONFIGURATION_NEEDS_GROUP)

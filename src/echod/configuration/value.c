@@ -156,6 +156,16 @@ static const char *find_scope(const struct address_spec *spec)
 	return strchrnul(spec->host, '%');
 }
 
+static bool is_for_many(const struct address *address)
+{
+	const in_addr_t ipv4 = ntohl(address->in.sin_addr.s_addr);
+
+	if (address->any.sa_family == AF_INET)
+		return IN_MULTICAST(ipv4) || ipv4 == INADDR_BROADCAST;
+	return address->any.sa_family == AF_INET6 &&
+	       IN6_IS_ADDR_MULTICAST(&address->in6.sin6_addr);
+}
+
 /* Why echod cannot listen there, as a phrase; NULL if it can. */
 static const char *find_address_fault(const struct configured_address *listen)
 {
@@ -170,6 +180,8 @@ static const char *find_address_fault(const struct configured_address *listen)
 		return "a Unix socket is no UDP port";
 	if (listen->address_count < 0)
 		return "host names are not looked up, write the address";
+	if (is_for_many(address))
+		return "no peer is answered from a broadcast or multicast address";
 	if (address->any.sa_family != AF_INET6)
 		return NULL;
 	/* our IPv6 sockets take IPv6 only: such an address cannot be bound */
@@ -208,14 +220,52 @@ static bool is_overlap(const struct configured_address *a, const struct configur
 	return false;
 }
 
+/* Skips slashes and "." that lead nowhere. */
+static const char *skip_idle(const char *path)
+{
+	while (strncmp(path, "//", 2) == 0 || strncmp(path, "/./", 3) == 0)
+		path += path[1] == '.' ? 2 : 1;
+	return path;
+}
+
+static bool is_same_path(const char *a, const char *b)
+{
+	a = skip_idle(a);
+	b = skip_idle(b);
+	while (*a != '\0' && *a == *b) {
+		a = skip_idle(a + 1);
+		b = skip_idle(b + 1);
+	}
+	return *a == *b;
+}
+
+const char *configuration_find_clash(const struct configuration *configuration)
+{
+	const char *control = configuration->control.path;
+	const char *metrics = configuration->metrics.file;
+
+	if (control && metrics && is_same_path(control, metrics))
+		return "metrics.file is control.path";
+	for (size_t i = 0; i < configuration->listen_count; i++) {
+		const struct address_spec *spec = &configuration->listen[i].spec;
+
+		if (spec->is_unix && control && is_same_path(spec->host, control))
+			return "control.path is an address of listen";
+		if (spec->is_unix && metrics && is_same_path(spec->host, metrics))
+			return "metrics.file is an address of listen";
+	}
+	return NULL;
+}
+
 /* Whether both are the same address, however written. Port 0 is a different port each time. */
 static bool is_twice(const struct configured_address *a, const struct configured_address *b)
 {
+	if (a->spec.is_unix && b->spec.is_unix)
+		return is_same_path(a->spec.host, b->spec.host);
 	return a->address_count == b->address_count && a->spec.is_datagram == b->spec.is_datagram &&
 	       a->addresses[0].length == b->addresses[0].length &&
 	       memcmp(&a->addresses[0].any, &b->addresses[0].any, a->addresses[0].length) == 0 &&
-	       (a->spec.is_unix ||
-		(a->spec.port != 0 && strcmp(find_scope(&a->spec), find_scope(&b->spec)) == 0));
+	       a->spec.port != 0 && strcmp(find_scope(&a->spec), find_scope(&b->spec)) == 0;
 }
 
 /* How many sockets it needs: one for *, which takes both families. */

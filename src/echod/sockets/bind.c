@@ -4,8 +4,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "base/fd.h"
 #include "echod/log/log.h"
@@ -249,4 +251,73 @@ int sockets_bind(const struct configuration *configuration, const struct sockets
 	}
 	*ret_sockets = sockets;
 	return 0;
+}
+
+/* With another port, so that nothing is taken from whoever listens there now. */
+static int try_inet(struct address address)
+{
+	const int type = address.is_datagram ? SOCK_DGRAM : SOCK_STREAM;
+	FD_CLEANUP int fd = socket(address.any.sa_family, type | SOCK_CLOEXEC, 0);
+
+	if (fd < 0)
+		return -errno;
+	address.in.sin_port = 0;	/* in the same place for IPv6 */
+	return bind(fd, &address.any, address.length) < 0 ? -errno : 0;
+}
+
+static int try_element(const struct configured_address *wanted)
+{
+	uint32_t scope = 0;
+	bool is_there = false;
+	int r = address_scope(&wanted->spec, &scope);
+
+	if (wanted->spec.is_unix)
+		return unix_try(wanted->addresses->un.sun_path);
+	for (int i = 0; i < wanted->address_count && (r == 0 || is_absent(r)); i++) {
+		struct address address = wanted->addresses[i];
+
+		if (address.any.sa_family == AF_INET6)
+			address.in6.sin6_scope_id = scope;
+		r = try_inet(address);
+		is_there |= r == 0;
+	}
+	return is_there && is_absent(r) ? 0 : r;
+}
+
+/* If root starts echod it makes the folder, too. */
+static int try_control(const char *path)
+{
+	char folder[sizeof(((struct sockaddr_un *)0)->sun_path)];
+	size_t length = (size_t)(strrchr(path, '/') - path);
+	int r = unix_try(path);
+
+	if (r != -ENOENT || geteuid() != 0)
+		return r;
+	*(char *)mempcpy(folder, path, length) = '\0';
+	return unix_try(folder);
+}
+
+int sockets_try(const struct configuration *configuration, configuration_report_fn report,
+		void *context)
+{
+	const char *path = configuration->control.path;
+	char line[ADDRESS_HOST_MAX + 128];
+	int control = path && configuration->control.path_is_set ? try_control(path) : 0;
+	int r = control;
+
+	for (size_t i = 0; i < configuration->listen_count; i++) {
+		const struct configured_address *wanted = &configuration->listen[i];
+		int one = try_element(wanted);
+
+		if (one == 0)
+			continue;
+		r = one;
+		snprintf(line, sizeof(line), "listen: %.255s: %s", wanted->text, strerror(-one));
+		report(context, line);
+	}
+	if (control < 0) {
+		snprintf(line, sizeof(line), "control.path: %s: %s", path, strerror(-control));
+		report(context, line);
+	}
+	return r;
 }

@@ -61,6 +61,14 @@ int sockets_bind(const struct configuration *configuration, const struct sockets
 		 struct sockets *ret_sockets);
 
 /*
+ * Tries whether a start could bind the addresses of listen and the control socket, without their
+ * ports, and makes no file. Reports each that it could not ("listen: ADDRESS: No such device").
+ * What only another user may do is no fault. Returns 0 or -errno.
+ */
+int sockets_try(const struct configuration *configuration, configuration_report_fn report,
+		void *context);
+
+/*
  * Options that accepted TCP connections inherit (tcp(7)): TCP_NODELAY, SO_KEEPALIVE and its
  * times, TCP_USER_TIMEOUT after timeouts.stall. SO_RCVTIMEO and SO_SNDTIMEO are the listener's.
  * And those by which the kernel tells of a datagram what its answer needs (udp(7), ip(7), ipv6(7)).

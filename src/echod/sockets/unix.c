@@ -86,6 +86,19 @@ static bool is_stale(const struct sockaddr_un *address)
 	       errno == ECONNREFUSED;
 }
 
+int unix_try(const char *path)
+{
+	char folder[sizeof(((struct sockaddr_un *)0)->sun_path)];
+	struct stat status;
+
+	assert(path[0] == '/' && strlen(path) < sizeof(folder));
+	if (lstat(path, &status) == 0)
+		return S_ISSOCK(status.st_mode) ? 0 : -EADDRINUSE;
+	*(char *)mempcpy(folder, path, (size_t)(strrchr(path, '/') - path) + 1) = '\0';
+	/* another user may be let in */
+	return access(folder, F_OK) == 0 || errno == EACCES ? 0 : -errno;
+}
+
 /* Calls bind(2), and gives the file away. Returns 0 or -errno as unix_listen() does. */
 static int make_file(int fd, const struct sockaddr_un *un, gid_t group, const char **ret_call)
 {

@@ -29,6 +29,12 @@ int unix_listen(const char *path, mode_t mode, gid_t group, const char **ret_cal
  */
 int unix_make_folder(const char *path);
 
+/*
+ * Whether a socket can be made at this absolute path as far as one can see: its folder is there,
+ * and nothing but a socket at path. Returns 0 or -errno.
+ */
+int unix_try(const char *path);
+
 /* The file that path leads to now, if that is a socket. */
 struct unix_file unix_find(const char *path);
 
