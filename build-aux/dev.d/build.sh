@@ -18,10 +18,10 @@ command_deps()
 	say "dependencies: complete (${groups[*]})"
 }
 
-# The first of these that apt knows, else the last.
+# The first of these that apt has, not only knows as a name; else the last.
 choose_package()
 {
-	while [ $# -gt 1 ] && ! apt-cache show "$1" >/dev/null 2>&1; do
+	while [ $# -gt 1 ] && [ -z "$(apt-cache show "$1" 2>/dev/null)" ]; do
 		shift
 	done
 	say "$1"
@@ -35,10 +35,9 @@ missing_packages()
 		for package in ${PACKAGES[$group]}; do
 			# shellcheck disable=SC2086 # one word a package
 			package=$(choose_package ${package//|/ })
-			case $(dpkg-query -W -f='${db:Status-Status}' "$package" 2>/dev/null) in
-			installed) ;;
-			*) say "$package" ;;
-			esac
+			# a line for each architecture
+			dpkg-query -W -f='${db:Status-Status}\n' "$package" 2>/dev/null |
+				grep -qx installed || say "$package"
 		done
 	done | sort -u
 }

@@ -17,7 +17,7 @@ own_archive()
 	say "${lines%%$'\n'*}"
 }
 
-# make_tree NAME SUITE [MMDEBSTRAP ARGUMENTS...]: prints the path of that tree, made if need be.
+# make_tree NAME SUITE MMDEBSTRAP-ARGUMENT...: prints the path of that tree, made if need be.
 make_tree()
 {
 	local tree=$ELSEWHERE_CACHE/$1 suite=$2 archive
@@ -27,8 +27,7 @@ make_tree()
 		rm -rf --one-file-system "$tree"
 		mkdir -p "$ELSEWHERE_CACHE"
 		# a mirror that stands still is as good for a test
-		mmdebstrap --quiet --variant=minbase --include=git \
-			--aptopt="Acquire::Check-Valid-Until \"false\"" \
+		mmdebstrap --quiet --aptopt="Acquire::Check-Valid-Until \"false\"" \
 			"$@" "$suite" "$tree" "$archive" >&2 || return
 		: >"$tree/.complete"
 	fi
@@ -86,7 +85,8 @@ in_copy()
 elsewhere_build()
 {
 	local target=$1 tree step
-	tree=$(make_tree "$target" "$2" --architectures="$3")
+	install_packages system
+	tree=$(make_tree "$target" "$2" --variant=minbase --include=git --architectures="$3")
 	shift 3
 	[ $# -gt 0 ] || set -- check lint system "deb --reproducible --system"
 	copy_checkout "$tree"
@@ -94,6 +94,7 @@ elsewhere_build()
 		# shellcheck disable=SC2086 # a command with its options
 		lint_step "$target: ./dev $step" in_copy "$tree" ./dev $step
 	done
+	print_summary "$LINT_PASSED" "$LINT_FAILED" 0
 }
 
 command_elsewhere()
@@ -101,11 +102,18 @@ command_elsewhere()
 	local target=${1:-none}
 	[ "$(id -u)" -eq 0 ] || die "elsewhere: needs root (it makes trees and enters them)"
 	[ $# -eq 0 ] || shift
-	install_packages system
 	case $target in
 	trixie | sid) elsewhere_build "$target" "$target" "$(dpkg --print-architecture)" "$@" ;;
 	i386) elsewhere_build "$target" "$(own_archive RELEASE)" i386 "$@" ;;
-	*) die "elsewhere: the targets are trixie, sid, i386" ;;
+	*)
+		[ -n "${GUESTS[${target#cross-}]:-}" ] ||
+			die "elsewhere: the targets are trixie, sid, i386 and [cross-]ARCH" \
+				"of: ${!GUESTS[*]}"
+		install_packages foreign
+		case $target in
+		cross-*) foreign_packages "${target#cross-}" ;;
+		*) foreign_check "$target" "$@" ;;
+		esac
+		;;
 	esac
-	print_summary "$LINT_PASSED" "$LINT_FAILED" 0
 }

@@ -1,14 +1,16 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
-"""Every level of the sandbox lets a worker do all that it has to do."""
+"""Every level of the sandbox lets workers and the datagram process do all that they have to do."""
 import contextlib
 import os
 import re
+import socket
 
-from harness import (Echod, case, exchange, main, random_bytes, read_exactly, read_to_end,
-                     temporary_directory)
+from harness import (DEADLINE_S, Echod, case, exchange, main, random_bytes, read_exactly,
+                     read_to_end, temporary_directory)
 
 FILTERS = {"off": 0, "auto": 1, "require": 1, "strict": 2}     # in a worker
+DATAGRAM_FILTERS = {**FILTERS, "auto": 2, "require": 2}
 
 
 def filters_of(pid):
@@ -54,7 +56,20 @@ def run_at(level):
             assert not crashed, crashed
 
 
+def run_datagrams_at(level):
+    with Echod({"sandbox": level}, listen=("udp:127.0.0.1:0",)) as echod, \
+            socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.settimeout(DEADLINE_S)
+        sock.connect(("127.0.0.1", echod.port))
+        for size in (0, 1, 1472, 65507):
+            data = random_bytes(size)
+            sock.send(data)
+            assert sock.recv(1 << 16) == data
+        assert filters_of(echod.wait_workers(1)[0]) == DATAGRAM_FILTERS[level]
+
+
 for name in FILTERS:
     case(f"sandbox = {name}")(lambda level=name: run_at(level))
+    case(f"sandbox = {name}, datagrams")(lambda level=name: run_datagrams_at(level))
 
 main()
