@@ -175,12 +175,13 @@ static void accept_enter(struct listener *listener, struct connection *connectio
  * itself, which names none for its health checks, is no source.
  */
 static void accept_enter_announced(struct listener *listener, struct connection *connection,
-				   const struct endpoint *source)
+				   const struct proxy_header *header)
 {
 	connection->start_ns = clock_now_ns();
-	if (source->family != ENDPOINT_NONE) {
+	if (header->source.family != ENDPOINT_NONE) {
 		connection->via = connection->peer;
-		connection->peer = *source;
+		connection->peer = header->source;
+		connection->unique_id = header->unique_id;
 		if (!accept_judge(listener, connection))
 			return;
 	}
@@ -207,17 +208,17 @@ void accept_announced(struct listener *listener, const struct pollfd *polled, ui
 	for (uint32_t i = count; i-- > 0 && listener_can_start(listener);) {
 		bool is_late = now_ns >= listener->waiting[i]->deadline_ns;
 		struct connection connection;
-		struct endpoint source;
+		struct proxy_header header;
 		int r;
 
 		if (polled[i].revents == 0 && !is_late)
 			continue;
-		r = waiting_read(listener->waiting[i], &source);
+		r = waiting_read(listener->waiting[i], &header);
 		if (r == 0 && !is_late)
 			continue;
 		connection = waiting_remove(listener, i);
 		if (r > 0)
-			accept_enter_announced(listener, &connection, &source);
+			accept_enter_announced(listener, &connection, &header);
 		else if (r == 0 || r == -EPROTO)
 			accept_refuse(listener, &connection, REFUSE_PROXY);
 		else

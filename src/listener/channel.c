@@ -66,6 +66,7 @@ struct event events_about(const struct connection *connection, enum event_type t
 		.peer = connection->peer,
 		.via = connection->via,
 		.local = connection->local,
+		.unique_id = connection->unique_id,
 	};
 }
 

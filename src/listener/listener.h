@@ -35,6 +35,7 @@ struct connection {
 	struct endpoint peer;
 	struct endpoint via;	/* as in struct entry */
 	struct endpoint local;
+	struct unique_id unique_id;
 };
 
 /* A connection of a balancer whose PROXY header is not whole yet. */
@@ -163,10 +164,10 @@ void waiting_add(struct listener *listener, const struct connection *connection)
 
 /*
  * Takes what came of the header, and nothing of what is behind it. Returns 1 if it is whole:
- * *ret_source is as of proxy_parse(); 0 if it is not; -ENODATA or -errno if the connection has
+ * *ret_header is as of proxy_parse(); 0 if it is not; -ENODATA or -errno if the connection has
  * ended before its first byte; -EPROTO if it is wrong or ends too soon.
  */
-int waiting_read(struct waiting *waiting, struct endpoint *ret_source);
+int waiting_read(struct waiting *waiting, struct proxy_header *ret_header);
 
 /* The index-th no longer waits; the last one takes its place. The caller has the connection. */
 struct connection waiting_remove(struct listener *listener, uint32_t index);

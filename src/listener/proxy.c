@@ -24,6 +24,7 @@
 #define V2_TCP4_BYTES 12u
 #define V2_TCP6_BYTES 36u
 #define TLV_CRC32C 0x03u
+#define TLV_UNIQUE_ID 0x05u
 #define TLV_HEAD 3u
 
 static const uint8_t v2_signature[12] = { '\r', '\n', '\r', '\n', '\0', '\r', '\n',
@@ -160,8 +161,11 @@ static bool is_sum_right(const uint8_t *bytes, size_t size, size_t at)
 	return ~crc == big_endian(bytes + at, 4);
 }
 
-/* 2.2: type, length and value follow each other up to the end, none goes beyond it; one sum. */
-static bool are_tlvs_right(const uint8_t *bytes, size_t size, size_t at)
+/*
+ * 2.2: type, length and value follow each other up to the end, none goes beyond it. There may be
+ * one sum; the last name counts.
+ */
+static bool read_tlvs(const uint8_t *bytes, size_t size, size_t at, struct unique_id *ret_id)
 {
 	size_t length, sums = 0;
 
@@ -177,6 +181,12 @@ static bool are_tlvs_right(const uint8_t *bytes, size_t size, size_t at)
 		if (*tlv == TLV_CRC32C && (length != 4 || sums++ > 0 ||
 					   !is_sum_right(bytes, size, at)))
 			return false;
+		if (*tlv == TLV_UNIQUE_ID) {
+			if (length > UNIQUE_ID_MAX)
+				return false;
+			ret_id->size = (uint32_t)length;
+			memcpy(ret_id->bytes, bytes + at, length);
+		}
 	}
 	return true;
 }
@@ -190,7 +200,7 @@ static bool is_family_right(uint8_t command, uint8_t family)
 	       (family & 0xfu) <= V2_TRANSPORT_MAX;
 }
 
-static ssize_t parse_v2(const uint8_t *bytes, size_t size, struct endpoint *ret_source)
+static ssize_t parse_v2(const uint8_t *bytes, size_t size, struct proxy_header *ret_header)
 {
 	size_t length, addresses = 0;
 	const uint8_t *from = bytes + V2_FIXED;
@@ -207,23 +217,24 @@ static ssize_t parse_v2(const uint8_t *bytes, size_t size, struct endpoint *ret_
 	if (size < length)
 		return 0;
 	/* where the addresses of another family end is not known: neither are its TLVs */
-	if (addresses > 0 && !are_tlvs_right(bytes, length, V2_FIXED + addresses))
+	if (addresses > 0 &&
+	    !read_tlvs(bytes, length, V2_FIXED + addresses, &ret_header->unique_id))
 		return -EPROTO;
 	if (addresses == V2_TCP4_BYTES)
-		set_ipv4(ret_source, from, (uint16_t)big_endian(from + 8, 2));
+		set_ipv4(&ret_header->source, from, (uint16_t)big_endian(from + 8, 2));
 	else if (addresses == V2_TCP6_BYTES)
-		set_ipv6(ret_source, from, (uint16_t)big_endian(from + 32, 2));
+		set_ipv6(&ret_header->source, from, (uint16_t)big_endian(from + 32, 2));
 	return (ssize_t)length;
 }
 
-ssize_t proxy_parse(const uint8_t *bytes, size_t size, struct endpoint *ret_source)
+ssize_t proxy_parse(const uint8_t *bytes, size_t size, struct proxy_header *ret_header)
 {
 	const size_t compared = size < sizeof(v2_signature) ? size : sizeof(v2_signature);
 
-	*ret_source = (struct endpoint){ .family = ENDPOINT_NONE };
+	*ret_header = (struct proxy_header){ .source.family = ENDPOINT_NONE };
 	if (size == 0)
 		return 0;
 	if (memcmp(bytes, v2_signature, compared) == 0)
-		return parse_v2(bytes, size, ret_source);
-	return parse_v1(bytes, size, ret_source);
+		return parse_v2(bytes, size, ret_header);
+	return parse_v1(bytes, size, &ret_header->source);
 }

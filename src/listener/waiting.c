@@ -22,6 +22,12 @@ int waiting_init(struct listener *listener)
 	return all ? 0 : -ENOMEM;
 }
 
+static void set_count(struct listener *listener, uint32_t count)
+{
+	listener->waiting_count = count;
+	atomic_store_explicit(&listener->table->waiting, count, memory_order_relaxed);
+}
+
 void waiting_add(struct listener *listener, const struct connection *connection)
 {
 	struct waiting *waiting = listener->waiting[listener->waiting_count];
@@ -30,11 +36,11 @@ void waiting_add(struct listener *listener, const struct connection *connection)
 	waiting->connection = *connection;
 	waiting->deadline_ns = connection->start_ns + listener->settings->proxy_timeout_us * 1000;
 	waiting->size = 0;
-	listener->waiting_count++;
+	set_count(listener, listener->waiting_count + 1);
 	listener_set_live(listener, listener_live(listener) + 1);
 }
 
-int waiting_read(struct waiting *waiting, struct endpoint *ret_source)
+int waiting_read(struct waiting *waiting, struct proxy_header *ret_header)
 {
 	const int fd = waiting->connection.fd;
 	uint8_t *more = waiting->bytes + waiting->size;
@@ -48,7 +54,7 @@ int waiting_read(struct waiting *waiting, struct endpoint *ret_source)
 		return n < 0 ? (int)n : -ENODATA;
 	if (n <= 0)
 		return -EPROTO;
-	length = proxy_parse(waiting->bytes, waiting->size + (size_t)n, ret_source);
+	length = proxy_parse(waiting->bytes, waiting->size + (size_t)n, ret_header);
 	if (length < 0)
 		return -EPROTO;
 	if (length > 0)
@@ -64,7 +70,8 @@ struct connection waiting_remove(struct listener *listener, uint32_t index)
 	struct waiting *waiting = listener->waiting[index];
 
 	assert(index < listener->waiting_count);
-	listener->waiting[index] = listener->waiting[--listener->waiting_count];
+	set_count(listener, listener->waiting_count - 1);
+	listener->waiting[index] = listener->waiting[listener->waiting_count];
 	listener->waiting[listener->waiting_count] = waiting;
 	listener_set_live(listener, listener_live(listener) - 1);
 	return waiting->connection;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* One end of a connection as plain data, small enough for a table of many. */
+/* One end of a connection, and its name, as plain data. */
 #ifndef ECHOD_WIRE_ENDPOINT_H
 #define ECHOD_WIRE_ENDPOINT_H
 
@@ -25,6 +25,16 @@ struct endpoint {
 };
 
 static_assert(sizeof(struct endpoint) == 24, "endpoint crosses a process border");
+
+#define UNIQUE_ID_MAX 128u	/* doc/proxy-protocol.txt of haproxy, 2.2.5 */
+
+/* How a balancer names a connection that it announces: any bytes. */
+struct unique_id {
+	uint32_t size;		/* 0: it has no name */
+	uint8_t bytes[UNIQUE_ID_MAX];
+};
+
+static_assert(sizeof(struct unique_id) == 132, "crosses a process border");
 
 /* From a socket address; another family than these three becomes ENDPOINT_NONE. */
 void endpoint_set(struct endpoint *endpoint, const struct sockaddr_storage *address);

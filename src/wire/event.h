@@ -87,9 +87,11 @@ struct event {
 	struct endpoint peer;
 	struct endpoint via;	/* as in struct entry */
 	struct endpoint local;
+	struct unique_id unique_id;	/* as in struct entry */
+	uint32_t reserved;
 };
 
-static_assert(sizeof(struct event) == 152, "crosses a process border");
+static_assert(sizeof(struct event) == 288, "crosses a process border");
 
 /* How long the connection lasted, 0 if its times are nonsense. */
 static inline uint64_t event_duration_us(const struct event *event)

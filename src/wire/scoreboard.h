@@ -41,14 +41,14 @@ struct entry {
 	_Atomic uint64_t id;	/* serial within the generation, from 1; 0 while free */
 	_Atomic uint64_t start_ns;	/* CLOCK_MONOTONIC */
 	uint32_t socket;
-	uint32_t reserved;
+	struct unique_id unique_id;	/* that the balancer announced with it */
 	struct endpoint peer;	/* who is served: the source that a PROXY header announces */
 	struct endpoint via;	/* the balancer that announced it, ENDPOINT_NONE: none */
 	struct endpoint local;
 	uint8_t pad[24];
 };
 
-static_assert(sizeof(struct entry) == 128, "crosses a process border");
+static_assert(sizeof(struct entry) == 256, "crosses a process border");
 
 /* Counters that only the listener writes; they alone are relied on. */
 struct totals {
@@ -86,6 +86,7 @@ struct table {
 	_Atomic uint32_t live;		/* listener: connections */
 	_Atomic uint32_t foreign_live;	/* supervisor: live workers of other generations */
 	_Atomic uint32_t asleep;	/* supervisor: 1 = send MESSAGE_WAKE at the next event */
+	_Atomic uint32_t waiting;	/* listener: of live, without PROXY header yet */
 	_Alignas(64) _Atomic uint64_t ring_head;	/* listener: next to write */
 	_Alignas(64) _Atomic uint64_t ring_tail;	/* supervisor: next to read */
 	_Alignas(64) struct totals totals;
@@ -98,6 +99,7 @@ struct table {
 
 static_assert(offsetof(struct table, datagrams_at) == 12 && offsetof(struct table, live) == 16 &&
 	      offsetof(struct table, foreign_live) == 20 && offsetof(struct table, asleep) == 24 &&
+	      offsetof(struct table, waiting) == 28 &&
 	      offsetof(struct table, ring_head) == 64 && offsetof(struct table, ring_tail) == 128 &&
 	      offsetof(struct table, totals) == 192 &&
 	      offsetof(struct totals, duration_sum_us) == 792 && TABLE_FRONT_BYTES == 1024,
@@ -200,6 +202,7 @@ static inline struct event event_closed(const struct entry *entry, const struct 
 		.peer = entry->peer,
 		.via = entry->via,
 		.local = entry->local,
+		.unique_id = entry->unique_id,
 	};
 }
 

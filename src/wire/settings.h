@@ -17,7 +17,7 @@
  * version. A supervisor lets a generation of another version drain and reads only those parts of it
  * that are the same in every version.
  */
-#define WIRE_VERSION 8u
+#define WIRE_VERSION 9u
 
 /* The same as an object, so that a test can link programs of another version. */
 extern const uint32_t wire_version;

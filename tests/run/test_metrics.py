@@ -23,8 +23,9 @@ COUNTERS = {"connections_accepted", "connections_closed", "connections_refused",
             "datagram_restarts",
             *("datagrams_" + name for name in ("received", "sent", "dropped", "received_bytes",
                                                "sent_bytes", "unmerged", "kernel_dropped"))}
-GAUGES = {"connections_live", "connections_max", "live_received_bytes", "live_sent_bytes",
-          "generations", "generation", "start_time_seconds", "build_info"}
+GAUGES = {"connections_live", "connections_waiting", "connections_max",
+          "live_received_bytes", "live_sent_bytes", "generations", "generation",
+          "start_time_seconds", "build_info"}
 HISTOGRAMS = {"connection_duration_seconds", "fork_duration_seconds"}
 
 

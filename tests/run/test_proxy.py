@@ -8,6 +8,7 @@ import re
 import signal
 import socket
 import struct
+import time
 
 from harness import (DEADLINE_S, Echod, Process, Skip, case, connect_to, descriptors, exchange,
                      foreign, free_port, main, program, read_exactly, read_to_end, run_echoctl,
@@ -62,6 +63,13 @@ def status(echod):
     """The counters of connections."""
     path = os.path.join(echod.folder, "control")
     return json.loads(run_echoctl("--json", "--control", path, "status").stdout)["connections"]
+
+
+def connections(echod):
+    """The rows of list."""
+    path = os.path.join(echod.folder, "control")
+    rows = run_echoctl("--json", "--control", path, "list").stdout.splitlines()
+    return [json.loads(row) for row in rows[:-1]]
 
 
 def is_balanced(numbers):
@@ -131,9 +139,17 @@ def test_echoctl():
 def test_wrong():
     wrong = [b"GET / HTTP/1.0\r\n\r\n", b"PROXY TCP4 192.0.2.7 192.0.2.1 4711 07\r\n",
              b"PROXY UNKNOWN " + b"x" * 92 + b"\r\n", b"PROXY TCP4 1.2.3.4\n",
-             b"PROXY TCP4 \x1b[31m\necho peer=evil 1 2\r\n", v2(command=0x31),
-             v2()[:14] + b"\xff\xff", v2()[:14] + b"\0\x0b" + v2()[16:],
-             v2(tlvs=b"\3\0\4\0\0\0\0"), v2(tlvs=b"\4\0\1")]
+             b"PROXY TCP4 \x1b[31m\necho peer=evil 1 2\r\n",
+             b"PROXY UNKNOWN \nclosed peer=evil\r\n", b"PROXY TCP4" + b" " * 97 + b"\r\n",
+             b"PROXY TCP6 ::1%lo ::1 4711 7\r\n", b"payload" + V1, b"\r\n" + V1,
+             v2(command=0x31), v2(command=0x22), v2()[:14] + b"\xff\xff",
+             v2(command=0x20)[:14] + b"\xff\xff", v2(command=0x20)[:14] + b"\x10\x01",
+             v2()[:14] + b"\0\x0b" + v2()[16:], v2()[:14] + b"\0\0",
+             v2("::7")[:14] + b"\0\x23" + v2("::7")[16:],
+             v2(tlvs=b"\3\0\4\0\0\0\0"), v2(tlvs=b"\3\0\3\0\0\0"), v2(tlvs=b"\4\0\1"),
+             # a value of which only the head is in the header: the payload is none of it
+             v2(tlvs=b"\5\0\x08") + b"evil evil", v2(tlvs=b"\5") + b"\0\4evil",
+             v2(tlvs=b"\5\0\x81" + b"x" * 129)]
     with balanced() as echod:
         for number, header in enumerate(wrong, 1):
             sock = echod.connect()
@@ -152,6 +168,33 @@ def test_wrong():
         assert "HTTP" not in text and "evil" not in text and "\x1b" not in text, text
 
 
+@case("the name that the balancer gives to a connection is logged and listed, escaped")
+def test_unique_id():
+    settings = {"access": {"deny": ["192.0.2.66"]}}
+    shown = {b"6f1e-77": "6f1e-77", b"two words": '"two words"', b"x" * 128: "x" * 128,
+             b'\x00"\n\xff\x1b[31m': r'"\x00\x22\x0a\xff\x1b[31m"',
+             b"1\nclosed peer=evil": r'"1\x0aclosed peer=evil"', "Tür".encode(): "Tür"}
+    with balanced(settings) as echod:
+        for name, text in shown.items():
+            tlv = b"\5" + struct.pack("!H", len(name)) + name
+            mark = echod.log_mark()
+            with announced(echod, v2(tlvs=tlv)):
+                [row] = [row for row in connections(echod) if "unique_id" in row]
+                assert row["unique_id"] == text.strip('"').replace(r"\x22", '"'), row
+            for word in ("opened", "closed"):
+                line = echod.wait_log(rf"^echod: {word} peer=(.*)", since=mark)[0][1]
+                assert f" unique-id={text} local=127.0.0.1:" in line, line
+            sock = echod.connect()
+            sock.sendall(v2("192.0.2.66", tlvs=tlv))
+            assert is_ended(sock)
+            line = echod.wait_log(r"refused peer=192\.0\.2\.66:4711 via=(.*)", since=mark)[0][1]
+            assert line.endswith(f" unique-id={text} local={echod.address} reason=access"), line
+        mark = echod.log_mark()
+        with announced(echod, v2(tlvs=b"\5\0\0")), announced(echod, v2(command=0x20, tlvs=tlv)):
+            assert not any("unique_id" in row for row in connections(echod))
+        assert not any("unique-id" in line for line in echod.log()[mark:])
+
+
 @case("from anywhere else a header is data")
 def test_untrusted():
     with balanced() as echod:
@@ -164,13 +207,23 @@ def test_untrusted():
 @case("one that says nothing, or half of it, has its deadline; others go on meanwhile")
 def test_deadline():
     with balanced(timeout="1s") as echod:
-        slow = [echod.connect() for _ in range(3)]
+        slow = [echod.connect() for _ in range(4)]
         slow[1].sendall(V1[:-1])
         slow[2].sendall(v2()[:17])
         assert exchange(echod.connect(), V1 + b"through") == b"through"
         assert exchange(connect_from(echod, "127.0.0.2"), b"direct") == b"direct"
+        drip = slow.pop()
+        drip.settimeout(0.05)
+        started = time.monotonic()
+        with contextlib.suppress(ConnectionError):
+            for byte in v2(tlvs=b"\4\x0f\xd0" + bytes(0xfd0)):     # none of them puts it off
+                drip.sendall(bytes([byte]))
+                with contextlib.suppress(TimeoutError):
+                    assert drip.recv(1) == b""
+                    break
+        assert time.monotonic() - started < DEADLINE_S
         assert all(is_ended(sock) for sock in slow)
-        echod.wait_log("refused peer=127.* reason=proxy$", 3)
+        echod.wait_log("refused peer=127.* reason=proxy$", 4)
         assert echod.worker_pids() == []
 
 
@@ -190,6 +243,25 @@ def test_judged():
         echod.wait_log(r"peer=192\.0\.2\.1:4711 via=\S+ .*reason=connections-per-source$")
         for sock in held:
             sock.close()
+
+
+@case("the announced client may be exempt, in every sandbox, over an IPv6 socket")
+def test_exempt():
+    for sandbox in ("off", "require", "strict"):
+        settings = {"limits": {"connections-per-source": 1, "exempt": ["192.0.2.0/24"]},
+                    "sandbox": sandbox}
+        with balanced(settings, listen=("*:0",)) as echod:
+            def through(source, port=echod.port):
+                sock = connect_to(f"127.0.0.1:{port}")
+                sock.sendall(v2(source) + b"held")
+                return sock
+            held = [through("::ffff:192.0.2.7"), through("192.0.2.7"), through("2001:db8::7")]
+            assert all(read_exactly(sock, 4) == b"held" for sock in held)
+            assert is_ended(through("2001:db8::8"))
+            echod.wait_log(r"refused peer=\[2001:db8::8\]:4711 via=127\.0\.0\.1:\d+ "
+                           r"local=127\.0\.0\.1:\d+ reason=connections-per-source$")
+            for sock in held:
+                sock.close()
 
 
 @case("the balancer's own connections: health checks, LOCAL, UNKNOWN")
@@ -232,6 +304,10 @@ def test_bounded():
     with balanced({"limits": {"connections": 1000, "connections-per-source": 0}}) as echod:
         slow = [echod.connect() for _ in range(MAX_WAITING)]
         wait_until(lambda: status(echod)["live"] == MAX_WAITING, "all of them wait")
+        assert status(echod)["waiting"] == MAX_WAITING
+        control = ["--control", os.path.join(echod.folder, "control")]
+        assert b"\nechod_connections_waiting 256\n" in run_echoctl(*control, "metrics").stdout
+        assert b"\nwaiting      256 for their PROXY" in run_echoctl(*control, "status").stdout
         last = echod.connect()
         last.sendall(V1 + b"last")
         last.settimeout(0.3)
@@ -244,6 +320,7 @@ def test_bounded():
         for sock in slow:
             sock.close()
         wait_until(lambda: status(echod)["live"] == 1, "they have ended")
+        assert status(echod)["waiting"] == 0
 
 
 @case("those that wait count for the limit of connections")
@@ -267,11 +344,12 @@ def test_reload():
     with balanced() as echod:
         waits = [echod.connect() for _ in range(2)]
         wait_until(lambda: status(echod)["live"] == 2, "both wait")
-        mark = echod.reload({"proxy": {"trust": ["127.0.0.1"], "timeout": "20s"}})
+        mark = echod.reload({"proxy": {"trust": ["127.0.0.3"]}})
         echod.wait_log("new settings are in force", since=mark)
         waits[0].sendall(V1 + b"old")
-        assert read_exactly(waits[0], 3) == b"old"
+        assert read_exactly(waits[0], 3) == b"old", "it was trusted when it came"
         waits[0].close()
+        assert exchange(echod.connect(), V1) == V1, "this one is not"
         echod.signal(signal.SIGTERM)
         assert is_ended(waits[1])
         assert echod.wait() == 0
@@ -284,8 +362,10 @@ def test_listener_dies():
         waits = echod.connect()
         held = announced(echod, V1)
         wait_until(lambda: status(echod)["live"] == 2, "one waits, one lives")
+        assert status(echod)["waiting"] == 1
         os.kill(echod.listener_pid, signal.SIGKILL)
         assert is_ended(waits)
+        wait_until(lambda: status(echod)["waiting"] == 0, "none waits")
         assert exchange(held, b"orphan") == b"orphan"
         assert exchange(wait_until(lambda: echod.connect(), "it listens"), V1 + b"new") == b"new"
         wait_until(lambda: status(echod)["live"] == 0, "nothing is left")
@@ -345,6 +425,7 @@ def test_haproxy():
                 assert fields["peer"] == f"127.0.0.1:{here[1]}", fields
                 assert fields["via"].startswith("127.0.0.1:") and fields["via"] != fields["peer"]
                 assert fields["bytes-in"] == "7", fields
+                assert ("unique-id" in fields) == ("unique-id" in option), fields
 
 
 @case("HAProxy: its health checks, with and without a header, are no news")

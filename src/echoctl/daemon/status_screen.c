@@ -120,11 +120,14 @@ static void draw_connections(FILE *stream, const json_t *connections, bool wide,
 	json_t *refused = json_object_get(connections, "refused");
 	uint64_t live = (uint64_t)control_integer(connections, "live");
 	uint64_t max = (uint64_t)control_integer(connections, "max");
+	uint64_t waiting = (uint64_t)control_integer(connections, "waiting");
 	char in[UNITS_TEXT_MAX], out[UNITS_TEXT_MAX];
 
 	fprintf(stream, "connections  %" PRIu64 " of %" PRIu64 " ", live, max);
 	status_bar(stream, live, max, wide ? BAR_COLUMNS : BAR_COLUMNS / 10, utf8);
 	fprintf(stream, " %.1f%%\n", max ? 100 * (double)live / (double)max : 0);
+	if (waiting > 0)
+		fprintf(stream, "waiting      %" PRIu64 " for their PROXY header\n", waiting);
 	fprintf(stream, "since start  %lld accepted, %lld served, %lld refused, "
 		"%lld without a byte\n", control_integer(connections, "accepted"), total(closed),
 		total(refused), control_integer(connections, "empty"));

@@ -129,8 +129,9 @@ static json_t *connections_status(const struct supervisor *supervisor, const str
 	uint64_t in, out;
 
 	totals_live_bytes(supervisor, &in, &out);
-	return json_pack("{s:I, s:I, s:I, s:o, s:o, s:I, s:o, s:o, s:o, s:o}",
+	return json_pack("{s:I, s:i, s:I, s:I, s:o, s:o, s:I, s:o, s:o, s:o, s:o}",
 			 "live", (json_int_t)tally_live(tally),
+			 "waiting", (int)totals_waiting(supervisor),
 			 "max", (json_int_t)supervisor->configuration->limits.connections,
 			 "accepted", (json_int_t)tally->accepted,
 			 "closed", counters(end_names, tally->closed, END_COUNT),
@@ -176,6 +177,8 @@ static bool list_row(struct control_client *client, const struct generation *gen
 	char name[48], path[UNIX_PATH_BYTES];
 	char peer[ADDRESS_TEXT_MAX], via[ADDRESS_TEXT_MAX], local[ADDRESS_TEXT_MAX];
 	bool has_via = entry->via.family != ENDPOINT_NONE;
+	struct unique_id unique_id = entry->unique_id;
+	struct log_text escaped;
 	uint64_t now_ns, start_ns, moved_ns;
 
 	if (atomic_load(&entry->state) != ENTRY_LIVE || !id)
@@ -186,15 +189,17 @@ static bool list_row(struct control_client *client, const struct generation *gen
 	snprintf(name, sizeof(name), "%" PRIu64 ".%" PRIu64, generation->number, id);
 	report_peer(&entry->peer, peer);
 	report_peer(&entry->via, via);
+	log_escape(unique_id.bytes, unique_id.size <= UNIQUE_ID_MAX ? unique_id.size : 0, &escaped);
 	report_local(&entry->local, generation_unix_path(generation, entry->socket, path), local);
 	/* The listener may have given the slot to another one while we read. */
 	if (atomic_load(&entry->id) != id)
 		return false;
 	control_reply(client, json_pack(
-		"{s:s, s:s, s:s, s:s*, s:o, s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:b}",
+		"{s:s, s:s, s:s, s:s*, s:s*, s:o, s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:b}",
 		"event", "connection", "id", name,
 		"peer", peer,
 		"via", has_via ? via : NULL,
+		"unique_id", escaped.size > 0 ? escaped.bytes : NULL,
 		"local", control_text(local),
 		"worker", (int)atomic_load(&entry->pid),
 		"age_ns", (json_int_t)(now_ns > start_ns ? now_ns - start_ns : 0),

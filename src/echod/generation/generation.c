@@ -429,6 +429,15 @@ uint32_t generation_live(const struct generation *generation)
 					  generation->orphans.live;
 }
 
+uint32_t generation_waiting(const struct generation *generation)
+{
+	uint32_t waiting = atomic_load_explicit(&generation->scoreboard.table->waiting,
+						memory_order_relaxed);
+
+	return !generation->listener_pid ? 0 :
+	       waiting < SETTINGS_MAX_WAITING ? waiting : SETTINGS_MAX_WAITING;
+}
+
 void generation_add_live_bytes(const struct generation *generation, uint64_t *in, uint64_t *out)
 {
 	const struct scoreboard *scoreboard = &generation->scoreboard;

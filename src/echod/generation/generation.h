@@ -134,6 +134,9 @@ const char *generation_unix_path(const struct generation *generation, uint32_t s
 
 uint32_t generation_live(const struct generation *generation);
 
+/* Those of them that wait for their PROXY header. */
+uint32_t generation_waiting(const struct generation *generation);
+
 /* Adds what its live connections have received and sent so far. */
 void generation_add_live_bytes(const struct generation *generation, uint64_t *in, uint64_t *out);
 

@@ -66,8 +66,8 @@ static const struct {
 	{"totals", "0b9d4a5833b849668cbc74002d2f9058"},
 };
 
-/* Length of the UTF-8 sequence at bytes, 0 if there is none. Stops at the NUL by itself. */
-static size_t utf8_length(const unsigned char *bytes)
+/* Length of the UTF-8 sequence at the start of size bytes, 0 if there is none. */
+static size_t utf8_length(const unsigned char *bytes, size_t size)
 {
 	static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
 	unsigned char lead = bytes[0];
@@ -77,7 +77,7 @@ static size_t utf8_length(const unsigned char *bytes)
 	if (length == 1)
 		return 1;
 	for (size_t i = 1; i < length; i++) {
-		if ((bytes[i] & 0xc0) != 0x80)
+		if (i == size || (bytes[i] & 0xc0) != 0x80)
 			return 0;
 		code = code << 6 | (bytes[i] & 0x3fu);
 	}
@@ -111,14 +111,14 @@ static void put(struct log_text *text, const char *string)
 	put_bytes(text, string, strlen(string));
 }
 
-static void put_escaped(struct log_text *text, const char *value, bool is_quoted)
+static void put_escaped(struct log_text *text, const void *value, size_t size, bool is_quoted)
 {
-	const unsigned char *at = (const unsigned char *)value;
+	const unsigned char *at = value, *end = at + size;
 	char escape[sizeof("\\xff")];
 	size_t length;
 
-	while (*at != '\0') {
-		length = utf8_length(at);
+	while (at < end) {
+		length = utf8_length(at, (size_t)(end - at));
 		if (length > 0 && !is_control(at) && *at != '\\' && !(is_quoted && *at == '"')) {
 			put_bytes(text, (const char *)at, length);
 			at += length;
@@ -130,13 +130,19 @@ static void put_escaped(struct log_text *text, const char *value, bool is_quoted
 	}
 }
 
+void log_escape(const void *bytes, size_t size, struct log_text *ret_text)
+{
+	*ret_text = (struct log_text){0};
+	put_escaped(ret_text, bytes, size, false);
+}
+
 /* Appends all of "NAME=value\n" or nothing; name ends with its "=". */
-static void put_field(struct log_text *fields, const char *name, const char *value)
+static void put_field(struct log_text *fields, const char *name, const void *value, size_t size)
 {
 	size_t size_before = fields->size;
 
 	put(fields, name);
-	put_escaped(fields, value, false);
+	put_escaped(fields, value, size, false);
 	put(fields, "\n");
 	if (fields->is_full) {
 		fields->size = size_before;
@@ -154,15 +160,16 @@ void log_record_begin(struct log_record *record, int priority, const char *word)
 	if (!word)
 		return;
 	put(&record->text, word);
-	put_field(&record->fields, "ECHOD_EVENT=", word);
+	put_field(&record->fields, "ECHOD_EVENT=", word, strlen(word));
 	for (size_t i = 0; i < sizeof(message_ids) / sizeof(message_ids[0]); i++)
 		if (strcmp(message_ids[i].word, word) == 0)
-			put_field(&record->fields, "MESSAGE_ID=", message_ids[i].id);
+			put_field(&record->fields, "MESSAGE_ID=", message_ids[i].id,
+				  strlen(message_ids[i].id));
 }
 
 void log_record_text(struct log_record *record, const char *text)
 {
-	put_escaped(&record->text, text, false);
+	put_escaped(&record->text, text, strlen(text), false);
 }
 
 void log_record_number(struct log_record *record, int error)
@@ -171,32 +178,39 @@ void log_record_number(struct log_record *record, int error)
 
 	assert(error > 0);
 	snprintf(number, sizeof(number), "%d", error);
-	put_field(&record->fields, "ERRNO=", number);
+	put_field(&record->fields, "ERRNO=", number, strlen(number));
 }
 
-void log_record_add(struct log_record *record, const char *name, const char *format, ...)
+void log_record_add_bytes(struct log_record *record, const char *name, const void *value,
+			  size_t size)
 {
-	char value[VALUE_MAX], journal_name[64];
-	va_list arguments;
-	const char *quote;
+	const bool is_quoted = size == 0 || memchr(value, ' ', size) || memchr(value, '"', size);
+	const char *quote = is_quoted ? "\"" : "";
+	char journal_name[64];
 
 	assert(*name);
-	va_start(arguments, format);
-	vsnprintf(value, sizeof(value), format, arguments);
-	va_end(arguments);
-
-	quote = value[0] == '\0' || strpbrk(value, " \"") ? "\"" : "";
 	put(&record->text, " ");
 	put(&record->text, name);
 	put(&record->text, "=");
 	put(&record->text, quote);
-	put_escaped(&record->text, value, *quote != '\0');
+	put_escaped(&record->text, value, size, is_quoted);
 	put(&record->text, quote);
 
 	snprintf(journal_name, sizeof(journal_name), "ECHOD_%s=", name);
 	for (char *at = journal_name; *at != '\0'; at++)
 		*at = *at == '-' ? '_' : (char)toupper((unsigned char)*at);
-	put_field(&record->fields, journal_name, value);
+	put_field(&record->fields, journal_name, value, size);
+}
+
+void log_record_add(struct log_record *record, const char *name, const char *format, ...)
+{
+	char value[VALUE_MAX];
+	va_list arguments;
+
+	va_start(arguments, format);
+	vsnprintf(value, sizeof(value), format, arguments);
+	va_end(arguments);
+	log_record_add_bytes(record, name, value, strlen(value));
 }
 
 void log_record_add_errno(struct log_record *record, unsigned error)

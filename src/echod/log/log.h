@@ -130,6 +130,13 @@ void log_record_number(struct log_record *record, int error);
 void log_record_add(struct log_record *record, const char *name, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 
+/* The same with a value of size bytes, NUL may be among them. */
+void log_record_add_bytes(struct log_record *record, const char *name, const void *value,
+			  size_t size);
+
+/* Makes text of bytes by the rules of log_record_text(). */
+void log_escape(const void *bytes, size_t size, struct log_text *ret_text);
+
 /* Appends " errno=NAME error=TEXT", of an unknown error only the number. */
 void log_record_add_errno(struct log_record *record, unsigned error);
 

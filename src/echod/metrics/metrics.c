@@ -93,6 +93,8 @@ static void write_numbers(const struct page *page, const struct supervisor *supe
 		{"connections_empty", "counter", tally->empty,
 		 "Connections that ended without a byte (health checks)."},
 		{"connections_live", "gauge", tally_live(tally), "Connections now."},
+		{"connections_waiting", "gauge", totals_waiting(supervisor),
+		 "Those of them that wait for their PROXY header."},
 		{"connections_max", "gauge", supervisor->configuration->limits.connections,
 		 "The configured limit."},
 		{"received_bytes", "counter", tally->bytes_in,

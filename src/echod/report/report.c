@@ -132,6 +132,9 @@ void report_fill(struct log_record *record, const struct event *event, const cha
 	log_record_add(record, "peer", "%s", report_peer(&event->peer, text));
 	if (event->via.family != ENDPOINT_NONE)
 		log_record_add(record, "via", "%s", report_peer(&event->via, text));
+	if (event->unique_id.size > 0 && event->unique_id.size <= UNIQUE_ID_MAX)
+		log_record_add_bytes(record, "unique-id", event->unique_id.bytes,
+				     event->unique_id.size);
 	log_record_add(record, "local", "%s", report_local(&event->local, unix_path, text));
 	if (event->type == EVENT_REFUSED) {
 		log_record_add(record, "reason", "%s", event->reason < REFUSE_COUNT ?

@@ -28,6 +28,15 @@ uint32_t totals_live(const struct supervisor *supervisor)
 	return totals_foreign_live(supervisor, NULL);
 }
 
+uint32_t totals_waiting(const struct supervisor *supervisor)
+{
+	uint32_t waiting = 0;
+
+	for (struct generation *i = supervisor->generations; i; i = i->next)
+		waiting += generation_waiting(i);
+	return waiting;
+}
+
 void totals_live_bytes(const struct supervisor *supervisor, uint64_t *ret_in, uint64_t *ret_out)
 {
 	*ret_in = *ret_out = 0;

@@ -102,6 +102,9 @@ uint32_t totals_live(const struct supervisor *supervisor);
 uint32_t totals_foreign_live(const struct supervisor *supervisor,
 			     const struct generation *generation);
 
+/* Those of them that wait for their PROXY header. */
+uint32_t totals_waiting(const struct supervisor *supervisor);
+
 /* Bytes that the live connections have received and sent so far. */
 void totals_live_bytes(const struct supervisor *supervisor, uint64_t *ret_in, uint64_t *ret_out);
 

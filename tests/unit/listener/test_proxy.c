@@ -25,18 +25,18 @@
 	"\x20\1\xd\xb8\0\0\0\0\0\0\0\0\0\0\0\1\x12\x67\0\7"
 
 /* Returns what proxy_parse() says of all bytes. */
-static ssize_t read_all(const uint8_t *bytes, size_t size, struct endpoint *ret_source)
+static ssize_t read_all(const uint8_t *bytes, size_t size, struct proxy_header *ret_header)
 {
 	uint8_t with_payload[PROXY_HEADER_MAX + 64];
-	ssize_t whole = proxy_parse(bytes, size, ret_source), r = 0;
-	struct endpoint source;
+	ssize_t whole = proxy_parse(bytes, size, ret_header), r = 0;
+	struct proxy_header header;
 	bool is_wrong = false;
 
 	assert_true(size + 40 <= sizeof(with_payload));
 	memcpy(with_payload, bytes, size);
 	memset(with_payload + size, '\n', 40);
 	for (size_t i = 0; i < size; i++) {
-		r = proxy_parse(bytes, i, &source);
+		r = proxy_parse(bytes, i, &header);
 		assert_true(r == 0 || r == -EPROTO);
 		assert_true(r == -EPROTO || !is_wrong);
 		is_wrong = r == -EPROTO;
@@ -45,44 +45,44 @@ static ssize_t read_all(const uint8_t *bytes, size_t size, struct endpoint *ret_
 	if (whole <= 0)
 		return whole;
 	assert_int_equal(whole, size);
-	assert_int_equal(proxy_parse(with_payload, size + 40, &source), size);
-	assert_memory_equal(&source, ret_source, sizeof(source));
+	assert_int_equal(proxy_parse(with_payload, size + 40, &header), size);
+	assert_memory_equal(&header, ret_header, sizeof(header));
 	return whole;
 }
 
 static void expect_none(const void *bytes, size_t size)
 {
-	struct endpoint source;
+	struct proxy_header header;
 
-	assert_int_equal(read_all(bytes, size, &source), size);
-	assert_int_equal(source.family, ENDPOINT_NONE);
+	assert_int_equal(read_all(bytes, size, &header), size);
+	assert_int_equal(header.source.family, ENDPOINT_NONE);
 }
 
 static void expect_source(const void *bytes, size_t size, int family, const char *address)
 {
-	struct endpoint source;
+	struct proxy_header header;
 	uint8_t expected[16] = {0};
 
 	assert_int_equal(inet_pton(family, address, expected), 1);
-	assert_int_equal(read_all(bytes, size, &source), size);
-	assert_int_equal(source.family, family == AF_INET ? ENDPOINT_INET : ENDPOINT_INET6);
-	assert_int_equal(source.port, 4711);
-	assert_int_equal(source.scope, 0);
-	assert_memory_equal(source.address, expected, sizeof(expected));
+	assert_int_equal(read_all(bytes, size, &header), size);
+	assert_int_equal(header.source.family, family == AF_INET ? ENDPOINT_INET : ENDPOINT_INET6);
+	assert_int_equal(header.source.port, 4711);
+	assert_int_equal(header.source.scope, 0);
+	assert_memory_equal(header.source.address, expected, sizeof(expected));
 }
 
 static void expect_wrong(const void *bytes, size_t size)
 {
-	struct endpoint source;
+	struct proxy_header header;
 
-	assert_int_equal(read_all(bytes, size, &source), -EPROTO);
+	assert_int_equal(read_all(bytes, size, &header), -EPROTO);
 }
 
 static void expect_unfinished(const void *bytes, size_t size)
 {
-	struct endpoint source;
+	struct proxy_header header;
 
-	assert_int_equal(read_all(bytes, size, &source), 0);
+	assert_int_equal(read_all(bytes, size, &header), 0);
 }
 
 static void test_v1(void **state)
@@ -217,6 +217,33 @@ static void test_tlvs(void **state)
 	expect_none(V2("\x21\0\0\1\4"));
 }
 
+static void expect_id(const void *bytes, size_t size, const void *id, uint32_t id_size)
+{
+	struct proxy_header header;
+
+	assert_int_equal(read_all(bytes, size, &header), size);
+	assert_int_equal(header.unique_id.size, id_size);
+	assert_memory_equal(header.unique_id.bytes, id, id_size);
+}
+
+static void test_unique_id(void **state)
+{
+	uint8_t longest[28 + 3 + 129] = SIGNATURE "\x21\x11\0\x8f" TCP4 "\5\0\x80";
+
+	(void)state;
+	expect_id(V2("\x21\x11\0\x13" TCP4 "\5\0\4\0\r\n\x80"), "\0\r\n\x80", 4);
+	expect_id(V2("\x21\x21\0\x28" TCP6 "\5\0\1a"), "a", 1);
+	expect_id(V2("\x21\x11\0\x0c" TCP4), "", 0);
+	expect_id(V2("\x21\x11\0\x0f" TCP4 "\5\0\0"), "", 0);
+	/* the last one counts; that of a connection without a client is not looked at */
+	expect_id(V2("\x21\x11\0\x16" TCP4 "\5\0\3one" "\5\0\1b"), "b", 1);
+	expect_id(V2("\x20\x11\0\x10" TCP4 "\5\0\1a"), "", 0);
+	expect_id(longest, sizeof(longest) - 1, longest + 31, 128);
+	longest[15]++;
+	longest[30]++;
+	expect_wrong(longest, sizeof(longest));
+}
+
 /* The sum was made by another implementation, of tables. */
 static void test_crc32c(void **state)
 {
@@ -238,6 +265,7 @@ int main(void)
 		cmocka_unit_test(test_v1_length), cmocka_unit_test(test_v2),
 		cmocka_unit_test(test_v2_wrong),  cmocka_unit_test(test_v2_longest),
 		cmocka_unit_test(test_tlvs),	  cmocka_unit_test(test_crc32c),
+		cmocka_unit_test(test_unique_id),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -172,6 +172,11 @@ static void test_families(void **state)
 	assert_line(*state, &event, LOG_INFO, "refused peer=192.0.2.7:0 via=[2001:db8::1]:9 "
 		    "local=unknown reason=connections-per-source");
 
+	event.unique_id = (struct unique_id){.size = 4, .bytes = "\0\"\n "};
+	assert_line(*state, &event, LOG_INFO, "refused peer=192.0.2.7:0 via=[2001:db8::1]:9 "
+		    "unique-id=\"\\x00\\x22\\x0a \" local=unknown "
+		    "reason=connections-per-source");
+
 	event = make_event(EVENT_CLOSED, END_FIN);
 	event.peer = (struct endpoint){.family = ENDPOINT_UNIX};
 	memcpy(event.peer.address, &pid, sizeof(pid));
