@@ -2,11 +2,13 @@
 # SPDX-License-Identifier: MIT
 """echoctl idle: finds how long a silent connection lives, and how it dies."""
 import contextlib
+import json
 import re
 import signal
 import socket
 import subprocess
 import threading
+import time
 
 from harness import DEADLINE_S, Echod, case, main, program, run_echoctl
 from harness_peers import Peer, echo, events, forget, swallow
@@ -59,6 +61,38 @@ def test_bisection():
         # 0.8 s lived and 1.6 s did not, or the machine was slow: in any case the bounds are close.
         assert verdict["dies_ns"] - verdict["survives_ns"] <= 0.6 * verdict["dies_ns"], verdict
         assert any(probe["result"] == "dead" for probe in probes)
+
+
+@case("bounds are as close as asked, also if the end is seen, or the first echo is slow")
+def test_precision():
+    def slow(connection):
+        connection.recv(1, socket.MSG_PEEK)
+        time.sleep(0.5)     # the server's, which is what is tested
+        forget(0.7, "fin")(connection)
+
+    for handle in (forget(0.7, "fin"), slow):
+        with Peer(handle) as peer:
+            result, probes, verdict = idle("--min", "100ms", "--max", "20s", "--parallel", "2",
+                                           "--precision", "8", "--timeout", "20s", peer.address)
+            assert result.returncode == 1 and verdict["how"] == "fin", verdict
+            assert verdict["dies_ns"] - verdict["survives_ns"] <= 0.08 * verdict["dies_ns"], verdict
+            # The silences of all of them begin together, however long each first echo takes.
+            assert max(probe["silence_ns"] for probe in probes) < 5 * SECOND, probes
+
+
+@case("an end that came while it was stopped itself is looked for again")
+def test_stopped():
+    with Peer(forget(0.5, "fin")) as peer, \
+            subprocess.Popen([program("echoctl"), "--json", "idle", "--min", "100ms", "--max",
+                              "20s", "--parallel", "1", "--precision", "50", peer.address],
+                             stdout=subprocess.PIPE, text=True) as process:
+        assert '"alive"' in process.stdout.readline()
+        process.send_signal(signal.SIGSTOP)
+        time.sleep(2)       # longer than what is looked for: the ends come meanwhile
+        process.send_signal(signal.SIGCONT)
+        verdict = json.loads(process.stdout.read().splitlines()[-1])
+        assert process.wait(DEADLINE_S) == 1
+        assert verdict["dies_ns"] < 1.5 * SECOND, verdict
 
 
 @case("text: a line for each silence, the verdict last")

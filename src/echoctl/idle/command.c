@@ -2,10 +2,10 @@
 /*
  * echoctl idle: how long a silent path lives.
  *
- * A round opens one connection for each silence, all at once, and asks each for an echo when its
- * time is over, until the shortest deadly silence is known. The first round doubles from --min to
- * --max, the others bisect what is left between the longest that lived and the shortest that did
- * not (grid.c).
+ * A round opens one connection for each silence, all at once; the silence of each begins with its
+ * first echo. It asks each for another one when its time is over, until the shortest deadly silence
+ * is known. The first round doubles from --min to --max, the others bisect what is left between the
+ * longest that lived and the shortest that did not (grid.c).
  */
 #include <errno.h>
 #include <poll.h>
@@ -41,14 +41,14 @@ enum {
 	OPTION_PRECISION,
 };
 
-enum state { SILENT, ASKING, ALIVE, DEAD };
+enum state { CONNECTING, OPENING, SILENT, ASKING, ALIVE, DEAD };
 
 struct probe {
 	enum state state;
 	int fd;
 	uint64_t silence_ns;		/* planned; after the question, measured */
 	uint64_t since_ns;
-	uint64_t asked_ns;
+	uint64_t asked_ns;		/* before the first echo: when connecting began */
 	struct exchange exchange;
 	uint8_t message[MESSAGE_BYTES];
 };
@@ -69,7 +69,9 @@ struct idle {
 	uint64_t said_ns;		/* longest silence that text reported as survived */
 	uint64_t contradicted_ns;	/* longest silence above dies_ns that lived; 0: none */
 	/* of the round */
-	uint64_t started_ns;		/* when all were open */
+	uint64_t started_ns;
+	int error;			/* -errno: a connection had no echo before any silence */
+	const char *failed_phase;	/* of that */
 	size_t n_probes;
 	struct probe probes[IDLE_PROBES_MAX];
 };
@@ -192,33 +194,6 @@ static const char *how_of(int error)
 	}
 }
 
-/* Connects, and checks that an echo comes back before any silence. Returns 0 or -errno. */
-static int open_probe(struct idle *idle, struct probe *probe, const char **ret_phase)
-{
-	struct dial dial = {
-		.fd = -1,
-		.phase = DIAL_CONNECT,
-		.started_ns = clock_now_ns(),
-		.n_addresses = 1,
-		.addresses = { idle->target },
-	};
-	int r = dial_connect(&idle->dial, &dial);
-
-	*ret_phase = dial_phase_name(dial.phase);
-	if (r < 0)
-		return r;
-	probe->fd = dial.fd;
-	setsockopt(probe->fd, SOL_SOCKET, SO_KEEPALIVE, &(int){0}, sizeof(int));
-	payload_fill(probe->message, MESSAGE_BYTES, probe->silence_ns, clock_now_ns());
-	r = exchange_run(probe->fd, probe->message, MESSAGE_BYTES, false,
-			 dial.started_ns + idle->timeout_us * 1000, &probe->exchange);
-	*ret_phase = probe->exchange.phase;
-	probe->exchange.sent_bytes = 0;
-	probe->exchange.received_bytes = 0;
-	probe->since_ns = clock_now_ns();
-	return r;
-}
-
 static void ask(struct idle *idle, struct probe *probe)
 {
 	int r;
@@ -232,20 +207,78 @@ static void ask(struct idle *idle, struct probe *probe)
 		bury(idle, probe, how_of(r));
 }
 
+/* The round cannot go on. */
+static void give_up(struct idle *idle, const char *phase, int error)
+{
+	idle->error = error;
+	idle->failed_phase = phase;
+}
+
+static void start_connecting(struct idle *idle, struct probe *probe)
+{
+	enum dial_phase phase;
+
+	probe->asked_ns = clock_now_ns();
+	probe->fd = dial_start(&idle->target, &idle->dial, &phase);
+	if (probe->fd < 0)
+		give_up(idle, dial_phase_name(phase), probe->fd);
+}
+
+/* It has connected, and is asked for the echo that its silence begins with. */
+static void take_connection(struct idle *idle, struct probe *probe)
+{
+	int error = 0;
+
+	getsockopt(probe->fd, SOL_SOCKET, SO_ERROR, &error, &(socklen_t){sizeof(error)});
+	if (error == 0)
+		error = -dial_announce(probe->fd, &dial_path.announcement);
+	if (error != 0) {
+		give_up(idle, "connect", -error);
+		return;
+	}
+	setsockopt(probe->fd, SOL_SOCKET, SO_KEEPALIVE, &(int){0}, sizeof(int));
+	payload_fill(probe->message, MESSAGE_BYTES, probe->silence_ns, clock_now_ns());
+	probe->exchange = (struct exchange){ .bytes = probe->message, .size = MESSAGE_BYTES };
+	probe->state = OPENING;
+	error = -exchange_send(probe->fd, &probe->exchange);
+	if (error != 0)
+		give_up(idle, "send", -error);
+}
+
+static void begin_silence(struct probe *probe)
+{
+	probe->exchange.sent_bytes = 0;
+	probe->exchange.received_bytes = 0;
+	probe->since_ns = clock_now_ns();
+	probe->state = SILENT;
+}
+
 static void take_answer(struct idle *idle, struct probe *probe)
 {
 	int r = exchange_receive(probe->fd, &probe->exchange);
 
-	if (r < 0)
+	if (r < 0 && probe->state == OPENING)
+		give_up(idle, "echo", r);
+	else if (r < 0)
 		bury(idle, probe, how_of(r));
+	else if (r > 0 && probe->state == OPENING)
+		begin_silence(probe);
 	else if (r > 0)
 		keep(idle, probe);
+}
+
+static void take_event(struct idle *idle, struct probe *probe)
+{
+	if (probe->state == CONNECTING)
+		take_connection(idle, probe);
+	else
+		take_answer(idle, probe);
 }
 
 /* True while the outcome of this one may change the result. */
 static bool matters(const struct idle *idle, const struct probe *probe)
 {
-	if (probe->state == ASKING)
+	if (probe->state == CONNECTING || probe->state == OPENING || probe->state == ASKING)
 		return true;
 	return probe->state == SILENT &&
 		(idle->dies_ns == 0 || probe->silence_ns < idle->dies_ns);
@@ -256,9 +289,22 @@ static uint64_t due_ns(const struct idle *idle, const struct probe *probe)
 {
 	if (probe->state == SILENT)
 		return probe->since_ns + probe->silence_ns;
-	if (probe->state == ASKING)
-		return probe->asked_ns + idle->timeout_us * 1000;
-	return UINT64_MAX;
+	if (probe->state == ALIVE || probe->state == DEAD)
+		return UINT64_MAX;
+	return probe->asked_ns + idle->timeout_us * 1000;
+}
+
+/* Its time is over. */
+static void take_due(struct idle *idle, struct probe *probe)
+{
+	if (due_ns(idle, probe) > clock_now_ns())
+		return;
+	if (probe->state == SILENT)
+		ask(idle, probe);
+	else if (probe->state == ASKING)
+		bury(idle, probe, how_of(-ETIMEDOUT));
+	else
+		give_up(idle, probe->state == CONNECTING ? "connect" : "echo", -ETIMEDOUT);
 }
 
 /*
@@ -277,11 +323,9 @@ static uint64_t advance(struct idle *idle, uint64_t now_ns)
 			continue;
 		if (due_ns(idle, probe) <= now_ns) {
 			/* We may be late: an end or an answer that is there now came first. */
-			take_answer(idle, probe);
-			if (probe->state == SILENT)
-				ask(idle, probe);
-			else if (probe->state == ASKING)
-				bury(idle, probe, how_of(-ETIMEDOUT));
+			if (probe->state != CONNECTING)
+				take_answer(idle, probe);
+			take_due(idle, probe);
 		}
 		next_ns = due_ns(idle, probe);
 		if (next_ns < wake_ns)
@@ -320,32 +364,15 @@ static int wait_for_events(struct idle *idle, uint64_t wake_ns)
 	for (size_t i = 0; i < idle->n_probes; i++)
 		polls[i] = (struct pollfd){
 			.fd = matters(idle, &idle->probes[i]) ? idle->probes[i].fd : -1,
-			.events = POLLIN,
+			.events = idle->probes[i].state == CONNECTING ? POLLOUT : POLLIN,
 		};
 	ready = interrupt_poll(polls, idle->n_probes, wake_ns);
+	idle->stopped = interrupt_ended() < 0;
 	for (size_t i = 0; i < idle->n_probes && ready > 0; i++) {
 		if (polls[i].revents && matters(idle, &idle->probes[i]))
-			take_answer(idle, &idle->probes[i]);
+			take_event(idle, &idle->probes[i]);
 	}
 	return ready;
-}
-
-/* Opens a connection for each silence. Returns 0 or -errno with where it failed. */
-static int open_probes(struct idle *idle, const uint64_t *silences_ns, const char **ret_phase)
-{
-	int r = 0;
-
-	for (size_t i = 0; i < idle->n_probes; i++)
-		idle->probes[i] = (struct probe){ .fd = -1, .silence_ns = silences_ns[i] };
-	/* The longest first: the time that opening takes is part of its silence. */
-	for (size_t i = idle->n_probes; i > 0 && r == 0; i--) {
-		r = open_probe(idle, &idle->probes[i - 1], ret_phase);
-		idle->stopped = interrupt_ended() < 0;
-		if (idle->stopped)
-			return 0;
-	}
-	idle->started_ns = clock_now_ns();
-	return r;
 }
 
 static int say_failure(struct idle *idle, const char *phase, int error)
@@ -364,25 +391,29 @@ static int say_failure(struct idle *idle, const char *phase, int error)
  */
 static int run_round(struct idle *idle, const uint64_t *silences_ns, size_t n_silences)
 {
-	const char *phase = "connect";
 	uint64_t wake_ns;
 	int r;
 
 	idle->n_probes = n_silences;
-	r = open_probes(idle, silences_ns, &phase);
-	if (r == 0)
-		phase = "poll";
-	while (r >= 0 && !idle->stopped) {
+	idle->started_ns = clock_now_ns();
+	for (size_t i = 0; i < n_silences; i++)
+		idle->probes[i] = (struct probe){ .fd = -1, .silence_ns = silences_ns[i] };
+	for (size_t i = 0; i < n_silences && idle->error == 0; i++)
+		start_connecting(idle, &idle->probes[i]);
+	while (idle->error == 0 && !idle->stopped) {
 		wake_ns = advance(idle, clock_now_ns());
 		if (wake_ns == UINT64_MAX)
 			break;
 		show_progress(idle, interrupt_asked());
 		r = wait_for_events(idle, wake_ns);
-		idle->stopped = interrupt_ended() < 0 || !report_heard(idle->report);
+		if (r < 0)
+			give_up(idle, "poll", r);
+		idle->stopped |= !report_heard(idle->report);
 	}
 	for (size_t i = 0; i < n_silences; i++)
 		fd_close(idle->probes[i].fd);
-	return r < 0 ? say_failure(idle, phase, r) : COMMAND_PROCEED;
+	return idle->error < 0 && !idle->stopped ?
+		say_failure(idle, idle->failed_phase, idle->error) : COMMAND_PROCEED;
 }
 
 static void report_verdict(struct idle *idle)
@@ -415,14 +446,14 @@ static void report_verdict(struct idle *idle)
 			    (double)idle->contradicted_ns / 1e9);
 }
 
-/* Makes rounds until the bounds are close, the end was seen during a silence, or a signal came. */
+/* Makes rounds until the bounds are close or a signal came. */
 static int search(struct idle *idle)
 {
 	uint64_t silences_ns[IDLE_PROBES_MAX];
 	int status = run_round(idle, silences_ns, idle_grid(&idle->settings, silences_ns));
 
 	for (unsigned round = 0; round < ROUNDS_MAX && status == COMMAND_PROCEED; round++) {
-		if (idle->dies_ns == 0 || idle->seen || idle->stopped ||
+		if (idle->dies_ns == 0 || idle->stopped ||
 		    idle_narrow(&idle->settings, idle->survives_ns, idle->dies_ns))
 			break;
 		status = run_round(idle, silences_ns,
