@@ -310,6 +310,9 @@ def test_quiet():
     with Peer(echo) as peer:
         result = run_echoctl("ping", "-q", "-c", "2", "-i", "5ms", "-W", "20s", peer.address)
         assert b"seq=" not in result.stdout and b"2 ok" in result.stdout, result
+        for options in (["-q"], ["-q", "--reconnect"]):
+            result = run_echoctl("--json", "ping", "-c", "2", "-i", "5ms", *options, peer.address)
+            assert [event["event"] for event in events(result)] == ["ping_summary"], result
 
 
 @case("a thousand probes a millisecond apart")

@@ -41,13 +41,18 @@ __attribute__((format(printf, 5, 6)))
 static void tell(struct ping *ping, uint64_t sequence, enum ping_result result, json_t *details,
 		 const char *format, ...)
 {
-	json_t *event = json_pack("{s:s, s:I, s:s}", "event", "ping_probe", "seq",
-				  (json_int_t)sequence, "result", result_names[result]);
+	json_t *event;
 	char stamp[40] = "";
 	char text[256];
 	struct timespec now;
 	va_list arguments;
 
+	if (ping->report->quiet) {
+		json_decref(details);
+		return;
+	}
+	event = json_pack("{s:s, s:I, s:s}", "event", "ping_probe", "seq", (json_int_t)sequence,
+			  "result", result_names[result]);
 	if (ping->udp)
 		json_object_set_new(event, "protocol", json_string("udp"));
 	if (ping->timestamps) {
@@ -59,8 +64,6 @@ static void tell(struct ping *ping, uint64_t sequence, enum ping_result result, 
 	}
 	json_object_update_new(event, details);
 	report_json(ping->report, event);
-	if (ping->report->quiet)
-		return;
 	va_start(arguments, format);
 	vsnprintf(text, sizeof(text), format, arguments);
 	va_end(arguments);
