@@ -163,6 +163,9 @@ def test_escapes():
         result = run_echoctl(*arguments)
         output = result.stdout + result.stderr
         assert result.returncode > 0 and rb"\x1b[31m" in output and b"\x1b" not in output, result
+    # The same in one character (ECMA-48, CSI), which a terminal that reads UTF-8 obeys, too.
+    result = run_echoctl("ping", "unix:/nonexistent/\x9b31m\xe9")
+    assert rb"/nonexistent/\xc2\x9b31m" + "\xe9".encode() in result.stderr, result
 
 
 def run_dumb(*arguments):

@@ -155,16 +155,28 @@ void report_failure(struct report *report, const char *host, const char *address
 				      "message", report_string(why)));
 }
 
+/* How many bytes a control character has that the text begins with; those of ECMA-48, C1, two. */
+static size_t control_bytes(const unsigned char *text)
+{
+	if (text[0] == 0xc2 && text[1] >= 0x80 && text[1] < 0xa0)
+		return 2;
+	return iscntrl(text[0]) ? 1 : 0;
+}
+
 char *report_escape(const char *text, bool keep_lines)
 {
 	char *escaped = malloc(4 * strlen(text) + 1);
 	char *end = escaped;
+	size_t controls = 0;
 
 	for (; escaped && *text; text++) {
-		if (iscntrl((unsigned char)*text) && !(*text == '\n' && keep_lines))
+		if (controls == 0 && !(*text == '\n' && keep_lines))
+			controls = control_bytes((const unsigned char *)text);
+		if (controls > 0)
 			end += sprintf(end, "\\x%02x", (unsigned char)*text);
 		else
 			*end++ = *text;
+		controls -= controls > 0;
 	}
 	if (escaped)
 		*end = '\0';
