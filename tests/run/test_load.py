@@ -202,6 +202,31 @@ def test_straggler():
             assert summary["client_cpu_s"] < 1.5, summary
 
 
+@case("the time in which it was stopped itself belongs to no message")
+def test_stopped():
+    taken = threading.Event()
+
+    def slow(connection):
+        while data := connection.recv(1 << 16):
+            taken.set()
+            time.sleep(0.3)     # so that one is on its way
+            connection.sendall(data)
+
+    with Peer(slow) as peer, \
+            subprocess.Popen([program("echoctl"), "--json", "load", "-c", "1", "-d", "1s",
+                              "--rate", "3", "--timeout", "2s", peer.address],
+                             stdout=subprocess.PIPE, start_new_session=True) as process:
+        assert taken.wait(DEADLINE_S)
+        os.killpg(process.pid, signal.SIGSTOP)
+        time.sleep(2.5)         # longer than the limit for a message
+        os.killpg(process.pid, signal.SIGCONT)
+        summary = json.loads(process.stdout.read())
+    assert sum(summary["errors"].values()) == 0, summary
+    assert summary["stopped_ns"] > 1_000_000_000, summary
+    assert summary["rtt"]["max_ns"] < 2_000_000_000, summary
+    assert summary["latency_from_due"]["max_ns"] < 2_000_000_000, summary
+
+
 @case("--reconnect: a connection for each message, with half-close")
 def test_reconnect():
     ends = []

@@ -178,6 +178,8 @@ static void collect(const struct load *load, struct load_tally *ret_tally)
 		ret_tally->begun += tally->begun;
 		ret_tally->retransmits += tally->retransmits;
 		ret_tally->not_begun += tally->not_begun;
+		if (tally->stopped_ns > ret_tally->stopped_ns)
+			ret_tally->stopped_ns = tally->stopped_ns;
 		ret_tally->stamped += tally->stamped;
 		ret_tally->unstamped += tally->unstamped;
 		if (tally->last_ns > ret_tally->last_ns)
@@ -344,8 +346,8 @@ static void emit_summary(const struct load *load, const struct load_tally *tally
 			 uint64_t elapsed_ns)
 {
 	json_t *event = json_pack(
-		"{s:s, s:o, s:I, s:I, s:I, s:b, s:I, s:I, s:I, s:I, s:f, s:I, s:I, s:o, s:o, s:o,"
-		" s:o, s:f}",
+		"{s:s, s:o, s:I, s:I, s:I, s:b, s:I, s:I, s:I, s:I, s:I, s:f, s:I, s:I, s:o, s:o,"
+		" s:o, s:o, s:f}",
 		"event", "load_summary",
 		"peer", report_string(load->peer),
 		"connections", (json_int_t)load->connections,
@@ -354,6 +356,7 @@ static void emit_summary(const struct load *load, const struct load_tally *tally
 		"reconnect", load->reconnect,
 		"rate_per_s", (json_int_t)load->rate,
 		"duration_ns", (json_int_t)elapsed_ns,
+		"stopped_ns", (json_int_t)tally->stopped_ns,
 		"messages", (json_int_t)tally->raw.count,
 		"sending_ns", (json_int_t)sending_ns(load, tally),
 		"messages_per_s", per_second(tally->raw.count, sending_ns(load, tally)),
@@ -460,6 +463,9 @@ static void report_summary(const struct load *load, const struct load_tally *tal
 	report_text(load->report, "%" PRIu64 " echoes verified in %.3f s: %.0f/s, %.2f MiB/s\n",
 		    tally->raw.count, (double)time_ns / 1e9, per_second(tally->raw.count, time_ns),
 		    per_second(tally->bytes, time_ns) / 1048576);
+	if (tally->stopped_ns > 0)
+		report_text(load->report, "it was stopped for %.1f s itself, which no time "
+			    "includes\n", (double)tally->stopped_ns / 1e9);
 	if (tally->not_begun > 0)
 		report_text(load->report, "%" PRIu64 " more were due, but no connection was free "
 			    "for them\n", tally->not_begun);

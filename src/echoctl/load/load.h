@@ -64,6 +64,7 @@ struct load_tally {
 	uint64_t open;			/* now */
 	uint64_t begun;			/* messages, with those that failed to connect */
 	uint64_t last_ns;		/* when a message has last begun, failed to, or passed */
+	uint64_t stopped_ns;		/* how long the process was stopped */
 	uint64_t not_begun;		/* due before the end, with no connection free for it */
 	uint64_t errors[LOAD_PHASES];	/* messages that failed: none of them is in raw */
 	int reasons[LOAD_PHASES];	/* the latest -errno of each */
@@ -126,6 +127,7 @@ struct load_connection {
 	uint64_t began_ns;		/* of connecting or of the message */
 	uint64_t due_ns;
 	uint64_t echoed_ns;		/* when the whole echo had come */
+	uint64_t stopped_ns;		/* how long since began_ns this process was stopped */
 	struct load_connection *next;	/* in the idle queue */
 };
 

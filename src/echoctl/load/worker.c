@@ -21,6 +21,7 @@
 #define CONNECTING_MAX 64		/* at a time, so that no backlog overflows */
 #define SWEEP_NS 100000000u		/* between looks for what is overdue or to be opened */
 #define START_POLL_NS 1000000u
+#define SUSPENDED_NS CLOCK_NS_PER_S	/* if we wake up later than this, we were stopped */
 #define RETRY_NS 1000000u		/* before the next look at a backlog that is full */
 
 /* True if there are messages left to begin, and time for them. */
@@ -37,7 +38,7 @@ static bool is_overdue(const struct load_worker *worker, const struct load_conne
 	uint64_t limit_us = connection->state == CONNECTING ? worker->load->dial.timeout_us :
 			    worker->load->timeout_us;
 
-	return now_ns - connection->began_ns > limit_us * 1000;
+	return now_ns - connection->began_ns - connection->stopped_ns > limit_us * 1000;
 }
 
 /* When the next message is due, with a rate. */
@@ -190,6 +191,7 @@ static void start_connecting(struct load_worker *worker, struct load_connection 
 			     uint64_t now_ns)
 {
 	connection->began_ns = now_ns;
+	connection->stopped_ns = 0;
 	connection->message = 0;
 	connection->retransmits = 0;
 	connection->state = CONNECTING;
@@ -257,6 +259,7 @@ static void begin_due(struct load_worker *worker, uint64_t now_ns)
 		connection->active = true;
 		connection->due_ns = due_ns;
 		connection->began_ns = now_ns;
+		connection->stopped_ns = 0;
 		worker->tally->last_ns = now_ns;
 		worker->active++;
 		worker->tally->begun++;
@@ -303,14 +306,22 @@ static void take_connection(struct load_worker *worker, struct load_connection *
 		set_free(worker, connection);
 }
 
+/* From then to the echo, without the time in which we were stopped, if that is in it. */
+static uint64_t time_from(const struct load_connection *connection, uint64_t from_ns)
+{
+	uint64_t ns = connection->echoed_ns - from_ns;
+
+	return ns >= connection->stopped_ns ? ns - connection->stopped_ns : ns;
+}
+
 /* A message has succeeded; with --reconnect the end of its connection, too. */
 static void finish(struct load_worker *worker, struct load_connection *connection, uint64_t now_ns)
 {
 	worker->tally->last_ns = now_ns;
-	histogram_record(&worker->tally->raw, connection->echoed_ns - connection->began_ns);
+	histogram_record(&worker->tally->raw, time_from(connection, connection->began_ns));
 	if (worker->load->rate > 0)
 		histogram_record(&worker->tally->corrected,
-				 connection->echoed_ns - connection->due_ns);
+				 time_from(connection, connection->due_ns));
 	if (connection->state == CLOSING)
 		hang_up(worker, connection);
 	else
@@ -499,6 +510,23 @@ static void sweep(struct load_worker *worker, uint64_t now_ns)
 		__atomic_store_n(&worker->tally->ready, true, __ATOMIC_RELEASE);
 }
 
+/* Leaves out the time in which we were stopped, if we were: no message is late because of that. */
+static void leave_out_stop(struct load_worker *worker, uint64_t wake_ns)
+{
+	uint64_t now_ns = clock_now_ns();
+	uint64_t stopped_ns = now_ns > wake_ns ? now_ns - wake_ns : 0;
+
+	if (stopped_ns < SUSPENDED_NS)
+		return;
+	for (size_t i = 0; i < worker->n_connections; i++)
+		worker->connections[i].stopped_ns += stopped_ns;
+	worker->tally->stopped_ns += stopped_ns;
+	if (worker->end_ns > now_ns - stopped_ns) {
+		worker->schedule.start_ns += stopped_ns;
+		worker->end_ns += stopped_ns;
+	}
+}
+
 static void wait_for_events(struct load_worker *worker, uint64_t now_ns)
 {
 	struct epoll_event events[BATCH];
@@ -514,6 +542,7 @@ static void wait_for_events(struct load_worker *worker, uint64_t now_ns)
 	if (wake_ns > now_ns)
 		timeout.tv_nsec = (long)(wake_ns - now_ns);
 	count = epoll_pwait2(worker->epoll_fd, events, BATCH, &timeout, NULL);
+	leave_out_stop(worker, wake_ns > now_ns ? wake_ns : now_ns);
 	for (int i = 0; i < count; i++)
 		if (worker->load->udp)
 			take_flow(worker, events[i].data.ptr);
