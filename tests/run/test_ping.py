@@ -8,11 +8,13 @@ import socket
 import threading
 import time
 
-from harness import (DEADLINE_S, Echod, case, main, read_exactly, read_to_end, run_echoctl,
-                     temporary_directory, unused_address)
+from harness import (DEADLINE_S, Echod, case, main, program, read_exactly, read_to_end,
+                     run_echoctl, temporary_directory, unused_address)
+from harness_datagram import Node
 from harness_peers import (Peer, by_message, echo, echo_bytewise, events, flip, full_backlog,
                            reset, swallow)
 from harness_ping import check_requirements, counts, ping, running
+from harness_terminal import Terminal
 
 SECOND = 1_000_000_000
 
@@ -24,7 +26,8 @@ def test_text():
                              peer.address)
         assert result.returncode == 0, result
         number = r"\d+\.\d{3}"
-        wanted = "".join(rf"100 bytes from {peer.address}: seq={seq} time={number} ms\n"
+        wanted = rf"PING {peer.address} \({peer.address}\): 100 bytes\n"
+        wanted += "".join(rf"100 bytes from {peer.address}: seq={seq} time={number} ms\n"
                          for seq in (1, 2, 3))
         wanted += (rf"\n--- {peer.address} echo statistics ---\n"
                    rf"3 sent, 3 ok, 0 lost, 0 corrupt, 0 late in {number} s\n"
@@ -161,8 +164,9 @@ def test_broken():
                            "target": peer.address}
                           for i in range(len(probes))], probes
         people = run_echoctl("ping", "-c", "9", "-i", "100ms", "-W", "20s", peer.address)
-        assert re.match(rf"{peer.address}: seq=1 lost: (echo|send): Connection reset by peer\n"
-                        rf"{peer.address}: seq=2 lost: ", people.stdout.decode()), people
+        assert re.match(rf"PING .*\n{peer.address}: seq=1 lost: (echo|send): "
+                        rf"Connection reset by peer\n{peer.address}: seq=2 lost: ",
+                        people.stdout.decode()), people
 
 
 @case("an overdue probe is lost when the connection breaks")
@@ -243,6 +247,7 @@ def test_signals():
     with Peer(echo) as peer:
         with running("ping", "-i", "10ms", "-W", "20s", peer.address) as process:
             process.stdout.readline()
+            process.stdout.readline()
             process.send_signal(signal.SIGQUIT)
             lines = []
             while b"statistics" not in b"".join(lines):
@@ -302,7 +307,47 @@ def test_stopped_meanwhile():
 def test_timestamps():
     with Peer(echo) as peer:
         result = run_echoctl("ping", "-D", "-c", "1", peer.address)
-        assert re.match(rb"\[\d{10}\.\d{6}\] 64 bytes from ", result.stdout), result
+        assert re.match(rb"PING .*\n\[\d{10}\.\d{6}\] 64 bytes from ", result.stdout), result
+
+
+@case("-A: the next probe goes when the last one is back, or when the interval is over")
+def test_adaptive():
+    for options in ((), ("--reconnect",)):
+        with Peer(echo) as peer:
+            _, probes, summary = ping("-A", "-i", "20s", "-c", "100", *options, peer.address)
+            assert counts(summary) == {"sent": 100, "ok": 100}, summary
+            assert [probe["seq"] for probe in probes] == list(range(1, 101)), probes
+    with Peer(lambda connection: read_exactly(connection, 3 * 64)) as peer:
+        _, _, summary = ping("-A", "-i", "10ms", "-c", "3", peer.address)
+        assert counts(summary) == {"sent": 3, "lost": 3}, summary
+        assert summary["duration_ns"] >= 20_000_000, summary
+
+
+@case("-f: quiet, as fast as the answers come; its line on a terminal is rewritten")
+def test_flood():
+    with Peer(echo) as peer:
+        result = run_echoctl("ping", "-f", "-c", "500", peer.address)
+        assert result.returncode == 0 and result.stderr == b"", result
+        head, *lines = result.stdout.decode().splitlines()
+        assert head == f"PING {peer.address} ({peer.address}): 64 bytes", head
+        assert lines[2].startswith("500 sent, 500 ok, 0 lost, 0 corrupt, 0 late in "), lines
+        with Terminal(program("echoctl"), "ping", "-f", peer.address) as terminal:
+            screen = terminal.wait(r"^[1-9]\d{3,} sent, \d+ back$")
+            assert len(screen) == 2, screen
+            terminal.press("C-c")
+            screen = terminal.wait("EXIT 0")
+            assert not any(line.endswith(" back") for line in screen), screen
+
+
+@case("-f: who is neither on this host nor in a private network is not flooded without --yes")
+def test_flood_refused():
+    with Node() as node:
+        node.run("ip", "address", "add", "192.0.2.1/32", "dev", "lo")
+        result = node.echoctl("ping", "-u", "-f", "-c", "2", "192.0.2.1:9")
+        assert result.returncode == 3 and not result.stdout, result
+        assert b"192.0.2.1:9 is neither loopback nor private: --yes" in result.stderr, result
+        result = node.echoctl("ping", "-u", "-f", "-c", "2", "--yes", "192.0.2.1:9")
+        assert result.returncode == 2 and b"2 unreachable" in result.stdout, result
 
 
 @case("-q leaves out the lines")

@@ -55,6 +55,7 @@ def test_surplus():
     with Peer(by_message(64, lambda _, data: data + data)) as peer:
         people = run_echoctl("ping", "--reconnect", "-c", "1", "-W", "20s", peer.address)
         assert people.stdout.decode().startswith(
+            f"PING {peer.address} ({peer.address}): 64 bytes\n"
             f"{peer.address}: seq=1 corrupt: more bytes than sent from offset 64 on\n"), people
 
 

@@ -19,6 +19,7 @@ def test_ping():
                                       "20s", peer.address) as terminal:
         screen = plain(terminal.wait("EXIT"), peer.address)
         assert screen == [
+            "PING ADDRESS (ADDRESS): 64 bytes",
             "64 bytes from ADDRESS: seq=1 time=N ms",
             "64 bytes from ADDRESS: seq=2 time=N ms",
             "64 bytes from ADDRESS: seq=3 time=N ms",

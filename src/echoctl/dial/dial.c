@@ -4,11 +4,13 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 
+#include "base/cidr.h"
 #include "base/clock.h"
 #include "base/fd.h"
 #include "echoctl/probe/interrupt.h"
@@ -271,6 +273,28 @@ const char *dial_phase_name(enum dial_phase phase)
 const char *dial_address_format(const struct dial_address *address, char text[ADDRESS_TEXT_MAX])
 {
 	return address_format((const struct sockaddr *)&address->address, address->length, text);
+}
+
+bool dial_is_private(const struct dial_address *address)
+{
+	static const char *const prefixes[] = {
+		"127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16",
+		"::1", "fc00::/7", "fe80::/10",
+	};
+	const struct sockaddr_in *in = (const struct sockaddr_in *)&address->address;
+	const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)&address->address;
+	uint8_t bytes[16] = { [10] = 0xff, [11] = 0xff };	/* IPv4 mapped */
+	bool found = address->address.ss_family == AF_UNIX;
+	struct cidr prefix;
+
+	if (address->address.ss_family == AF_INET6)
+		memcpy(bytes, &in6->sin6_addr, sizeof(bytes));
+	else
+		memcpy(bytes + 12, &in->sin_addr, sizeof(in->sin_addr));
+	for (size_t i = 0; !found && i < sizeof(prefixes) / sizeof(*prefixes); i++)
+		found = cidr_parse(prefixes[i], &prefix, NULL) == 0 &&
+			cidr_contains(prefix.prefix, prefix.bits, bytes);
+	return found;
 }
 
 const char *dial_peer(const struct dial *dial, char text[ADDRESS_TEXT_MAX])

@@ -113,6 +113,9 @@ int dial_status(const struct dial *dial);
 int dial_target(struct report *report, const struct address_spec *target,
 		const struct dial_options *options, struct dial *ret_dial);
 
+/* Whether it is of this host, or of a private network or link (RFC 1918, 3927, 4193, 4291). */
+bool dial_is_private(const struct dial_address *address);
+
 /* Writes address as address_format() does; returns text. */
 const char *dial_address_format(const struct dial_address *address, char text[ADDRESS_TEXT_MAX]);
 

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "echoctl/command_line/command.h"
@@ -20,12 +21,16 @@
 #define INTERVAL_MIN_US 1000
 #define TIME_MAX_US (UINT64_C(86400) * 365 * 1000000)
 #define SIZE_MAX_BYTES (UINT64_C(1) << 20)
+#define INTERVAL_US 1000000
+#define FLOOD_INTERVAL_US 10000
+#define PROGRESS_NS UINT64_C(100000000)
 #define WINDOW 65536		/* probes on their way over one connection */
 #define SUSPENDED_NS CLOCK_NS_PER_S	/* if we wake up later than this, we were stopped */
 
 enum {
 	OPTION_RECONNECT = OPTION_OWN,
 	OPTION_REQUIRE,
+	OPTION_YES,
 };
 
 /* All targets of a run. */
@@ -34,6 +39,10 @@ struct pings {
 	struct targets targets;
 	struct schedule schedule;
 	uint64_t awake_ns;		/* when we last looked at the clock */
+	bool flood;
+	bool yes;
+	bool progress;			/* a line of a flood on the terminal */
+	uint64_t progress_ns;		/* of the last one */
 	struct report *report;
 	struct ping *list;
 	struct polled {
@@ -50,6 +59,11 @@ static const char help[] =
 	"\n"
 	"  -c, --count COUNT           probes to send (until stopped)\n"
 	"  -i, --interval TIME         from one probe to the next (1s; at least 1ms)\n"
+	"  -A, --adaptive              the next probe when the last one is back, at the\n"
+	"                              latest after the interval\n"
+	"  -f, --flood                 the same, quietly and after 10ms at the latest; only\n"
+	"                              to loopback and private addresses\n"
+	"      --yes                   flood other addresses, too\n"
 	"  -s, --size SIZE             bytes of a probe (64; at most 1M, with -u 65527)\n"
 	"  -W, --late TIME             an answer after this time is late (1s)\n"
 	"  -D, --timestamps            print the time of day in front of each line\n"
@@ -70,6 +84,9 @@ static const char help[] =
 static const struct option options[] = {
 	{"count", required_argument, NULL, 'c'},
 	{"interval", required_argument, NULL, 'i'},
+	{"adaptive", no_argument, NULL, 'A'},
+	{"flood", no_argument, NULL, 'f'},
+	{"yes", no_argument, NULL, OPTION_YES},
 	{"size", required_argument, NULL, 's'},
 	{"late", required_argument, NULL, 'W'},
 	{"timestamps", no_argument, NULL, 'D'},
@@ -91,6 +108,16 @@ static const char *take(void *data, int option, const char *value)
 	case 'i':
 		return command_take_duration(value, INTERVAL_MIN_US, TIME_MAX_US,
 					     &ping->interval_us);
+	case 'f':
+		pings->flood = true;
+		ping->adaptive = true;
+		return NULL;
+	case 'A':
+		ping->adaptive = true;
+		return NULL;
+	case OPTION_YES:
+		pings->yes = true;
+		return NULL;
 	case 's':
 		return command_take_size(value, 0, SIZE_MAX_BYTES, &ping->size_bytes);
 	case 'W':
@@ -273,6 +300,8 @@ static uint64_t due_ns(const struct ping *ping)
 {
 	uint64_t due = schedule_due_ns(ping->schedule, ping->next);
 
+	if (ping->adaptive)
+		return ping->adaptive_ns;
 	return due < UINT64_MAX - ping->offset_ns ? due + ping->offset_ns : UINT64_MAX;
 }
 
@@ -317,8 +346,10 @@ static int send_due(struct ping *ping, uint64_t now_ns)
 {
 	int r = 0;
 
-	while (r == 0 && !is_over(ping) && due_ns(ping) <= now_ns)
+	while (r == 0 && !is_over(ping) && due_ns(ping) <= now_ns) {
+		ping->adaptive_ns = now_ns + ping->interval_us * 1000;
 		r = send_probe(ping, ++ping->next);
+	}
 	return r;
 }
 
@@ -372,6 +403,8 @@ static void take_replies(struct ping *ping, struct ping_link *link)
 		if (r <= 0)
 			break;
 		ping_tally_reply(ping, &reply, link->connected_ns - link->started_ns);
+		if (reply.probe.sequence == ping->next && reply.result != PING_UNREACHABLE)
+			ping->adaptive_ns = clock_now_ns();
 		if (ping->reconnect) {
 			ping_link_close(link);
 			return;
@@ -499,9 +532,12 @@ static int open_all(struct pings *pings, const struct dial *dials)
 		ping->schedule = &pings->schedule;
 		ping->offset_ns = pings->schedule.period_ns / count * i;
 		ping->started_ns = pings->schedule.start_ns;
+		ping->adaptive_ns = ping->started_ns + ping->offset_ns;
 		focus(ping);
 		if (dials[i].phase == DIAL_DONE) {
 			r = r < 0 ? r : open_links(ping, &dials[i]);
+			if (count == 1 || !pings->report->quiet)
+				ping_tally_head(ping);
 		} else {
 			dial_report_failure(ping->report, &ping->named->spec, &dials[i]);
 			ping->broken = dials[i].why;
@@ -521,6 +557,22 @@ static void tally_all(struct pings *pings, bool final)
 	}
 	if (table)
 		table_print(pings->report, table);
+}
+
+/* How a flood stands, in a line that is rewritten. */
+static void show_progress(struct pings *pings)
+{
+	uint64_t now_ns = clock_now_ns();
+	uint64_t sent = 0, back = 0;
+
+	if (!pings->progress || now_ns - pings->progress_ns < PROGRESS_NS)
+		return;
+	pings->progress_ns = now_ns;
+	for (size_t i = 0; i < pings->targets.count; i++) {
+		sent += pings->list[i].sent;
+		back += pings->list[i].counts[PING_OK] + pings->list[i].counts[PING_LATE];
+	}
+	terminal_show("%" PRIu64 " sent, %" PRIu64 " back", sent, back);
 }
 
 /* Sends what is due to all of them. *ret_wake_ns: when to do so again, UINT64_MAX: not at all. */
@@ -558,6 +610,7 @@ static int run_probes(struct pings *pings, const struct dial *dials)
 			break;
 		if (interrupt_asked())
 			tally_all(pings, false);
+		show_progress(pings);
 		r = wait_for_events(pings, wake);
 	}
 	for (size_t i = 0; i < pings->targets.count; i++) {
@@ -574,6 +627,22 @@ static bool is_unreachable(const struct ping *ping)
 	return ping->sent > 0 && ping->counts[PING_UNREACHABLE] == ping->sent;
 }
 
+/* Returns COMMAND_PROCEED, or STATUS_USAGE after saying why: others do not want to be flooded. */
+static int refuse_flood(const struct pings *pings, const struct dial *dials)
+{
+	char peer[ADDRESS_TEXT_MAX];
+
+	for (size_t i = 0; pings->flood && !pings->yes && i < pings->targets.count; i++) {
+		if (dials[i].phase != DIAL_DONE ||
+		    dial_is_private(&dials[i].attempts[dials[i].winner].target))
+			continue;
+		report_error(pings->report, "ping: --flood: %s is neither loopback nor private: "
+			     "--yes floods it nevertheless", dial_peer(&dials[i], peer));
+		return STATUS_USAGE;
+	}
+	return COMMAND_PROCEED;
+}
+
 static int run_all(struct pings *pings, struct dial *dials)
 {
 	size_t count = pings->targets.count;
@@ -586,6 +655,8 @@ static int run_all(struct pings *pings, struct dial *dials)
 		dial_report_failure(pings->report, &pings->targets.list[0].spec, &dials[0]);
 		return dial_status(&dials[0]);
 	}
+	if (refuse_flood(pings, dials) != COMMAND_PROCEED)
+		return STATUS_USAGE;
 	r = run_probes(pings, dials);
 	tally_all(pings, true);
 	if (r < 0) {
@@ -637,12 +708,17 @@ static int refuse_mix(struct invocation *invocation, const struct ping *ping)
 static int run(struct invocation *invocation)
 {
 	static struct pings pings = {
-		.settings = { .interval_us = 1000000, .late_us = 1000000, .size_bytes = 64 },
+		.settings = { .late_us = 1000000, .size_bytes = 64 },
 	};
 	struct report *report = &invocation->globals.report;
 	int status = command_parse(invocation, take, &pings);
 
 	pings.settings.udp = invocation->globals.udp;
+	if (pings.settings.interval_us == 0)
+		pings.settings.interval_us = pings.flood ? FLOOD_INTERVAL_US : INTERVAL_US;
+	pings.progress = pings.flood && !report->quiet && !report->json &&
+		terminal_obeys(STDERR_FILENO);
+	report->quiet |= pings.flood;
 	if (status == COMMAND_PROCEED)
 		status = refuse_mix(invocation, &pings.settings);
 	if (status == COMMAND_PROCEED)

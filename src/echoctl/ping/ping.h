@@ -20,7 +20,9 @@
 
 struct ping {
 	uint64_t count;			/* 0: until stopped */
-	uint64_t interval_us;
+	uint64_t interval_us;		/* with adaptive: at most */
+	bool adaptive;			/* the next probe goes when the last one is back */
+	uint64_t adaptive_ns;		/* or then */
 	uint64_t late_us;
 	uint64_t size_bytes;
 	bool timestamps;
@@ -48,6 +50,9 @@ struct ping {
 	uint64_t last_rtt_ns;
 	double jitter_sum_ns;		/* of the differences between successive rtt */
 };
+
+/* The line before all probes. */
+void ping_tally_head(struct ping *ping);
 
 /* Takes a reply from the link; connect_ns counts with --reconnect only. */
 void ping_tally_reply(struct ping *ping, const struct ping_reply *reply, uint64_t connect_ns);

@@ -70,6 +70,12 @@ static void tell(struct ping *ping, uint64_t sequence, enum ping_result result, 
 	report_outcome(ping->report, result != PING_OK, "%s%s\n", stamp, text);
 }
 
+void ping_tally_head(struct ping *ping)
+{
+	report_text(ping->report, "PING %s (%s): %" PRIu64 " bytes%s\n", ping->named->text,
+		    ping->peer, ping->size_bytes, ping->udp ? ", UDP" : "");
+}
+
 static void count_rtt(struct ping *ping, uint64_t rtt_ns)
 {
 	if (ping->rtt.count > 0)

@@ -254,6 +254,32 @@ static void test_resolver_without_descriptors_is_a_local_error(void **state)
 	assert_int_equal(dial_status(&dial), STATUS_LOCAL);
 }
 
+static void test_private(void **state)
+{
+	static const struct {
+		const char *host;
+		bool is_private;
+	} cases[] = {
+		{"127.0.0.1", true}, {"127.9.9.9", true}, {"::1", true}, {"10.1.2.3", true},
+		{"172.16.0.1", true}, {"172.31.255.255", true}, {"192.168.1.1", true},
+		{"169.254.0.1", true}, {"fd00::1", true}, {"fe80::1", true},
+		{"::ffff:10.0.0.1", true}, {"172.32.0.0", false}, {"192.0.2.7", false},
+		{"2001:db8::1", false}, {"::ffff:192.0.2.7", false}, {"::", false},
+	};
+	struct dial_options options = {.timeout_us = TIMEOUT_US};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		struct address_spec target = {.port = 7};
+		struct dial dial;
+
+		strcpy(target.host, cases[i].host);
+		assert_int_equal(dial_resolve(&target, &options, &dial), 0);
+		assert_int_equal(dial_is_private(&dial.addresses[0]), cases[i].is_private);
+	}
+	assert_true(dial_is_private(&(struct dial_address){.address.ss_family = AF_UNIX}));
+}
+
 static void test_family_without_address(void **state)
 {
 	struct dial_options options = {.family = AF_INET6, .timeout_us = TIMEOUT_US};
@@ -278,6 +304,7 @@ int main(void)
 		cmocka_unit_test(test_source_of_another_host_is_a_local_error),
 		cmocka_unit_test(test_source_of_another_family_hides_no_refusal),
 		cmocka_unit_test(test_resolver_without_descriptors_is_a_local_error),
+		cmocka_unit_test(test_private),
 		cmocka_unit_test(test_family_without_address),
 		cmocka_unit_test(test_interrupted),	/* the last: it stays so */
 	};
