@@ -437,12 +437,14 @@ def test_passed():
         raise Skip("network namespaces are root's")
     with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as passed:
         passed.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        passed.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
         passed.bind(("::", 0))
         port = passed.getsockname()[1]
         with passing(passed, {"access": EVERYBODY}, ("unshare", "-n")):
             for host in ("127.0.0.1", "127.0.0.2", "::1"):
                 with client("::1" if ":" in host else "127.0.0.1") as sock:
                     assert ask(sock, b"x", (host, port)) == (b"x", (host, port))
+            assert passed.getsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST) == 0
 
 
 @case("reloads under load lose and double nothing")
@@ -597,9 +599,9 @@ def test_unreachable():
             echod.wait_log(r"dropped peer=192\.0\.2\.77:4000 reason=unsent")
 
 
-@case("what finds the buffer full is counted by the kernel and told")
+@case("what finds the buffer full is counted and told, after the end of the socket too")
 def test_kernel_drops():
-    with Echod(listen=("udp:127.0.0.1:0",)) as echod, client() as sock:
+    with Echod({"listen": ["udp:127.0.0.1:0"]}, listen=()) as echod, client() as sock:
         to = split(echod.address)
         with stopped(process(echod)):
             end = time.monotonic() + DEADLINE_S
@@ -609,6 +611,10 @@ def test_kernel_drops():
         seen = counters(echod)
         assert seen["kernel_dropped"] > 0
         assert f"echod_datagrams_kernel_dropped_total {seen['kernel_dropped']}" in metrics(echod)
+        wait_until(lambda: is_answered(sock, to), "it goes on")
+        echod.reload({"listen": ["127.0.0.1:0"]})
+        echod.wait_log("no longer listening on udp:")
+        assert counters(echod)["kernel_dropped"] >= seen["kernel_dropped"]
 
 
 @contextlib.contextmanager

@@ -143,7 +143,7 @@ static json_t *connections_status(const struct supervisor *supervisor, const str
 			 "live_bytes_out", integer(out));
 }
 
-static json_t *datagrams_status(const struct supervisor *supervisor, const struct tally *tally)
+static json_t *datagrams_status(const struct tally *tally)
 {
 	return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o}",
 			 "received", integer(tally->datagrams_received),
@@ -151,7 +151,7 @@ static json_t *datagrams_status(const struct supervisor *supervisor, const struc
 			 "bytes_in", integer(tally->datagram_bytes_in),
 			 "bytes_out", integer(tally->datagram_bytes_out),
 			 "dropped", counters(drop_names, tally->datagrams_dropped, DROP_COUNT),
-			 "kernel_dropped", integer(sockets_kernel_drops(&supervisor->sockets)),
+			 "kernel_dropped", integer(tally->datagrams_kernel_dropped),
 			 "restarts", integer(tally->datagram_restarts));
 }
 
@@ -345,7 +345,7 @@ static void handle_status(struct control_client *client, json_t *request)
 		"settings", "path", path ? control_text(path) : NULL,
 		"loaded_us", (json_int_t)supervisor->reloaded_realtime_us,
 		"connections", connections_status(supervisor, &tally),
-		"datagrams", datagrams_status(supervisor, &tally),
+		"datagrams", datagrams_status(&tally),
 		"log_suppressed", (json_int_t)supervisor->report.suppressed,
 		"log_lost", (json_int_t)log_lost(),
 		"events_dropped", (json_int_t)tally.events_dropped,

@@ -35,6 +35,7 @@
 	ONE(datagram_bytes_out) \
 	MANY(datagrams_dropped, DROP_COUNT) \
 	ONE(datagrams_unmerged) \
+	ONE(datagrams_kernel_dropped)	/* of sockets */ \
 	ONE(datagram_restarts)
 
 struct tally {

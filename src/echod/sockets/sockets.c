@@ -126,6 +126,7 @@ static int set_options(int fd, const struct option *options, size_t count)
 static int apply_to_udp(int fd)
 {
 	static const struct option options[] = {
+		{SOL_SOCKET, SO_BROADCAST, 0},	/* no forged source sends an answer to all */
 		{IPPROTO_IP, IP_PKTINFO, 1},
 		{IPPROTO_IP, IP_RECVTOS, 1},
 		{IPPROTO_IPV6, IPV6_RECVPKTINFO, 1},
@@ -176,7 +177,7 @@ bool sockets_have_datagrams(const struct sockets *sockets)
 	return false;
 }
 
-uint64_t sockets_kernel_drops(const struct sockets *sockets)
+uint64_t sockets_kernel_drops(const struct sockets *sockets, const struct sockets *but)
 {
 	uint64_t sum = 0;
 
@@ -185,6 +186,7 @@ uint64_t sockets_kernel_drops(const struct sockets *sockets)
 		socklen_t length = sizeof(memory);
 
 		if (sockets->items[i].wire.type == SETTINGS_DATAGRAM &&
+		    !(but && sockets_find(but, &sockets->items[i])) &&
 		    getsockopt(sockets->items[i].fd, SOL_SOCKET, SO_MEMINFO, memory, &length) == 0)
 			sum += memory[SK_MEMINFO_DROPS];
 	}

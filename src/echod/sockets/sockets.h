@@ -96,8 +96,11 @@ bool sockets_is_udp(int fd);
 /* Whether one of them is for UDP. */
 bool sockets_have_datagrams(const struct sockets *sockets);
 
-/* Datagrams for which there was no room in the socket's buffer: SO_MEMINFO, see ss(8), "d". */
-uint64_t sockets_kernel_drops(const struct sockets *sockets);
+/*
+ * Datagrams for which there was no room in the buffer of one of them: SO_MEMINFO, see ss(8), "d".
+ * but: without those that are in this set, too; NULL: all.
+ */
+uint64_t sockets_kernel_drops(const struct sockets *sockets, const struct sockets *but);
 
 /*
  * Closes all. Removes the files of Unix sockets, except those of passed sockets, of sockets in kept

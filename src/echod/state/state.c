@@ -10,6 +10,7 @@ void totals_sum(const struct supervisor *supervisor, struct tally *ret_tally)
 	*ret_tally = supervisor->retired;
 	for (struct generation *i = supervisor->generations; i; i = i->next)
 		generation_add_tally(i, ret_tally);
+	ret_tally->datagrams_kernel_dropped += sockets_kernel_drops(&supervisor->sockets, NULL);
 }
 
 /* Not the difference of two sums, since listeners change the counters while we read them. */

@@ -38,6 +38,8 @@ static void drain_begin(struct supervisor *supervisor)
 	for (struct generation *i = supervisor->generations; i; i = i->next)
 		generation_stop(i, STOP_END);
 	/* Closes our copies, too: an open socket would take connections that no process serves. */
+	supervisor->retired.datagrams_kernel_dropped +=
+		sockets_kernel_drops(&supervisor->sockets, NULL);
 	sockets_release(&supervisor->sockets, NULL);
 	sockets_release(&supervisor->next_sockets, NULL);
 	enter(supervisor, ENDING_WAIT, drain_us * 1000);

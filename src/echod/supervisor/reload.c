@@ -182,6 +182,7 @@ static void replace_sockets(struct supervisor *supervisor)
 	for (size_t i = 0; i < new->count; i++)
 		if (!sockets_find(old, &new->items[i]))
 			log_info("listening on %s", new->items[i].text);
+	supervisor->retired.datagrams_kernel_dropped += sockets_kernel_drops(old, new);
 	sockets_release(old, new);
 	*old = *new;
 	*new = (struct sockets){0};
