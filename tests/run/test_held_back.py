@@ -3,6 +3,7 @@
 """Whoever reads what echod writes may stop: no terminal, pipe or socket holds the supervisor up."""
 import contextlib
 import fcntl
+import json
 import os
 import shutil
 import signal
@@ -10,9 +11,9 @@ import socket
 import subprocess
 import termios
 
-from harness import (Echod, Skip, case, connect_to, descendant_pids, exchange, main, program,
-                     read_exactly, render_settings, run_echoctl, temporary_directory, wait_accepts,
-                     wait_until)
+from harness import (DEADLINE_S, Echod, Skip, case, connect_to, descendant_pids, exchange, main,
+                     program, read_exactly, render_settings, run_echoctl, temporary_directory,
+                     wait_accepts, wait_until)
 from harness_calls import Writes
 
 FLOOD = 400         # connections, of two lines each: more than a terminal or a pipe takes
@@ -38,7 +39,7 @@ class Daemon:
                                         **(settings or {})}))
         self.address = f"unix:{folder}/echo"
         self.popen = subprocess.Popen([*command, self.path, "-c", folder + "/echod.conf", "-l",
-                                       self.address], stderr=stderr,
+                                       self.address, "-l", "udp:127.0.0.1:0"], stderr=stderr,
                                       env=Echod.environment(env), **options)
 
     def __enter__(self):
@@ -59,6 +60,19 @@ class Daemon:
     def echo(self, count=1):
         for _ in range(count):
             assert exchange(connect_to(self.address), b"x") == b"x"
+
+    def echo_datagrams(self, count=1):
+        """The last of them gets no answer."""
+        sockets = json.loads(self.control("--json", "status"))["sockets"]
+        host, _, port = sockets[1]["address"].removeprefix("udp:").partition(":")
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock, \
+                socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as ours:
+            sock.settimeout(DEADLINE_S)
+            for number in range(count):
+                sock.sendto(b"%d" % number, (host, int(port)))
+                assert sock.recv(100) == b"%d" % number
+            ours.bind(("127.0.0.2", int(port)))
+            ours.sendto(b"x", (host, int(port)))
 
     def control(self, *command):
         result = run_echoctl("--control", self.folder + "/control", *command)
@@ -81,6 +95,7 @@ class Daemon:
         """All that it does in a life: load, questions, a reload, an upgrade, the end."""
         wait_accepts(self.address)
         self.echo(20)
+        self.echo_datagrams(20)
         with connect_to(self.address) as held, \
                 connect_to(f"unix:{self.folder}/control") as reader:
             held.sendall(b"x")
@@ -90,6 +105,7 @@ class Daemon:
                 self.control(command)
             self.upgrade()
             self.echo(20)
+            self.echo_datagrams(20)
         self.popen.send_signal(signal.SIGUSR1)
         self.stop(read)
 
@@ -160,8 +176,9 @@ for kind, letter in ((terminal, "write c"), (pipe, "write p"), (stream, "sendto 
     @case(f"{kind.__name__} as standard error: nothing is written that could have to wait")
     def test_writes(kind=kind, letter=letter):
         seen, log = observe(kind)
-        assert {letter, "sendto s"} <= seen, seen
-        assert "echod: stopped\n" in log, log
+        assert {letter, "sendto s", "sendmmsg s"} <= seen, seen
+        for line in ("datagrams local=udp:", "dropped peer=127.0.0.2:", "stopped\n"):
+            assert f"echod: {line}" in log, log
 
 
 @case("a pipe that echod may not open again: the same")

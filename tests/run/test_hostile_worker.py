@@ -16,7 +16,7 @@ import socket
 import struct
 import termios
 
-from harness import (DEADLINE_S, Echod, case, exchange, is_defined, main, note, program,
+from harness import (DEADLINE_S, SRCDIR, Echod, case, exchange, is_defined, main, note, program,
                      read_exactly)
 from harness_wire import Struct
 
@@ -44,6 +44,35 @@ FREE = {
 FREE_AUTO = {**FREE, "accept4": "it has no listening socket", "getpeername": "its own peer",
              "getsockname": "its own address", "getrandom": "random numbers",
              "wait4": "it has no children", "read": "reads its own connection"}
+
+# The same of the datagram process, whose sockets are none but those of UDP.
+FREE_DATAGRAMS = {"recvmmsg": "receives", "recvmmsg_time64": "the same on 32 bits",
+                  "sendmmsg": "answers", "sigreturn": "changes its own registers"}
+
+# What they let through with these arguments alone.
+BOUND = {
+    "clock_gettime, INT(0, CLOCK_MONOTONIC)": "the time since the boot",
+    "clock_gettime64, INT(0, CLOCK_MONOTONIC)": "the same on 32 bits",
+    "setitimer, INT(0, ITIMER_REAL)": "SIGALRM for itself",
+    "ioctl, INT(1, SIOCOUTQ)": "bytes of its own that were not taken",
+    "ioctl, INT(1, SIOCOUTQNSD)": "the same",
+    "setsockopt, INT(1, SOL_SOCKET), INT(2, SO_RCVTIMEO)": "how long it waits",
+    "setsockopt, INT(1, SOL_SOCKET), INT(2, SO_SNDTIMEO)": "the same",
+    "setsockopt, INT(1, SOL_SOCKET), INT(2, SO_OOBINLINE)": "urgent data in its place",
+    "setsockopt, INT(1, IPPROTO_TCP), INT(2, TCP_USER_TIMEOUT)": "how long its peer may be silent",
+    "getsockopt, INT(1, SOL_SOCKET), INT(2, SO_ERROR)": "what happened to its connection",
+    "getsockopt, INT(1, SOL_SOCKET), INT(2, SO_PEERCRED)": "who its peer is",
+    "getsockopt, INT(1, SOL_SOCKET), INT(2, SO_PROTOCOL)": "what it is",
+    "getsockopt, INT(1, IPPROTO_TCP), INT(2, TCP_INFO)": "how it is",
+    "madvise, INT(2, MADV_DONTNEED)": "gives memory back",
+    "madvise, INT(2, MADV_DOFORK)": "it has no children",
+    "madvise, INT(2, MADV_DONTFORK)": "the same",
+    "close_range, INT(2, 0)": "lets go",
+    "prlimit64, INT(0, 0), INT(1, RLIMIT_NPROC)": "see refuse_fork()",
+    "seccomp, INT(0, SECCOMP_SET_MODE_FILTER), INT(1, 0)": "can do even less",
+    "prctl, INT(0, PR_SET_PDEATHSIG), INT(1, SIGKILL)": "ends with its parent",
+    "clone, MASKED(CLONE_FLAGS, ~(uint64_t)CSIGNAL, CLONE_PARENT_SETTID)": "see refuse_fork()",
+}
 
 # Of user-space probes: the kernel lets its own code call them past any filter, others get an error.
 PROBES = {335, 336} if platform.machine() == "x86_64" else set()
@@ -162,6 +191,33 @@ def test_all_numbers(echod, mode):
     names = {number_of(name): name for name in free}
     assert answered == {number for number in expected if number >= 0}, (
         sorted(answered - expected), [names[number] for number in expected - answered])
+
+
+def rules():
+    """The calls that the table of the filters lets through, each as (macro, arguments)."""
+    with open(SRCDIR + "/src/echod/generation/filter.c", encoding="utf-8") as file:
+        table = re.search(r"^\} calls\[\] = \{\n(.*?)^\};", file.read(), re.M | re.S)[1]
+    table = re.sub(r"/\*.*?\*/", "", table, flags=re.S)
+    found = re.findall(r"^\t(\w+)(?:\((.*)\))?,$", table, re.M)
+    assert len(found) == table.count("CALL"), table
+    return found
+
+
+@case("no rule of the filters is there without a reason why it hurts nobody")
+def test_rules():
+    bound = set()
+    for macro, arguments in rules():
+        name, _, rest = arguments.partition(", ")
+        if macro == "CALL_WITH":
+            bound.add(f"{name}, {rest.partition(', ')[2]}")
+        elif macro == "CALL":
+            assert name in FREE_AUTO or name in FREE_DATAGRAMS, name
+            assert name in FREE_AUTO or "WORKER" not in rest and "LISTENER" not in rest or \
+                name == "sigreturn", (name, rest)
+        else:   # see test_memory() and pass_descriptors()
+            assert macro == "CALL_MMAP" or (macro == "CALLS_ON_SOCKETS" and
+                                            name in FREE_DATAGRAMS), (macro, name)
+    assert bound == set(BOUND), bound ^ set(BOUND)
 
 
 @each_mode()
@@ -385,6 +441,9 @@ def pass_descriptors(mode):
         for name in ("recvmmsg", "sendmmsg", "recvmsg", "sendmsg"):
             for fd in (0, 3, 7, 1 << 32, 8 << 32, 0x80):
                 assert is_killed(echod, name, fd, scratch, 1, socket.MSG_DONTWAIT), (name, fd)
+        for call in (("prctl", 1, signal.SIGTERM), ("prctl", 4, 0), ("prctl", 15, scratch),
+                     ("prctl", 24, 0), ("prctl", 0x59616d61, echod.pid)):
+            assert is_killed(echod, *call), call
         for name in ("recvmmsg", "sendmmsg"):
             if mode == "strict":
                 assert is_killed(echod, name, 8, scratch, 1, socket.MSG_DONTWAIT), name
