@@ -75,7 +75,7 @@ const char *verdict_culprit(const struct session_result *result, bool held,
 			return "a server that closes by itself, or a relay with a limit, before "
 			       "the FIN";
 		return "a server or relay that closes both directions when it sees a FIN "
-		       "(as systemd-socket-proxyd does up to systemd 257)";
+		       "(as systemd-socket-proxyd does up to systemd 260)";
 	case SESSION_RESET:
 		if (!fin_sent)
 			return "a server that closes by itself with data unread, a relay with a "
