@@ -26,13 +26,15 @@ AC_DEFUN([ECHOD_REQUIRE_FLAG],
 		[AC_MSG_ERROR([$CC does not take $2 (see config.log), or --disable-static-listener])])])
 
 AC_DEFUN([ECHOD_WARNINGS],
-	[WARN_CFLAGS=
+	[WARN_CFLAGS= TEST_CFLAGS=
 	m4_foreach_w([flag], [-Wall -Wextra -Wformat=2 -Wshadow -Wstrict-prototypes
 		-Wmissing-prototypes -Wold-style-definition -Wpointer-arith -Wcast-qual
 		-Wwrite-strings -Wundef -Wvla -Wimplicit-fallthrough -Wnull-dereference
 		-Wduplicated-cond -Wlogical-op -Wdate-time -Wno-psabi],
 		[ECHOD_ADD_FLAG([WARN_CFLAGS], flag)])
 	AS_IF([test "x$enable_werror" != xno], [WARN_CFLAGS="$WARN_CFLAGS -Werror"])
+	ECHOD_ADD_FLAG([TEST_CFLAGS], [-fno-lto])
+	AC_SUBST([TEST_CFLAGS])
 	AC_SUBST([WARN_CFLAGS])])
 
 AC_DEFUN([ECHOD_INSTRUMENTATION],

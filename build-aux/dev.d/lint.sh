@@ -35,8 +35,9 @@ lint_compiler()
 # Flags that others build with; gcc 12 knows gnu23 by its earlier name.
 lint_flags()
 {
-	build_tree "$BUILD/variant/unoptimized" --enable-werror CC=gcc CFLAGS="-g -O0" &&
-		build_tree "$BUILD/variant/optimized" --enable-werror CC=gcc \
+	lint_compiler "$BUILD/variant/unoptimized" --enable-werror CC=gcc \
+		CFLAGS="-g -O0 -ftrivial-auto-var-init=zero" &&
+		lint_compiler "$BUILD/variant/optimized" --enable-werror CC=gcc \
 			CFLAGS="-g -O3 -flto=auto -std=gnu2x -D_FORTIFY_SOURCE=3"
 }
 
