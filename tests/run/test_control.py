@@ -372,8 +372,42 @@ def test_drain():
         assert not results
         held.close()
         worker.join(DEADLINE_S)
-        assert results == [(0, "echod has ended\n", "")], results
+        assert [result[:2] for result in results] == [(0, "echod has ended\n")], results
         assert echod.wait() == 0
+
+
+@case("drain tells how many are left: each time that they have halved, or in one line")
+def test_drain_left():
+    with Echod({"timeouts": {"drain": "10min"}}) as echod:
+        held = [echod.connect() for _ in range(3)]
+        wait_until(lambda: len(echod.worker_pids()) == 3, "three workers")
+        with subprocess.Popen([program("echoctl"), "--control", echod.folder + "/control",
+                               "drain"], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                              text=True) as client:
+            assert client.stderr.readline() == "echoctl: 3 connections left\n"
+            with Terminal(program("echoctl"), "--control", echod.folder + "/control",
+                          "drain") as terminal:
+                assert terminal.wait("^3 connections left$") == ["3 connections left"]
+                held.pop().close()
+                assert terminal.wait("^2 connections left$") == ["2 connections left"]
+                held.pop().close()
+                assert terminal.wait("^1 connection left$") == ["1 connection left"]
+                assert client.stderr.readline() == "echoctl: 1 connection left\n"
+                held.pop().close()
+                screen = terminal.wait("^EXIT")
+                assert screen == ["echod has ended", "EXIT 0"], screen
+            out, err = client.communicate(timeout=DEADLINE_S)
+            assert (client.returncode, out, err) == (0, "echod has ended\n", ""), (out, err)
+        assert echod.wait() == 0
+
+
+@case("drain: -q and --json have no remarks")
+def test_drain_quiet():
+    for option, wanted in (("-q", "echod has ended"), ("--json", '{"event":"drain"')):
+        with Echod({"timeouts": {"drain": "700ms"}}) as echod, hold(echod):
+            status, out, err = ask(echod, option, "drain")
+            assert status == 0 and out.startswith(wanted) and err == "", (out, err)
+            assert echod.wait() == 0
 
 
 @case("drain gives up after its time")

@@ -4,12 +4,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/cidr.h"
 #include "base/clock.h"
 #include "echoctl/daemon/client.h"
+#include "echoctl/probe/interrupt.h"
 
 #define RELOAD_TIMEOUT_US (UINT64_C(60) * CLOCK_US_PER_S)
+#define LOOK_NS UINT64_C(250000000)	/* between looks at how many are left */
 #define DRAIN_TIMEOUT_US (UINT64_C(900) * CLOCK_US_PER_S)	/* more than the longest drain */
 
 static const struct option timeout_options[] = {
@@ -85,24 +88,106 @@ const struct command command_reload = {
 	.run = reload,
 };
 
-static int drain(struct invocation *invocation)
+/* What is told while the daemon drains. */
+struct drain {
+	struct control_client client;	/* the connection that waits for the end */
+	struct control_client asking;	/* another one */
+	uint64_t deadline_ns;
+	json_int_t said;		/* connections left in the last line; -1: none was said */
+};
+
+/*
+ * On a terminal a line that is rewritten; elsewhere one for the first number, and one each time
+ * that it has halved, so that there are few.
+ */
+static void say_left(struct drain *drain)
 {
-	CONTROL_CLEANUP struct control_client client = control_client(&invocation->globals);
+	const json_t *connections = json_object_get(drain->asking.reply, "connections");
+	json_int_t left = control_integer(connections, "live");
+	const char *plural = left == 1 ? "" : "s";
+
+	if (!connections)	/* it has no time for us */
+		return;
+	if (terminal_obeys(STDERR_FILENO)) {
+		terminal_show("%" JSON_INTEGER_FORMAT " connection%s left", left, plural);
+	} else if (left > 0 && (drain->said < 0 || left <= drain->said / 2)) {
+		report_note(drain->client.report, "%" JSON_INTEGER_FORMAT " connection%s left",
+			    left, plural);
+		drain->said = left;
+	}
+}
+
+static void look(struct drain *drain)
+{
+	if (drain->client.report->quiet || drain->client.report->json)
+		return;
+	drain->asking.timeout_us = LOOK_NS / 1000;
+	if (control_ask(&drain->asking, "status", NULL, NULL) == 0)
+		say_left(drain);
+	else
+		control_close(&drain->asking);
+}
+
+/* control_read(), which tells meanwhile how many are left. */
+static int await_line(struct drain *drain)
+{
+	uint64_t now_ns;
+	int r;
+
+	for (;;) {
+		now_ns = clock_now_ns();
+		drain->client.deadline_ns = now_ns + LOOK_NS < drain->deadline_ns ?
+			now_ns + LOOK_NS : drain->deadline_ns;
+		r = control_read(&drain->client);
+		if (r != -ETIMEDOUT || interrupt_ended() < 0 ||
+		    clock_now_ns() >= drain->deadline_ns)
+			return r;
+		look(drain);
+	}
+}
+
+static int run_drain(struct drain *drain)
+{
+	struct control_client *client = &drain->client;
 	int status;
 	int r;
 
-	client.timeout_us = DRAIN_TIMEOUT_US;
-	status = command_parse_alone(invocation, take_timeout, &client);
-	if (status == COMMAND_PROCEED)
-		status = control_exchange(&client, "drain", NULL, NULL);
+	drain->deadline_ns = clock_now_ns() + client->timeout_us * 1000;
+	/* The first line comes when no connection is left. */
+	if (client->timeout_us * 1000 > LOOK_NS)
+		client->timeout_us = LOOK_NS / 1000;
+	r = control_ask(client, "drain", NULL, NULL);
+	if (r == -ETIMEDOUT && interrupt_ended() == 0)
+		r = await_line(drain);
+	if (r < 0)
+		return control_failed(client, r);
+	status = control_judge(client);
 	if (status != COMMAND_PROCEED)
 		return status;
 	/* The connection ends when the process ends. */
-	r = control_read(&client);
+	r = await_line(drain);
 	if (r != -ECONNRESET)
-		return control_failed(&client, r < 0 ? r : -EBADMSG);
-	report_text(client.report, "echod has ended\n");
+		return control_failed(client, r < 0 ? r : -EBADMSG);
+	report_text(client->report, "echod has ended\n");
 	return STATUS_OK;
+}
+
+static int drain(struct invocation *invocation)
+{
+	struct drain drain = {
+		.client = control_client(&invocation->globals),
+		.asking = control_client(&invocation->globals),
+		.said = -1,
+	};
+	int status;
+
+	drain.client.timeout_us = DRAIN_TIMEOUT_US;
+	status = command_parse_alone(invocation, take_timeout, &drain.client);
+	if (status == COMMAND_PROCEED)
+		status = run_drain(&drain);
+	control_close(&drain.asking);
+	control_close(&drain.client);
+	return status;
 }
 
 const struct command command_drain = {
@@ -112,8 +197,9 @@ const struct command command_drain = {
 	.help =
 	"Tells the local echod to accept no more connections, waits until those that live\n"
 	"have ended (timeouts { drain } of echod.conf(5) at the longest), and then until the\n"
-	"daemon is gone: what SIGTERM does. A socket unit of systemd stays and starts it\n"
-	"again at the next connection; \"systemctl stop echod.socket\" first prevents that.\n"
+	"daemon is gone: what SIGTERM does. Meanwhile it tells how many connections are\n"
+	"left. A socket unit of systemd stays and starts it again at the next connection;\n"
+	"\"systemctl stop echod.socket\" first prevents that.\n"
 	"\n"
 	"      --timeout TIME          limit for the wait (15min)\n"
 	"\n"
