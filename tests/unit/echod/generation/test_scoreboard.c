@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -126,12 +127,45 @@ static void test_live_bytes(void **state)
 	}
 }
 
+/* Maps the scoreboard once more, as a program of another version does. */
+static struct scoreboard map_stranger(const struct scoreboard *own)
+{
+	struct scoreboard stranger = SCOREBOARD_NONE;
+
+	stranger.table_fd = dup(own->table_fd);
+	stranger.slots_fd = dup(own->slots_fd);
+	stranger.commands_fd = dup(own->commands_fd);
+	assert_int_equal(scoreboard_map(&stranger, true), 0);
+	return stranger;
+}
+
+/* What a listener of another version says of its counters of datagrams need not be true. */
+static void test_stranger(void **state)
+{
+	struct generation *generation = *state;
+	struct scoreboard *own = &generation->scoreboard, stranger;
+	const uint32_t good = own->table->datagrams_at;
+	const uint32_t bad[] = { 0, 1, good - 1, good + 1, good + 65536, UINT32_MAX };
+
+	atomic_store(&own->datagrams->sockets[1].received, 5);
+	stranger = map_stranger(own);
+	assert_int_equal(stranger.datagrams->sockets[1].received, 5);
+	scoreboard_release(&stranger);
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		own->table->datagrams_at = bad[i];
+		stranger = map_stranger(own);
+		assert_null(stranger.datagrams);
+		scoreboard_release(&stranger);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_rates, scene_new, scene_free),
 		cmocka_unit_test_setup_teardown(test_slot_again, scene_new, scene_free),
 		cmocka_unit_test(test_live_bytes),
+		cmocka_unit_test_setup_teardown(test_stranger, scene_new, scene_free),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);
