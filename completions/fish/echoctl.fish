@@ -61,10 +61,11 @@ complete -c echoctl -n '__echoctl_wants LIST
     and string match -qr -- "^(-p|--patterns)\$" (commandline -opc)[-1]' \
     -a 'random zeros ones crlf telnet http sip'
 complete -c echoctl -n '__echoctl_is help' -a '(__echoctl_commands)'
+complete -c echoctl -n '__echoctl_is plot; and not __echoctl_wants "[A-Z]+"' -F
 complete -c echoctl -n '__echoctl_is kill; and not __echoctl_wants "[A-Z]+"' \
     -a '(__echoctl_ids)'
 complete -c echoctl -n '__echoctl_is log-level' \
     -a 'emerg alert crit err warning notice info debug'
 complete -c echoctl -n 'not __echoctl_wants "[A-Z]+"
-    and not __echoctl_is "help|status|list|kill|reload|drain|log-level|metrics"' \
+    and not __echoctl_is "help|plot|status|list|kill|reload|drain|log-level|metrics"' \
     -a '(__fish_print_hostnames)'

@@ -28,6 +28,7 @@ extern const struct command command_load;
 extern const struct command command_log_level;
 extern const struct command command_metrics;
 extern const struct command command_ping;
+extern const struct command command_plot;
 extern const struct command command_reload;
 extern const struct command command_send;
 extern const struct command command_status;
@@ -46,6 +47,7 @@ static const struct command *const commands[] = {
 	&command_sweep,
 	&command_load,
 	&command_idle,
+	&command_plot,
 	&command_status,
 	&command_list,
 	&command_kill,

@@ -40,7 +40,7 @@ echod/supervisor     base command_line configuration control handover log metric
                      state systemd
 echod                *
 
-echoctl/output
+echoctl/output       base
 echoctl/command_line base output
 echoctl/probe        base output
 echoctl/dial         base command_line probe
@@ -49,6 +49,7 @@ echoctl/session      base command_line datagram dial output probe
 echoctl/ping         base command_line datagram dial output probe
 echoctl/load         base command_line datagram dial output probe
 echoctl/idle         base command_line dial output probe
+echoctl/plot         base command_line output probe
 echoctl/check        base command_line datagram dial probe
 echoctl/daemon       base command_line output probe
 echoctl              *
@@ -63,7 +64,7 @@ GENERATED = r"(configure|aclocal\.m4|config\.h\.in|Makefile\.in|build-aux/[\w.-]
 # Where the time of day may be read: to be shown. It may be set at any time, so no timer uses it.
 WALL_CLOCK = r"CLOCK_REALTIME|CLOCK_TAI|\bgettimeofday\(|\btime\((NULL|&)|pthread_cond_timedwait\("
 SHOWS_TIME = {"src/echod/log/log.c", "src/echod/supervisor/status.c",
-              "src/echoctl/ping/tally.c"}
+              "src/echoctl/output/series.c", "src/echoctl/ping/tally.c"}
 FORBIDDEN = [
     (r"/work/", "a path of one machine"),
     (r"(?i)\bissue[ #]*\d", "an issue by number"),

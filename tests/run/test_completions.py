@@ -151,7 +151,8 @@ def test_files():
             for ending in "ab":
                 with open(os.path.join(folder, "file-" + ending), "wb"):
                     pass
-            for line in ("echoctl send -o ", "echoctl --control ", "echod -c ", "echod --config "):
+            for line in ("echoctl send -o ", "echoctl --control ", "echoctl plot ",
+                         "echoctl ping --series ", "echod -c ", "echod --config "):
                 text = shell.ask(f"{line}{folder}/file-\t")
                 assert "file-a" in text and "file-b" in text, (name, line, text)
     each_shell(look)
@@ -195,7 +196,8 @@ def test_ids():
 
         def look(name, shell):
             assert {"1.1", "1.2"} <= offered(shell, f"{path} kill 1."), name
-            for command in ("kill", "status", "list", "reload", "drain", "log-level", "metrics"):
+            for command in ("kill", "plot", "status", "list", "reload", "drain", "log-level",
+                            "metrics"):
                 assert "localhost" not in shell.ask(f"{path} {command} \t"), (name, command)
         each_shell(look)
 

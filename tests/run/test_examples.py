@@ -5,8 +5,8 @@ import os
 import re
 import subprocess
 
-from harness import (BUILDDIR, DEADLINE_S, SRCDIR, Echod, Process, case, main, read_exactly,
-                     temporary_directory)
+from harness import (BUILDDIR, DEADLINE_S, SRCDIR, Echod, Process, case, foreign, main,
+                     read_exactly, temporary_directory)
 from harness_commands import SOURCE, SYSTEM, all_commands, readme_lines
 from harness_datagram import DatagramPeer, echo
 
@@ -50,7 +50,9 @@ def test_client():
             file.write(os.urandom(100000))
         with open(os.path.join(folder, "hosts.txt"), "w", encoding="ascii") as file:
             file.writelines(address + "\n" for address in echod.addresses)
-        for command in sorted(commands, key=lambda line: "drain" in line):
+        for command in sorted(commands, key=lambda line: (" plot " in line, "drain" in line)):
+            if " plot " in command:
+                foreign("gnuplot")
             words = here(command).format(
                 host="127.0.0.1", port=echod.port,
                 address=datagrams.address if " -u" in command else echod.addresses[0],

@@ -57,6 +57,7 @@ enum {
 	OPTION_TIMEOUT,
 	OPTION_PROGRESS,
 	OPTION_REQUIRE,
+	OPTION_SERIES,
 };
 
 /* The parent's view of a run. */
@@ -92,6 +93,7 @@ static const char help[] =
 	"      --timeout TIME          limit for a message and for an attempt to connect\n"
 	"                              (5s), for which a shorter --connect-timeout counts\n"
 	"      --require LIST          exit 1 unless these hold, as p99<20ms,loss<0.1%\n"
+	"      --series FILE           a row for each second, comma-separated values\n"
 	"      --progress              a line a second even if stderr is not a terminal\n"
 	"\n"
 	"Exit status: 0 all verified, 1 some failed or never began, 2 not reached.\n"
@@ -111,6 +113,7 @@ static const struct option options[] = {
 	{"timeout", required_argument, NULL, OPTION_TIMEOUT},
 	{"progress", no_argument, NULL, OPTION_PROGRESS},
 	{"require", required_argument, NULL, OPTION_REQUIRE},
+	{"series", required_argument, NULL, OPTION_SERIES},
 	{0},
 };
 
@@ -131,6 +134,8 @@ static const char *take(void *data, int option, const char *value)
 		return command_take_size(value, 1, SIZE_MAX_BYTES, &load->size_bytes);
 	case OPTION_REQUIRE:
 		return command_take_list(value, require_take, &load->require);
+	case OPTION_SERIES:
+		return series_take(value, &load->series);
 	case OPTION_RECONNECT:
 		load->reconnect = true;
 		return NULL;
@@ -207,6 +212,11 @@ static uint64_t count_errors(const struct load_tally *tally)
 	return sum;
 }
 
+static bool is_tcp(const struct load *load)
+{
+	return !load->udp && load->target.address.ss_family != AF_UNIX;
+}
+
 static double per_second(uint64_t count, uint64_t ns)
 {
 	return ns > 0 ? (double)count * 1e9 / (double)ns : 0;
@@ -242,10 +252,53 @@ static const char *percentile_text(const struct histogram *interval, double perc
 	       units_time(histogram_percentile(interval, percent), text);
 }
 
+/* The latency since the last interval, until the next call. */
+static const struct histogram *latency_since(const struct run *run)
+{
+	static struct histogram interval;
+
+	histogram_difference(latency_of(&run->load, &run->now),
+			     latency_of(&run->load, &run->before), &interval);
+	return &interval;
+}
+
+/* In ms; nothing if nothing came back. */
+static const char *percentile_cell(const struct histogram *interval, double percent,
+				   char text[UNITS_TEXT_MAX])
+{
+	snprintf(text, UNITS_TEXT_MAX, "%.6f",
+		 (double)histogram_percentile(interval, percent) / 1e6);
+	return interval->count == 0 ? "" : text;
+}
+
+/* The row of the last interval; retransmits are those of TCP. */
+static void add_row(struct run *run, uint64_t now_ns)
+{
+	const struct histogram *interval = latency_since(run);
+	const struct load_tally *now = &run->now;
+	const struct load_tally *before = &run->before;
+	char times[5][UNITS_TEXT_MAX];
+	char retransmits[UNITS_TEXT_MAX] = "";
+
+	if (!run->load.series.path)
+		return;
+	if (is_tcp(&run->load))
+		snprintf(retransmits, sizeof(retransmits), "%" PRIu64,
+			 now->retransmits - before->retransmits);
+	series_add(&run->load.series, now_ns, run->load.named,
+		   "%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%s,%s,%s,%s,%s,%s",
+		   now->begun - before->begun, now->raw.count - before->raw.count,
+		   count_errors(now) - count_errors(before),
+		   percentile_cell(interval, 50, times[0]), percentile_cell(interval, 90, times[1]),
+		   percentile_cell(interval, 99, times[2]),
+		   percentile_cell(interval, 99.9, times[3]),
+		   percentile_cell(interval, 100, times[4]), retransmits);
+}
+
 /* The progress line: the results of the last interval. */
 static void report_progress(const struct run *run, uint64_t elapsed_ns, uint64_t interval_ns)
 {
-	static struct histogram interval;
+	const struct histogram *interval = latency_since(run);
 	const struct load *load = &run->load;
 	const struct load_tally *now = &run->now;
 	const struct load_tally *before = &run->before;
@@ -254,7 +307,6 @@ static void report_progress(const struct run *run, uint64_t elapsed_ns, uint64_t
 	char text[160];
 	double rate = per_second(now->raw.count - before->raw.count, interval_ns);
 
-	histogram_difference(latency_of(load, now), latency_of(load, before), &interval);
 	report_json(load->report, json_pack(
 		"{s:s, s:I, s:I, s:I, s:I, s:f, s:I, s:o, s:o}", "event", "load_progress",
 		"elapsed_ns", (json_int_t)elapsed_ns,
@@ -263,14 +315,14 @@ static void report_progress(const struct run *run, uint64_t elapsed_ns, uint64_t
 		"messages", (json_int_t)now->raw.count,
 		"messages_per_s", rate,
 		"errors", (json_int_t)count_errors(now),
-		"p50_ns", percentile_json(&interval, 50),
-		"p99_ns", percentile_json(&interval, 99)));
+		"p50_ns", percentile_json(interval, 50),
+		"p99_ns", percentile_json(interval, 99)));
 	if (load->report->json)
 		return;
 	snprintf(text, sizeof(text), "%4.0f s  %" PRIu64 " open  %.0f echoes/s  %.1f MiB/s  p50 %s"
 		 "  p99 %s  %" PRIu64 " errors", (double)elapsed_ns / 1e9, now->open, rate,
 		 per_second(now->bytes - before->bytes, interval_ns) / 1048576,
-		 percentile_text(&interval, 50, p50), percentile_text(&interval, 99, p99),
+		 percentile_text(interval, 50, p50), percentile_text(interval, 99, p99),
 		 count_errors(now));
 	if (load->terminal)
 		terminal_show("%s", text);
@@ -296,11 +348,6 @@ static json_t *errors_json(const struct load_tally *tally)
 		json_object_set_new(errors, phase_names[phase],
 				    json_integer((json_int_t)tally->errors[phase]));
 	return errors;
-}
-
-static bool is_tcp(const struct load *load)
-{
-	return !load->udp && load->target.address.ss_family != AF_UNIX;
 }
 
 /* What the kernel knows of the connections; null unless they are TCP. */
@@ -561,15 +608,35 @@ static void release_processes(struct run *run, uint64_t now_ns)
 	if (!run->now.ready)
 		return;
 	run->reported_ns = now_ns;
+	run->load.series.start_ns = now_ns;
 	__atomic_store_n(&run->load.shared->start_ns, now_ns, __ATOMIC_RELEASE);
 }
 
-static void report_interval(struct run *run, uint64_t now_ns)
+static bool has_intervals(const struct run *run)
+{
+	return run->load.progress || run->load.series.path;
+}
+
+/* When the next second since the start is over. */
+static uint64_t interval_end_ns(const struct run *run)
+{
+	uint64_t start_ns = run->load.shared->start_ns;
+
+	return run->reported_ns - (run->reported_ns - start_ns) % PROGRESS_NS + PROGRESS_NS;
+}
+
+/* At the end of a second, or before it because a signal asks. */
+static void report_interval(struct run *run, uint64_t now_ns, bool asked)
 {
 	collect(&run->load, &run->now);
-	report_progress(run, now_ns - run->load.shared->start_ns, now_ns - run->reported_ns);
+	if (asked || run->load.progress)
+		report_progress(run, now_ns - run->load.shared->start_ns,
+				now_ns - run->reported_ns);
 	if (!report_heard(run->load.report))
 		stop(run);
+	if (asked && has_intervals(run))
+		return;
+	add_row(run, now_ns);
 	run->before = run->now;
 	run->reported_ns = now_ns;
 }
@@ -581,7 +648,7 @@ static void watch_processes(struct run *run)
 
 	while (run->left > 0) {
 		bool started = run->load.shared->start_ns > 0;
-		uint64_t wake_ns = run->load.progress ? run->reported_ns + PROGRESS_NS : UINT64_MAX;
+		uint64_t wake_ns = has_intervals(run) ? interval_end_ns(run) : UINT64_MAX;
 		uint64_t now_ns;
 		bool asked;
 		int r;
@@ -599,7 +666,7 @@ static void watch_processes(struct run *run)
 		if (!started)
 			release_processes(run, now_ns);
 		else if (asked || (now_ns >= wake_ns && run->left > 0))
-			report_interval(run, now_ns);
+			report_interval(run, now_ns, asked);
 		if (asked)
 			terminal_keep();
 	}
@@ -627,6 +694,9 @@ static int run_load(struct run *run)
 	ended_ns = clock_now_ns();
 	start_ns = load->shared->start_ns;
 	collect(load, &run->now);
+	/* What is left of the last second. */
+	if (start_ns > 0)
+		add_row(run, ended_ns);
 	if (run->error == 0 || start_ns > 0)
 		report_summary(load, &run->now, start_ns > 0 ? ended_ns - start_ns : 0);
 	run->holds = run->error == 0 && judge(load, &run->now);
@@ -669,6 +739,7 @@ static int run(struct invocation *invocation)
 	int r;
 
 	status = command_parse_target(invocation, take, load, &target);
+	load->named = invocation->argv[0];
 	load->udp = invocation->globals.udp;
 	if (status == COMMAND_PROCEED)
 		status = refuse_mix(invocation, load);
@@ -681,7 +752,9 @@ static int run(struct invocation *invocation)
 	if (load->processes > load->connections)
 		load->processes = load->connections;
 	load->dial = dial_options_within(&invocation->globals, load->timeout_us);
-	if (interrupt_open(report, invocation->globals.deadline_us, true) < 0)
+	if (interrupt_open(report, invocation->globals.deadline_us, true) < 0 ||
+	    series_open(&load->series, "sent,ok,lost,p50_ms,p90_ms,p99_ms,p99.9_ms,max_ms,"
+			"retransmits", report) < 0)
 		return STATUS_LOCAL;
 	/* One connection finds out which address answers; the load follows it. */
 	status = dial_target(report, &target, &load->dial, &dial);
@@ -695,10 +768,10 @@ static int run(struct invocation *invocation)
 	load->progress |= load->terminal && !report->quiet && !report->json;
 	dial_raise_limit();
 	r = run_load(&run);
-	if (r < 0) {
+	if (r < 0)
 		report_error(report, "load: %s", strerror(-r));
+	if (!series_close(&load->series) || r < 0)
 		return STATUS_LOCAL;
-	}
 	return run.holds ? STATUS_OK : STATUS_FAILED;
 }
 

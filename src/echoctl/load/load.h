@@ -14,6 +14,7 @@
 #include "echoctl/dial/dial.h"
 #include "echoctl/output/histogram.h"
 #include "echoctl/output/report.h"
+#include "echoctl/output/series.h"
 #include "echoctl/probe/exchange.h"
 #include "echoctl/probe/require.h"
 #include "echoctl/probe/schedule.h"
@@ -52,6 +53,8 @@ struct load {
 	/* Used by the parent only: where it reports. */
 	struct report *report;
 	struct require require;
+	struct series series;
+	const char *named;		/* the target as the user did */
 	char peer[ADDRESS_TEXT_MAX];
 	bool progress;			/* the live line is wanted */
 	bool terminal;			/* and may be rewritten in place */

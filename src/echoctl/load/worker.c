@@ -504,6 +504,8 @@ static void sweep(struct load_worker *worker, uint64_t now_ns)
 		else if (connection->state == CLOSED && worker->connecting < CONNECTING_MAX &&
 			 (!connection->tried || (worker->end_ns > 0 && has_more(worker, now_ns))))
 			start_connecting(worker, connection, now_ns);
+		if (worker->load->series.path && connection->fd >= 0)
+			count_retransmits(worker, connection);
 		all_tried &= connection->tried;
 	}
 	if (worker->load->reconnect || worker->load->udp || all_tried)

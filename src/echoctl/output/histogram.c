@@ -44,10 +44,12 @@ static uint64_t bucket_start_ns(unsigned bucket)
 	return (uint64_t)(bucket - shift * HISTOGRAM_STEPS) << shift;
 }
 
-void histogram_record(struct histogram *histogram, uint64_t value_ns)
+void histogram_record_many(struct histogram *histogram, uint64_t value_ns, uint64_t count)
 {
 	double distance;
 
+	if (count == 0)
+		return;
 	if (value_ns > HISTOGRAM_VALUE_MAX_NS)
 		value_ns = HISTOGRAM_VALUE_MAX_NS;
 	distance = (double)value_ns - histogram->mean_ns;
@@ -55,11 +57,17 @@ void histogram_record(struct histogram *histogram, uint64_t value_ns)
 		histogram->min_ns = value_ns;
 	if (value_ns > histogram->max_ns)
 		histogram->max_ns = value_ns;
-	histogram->count++;
+	histogram->count += count;
 	/* Welford: sums of squares of nanoseconds would lose the small deviations. */
-	histogram->mean_ns += distance / (double)histogram->count;
-	histogram->squares_ns2 += distance * ((double)value_ns - histogram->mean_ns);
-	histogram->buckets[bucket_of(value_ns)]++;
+	histogram->mean_ns += distance * (double)count / (double)histogram->count;
+	histogram->squares_ns2 += distance * ((double)value_ns - histogram->mean_ns) *
+		(double)count;
+	histogram->buckets[bucket_of(value_ns)] += count;
+}
+
+void histogram_record(struct histogram *histogram, uint64_t value_ns)
+{
+	histogram_record_many(histogram, value_ns, 1);
 }
 
 void histogram_merge(struct histogram *into, const struct histogram *from)

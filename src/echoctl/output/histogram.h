@@ -31,6 +31,9 @@ struct histogram {
 
 void histogram_record(struct histogram *histogram, uint64_t value_ns);
 
+/* The same as often as count says. */
+void histogram_record_many(struct histogram *histogram, uint64_t value_ns, uint64_t count);
+
 /* Adds the counts of the other one. */
 void histogram_merge(struct histogram *into, const struct histogram *from);
 

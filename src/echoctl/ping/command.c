@@ -31,6 +31,7 @@ enum {
 	OPTION_RECONNECT = OPTION_OWN,
 	OPTION_REQUIRE,
 	OPTION_YES,
+	OPTION_SERIES,
 };
 
 /* All targets of a run. */
@@ -44,6 +45,7 @@ struct pings {
 	bool progress;			/* a line of a flood on the terminal */
 	uint64_t progress_ns;		/* of the last one */
 	struct report *report;
+	struct series series;
 	struct ping *list;
 	struct polled {
 		struct ping *ping;
@@ -71,6 +73,7 @@ static const char help[] =
 	"      --targets FILE          addresses too, one a line; - is standard input\n"
 	"  -n, --numeric               accepted for the habit, and without effect\n"
 	"      --require LIST          exit 1 unless these hold, as p99<20ms,loss<0.1%\n"
+	"      --series FILE           a row for each probe, comma-separated values\n"
 	"  -q, --quiet                 no line for each probe\n"
 	"\n"
 	"Several targets share the schedule, each is probed once an interval; a table of\n"
@@ -94,6 +97,7 @@ static const struct option options[] = {
 	{"numeric", no_argument, NULL, 'n'},
 	TARGETS_OPTION,
 	{"require", required_argument, NULL, OPTION_REQUIRE},
+	{"series", required_argument, NULL, OPTION_SERIES},
 	{0},
 };
 
@@ -125,6 +129,8 @@ static const char *take(void *data, int option, const char *value)
 					     &ping->late_us);
 	case OPTION_REQUIRE:
 		return command_take_list(value, require_take, &ping->require);
+	case OPTION_SERIES:
+		return series_take(value, &pings->series);
 	case 'D':
 		ping->timestamps = true;
 		return NULL;
@@ -158,22 +164,31 @@ static const char *phase_of(const struct ping_link *link)
 	return link->connecting ? "connect" : "echo";
 }
 
+/* A probe that never left. */
+static void miss(struct ping *ping, enum ping_result result, uint64_t sequence, const char *phase,
+		 const char *why)
+{
+	const struct ping_probe probe = { .sequence = sequence, .sent_ns = clock_now_ns() };
+
+	ping_tally_missing(ping, result, &probe, phase, why);
+}
+
 /* The connection is lost and all its probes with it. With --reconnect the others go on. */
 static void break_link(struct ping *ping, struct ping_link *link, const char *phase, int error)
 {
 	if (!ping->reconnect)
 		ping_tally_broken(ping, phase, error, why(error));
 	for (uint64_t i = 0; i < link->count; i++)
-		ping_tally_missing(ping, PING_LOST, ping_link_probe(link, i)->sequence,
-				   phase, why(error));
+		ping_tally_missing(ping, PING_LOST, ping_link_probe(link, i), phase,
+				   why(error));
 	ping_link_close(link);
 }
 
 /* Counts the index-th unanswered probe of the link as lost. */
 static void give_up(struct ping *ping, const struct ping_link *link, uint64_t index)
 {
-	ping_tally_missing(ping, PING_LOST, ping_link_probe(link, index)->sequence,
-			   phase_of(link), "no answer");
+	ping_tally_missing(ping, PING_LOST, ping_link_probe(link, index), phase_of(link),
+			   "no answer");
 }
 
 /* A link that is free, or that of the oldest overdue probe, which is given up. NULL if none. */
@@ -207,8 +222,7 @@ static int reconnect(struct ping *ping, uint64_t sequence)
 	int r;
 
 	if (!link) {
-		ping_tally_missing(ping, PING_UNSENT, sequence, "send",
-				   "too many connections wait");
+		miss(ping, PING_UNSENT, sequence, "send", "too many connections wait");
 		return 0;
 	}
 	fd = dial_start(&ping->target, &ping->dial, &phase);
@@ -216,14 +230,12 @@ static int reconnect(struct ping *ping, uint64_t sequence)
 	if (fd < 0 && phase == DIAL_SOCKET)
 		return fd;
 	if (fd == -EAGAIN) {
-		ping_tally_missing(ping, PING_UNSENT, sequence, "send",
-				   "the peer does not accept");
+		miss(ping, PING_UNSENT, sequence, "send", "the peer does not accept");
 		return 0;
 	}
 	ping->sent++;
 	if (fd < 0) {
-		ping_tally_missing(ping, PING_LOST, sequence, dial_phase_name(phase),
-				   why(fd));
+		miss(ping, PING_LOST, sequence, dial_phase_name(phase), why(fd));
 		return 0;
 	}
 	r = ping_link_open(link, fd, ping->size_bytes, 1);
@@ -253,17 +265,15 @@ static void send_datagram(struct ping *ping, uint64_t sequence)
 	int r;
 
 	if (link->count == room && !drop_oldest(ping, link)) {
-		ping_tally_missing(ping, PING_UNSENT, sequence, "send",
-			      "too many datagrams are on their way");
+		miss(ping, PING_UNSENT, sequence, "send", "too many datagrams are on their way");
 		return;
 	}
 	r = ping_flow_send(&ping->flow, link, sequence);
 	ping->sent += r == 0;
 	if (r == -EMSGSIZE)
-		ping_tally_missing(ping, PING_REFUSED, sequence, "send",
-			      "too big for this machine's interface");
+		miss(ping, PING_REFUSED, sequence, "send", "too big for this machine's interface");
 	else if (r < 0)
-		ping_tally_missing(ping, PING_UNSENT, sequence, "send", strerror(-r));
+		miss(ping, PING_UNSENT, sequence, "send", strerror(-r));
 }
 
 static int send_probe(struct ping *ping, uint64_t sequence)
@@ -279,8 +289,7 @@ static int send_probe(struct ping *ping, uint64_t sequence)
 		return reconnect(ping, sequence);
 	r = ping_link_send(&ping->links[0], sequence);
 	if (r == -EAGAIN) {
-		ping_tally_missing(ping, PING_UNSENT, sequence, "send",
-				   "the peer does not read");
+		miss(ping, PING_UNSENT, sequence, "send", "the peer does not read");
 		return 0;
 	}
 	ping->sent++;
@@ -363,7 +372,7 @@ static void say_overdue(struct ping *ping, uint64_t now_ns)
 			late_at_ns(ping, link, link->overdue) <= now_ns)) {
 			if (!ping_link_probe(link, link->overdue)->answered)
 				ping_tally_missing(ping, PING_OVERDUE,
-						   ping_link_probe(link, link->overdue)->sequence,
+						   ping_link_probe(link, link->overdue),
 						   phase_of(link),
 						   "no answer in time, still waiting");
 			link->overdue++;
@@ -523,11 +532,13 @@ static int open_all(struct pings *pings, const struct dial *dials)
 		.per_period = 1,
 	};
 	pings->awake_ns = pings->schedule.start_ns;
+	pings->series.start_ns = pings->schedule.start_ns;
 	for (size_t i = 0; i < count; i++) {
 		struct ping *ping = &pings->list[i];
 
 		*ping = pings->settings;
 		ping->report = pings->report;
+		ping->series = &pings->series;
 		ping->named = &pings->targets.list[i];
 		ping->schedule = &pings->schedule;
 		ping->offset_ns = pings->schedule.period_ns / count * i;
@@ -728,8 +739,13 @@ static int run(struct invocation *invocation)
 		status = STATUS_LOCAL;
 	pings.settings.dial = dial_options(&invocation->globals);
 	pings.report = report;
+	if (status == COMMAND_PROCEED &&
+	    series_open(&pings.series, "seq,result,rtt_ms", report) < 0)
+		status = STATUS_LOCAL;
 	if (status == COMMAND_PROCEED)
 		status = allocate_and_run(&pings);
+	if (!series_close(&pings.series))
+		status = STATUS_LOCAL;
 	report->target = NULL;
 	targets_free(&pings.targets);
 	return status;

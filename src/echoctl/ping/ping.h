@@ -10,6 +10,7 @@
 #include "echoctl/dial/dial.h"
 #include "echoctl/output/histogram.h"
 #include "echoctl/output/report.h"
+#include "echoctl/output/series.h"
 #include "echoctl/output/table.h"
 #include "echoctl/ping/flow.h"
 #include "echoctl/ping/link.h"
@@ -31,6 +32,7 @@ struct ping {
 	bool udp;			/* a datagram for each; links[0] has the socket */
 	struct ping_flow flow;
 	struct report *report;
+	struct series *series;
 	const struct target *named;	/* as the user did */
 	char peer[ADDRESS_TEXT_MAX];
 	struct schedule *schedule;	/* of all targets */
@@ -58,7 +60,7 @@ void ping_tally_head(struct ping *ping);
 void ping_tally_reply(struct ping *ping, const struct ping_reply *reply, uint64_t connect_ns);
 
 /* A probe without a reply: lost, refused, unsent or overdue. phase: "connect", "send", "echo". */
-void ping_tally_missing(struct ping *ping, enum ping_result result, uint64_t sequence,
+void ping_tally_missing(struct ping *ping, enum ping_result result, const struct ping_probe *probe,
 			const char *phase, const char *why);
 
 /* The connection of all probes is broken: -errno of that phase, and the same in words. */

@@ -36,10 +36,24 @@ static double ms(double ns)
 	return ns / 1e6;
 }
 
+/* The row of a probe, once its result is final, at the time when it was sent. */
+static void add_to_series(struct ping *ping, const struct ping_probe *probe,
+			  enum ping_result result, const json_t *rtt_ns)
+{
+	char rtt_ms[32] = "";
+
+	if (result == PING_OVERDUE || result == PING_DUPLICATE)
+		return;
+	if (rtt_ns)
+		snprintf(rtt_ms, sizeof(rtt_ms), "%.6f", ms((double)json_integer_value(rtt_ns)));
+	series_add(ping->series, probe->sent_ns, ping->named->text, "%" PRIu64 ",%s,%s",
+		   probe->sequence, result_names[result], rtt_ms);
+}
+
 /* Reports one probe: for programs with these details, which are freed, for people in a line. */
 __attribute__((format(printf, 5, 6)))
-static void tell(struct ping *ping, uint64_t sequence, enum ping_result result, json_t *details,
-		 const char *format, ...)
+static void tell(struct ping *ping, const struct ping_probe *probe, enum ping_result result,
+		 json_t *details, const char *format, ...)
 {
 	json_t *event;
 	char stamp[40] = "";
@@ -47,12 +61,13 @@ static void tell(struct ping *ping, uint64_t sequence, enum ping_result result, 
 	struct timespec now;
 	va_list arguments;
 
+	add_to_series(ping, probe, result, json_object_get(details, "rtt_ns"));
 	if (ping->report->quiet) {
 		json_decref(details);
 		return;
 	}
-	event = json_pack("{s:s, s:I, s:s}", "event", "ping_probe", "seq", (json_int_t)sequence,
-			  "result", result_names[result]);
+	event = json_pack("{s:s, s:I, s:s}", "event", "ping_probe", "seq",
+			  (json_int_t)probe->sequence, "result", result_names[result]);
 	if (ping->udp)
 		json_object_set_new(event, "protocol", json_string("udp"));
 	if (ping->timestamps) {
@@ -111,19 +126,19 @@ static void tally_intact(struct ping *ping, const struct ping_reply *reply, uint
 	}
 	if (reply->reordered)
 		json_object_set_new(details, "reordered", json_true());
-	tell(ping, reply->probe.sequence, result, details,
+	tell(ping, &reply->probe, result, details,
 	     "%" PRIu64 " bytes from %s: seq=%" PRIu64 " %s%s%s%s", ping->size_bytes, ping->peer,
 	     reply->probe.sequence, connect, time, late ? " (late)" : "",
 	     reply->reordered ? " (reordered)" : "");
 }
 
-void ping_tally_missing(struct ping *ping, enum ping_result result, uint64_t sequence,
+void ping_tally_missing(struct ping *ping, enum ping_result result, const struct ping_probe *probe,
 			const char *phase, const char *why)
 {
 	ping->counts[result]++;
-	tell(ping, sequence, result, json_pack("{s:s, s:s}", "phase", phase, "why", why),
-	     "%s: seq=%" PRIu64 " %s: %s: %s", ping->peer, sequence, result_names[result], phase,
-	     why);
+	tell(ping, probe, result, json_pack("{s:s, s:s}", "phase", phase, "why", why),
+	     "%s: seq=%" PRIu64 " %s: %s: %s", ping->peer, probe->sequence, result_names[result],
+	     phase, why);
 }
 
 /* An ICMP error came back, or the echo once more. */
@@ -134,11 +149,11 @@ static void tally_special(struct ping *ping, const struct ping_reply *reply)
 
 	ping->counts[reply->result]++;
 	if (reply->result == PING_DUPLICATE)
-		tell(ping, sequence, PING_DUPLICATE,
+		tell(ping, &reply->probe, PING_DUPLICATE,
 		     json_pack("{s:I}", "rtt_ns", (json_int_t)reply->rtt_ns),
 		     "%s: seq=%" PRIu64 " duplicate: came back once more", ping->peer, sequence);
 	else
-		tell(ping, sequence, PING_UNREACHABLE,
+		tell(ping, &reply->probe, PING_UNREACHABLE,
 		     json_pack("{s:s, s:s, s:i, s:i}", "phase", "echo", "why", reply->why,
 			       "icmp_type", event->type, "icmp_code", event->code),
 		     "%s: seq=%" PRIu64 " unreachable: %s", ping->peer, sequence, reply->why);
@@ -154,7 +169,7 @@ void ping_tally_reply(struct ping *ping, const struct ping_reply *reply, uint64_
 		tally_intact(ping, reply, connect_ns);
 		break;
 	case PING_LOST:
-		ping_tally_missing(ping, PING_LOST, sequence, "echo", reply->why);
+		ping_tally_missing(ping, PING_LOST, &reply->probe, "echo", reply->why);
 		break;
 	case PING_DUPLICATE:
 	case PING_UNREACHABLE:
@@ -162,7 +177,7 @@ void ping_tally_reply(struct ping *ping, const struct ping_reply *reply, uint64_
 		break;
 	default:
 		ping->counts[reply->result]++;
-		tell(ping, sequence, reply->result,
+		tell(ping, &reply->probe, reply->result,
 		     json_pack("{s:I, s:s}", "offset_bytes", (json_int_t)reply->offset_bytes,
 			       "why", reply->why),
 		     "%s: seq=%" PRIu64 " %s: %s from offset %zu on", ping->peer, sequence,
