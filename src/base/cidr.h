@@ -33,12 +33,17 @@ void cidr_mask(uint8_t address[16], unsigned bits);
 /* Masks address to its source: with the number of bits of its family. */
 void cidr_source(uint8_t address[16], unsigned ipv4_bits, unsigned ipv6_bits);
 
-/* Hashes a prefix, as two words. Without the random seed nobody can find some that collide. */
+/*
+ * Hashes a prefix, as two words. Without the random seed nobody can find some that collide. Products
+ * carry bits upwards only: it takes a fold, a product and a fold until those at the upper end of a
+ * word count in the low bits of the hash, and that is where IPv4 addresses differ.
+ */
 static inline uint64_t cidr_hash(const uint64_t prefix[2], const uint64_t seed[2])
 {
 	uint64_t hash = (prefix[0] ^ seed[0]) * 0x9e3779b97f4a7c15u;
 
 	hash = (hash ^ hash >> 32 ^ prefix[1] ^ seed[1]) * 0xd6e8feb86659fd93u;
+	hash = (hash ^ hash >> 32) * 0x9e3779b97f4a7c15u;
 	return hash ^ hash >> 32;
 }
 

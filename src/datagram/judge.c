@@ -6,7 +6,8 @@
  * request, so nothing is amplified.
  *
  * Sources are kept in a table of fixed size: rows of four, found by a hash. A new source has a full
- * bucket and replaces the one in its row that has been quiet longest.
+ * bucket and replaces the one in its row whose bucket is fullest: so a flood of new sources makes
+ * nobody forget who is loud.
  */
 #include "datagram/datagram.h"
 
@@ -39,21 +40,27 @@ static struct judge_source *find_row(struct judge *judge, const uint64_t key[2])
 	return judge->sources[cidr_hash(key, seed) % JUDGE_ROWS];
 }
 
+/* When it would have been empty: the earlier, the fuller it is now. */
+static int64_t empty_at_ns(const struct bucket *bucket)
+{
+	return bucket->last_ns == 0 ? INT64_MIN : (int64_t)(bucket->last_ns - bucket->tokens_ns);
+}
+
 static struct bucket *find_bucket(struct judge *judge, const uint64_t key[2], uint64_t now_ns)
 {
-	struct judge_source *row = find_row(judge, key), *oldest = row;
+	struct judge_source *row = find_row(judge, key), *fullest = row;
 
 	for (uint32_t i = 0; i < JUDGE_WAYS; i++) {
 		if (row[i].bucket.last_ns != 0 && row[i].key[0] == key[0] &&
 		    row[i].key[1] == key[1])
 			return &row[i].bucket;
-		if (row[i].bucket.last_ns < oldest->bucket.last_ns)
-			oldest = &row[i];
+		if (empty_at_ns(&row[i].bucket) < empty_at_ns(&fullest->bucket))
+			fullest = &row[i];
 	}
-	memcpy(oldest->key, key, sizeof(oldest->key));
-	bucket_init(&oldest->bucket, now_ns, judge->settings->datagram_rate_per_source,
+	memcpy(fullest->key, key, sizeof(fullest->key));
+	bucket_init(&fullest->bucket, now_ns, judge->settings->datagram_rate_per_source,
 		    judge->settings->datagram_rate_burst);
-	return &oldest->bucket;
+	return &fullest->bucket;
 }
 
 static uint32_t take_of_source(struct judge *judge, const uint8_t address[16], uint64_t now_ns,

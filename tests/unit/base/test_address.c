@@ -214,7 +214,8 @@ static void test_address_format(void **state)
 	memset(un.sun_path, 'x', sizeof(un.sun_path));
 	assert_int_equal(strlen(address_format((void *)&un, sizeof(un), text)),
 			 strlen("unix:") + sizeof(un.sun_path));
-	assert_string_equal(address_format((void *)&in, 1, text), "unknown (family 2)");
+	assert_string_equal(address_format((void *)&in, sizeof(sa_family_t), text),
+			    "unknown (family 2)");
 }
 
 static void test_cidr_text(void **state)
@@ -313,6 +314,35 @@ static void test_cidr_families(void **state)
 	}
 }
 
+#define HASHES 1024u
+
+/* Whichever two bytes of an address differ, the low bits of the hash do. */
+static void test_cidr_hash(void **state)
+{
+	static const uint64_t seed[2] = { 1, 2 };
+
+	(void)state;
+	for (unsigned at = 0; at < 15; at++) {
+		bool is_used[HASHES] = { false };
+		unsigned used = 0;
+
+		for (unsigned i = 0; i < HASHES; i++) {
+			uint8_t address[16] = { 0x20, 0x01, [10] = 0xff, 0xff };
+			uint64_t words[2];
+			bool *is_here;
+
+			address[at] = (uint8_t)(i >> 8);
+			address[at + 1] = (uint8_t)i;
+			memcpy(words, address, sizeof(words));
+			is_here = &is_used[cidr_hash(words, seed) % HASHES];
+			used += !*is_here;
+			*is_here = true;
+		}
+		/* by chance 1 - 1/e of them */
+		assert_true(used > HASHES / 2);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -325,6 +355,7 @@ int main(void)
 		cmocka_unit_test(test_cidr_text),
 		cmocka_unit_test(test_cidr_bits),
 		cmocka_unit_test(test_cidr_families),
+		cmocka_unit_test(test_cidr_hash),
 	};
 
 	return cmocka_run_group_tests_name("address", tests, NULL, NULL);

@@ -236,6 +236,24 @@ static void test_flood(void **state)
 	assert_int_equal(pass(&loud, 1, NOW_NS, DROP_PER_SOURCE), 0);
 }
 
+/* Neighbours in one network do not drive each other out of the table. */
+static void test_neighbours(void **state)
+{
+	struct reception sources[256];
+
+	(void)state;
+	block.settings.datagram_rate_per_source = 1;
+	block.settings.datagram_rate_burst = 2;
+	judge_init(judge, &block.settings, 1, NOW_NS);
+	for (size_t i = 0; i < sizeof(sources) / sizeof(*sources); i++) {
+		sources[i] = from("198.51.100.0", 4000);
+		sources[i].address[15] = (uint8_t)i;
+		assert_int_equal(pass(&sources[i], 5, NOW_NS, DROP_PER_SOURCE), 2);
+	}
+	for (size_t i = 0; i < sizeof(sources) / sizeof(*sources); i++)
+		assert_int_equal(pass(&sources[i], 1, NOW_NS, DROP_PER_SOURCE), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -246,6 +264,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_prefixes, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_seed, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_flood, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_neighbours, set_up, tear_down),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
