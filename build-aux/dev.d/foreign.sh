@@ -91,7 +91,7 @@ run_guest()
 	read -r _ _ console emulator <<<"${GUESTS[$1]}"
 	kernel=$(compgen -G "$2/boot/vmlinu?-*") || return
 	# shellcheck disable=SC2086 # a command with its options
-	timeout "$GUEST_LIMIT_S" $emulator -m 768 -nographic -nic none -no-reboot \
+	timeout "$GUEST_LIMIT_S" $emulator -m 768 -nographic -vga none -nic none -no-reboot \
 		-kernel "$kernel" -initrd "$2.cpio" \
 		-append "console=$console quiet panic=-1" </dev/null |
 		tr -d '\r' | tee "$2.log"
