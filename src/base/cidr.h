@@ -34,9 +34,9 @@ void cidr_mask(uint8_t address[16], unsigned bits);
 void cidr_source(uint8_t address[16], unsigned ipv4_bits, unsigned ipv6_bits);
 
 /*
- * Hashes a prefix, as two words. Without the random seed nobody can find some that collide. Products
- * carry bits upwards only: it takes a fold, a product and a fold until those at the upper end of a
- * word count in the low bits of the hash, and that is where IPv4 addresses differ.
+ * Hashes a prefix, as two words. Without the random seed nobody can find some that collide.
+ * Products carry bits upwards only: it takes a fold, a product and a fold until those at the upper
+ * end of a word count in the low bits of the hash, and that is where IPv4 addresses differ.
  */
 static inline uint64_t cidr_hash(const uint64_t prefix[2], const uint64_t seed[2])
 {
