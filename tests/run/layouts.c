@@ -5,6 +5,7 @@
  */
 #include <stddef.h>
 #include <stdio.h>
+#include <sys/syscall.h>
 
 #include "wire/endpoint.h"
 #include "wire/event.h"
@@ -145,6 +146,26 @@ static const struct {
 	NUMBER(ENDPOINT_INET),
 	NUMBER(ENDPOINT_INET6),
 	NUMBER(ENDPOINT_UNIX),
+	/* for which libseccomp may know socketcall(2) only */
+	NUMBER(SYS_socket),
+	NUMBER(SYS_socketpair),
+	NUMBER(SYS_bind),
+	NUMBER(SYS_connect),
+	NUMBER(SYS_listen),
+	NUMBER(SYS_accept4),
+	NUMBER(SYS_getsockopt),
+	NUMBER(SYS_setsockopt),
+	NUMBER(SYS_getsockname),
+	NUMBER(SYS_getpeername),
+	NUMBER(SYS_sendto),
+	NUMBER(SYS_sendmsg),
+	NUMBER(SYS_sendmmsg),
+	NUMBER(SYS_recvfrom),
+	NUMBER(SYS_recvmsg),
+	NUMBER(SYS_shutdown),
+#ifdef SYS_recvmmsg	/* not on a new processor of 32 bits */
+	NUMBER(SYS_recvmmsg),
+#endif
 };
 
 static void put_words(const char *name, const char *const *words, size_t count)

@@ -119,10 +119,12 @@ static void act_kill(void)
 	syscall(SYS_kill, 1, 0);
 }
 
+#ifndef __s390__	/* no filter sees the arguments of mmap() there */
 static void act_map_executable(void)
 {
 	mmap(NULL, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 }
+#endif
 
 /* The flags are the second argument on s390, clone(2). */
 static void clone_with(unsigned long flags)
@@ -163,7 +165,9 @@ static void test_allow_list(void **state)
 	for (size_t i = 0; i < KINDS; i++) {
 		assert_killed(kinds[i], act_open);
 		assert_killed(kinds[i], act_kill);
+#ifndef __s390__
 		assert_killed(kinds[i], act_map_executable);
+#endif
 		assert_killed(kinds[i], act_namespace);
 		assert_killed(kinds[i], act_thread);
 	}
