@@ -103,11 +103,13 @@ command_elsewhere()
 	[ "$(id -u)" -eq 0 ] || die "elsewhere: needs root (it makes trees and enters them)"
 	[ $# -eq 0 ] || shift
 	case $target in
-	trixie | sid) elsewhere_build "$target" "$target" "$(dpkg --print-architecture)" "$@" ;;
+	bookworm | trixie | sid)
+		elsewhere_build "$target" "$target" "$(dpkg --print-architecture)" "$@"
+		;;
 	i386) elsewhere_build "$target" "$(own_archive RELEASE)" i386 "$@" ;;
 	*)
 		[ -n "${GUESTS[${target#cross-}]:-}" ] ||
-			die "elsewhere: the targets are trixie, sid, i386 and [cross-]ARCH" \
+			die "elsewhere: the targets are bookworm, trixie, sid, i386 and [cross-]ARCH" \
 				"of: ${!GUESTS[*]}"
 		install_packages foreign
 		case $target in
