@@ -109,8 +109,8 @@ command_elsewhere()
 	i386) elsewhere_build "$target" "$(own_archive RELEASE)" i386 "$@" ;;
 	*)
 		[ -n "${GUESTS[${target#cross-}]:-}" ] ||
-			die "elsewhere: the targets are bookworm, trixie, sid, i386 and [cross-]ARCH" \
-				"of: ${!GUESTS[*]}"
+			die "elsewhere: the targets are bookworm, trixie, sid, i386 and" \
+				"[cross-]ARCH of: ${!GUESTS[*]}"
 		install_packages foreign
 		case $target in
 		cross-*) foreign_packages "${target#cross-}" ;;
