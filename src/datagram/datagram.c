@@ -96,6 +96,7 @@ noreturn void datagram_serve(uint64_t fd_and_flags, void *counters, const struct
 	(void)unused;
 	(void)unused_too;
 	(void)atomic_fetch_add(&((struct datagrams *)counters)->starts, 1);
+	datagrams_settle(counters);
 	if (!datagram)
 		sys_exit(EXIT_FAILURE);
 	datagram->settings = settings;

@@ -54,6 +54,23 @@ struct datagrams {
 	struct datagram_counters sockets[SETTINGS_MAX_SOCKETS];	/* by index of the socket */
 };
 
+/*
+ * For when no process writes them: what one that was killed had taken and not answered is lost with
+ * it.
+ */
+static inline void datagrams_settle(struct datagrams *datagrams)
+{
+	for (unsigned i = 0; i < SETTINGS_MAX_SOCKETS; i++) {
+		struct datagram_counters *socket = &datagrams->sockets[i];
+		uint64_t judged = socket->sent;
+
+		for (unsigned j = 0; j < DROP_ROOM; j++)
+			judged += socket->dropped[j];
+		if (socket->received > judged)
+			socket->dropped[DROP_UNSENT] += socket->received - judged;
+	}
+}
+
 static_assert(DROP_COUNT <= DROP_ROOM && sizeof(struct datagram_drop) == 32 &&
 	      sizeof(struct datagram_counters) == 160 && sizeof(struct datagrams) == 10632,
 	      "the same in every version");

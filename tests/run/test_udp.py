@@ -14,8 +14,9 @@ import sys
 import time
 
 from harness import (DEADLINE_S, Echod, Skip, case, child_pids, connect_to, descriptors, exchange,
-                     main, process_stat, program, random_bytes, read_exactly, render_settings,
-                     run_echoctl, status_fields, temporary_directory, wait_until)
+                     is_zombie, main, process_stat, program, random_bytes, read_exactly,
+                     render_settings, run_echoctl, status_fields, temporary_directory, wait_until)
+from harness_calls import Calls
 from harness_datagram import Node, link
 
 EVERYBODY = {"allow": ["0.0.0.0/0", "::/0"]}
@@ -507,6 +508,36 @@ def test_killed():
         seen = settled(echod, 2)
         assert (seen["sent"], seen["restarts"]) == (2, 1), seen
         assert "echod_datagram_restarts_total 1\n" in metrics(echod)
+
+
+class Killer(Calls):
+    """Kills the first process that wants to answer."""
+
+    def __init__(self):
+        super().__init__("sendmmsg")
+        self.victim = 0
+
+    def decide(self, _name, pid, _arguments):
+        if not self.victim:
+            self.victim = pid
+            os.kill(pid, signal.SIGKILL)
+            wait_until(lambda: not process_stat(pid) or is_zombie(pid), "it has not answered")
+        return 0
+
+
+@case("what a process that is killed had taken is counted as not answered")
+def test_killed_in_turn():
+    killer = Killer()
+    with contextlib.closing(killer), client() as sock, \
+            Echod(listen=("udp:127.0.0.1:0",), preexec_fn=killer.install, wait=False) as echod:
+        killer.serve()
+        to = split(echod.wait_listening()[0])
+        sock.sendto(b"lost", to)
+        echod.wait_log("datagram process .* was killed by signal 9")
+        assert ask(sock, b"x", to)[0] == b"x"
+        seen = settled(echod, 2)
+        assert (seen["sent"], seen["dropped"]["unsent"]) == (1, 1), seen
+        assert killer.victim != process(echod)
 
 
 @case("when a listener is killed its datagram process ends, and the next one answers")

@@ -353,6 +353,8 @@ void generation_listener_gone(struct generation *generation, int status)
 	while (generation_drain(generation))
 		;
 	generation->state = GENERATION_ORPHANED;
+	if (generation->scoreboard.datagrams)	/* that process has ended with its listener */
+		datagrams_settle(generation->scoreboard.datagrams);
 	if (WIFEXITED(status) && !WEXITSTATUS(status) && !scoreboard_live(&generation->scoreboard))
 		return;
 	if (generation_is_stranger(generation)) {

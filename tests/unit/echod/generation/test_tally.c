@@ -45,11 +45,35 @@ static void test_tally_sum(void **state)
 	assert_int_equal(sum.empty, 1);
 }
 
+static void test_datagrams_settle(void **state)
+{
+	struct datagrams datagrams = {0};
+	struct datagram_counters *whole = &datagrams.sockets[0], *cut = &datagrams.sockets[1];
+	struct datagram_counters *hostile = &datagrams.sockets[2];
+	struct tally tally = {0};
+
+	(void)state;
+	whole->received = 7;
+	whole->sent = 4;
+	whole->dropped[DROP_PORT] = 3;
+	cut->received = 40;
+	cut->sent = 5;
+	cut->dropped[DROP_UNSENT] = 3;
+	hostile->sent = 1000;
+	datagrams_settle(&datagrams);
+	assert_int_equal(whole->dropped[DROP_UNSENT], 0);
+	assert_int_equal(cut->dropped[DROP_UNSENT], 35);
+	assert_int_equal(hostile->dropped[DROP_UNSENT], 0);
+	tally_add_datagrams(&tally, &datagrams);
+	assert_int_equal(tally.datagrams_dropped[DROP_UNSENT], 35);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_tally_duration),
 		cmocka_unit_test(test_tally_sum),
+		cmocka_unit_test(test_datagrams_settle),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
