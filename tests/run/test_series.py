@@ -3,9 +3,9 @@
 """--series of ping and load: whole rows, whose sums are those of the report; plot draws them."""
 import csv
 import datetime
-import json
 import os
 import re
+import signal
 import subprocess
 import xml.dom.minidom
 
@@ -130,7 +130,7 @@ def test_full():
         path = os.path.join(folder, "series")
         for command, most in ((["ping", "-q", "-c", "30", "-i", "1ms"], 30),
                               (["load", "-n", "10", "--reconnect"], 1)):
-            # Ten seconds of load would fill a block; a little room is none for its first row.
+            # Of ping there is room for some rows, of load for the first line alone.
             limit = "--fsize=1024" if command[0] == "ping" else "--fsize=120"
             result = subprocess.run(
                 [foreign("prlimit"), limit, program("echoctl"), *command, "--series", path,
@@ -266,6 +266,9 @@ def test_plot_errors():
         status, errors = plot(good, "--deadline", "200ms", env=dict(os.environ, PATH=folder))
         assert (status, errors) == (1, "echoctl: gnuplot: no answer in time\n"), errors
         assert run_echoctl("plot", folder + "/missing").returncode == 4
+        with running("plot", "-") as process:
+            process.send_signal(signal.SIGINT)      # while it waits for standard input
+            assert process.wait(DEADLINE_S) == -signal.SIGINT
         for arguments in ([], ["-o", "a.pdf", "x"], ["-u", "x"], ["--json", "x"], ["x"] * 17):
             assert run_echoctl("plot", *arguments).returncode == 3, arguments
 

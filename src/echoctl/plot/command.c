@@ -177,10 +177,12 @@ static int run(struct invocation *invocation)
 		return command_usage_error(invocation, "too many FILEs");
 	if (plot.report->json && !plot.output)
 		return command_usage_error(invocation, "--json: a picture has no such form");
-	if (interrupt_open(plot.report, invocation->globals.deadline_us, false) < 0)
-		return STATUS_LOCAL;
 	for (size_t i = 0; status == COMMAND_PROCEED && i < n; i++)
 		status = read_file(&plot, invocation->argv[i], &plot.files[i]);
+	/* Not before: it would keep a signal from ending the wait for standard input. */
+	if (status == COMMAND_PROCEED &&
+	    interrupt_open(plot.report, invocation->globals.deadline_us, false) < 0)
+		status = STATUS_LOCAL;
 	if (status == COMMAND_PROCEED)
 		status = draw(&plot, invocation->argv, n);
 	for (size_t i = 0; i < n; i++)

@@ -50,7 +50,7 @@ static void write_points(FILE *script, const char *block, size_t file, size_t in
 {
 	fprintf(script, "$%s_%zu_%zu << END\n", block, file, index);
 	for (size_t i = 0; i < curve->n; i++)
-		fprintf(script, "%.6f %.6f\n", curve->points[i].s, curve->points[i].ms);
+		fprintf(script, "%.6f %.9g\n", curve->points[i].s, curve->points[i].ms);
 	fputs("END\n", script);
 }
 
@@ -65,11 +65,11 @@ static void write_quantiles(FILE *script, size_t file, size_t index,
 
 	fprintf(script, "$quantiles_%zu_%zu << END\n", file, index);
 	while (x <= (double)distribution->count) {
-		fprintf(script, "%.6f %.6f\n", x,
+		fprintf(script, "%.6f %.9g\n", x,
 			(double)histogram_percentile(distribution, 100 - 100 / x) / 1e6);
 		x *= QUANTILE_STEP;
 	}
-	fprintf(script, "%.6f %.6f\nEND\n", (double)distribution->count,
+	fprintf(script, "%.6f %.9g\nEND\n", (double)distribution->count,
 		(double)distribution->max_ns / 1e6);
 }
 
@@ -128,7 +128,7 @@ static void draw_time(FILE *script, size_t file, const struct curves *curves, co
 			    curves->list[i].name, text);
 	}
 	if (curves->failures.n > 0)
-		fprintf(script, ", $failures_%zu_0 using 1:(%.6f) with points lc rgb 'red' "
+		fprintf(script, ", $failures_%zu_0 using 1:(%.9g) with points lc rgb 'red' "
 			"pt %d ps 1 lw 2 title 'failed'", file, range->failures,
 			text ? 'X' - 'A' + 1 : 2);
 	fputc('\n', script);
@@ -184,7 +184,7 @@ void script_write(FILE *script, const struct curves *files, char *const *paths, 
 	for (size_t f = 0; f < n; f++)
 		write_data(script, f, &files[f]);
 	fprintf(script, "set encoding utf8\nset grid\nset key below samplen 2 width 2\n"
-		"set format x '%%g s'\nset format y '%%g ms'\nset yrange [%.6f:%.6f]\n%s"
+		"set format x '%%g s'\nset format y '%%g ms'\nset yrange [%.9g:%.9g]\n%s"
 		"set multiplot layout %zu,%zu columnsfirst\n", range.from, range.to,
 		range.logarithmic ? "set logscale y\n" : "", rows, columns);
 	for (size_t f = 0; f < n; f++) {
