@@ -157,9 +157,11 @@ static void accept_enter(struct listener *listener, struct connection *connectio
 	endpoint_set(&connection->peer, peer);
 	if (connection->peer.family == ENDPOINT_UNIX)
 		accept_set_credentials(connection);
-	if (listener->is_multipath[connection->socket])
+	if (listener->is_multipath[connection->socket]) {
+		connection->is_multipath = accept_is_multipath(connection->fd);
 		connection->flags |= WORKER_OPTIONS |
-				     (accept_is_multipath(connection->fd) ? WORKER_NOT_TCP : 0);
+				     (connection->is_multipath ? WORKER_NOT_TCP : 0);
+	}
 	accept_set_local(&settings_sockets(listener->settings)[connection->socket], connection);
 	if (accept_at_limit(listener))
 		accept_refuse(listener, connection, REFUSE_CONNECTIONS);

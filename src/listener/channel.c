@@ -67,6 +67,7 @@ struct event events_about(const struct connection *connection, enum event_type t
 		.via = connection->via,
 		.local = connection->local,
 		.unique_id = connection->unique_id,
+		.is_multipath = connection->is_multipath,
 	};
 }
 

@@ -36,6 +36,7 @@ struct connection {
 	struct endpoint via;	/* as in struct entry */
 	struct endpoint local;
 	struct unique_id unique_id;
+	bool is_multipath;	/* MPTCP */
 };
 
 /* A connection of a balancer whose PROXY header is not whole yet. */

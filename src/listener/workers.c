@@ -26,6 +26,7 @@ static void fill_entry(struct listener *listener, uint32_t slot,
 	entry->via = connection->via;
 	entry->local = connection->local;
 	entry->unique_id = connection->unique_id;
+	entry->is_multipath = connection->is_multipath;
 	atomic_store_explicit(&entry->start_ns, connection->start_ns, memory_order_relaxed);
 	atomic_store_explicit(&entry->id, listener->next_id, memory_order_relaxed);
 	atomic_store_explicit(&entry->state, ENTRY_LIVE, memory_order_release);

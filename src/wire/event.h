@@ -88,7 +88,7 @@ struct event {
 	struct endpoint via;	/* as in struct entry */
 	struct endpoint local;
 	struct unique_id unique_id;	/* as in struct entry */
-	uint32_t reserved;
+	uint32_t is_multipath;	/* as in struct entry */
 };
 
 static_assert(sizeof(struct event) == 288, "crosses a process border");

@@ -45,7 +45,8 @@ struct entry {
 	struct endpoint peer;	/* who is served: the source that a PROXY header announces */
 	struct endpoint via;	/* the balancer that announced it, ENDPOINT_NONE: none */
 	struct endpoint local;
-	uint8_t pad[24];
+	uint32_t is_multipath;	/* 1: the connection came over MPTCP */
+	uint8_t pad[20];
 };
 
 static_assert(sizeof(struct entry) == 256, "crosses a process border");
@@ -203,6 +204,7 @@ static inline struct event event_closed(const struct entry *entry, const struct 
 		.via = entry->via,
 		.local = entry->local,
 		.unique_id = entry->unique_id,
+		.is_multipath = entry->is_multipath,
 	};
 }
 

@@ -22,8 +22,8 @@ fixed time. What a case starts it ends; on failure the logs of its daemons are p
 from harness_clients import (connect_to, exchange, free_port, read_exactly, read_to_end,
                              run_echoctl, send_and_close, sending, unused_address, wait_accepts)
 from harness_echod import Echod, Process, render_settings
-from harness_proc import (child_pids, descendant_pids, descriptors, is_zombie, process_stat,
-                          status_fields)
+from harness_proc import (child_pids, descendant_pids, descriptors, is_zombie, limit_descriptors,
+                          process_stat, status_fields)
 from harness_tap import (BUILDDIR, DEADLINE_S, MUST_RUN, RANDOM, SEED, SRCDIR, Skip, case, foreign,
                          is_defined, main, note, processes_of_case, program, random_bytes,
                          temporary_directory, wait_until)

@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""Looking at processes through /proc."""
+"""Looking at processes through /proc, and their limits."""
 import contextlib
 import os
+import subprocess
+
+from harness_tap import DEADLINE_S
 
 
 def process_stat(pid):
@@ -56,3 +59,11 @@ def descriptors(pid):
         with contextlib.suppress(FileNotFoundError):
             found[int(name)] = os.readlink(f"/proc/{pid}/fd/{name}")
     return found
+
+
+def limit_descriptors(pid, limit):
+    """Of a running process: its own user may lower that."""
+    uid, gid = (status_fields(pid)[name].split()[0] for name in ("Uid", "Gid"))
+    become = ["setpriv", f"--reuid={uid}", f"--regid={gid}", "--clear-groups"]
+    subprocess.run([*(become if os.geteuid() == 0 else []), "prlimit", f"--pid={pid}",
+                    f"--nofile={limit}:"], check=True, timeout=DEADLINE_S)

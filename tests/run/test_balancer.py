@@ -3,6 +3,7 @@
 """Two echods behind one HAProxy: what happens to one of them costs the other's clients nothing."""
 import contextlib
 import ctypes
+import functools
 import os
 import shutil
 import signal
@@ -19,6 +20,7 @@ BALANCER = "127.0.0.1:7"
 BACKENDS = {"a": "127.0.0.2:7007", "b": "127.0.0.3:7007"}
 
 
+@functools.cache
 def own_network():
     """This process moves into a network of its own, so that ports and addresses are free."""
     if ctypes.CDLL(None, use_errno=True).unshare(CLONE_NEWNET) != 0:
@@ -108,6 +110,7 @@ class Load:
 @contextlib.contextmanager
 def pair(per_source=0):
     """Two echods, each from a copy of the programs, and the balancer in front."""
+    own_network()
     with contextlib.ExitStack() as stack:
         folder = stack.enter_context(temporary_directory())
         echods = {}
@@ -240,5 +243,4 @@ def test_kill():
         assert_whole(load.result())
 
 
-own_network()
 main()

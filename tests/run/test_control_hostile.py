@@ -14,8 +14,8 @@ import subprocess
 import sys
 import time
 
-from harness import (DEADLINE_S, Echod, Skip, case, exchange, is_defined, main, program,
-                     read_exactly, status_fields, temporary_directory, wait_until)
+from harness import (DEADLINE_S, Echod, Skip, case, exchange, is_defined, limit_descriptors, main,
+                     program, read_exactly, temporary_directory, wait_until)
 
 RESET = struct.pack("ii", 1, 0)
 
@@ -302,14 +302,6 @@ def test_group_taken_over():
             echod.wait_log("new settings are in force", since=mark)
             assert ask_as(echod, games.pw_uid, daemon.pw_gid, "list")["ok"]
             assert not ask_as(echod, games.pw_uid, games.pw_gid, "list")["ok"]
-
-
-def limit_descriptors(pid, limit):
-    """Of a running process: its own user may lower that."""
-    uid, gid = (status_fields(pid)[name].split()[0] for name in ("Uid", "Gid"))
-    become = ["setpriv", f"--reuid={uid}", f"--regid={gid}", "--clear-groups"]
-    subprocess.run([*(become if os.geteuid() == 0 else []), "prlimit", f"--pid={pid}",
-                    f"--nofile={limit}:"], check=True, timeout=DEADLINE_S)
 
 
 @case("when no descriptor is left for clients it does not spin, and serves them later")

@@ -147,7 +147,11 @@ def test_multipath():
                 raise Skip(f"no MPTCP: {error}") from error
             client.settimeout(DEADLINE_S)
             client.connect(("127.0.0.1", echod.port))
+            mark = echod.log_mark()
             assert exchange(client, b"x") == b"x"
+            [fields] = echod.closed_connections(1, since=mark)
+            assert fields.get("mptcp") == (
+                "yes" if protocol == socket.IPPROTO_MPTCP else None), fields
         assert not any("plain TCP" in line for line in echod.log())
     if os.geteuid() != 0:
         raise Skip("needs root")

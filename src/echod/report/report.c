@@ -136,6 +136,8 @@ void report_fill(struct log_record *record, const struct event *event, const cha
 		log_record_add_bytes(record, "unique-id", event->unique_id.bytes,
 				     event->unique_id.size);
 	log_record_add(record, "local", "%s", report_local(&event->local, unix_path, text));
+	if (event->is_multipath)
+		log_record_add(record, "mptcp", "yes");
 	if (event->type == EVENT_REFUSED) {
 		log_record_add(record, "reason", "%s", event->reason < REFUSE_COUNT ?
 			       refuse_names[event->reason] : "unknown");

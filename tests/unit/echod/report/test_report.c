@@ -172,6 +172,10 @@ static void test_families(void **state)
 	assert_line(*state, &event, LOG_INFO, "refused peer=192.0.2.7:0 via=[2001:db8::1]:9 "
 		    "local=unknown reason=connections-per-source");
 
+	event.is_multipath = 1;
+	assert_line(*state, &event, LOG_INFO, "refused peer=192.0.2.7:0 via=[2001:db8::1]:9 "
+		    "local=unknown mptcp=yes reason=connections-per-source");
+	event.is_multipath = 0;
 	event.unique_id = (struct unique_id){.size = 4, .bytes = "\0\"\n "};
 	assert_line(*state, &event, LOG_INFO, "refused peer=192.0.2.7:0 via=[2001:db8::1]:9 "
 		    "unique-id=\"\\x00\\x22\\x0a \" local=unknown "
@@ -205,12 +209,12 @@ static void test_nonsense(void **state)
 	event.end_ns = 0;
 	event.status = 0;
 	assert_line(*state, &event, LOG_WARNING,
-		    "closed peer=unknown via=unknown local=unknown worker=-1 "
+		    "closed peer=unknown via=unknown local=unknown mptcp=yes worker=-1 "
 		    "bytes-in=18446744073709551615 bytes-out=18446744073709551615 duration=0.000s cpu=4294.967s end=unknown "
 		    "rtt=4294967.295ms retransmits=4294967295");
 	event.type = EVENT_REFUSED;
 	assert_line(*state, &event, LOG_INFO,
-		    "refused peer=unknown via=unknown local=unknown reason=unknown");
+		    "refused peer=unknown via=unknown local=unknown mptcp=yes reason=unknown");
 	event.type = 77;
 	assert_line(*state, &event, 0, NULL);
 }
