@@ -5,14 +5,15 @@ import contextlib
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import struct
 import time
 
 from harness import (DEADLINE_S, Echod, Process, Skip, case, connect_to, descriptors, exchange,
-                     foreign, free_port, main, program, read_exactly, read_to_end, run_echoctl,
-                     temporary_directory, wait_until)
+                     foreign, free_port, limit_descriptors, main, program, read_exactly,
+                     read_to_end, run_echoctl, temporary_directory, wait_until)
 
 SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
 V1 = b"PROXY TCP4 192.0.2.7 192.0.2.1 4711 7\r\n"
@@ -299,6 +300,46 @@ def test_unix():
             assert exchange(echod.connect(), V1) == V1
 
 
+@case("a balancer may come over MPTCP")
+def test_multipath():
+    with balanced(listen=("mptcp:127.0.0.1:0",)) as echod:
+        try:
+            sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_MPTCP)
+        except OSError as error:
+            raise Skip(f"no MPTCP: {error}") from error
+        sock.settimeout(DEADLINE_S)
+        sock.connect(("127.0.0.1", echod.port))
+        sock.sendall(V1[:20])
+        wait_until(lambda: status(echod)["waiting"] == 1, "it waits")
+        sock.sendall(V1[20:] + b"through")
+        assert read_exactly(sock, 7) == b"through"
+        sock.close()
+        echod.wait_log(r"closed peer=192\.0\.2\.7:4711 via=127\.0\.0\.1:\d+ "
+                       r"local=127\.0\.0\.1:\d+ mptcp=yes worker=")
+
+
+@case("out of descriptors those that wait lose nothing, and go on when there are some")
+def test_starved():
+    with balanced() as echod:
+        waits = [echod.connect() for _ in range(3)]
+        wait_until(lambda: status(echod)["waiting"] == 3, "they wait")
+        listener = echod.listener_pid
+        limit_descriptors(listener, 1)
+        late = echod.connect()
+        echod.wait_log("starved errno=EMFILE")
+        waits[0].sendall(V1[:10])
+        limit_descriptors(listener, 100)
+        late.sendall(V1 + b"late")
+        assert read_exactly(late, 4) == b"late"
+        waits[0].sendall(V1[10:])
+        for sock in waits[1:]:
+            sock.sendall(V1)
+        for sock in waits:
+            sock.sendall(b"through")
+            assert read_exactly(sock, 7) == b"through"
+            sock.close()
+
+
 @case("256 may wait; then the socket rests until one of them ends")
 def test_bounded():
     with balanced({"limits": {"connections": 1000, "connections-per-source": 0}}) as echod:
@@ -387,6 +428,29 @@ def test_inetd():
             assert read_exactly(sock, 6) == b"passed"
         assert echod.wait() == 0
         echod.wait_log(r"closed peer=192\.0\.2\.7:4711 via=127\.0\.0\.1:")
+
+
+@case("over an upgrade those that wait are served, by the program that has accepted them")
+def test_upgrade():
+    with temporary_directory() as folder:
+        path = os.path.join(folder, "echod")
+        for name in ("echod", "echod-listener"):
+            shutil.copy(program(name), os.path.join(folder, name))
+        with Echod({"proxy": {"trust": ["127.0.0.1"], "timeout": "30s"}}, executable=path,
+                   env={"ECHOD_LISTENER": path + "-listener"}) as echod:
+            waits = echod.connect()
+            wait_until(lambda: status(echod)["waiting"] == 1, "it waits")
+            shutil.copy(program("echod"), path + ".new")
+            os.rename(path + ".new", path)
+            mark = echod.log_mark()
+            echod.signal(signal.SIGHUP)
+            echod.wait_log("takes over", since=mark)
+            echod.wait_log("new settings are in force", since=mark)
+            assert status(echod)["waiting"] == 1
+            waits.sendall(v2(tlvs=b"\5\0\3old") + b"through")
+            assert read_exactly(waits, 7) == b"through"
+            waits.close()
+            echod.wait_log(r"closed peer=192\.0\.2\.7:4711 via=127\.0\.0\.1:\d+ unique-id=old ")
 
 
 @contextlib.contextmanager
