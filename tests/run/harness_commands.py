@@ -31,15 +31,23 @@ def readme_lines():
     return [re.sub(r"  +", " ", re.sub(r"  +#.*", "", line)) for line in lines]
 
 
-def manual_lines(name):
-    """Every displayed line in the EXAMPLES of a manual page."""
+def manual_examples(name):
+    """(command, what it prints there) of each display in the EXAMPLES of a manual page."""
     examples = re.search(r"^\.Sh EXAMPLES\n(.*?)(?=^\.Sh |\Z)", _read("man/" + name),
                          re.MULTILINE | re.DOTALL)[1]
-    lines = []
     for display in re.finditer(r'^\.Dl "?(.*?)"?$|^\.Bd -literal.*?\n(.*?)^\.Ed', examples,
                                re.MULTILINE | re.DOTALL):
-        lines += (display[1] or display[2]).splitlines()
-    return [line.removeprefix("$ ") for line in lines]
+        lines = (display[1] or display[2]).splitlines()
+        if not display[1] and lines[0].startswith("$ "):
+            yield lines[0].removeprefix("$ "), lines[1:]
+            continue
+        for line in lines:
+            yield line.removeprefix("$ "), []
+
+
+def manual_lines(name):
+    """Every line that is displayed there, but for what commands print."""
+    return [line for line, _ in manual_examples(name)]
 
 
 def all_commands():

@@ -4,7 +4,7 @@
 import socket
 
 from harness import case, main, run_echoctl
-from harness_datagram import DatagramPeer, echo
+from harness_datagram import DatagramPeer, echo, routed
 from harness_peers import events, flip
 
 
@@ -51,6 +51,18 @@ def test_failures():
     assert status == 1 and "ICMP type 3, code 3 from 127.0.0.1" in summary["message"], summary
     assert summary["udp_info"] is None
     assert run_echoctl("trace", "-u", "-s", "64K", "127.0.0.1:1").returncode == 3
+
+
+@case("with few hops to go the router that is so far away says so")
+def test_hops():
+    with routed() as (client, _router, server), \
+            DatagramPeer(echo, "192.0.2.6", node=server) as peer:
+        for ttl, message in (("1", "No route to host (ICMP type 11, code 0 from 192.0.2.2)"),
+                             ("2", None)):
+            result = client.echoctl("--json", "trace", "-u", "--ttl", ttl, peer.address)
+            summary = events(result, "trace_summary")[0]
+            assert result.returncode == (1 if message else 0), result
+            assert message in (None, summary["message"]), summary
 
 
 main()

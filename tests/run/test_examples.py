@@ -7,7 +7,7 @@ import subprocess
 
 from harness import (BUILDDIR, DEADLINE_S, SRCDIR, Echod, Process, case, foreign, main,
                      read_exactly, temporary_directory)
-from harness_commands import SOURCE, SYSTEM, all_commands, readme_lines
+from harness_commands import SOURCE, SYSTEM, all_commands, manual_examples, readme_lines
 from harness_datagram import DatagramPeer, echo
 
 # A stranger's hosts, ports and patience, and what stands for them here.
@@ -22,7 +22,7 @@ HERE = [
      r"echoctl --control {control} \1"),
     (r" --watch", ""),
     (r"192\.0\.2\.0/24", "127.0.0.0/8"),
-    (r"--min 10s --max 1h|--max 10min", "--min 10ms --max 40ms"),
+    (r"--min 10s --max 1h|--max 10min|--max 30s", "--min 10ms --max 40ms"),
 ]
 
 
@@ -62,6 +62,33 @@ def test_client():
                 assert read_exactly(sock, 1) == b"x"
                 result = run(words, folder)
             assert result.returncode == 0, (command, words, result)
+
+
+# What only another network shows: tests of these commands have one.
+NOT_HERE = r"fragmentation needed|fragments pass|\(ICMP type"
+
+
+def form(line):
+    """The line without what differs from run to run: numbers with their units, addresses."""
+    line = re.sub(r"localhost|\S+\.example(\.\w+)?", "127.0.0.1", line)
+    line = re.sub(r"\d+(\.\d+){3}(:\d+)?", "ADDRESS", line)
+    return " ".join(re.sub(r"[-+]?\d[\d.]*( ?([num]?s|B|[KM]iB)\b)?", "N", line).split())
+
+
+@case("what the manual shows is what the commands print")
+def test_shown():
+    shown = [example for example in manual_examples("echoctl.1") if example[1]]
+    assert len(shown) >= 9, shown
+    with DatagramPeer(echo) as datagrams, Echod({"timeouts": {"idle": "1s"}}) as echod:
+        for command, lines in shown:
+            address = datagrams.address if " -u" in command else echod.address
+            # One that dies, in less time.
+            command = command.replace("--max 30s", "--min 100ms --max 2s")
+            words = here(command).format(host="127.0.0.1", port=echod.port, address=address)
+            result = run(words, ".")
+            printed = {form(line) for line in result.stdout.splitlines()}
+            for line in lines:
+                assert re.search(NOT_HERE, line) or form(line) in printed, (line, words, result)
 
 
 @case("every command of the daemon starts it, or tests its settings")
