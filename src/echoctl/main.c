@@ -214,6 +214,10 @@ int main(int argc, char **argv)
 	if (payload_saw_proxy())
 		report_error(&invocation.globals.report, "the echo begins with a PROXY header: "
 			     "the server is not told to expect one (proxy { trust } of echod)");
+	if (payload_was_refused())
+		report_note(&invocation.globals.report, "closed before any echo: an access list, a "
+			    "limit (in all, per source, rate) or no echo service? echod counts what "
+			    "it refuses: 'echoctl status' there");
 	interrupt_close();
 	if (report_finish(&invocation.globals.report))
 		return status == COMMAND_PROCEED ? STATUS_OK : status;

@@ -54,11 +54,11 @@ def test_reader_gone():
 
 @case("nobody reads: no command says anything of that")
 def test_nobody_reads():
-    with Echod() as echod, Peer(lambda connection: None) as silent:
+    with Echod() as echod:
         control = ("--control", echod.folder + "/control")
         address = echod.address
         for arguments in (("ping", "-c", "2", "-i", "10ms", address), ("check", address),
-                          ("halfclose", address), ("trace", address), ("trace", silent.address),
+                          ("halfclose", address), ("trace", address),
                           ("sweep", "-s", "1", address), ("load", "-n", "10", address),
                           ("idle", "--min", "10ms", "--max", "20ms", address),
                           ("status",), ("list",), ("list", "-w"), ("metrics",), ("reload",),
@@ -72,6 +72,38 @@ def test_nobody_reads():
                                         stderr=subprocess.PIPE, timeout=DEADLINE_S)
             assert result.returncode in (3, 4) and result.stderr == b"", (arguments, result)
         assert echod.wait() == 0
+
+
+@case("a server that closes at once: every command names where to look, once")
+def test_refused():
+    hint = "echoctl: closed before any echo: an access list, a limit"
+    with Echod({"access": {"deny": ["127.0.0.1/32"]}}) as echod:
+        for command in (("send",), ("ping", "-c", "2", "-i", "10ms"), ("check",), ("halfclose",),
+                        ("ping", "-c", "2", "-i", "10ms", "--reconnect"), ("trace",),
+                        ("sweep", "-s", "1,2"), ("load", "-c", "2", "-n", "2"), ("idle",)):
+            result = run_echoctl(*command, echod.address, stdin=b"hello\n")
+            assert result.returncode in (1, 2), (command, result)
+            assert result.stderr.decode().count(hint) == 1, (command, result)
+            result = run_echoctl("-q", *command, echod.address, stdin=b"hello\n")
+            assert hint not in result.stderr.decode(), (command, result)
+    with Peer(lambda connection: connection.sendall(connection.recv(64)[:8])) as peer:
+        result = run_echoctl("check", peer.address)
+        assert result.returncode == 2 and not result.stderr, result
+
+
+@case("no port and no descriptor left: which limit of this host it is")
+def test_own_limits():
+    result = run_echoctl("ping", "-S", "192.0.2.77", "127.0.0.1:1")
+    assert result.returncode == 4, result
+    assert b": socket: Cannot assign requested address: no such address here, or no port of " \
+        b"net.ipv4.ip_local_port_range is free\n" in result.stderr, result
+    with Peer(echo) as peer:
+        result = subprocess.run(["sh", "-c", 'ulimit -n 30; exec "$@"', "sh", program("echoctl"),
+                                 "load", "-c", "100", "--processes", "1", peer.address],
+                                capture_output=True, text=True, timeout=DEADLINE_S, check=False)
+        assert result.returncode == 4 and result.stderr.splitlines() == [
+            "echoctl: load: Too many open files: a process may have 30 (ulimit -n)",
+            "echoctl: load: each of 1 processes needs about 116"], result
 
 
 @case("failures alone are red: on a terminal, or if it is asked for")

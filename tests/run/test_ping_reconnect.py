@@ -79,7 +79,8 @@ def test_no_descriptors():
         peer.handle = peer.hold
         result = few_descriptors("-c", "50", "-i", "1ms", peer.address)
         assert result.returncode == 4, result
-        assert result.stderr == "echoctl: ping: Too many open files\n", result
+        assert result.stderr == "echoctl: ping: Too many open files: a process may have 14 " \
+            "(ulimit -n)\n", result
         assert re.search(r"\n\d+ sent, 0 ok, 0 lost, .* \d+ not waited for in ",
                          result.stdout), result
 

@@ -222,7 +222,7 @@ static int exchange_datagram(struct check *check, uint64_t deadline_ns)
 			      0, &socket);
 
 	if (r < 0)
-		return conclude(check, STATE_UNKNOWN, "socket: %s", strerror(-r));
+		return conclude(check, STATE_UNKNOWN, "socket: %s", report_why(-r));
 	r = try_datagrams(check, &socket, deadline_ns, &trial);
 	if (r < 0)
 		return conclude(check, r == -EINTR ? STATE_UNKNOWN : STATE_CRITICAL,

@@ -161,7 +161,7 @@ int control_ask(struct control_client *client, const char *command, const char *
 int control_failed(const struct control_client *client, int error)
 {
 	const char *path = client->globals->control_path;
-	const char *why = strerror(-error);
+	const char *why = report_why(-error);
 	int status = STATUS_UNREACHED;
 
 	assert(error < 0);

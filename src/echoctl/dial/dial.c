@@ -102,7 +102,7 @@ static void end_attempt(struct dial *dial, struct dial_attempt *attempt, int err
 	} else if (error != ECANCELED) {
 		dial->phase = attempt->phase;
 		dial->error = error;
-		dial->why = strerror(error);
+		dial->why = report_why(error);
 	}
 	attempt->fd = fd_close(attempt->fd);
 }
@@ -169,7 +169,7 @@ static void conclude(struct dial *dial, int late)
 	}
 	if (dial->phase == DIAL_CONNECT && (late == EINTR || dial->n_attempts == 0)) {
 		dial->error = late;
-		dial->why = strerror(late);
+		dial->why = report_why(late);
 	}
 }
 
@@ -328,7 +328,7 @@ void dial_report_failure(struct report *report, const struct address_spec *targe
 
 		report_one(report, target, dial_address_format(&attempt->target, text),
 			   dial_phase_name(attempt->phase), attempt->error,
-			   strerror(attempt->error));
+			   report_why(attempt->error));
 	}
 }
 

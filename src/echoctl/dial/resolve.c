@@ -159,7 +159,7 @@ static int judge_lookup(struct dial *dial, int code)
 	if (code == EAI_MEMORY)
 		error = ENOMEM;
 	if (error != 0)
-		return fail_here(dial, error, strerror(error));
+		return fail_here(dial, error, report_why(error));
 	/* The errno that belongs to it is that of the resolver's thread. */
 	if (code == EAI_SYSTEM)
 		return fail_here(dial, 0, "the resolver failed on this side");

@@ -377,6 +377,8 @@ static int wait_for_events(struct idle *idle, uint64_t wake_ns)
 
 static int say_failure(struct idle *idle, const char *phase, int error)
 {
+	if (strcmp(phase, "connect") != 0)
+		payload_note_end(error, 0);
 	report_error(idle->report, "%s: %s before any silence: %s", idle->peer, phase,
 		     exchange_why(error));
 	report_failure(idle->report, idle->peer, idle->peer, phase, -error, exchange_why(error));

@@ -48,6 +48,7 @@
 #define START_POLL_NS UINT64_C(5000000)
 #define WIDTH_MAX 160
 #define FLOWS_SHOWN 16
+#define DESCRIPTORS 16		/* of a process beside its connections */
 
 enum {
 	OPTION_RATE = OPTION_OWN,
@@ -723,6 +724,16 @@ static int refuse_mix(struct invocation *invocation, const struct load *load)
 	return why ? command_usage_error(invocation, "%s", why) : COMMAND_PROCEED;
 }
 
+/* This side cannot go on. */
+static void say_why(const struct load *load, int error)
+{
+	report_error(load->report, "load: %s", report_why(-error));
+	if (error == -EMFILE)
+		report_error(load->report, "load: each of %" PRIu64 " processes needs about %"
+			     PRIu64, load->processes,
+			     load->connections / load->processes + DESCRIPTORS);
+}
+
 static int run(struct invocation *invocation)
 {
 	static struct run run = {
@@ -769,7 +780,7 @@ static int run(struct invocation *invocation)
 	dial_raise_limit();
 	r = run_load(&run);
 	if (r < 0)
-		report_error(report, "load: %s", strerror(-r));
+		say_why(load, r);
 	if (!series_close(&load->series) || r < 0)
 		return STATUS_LOCAL;
 	return run.holds ? STATUS_OK : STATUS_FAILED;

@@ -347,6 +347,8 @@ static void take_input(struct load_worker *worker, struct load_connection *conne
 	if (r > 0 && is_overdue(worker, connection, now_ns))
 		r = -ETIMEDOUT;
 	if (r < 0) {
+		if (connection->message <= 1)
+			payload_note_end(r, connection->exchange.received_bytes);
 		fail(worker, connection, r == -EBADMSG ? LOAD_VERIFY : phase, r);
 		return;
 	}

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #define PROGRESS_MAX 256
@@ -284,6 +285,29 @@ static bool write_text(const struct report *report, FILE *stream, char *text, bo
 			  bad ? PLAIN : "", folded + length);
 	free(folded);
 	return written >= 0 && fflush(stream) == 0;
+}
+
+const char *report_why(int error)
+{
+	static char text[256];
+	struct rlimit limit = {0};
+
+	switch (error) {
+	case EMFILE:
+		getrlimit(RLIMIT_NOFILE, &limit);
+		snprintf(text, sizeof(text), "%s: a process may have %llu (ulimit -n)",
+			 strerror(error), (unsigned long long)limit.rlim_cur);
+		return text;
+	case ENFILE:
+		snprintf(text, sizeof(text), "%s: see fs.file-max of sysctl", strerror(error));
+		return text;
+	case EADDRNOTAVAIL:
+		snprintf(text, sizeof(text), "%s: no such address here, or no port of "
+			 "net.ipv4.ip_local_port_range is free", strerror(error));
+		return text;
+	default:
+		return strerror(error);
+	}
 }
 
 void report_raw(struct report *report, const char *format, ...)

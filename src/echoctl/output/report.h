@@ -71,6 +71,9 @@ char *report_escape(const char *text, bool keep_lines);
  */
 char *report_fold(const char *text, unsigned columns, unsigned *column);
 
+/* strerror(3), and what limit of this host it is about; static until the next call. */
+const char *report_why(int error);
+
 /* A diagnostic of a failure: "echoctl: ..." and a newline on stderr, always. */
 void report_error(const struct report *report, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));

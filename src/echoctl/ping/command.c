@@ -17,6 +17,7 @@
 #include "echoctl/ping/ping.h"
 #include "echoctl/probe/exchange.h"
 #include "echoctl/probe/interrupt.h"
+#include "echoctl/probe/payload.h"
 
 #define INTERVAL_MIN_US 1000
 #define TIME_MAX_US (UINT64_C(86400) * 365 * 1000000)
@@ -176,6 +177,10 @@ static void miss(struct ping *ping, enum ping_result result, uint64_t sequence, 
 /* The connection is lost and all its probes with it. With --reconnect the others go on. */
 static void break_link(struct ping *ping, struct ping_link *link, const char *phase, int error)
 {
+	bool first = ping->reconnect || ping->counts[PING_CORRUPT] + ping->rtt.count == 0;
+
+	if (first && strcmp(phase, "connect") != 0)
+		payload_note_end(error, link->in_bytes);
 	if (!ping->reconnect)
 		ping_tally_broken(ping, phase, error, why(error));
 	for (uint64_t i = 0; i < link->count; i++)
@@ -671,7 +676,7 @@ static int run_all(struct pings *pings, struct dial *dials)
 	r = run_probes(pings, dials);
 	tally_all(pings, true);
 	if (r < 0) {
-		report_error(pings->report, "ping: %s", strerror(-r));
+		report_error(pings->report, "ping: %s", report_why(-r));
 		return STATUS_LOCAL;
 	}
 	if (count == 1 && is_unreachable(&pings->list[0]))

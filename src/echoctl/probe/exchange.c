@@ -9,6 +9,7 @@
 #include <sys/socket.h>
 
 #include "base/clock.h"
+#include "echoctl/output/report.h"
 #include "echoctl/probe/interrupt.h"
 #include "echoctl/probe/payload.h"
 
@@ -102,8 +103,10 @@ int exchange_run(int fd, const uint8_t *bytes, size_t size, bool half_close, uin
 		if (r == 0 && sends && ready & POLLOUT)
 			r = exchange_send(fd, ret_exchange);
 	}
-	if (r < 0)
+	if (r < 0) {
+		payload_note_end(r, ret_exchange->received_bytes);
 		return r;
+	}
 	ret_exchange->ended_ns = clock_now_ns();
 	return ret_exchange->ended_ns > deadline_ns ? -ETIMEDOUT : 0;
 }
@@ -120,6 +123,6 @@ const char *exchange_why(int error)
 	case -EINTR:
 		return "interrupted";
 	default:
-		return strerror(-error);
+		return report_why(-error);
 	}
 }

@@ -2,6 +2,7 @@
 /* Bytes of the measuring commands. */
 #include "echoctl/probe/payload.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -13,8 +14,13 @@ const uint8_t payload_fragile[PAYLOAD_FRAGILE_BYTES] = {
 	0x11, 0x13, 0x1a, 0x04, 0x03, 0x08, 0x7f, '\t', 0x1b, ' ',
 };
 
-static bool seen_here;
-static bool *saw_proxy = &seen_here;	/* or in memory that is shared with children */
+struct clues {
+	bool proxy;
+	bool refused;
+};
+
+static struct clues seen_here;
+static struct clues *clues = &seen_here;	/* or in memory that is shared with children */
 
 static uint8_t byte_at(size_t offset, uint64_t sequence, uint64_t sent_ns)
 {
@@ -76,11 +82,11 @@ uint8_t *payload_table_new(size_t size)
 
 void payload_share(void)
 {
-	bool *shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE,
+	struct clues *shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE,
 			    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 
 	if (shared != MAP_FAILED)
-		saw_proxy = shared;
+		clues = shared;
 }
 
 void payload_look(const void *bytes, size_t size)
@@ -89,11 +95,22 @@ void payload_look(const void *bytes, size_t size)
 
 	for (size_t i = 0; size >= 5 && i < 2; i++) {
 		if (memcmp(bytes, beginnings[i], 5) == 0)
-			*saw_proxy = true;
+			clues->proxy = true;
 	}
 }
 
 bool payload_saw_proxy(void)
 {
-	return *saw_proxy;
+	return clues->proxy;
+}
+
+void payload_note_end(int error, uint64_t received_bytes)
+{
+	if (received_bytes == 0 && (error == -ENODATA || error == -ECONNRESET || error == -EPIPE))
+		clues->refused = true;
+}
+
+bool payload_was_refused(void)
+{
+	return clues->refused;
 }

@@ -44,6 +44,14 @@ void payload_look(const void *bytes, size_t size);
 bool payload_saw_proxy(void);
 
 /*
+ * Whether a connection was closed before anything came back on it, which the server's limits do.
+ * payload_note_end() gets the -errno (-ENODATA: a FIN) that ended one, and how many bytes had come;
+ * it counts in other processes as payload_look() does.
+ */
+void payload_note_end(int error, uint64_t received_bytes);
+bool payload_was_refused(void);
+
+/*
  * A table of random bytes. Every message is a window of it: no message has to be filled, and 2^16
  * windows distinguish the messages. Messages of 64 bytes and more hold payload_fragile.
  */

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "echoctl/probe/interrupt.h"
+#include "echoctl/probe/payload.h"
 #include "echoctl/session/session.h"
 
 const char *session_take(void *settings, int option, const char *value)
@@ -81,6 +82,14 @@ int session_status(const struct session_result *result)
 	if (result->end == SESSION_OK)
 		return STATUS_OK;
 	return result->end >= SESSION_INPUT_FAILED ? STATUS_LOCAL : STATUS_FAILED;
+}
+
+void session_note_end(const struct session_result *result)
+{
+	if (result->end == SESSION_EARLY_EOF)
+		payload_note_end(-ENODATA, result->bytes_received);
+	if (result->end == SESSION_RESET)
+		payload_note_end(-result->error, result->bytes_received);
 }
 
 static void describe_difference(const struct inflight_difference *difference,

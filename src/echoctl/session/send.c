@@ -142,6 +142,7 @@ static int send_once(struct report *report, struct session_command *session, uin
 	session->options.total_bytes = input_size(session->options.input_fd);
 	session_run(dial.fd, &session->options, &result);
 	fd_close(dial.fd);
+	session_note_end(&result);
 	describe(report, &session->target, &dial, run, &result);
 	return session_status(&result);
 }

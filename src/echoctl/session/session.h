@@ -105,6 +105,9 @@ enum session_end session_end_of(int error);
 /* STATUS_OK, STATUS_FAILED or STATUS_LOCAL. */
 int session_status(const struct session_result *result);
 
+/* payload_note_end() for a session that the server has ended early. */
+void session_note_end(const struct session_result *result);
+
 /* The word for programs: "ok", "early-eof", ... */
 const char *session_end_name(enum session_end end);
 

@@ -186,6 +186,8 @@ static int run_connection(struct sweep *sweep, uint64_t size, enum pattern patte
 	options.pattern = pattern;
 	options.pattern_bytes = size;
 	session_run(dial.fd, &options, &result);
+	if (sweep->n_passed == 0)
+		session_note_end(&result);
 	fd_close(dial.fd);
 	*ret_cell = (struct cell){
 		.event = session_json(json_object(), &result),

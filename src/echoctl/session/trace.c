@@ -91,7 +91,7 @@ static void tell_attempts(struct trace *trace, const struct dial *dial)
 		tell(trace, attempt->phase == DIAL_SOCKET ? "socket" : "connect",
 		     ended_ns > trace->last_ns ? ended_ns : trace->last_ns, text, attempt->error,
 		     "%s%s%s", text, attempt->error != 0 ? ": " : "",
-		     attempt->error != 0 ? strerror(attempt->error) : "");
+		     attempt->error != 0 ? report_why(attempt->error) : "");
 	}
 }
 
@@ -145,6 +145,7 @@ static int run_exchange(struct trace *trace, int fd, const struct session_comman
 
 	session_run(fd, &session->options, ret_result);
 	tell_exchange(trace, ret_result);
+	session_note_end(ret_result);
 	if (ret_result->end != SESSION_OK)
 		tell(trace, failed_phase(ret_result), ret_result->ended_ns, NULL,
 		     ret_result->error, "failed: %s", session_describe(ret_result, text));
