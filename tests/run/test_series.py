@@ -266,8 +266,10 @@ def test_plot_errors():
         status, errors = plot(good, "--deadline", "200ms", env=dict(os.environ, PATH=folder))
         assert (status, errors) == (1, "echoctl: gnuplot: no answer in time\n"), errors
         assert run_echoctl("plot", folder + "/missing").returncode == 4
-        with running("plot", "-") as process:
-            process.send_signal(signal.SIGINT)      # while it waits for standard input
+        os.mkfifo(folder + "/fifo")
+        with running("plot", folder + "/fifo") as process, open(folder + "/fifo", "wb"):
+            # It has opened the file and waits for the first line.
+            process.send_signal(signal.SIGINT)
             assert process.wait(DEADLINE_S) == -signal.SIGINT
         for arguments in ([], ["-o", "a.pdf", "x"], ["-u", "x"], ["--json", "x"], ["x"] * 17):
             assert run_echoctl("plot", *arguments).returncode == 3, arguments
