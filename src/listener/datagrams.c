@@ -12,6 +12,7 @@
 #include "listener/lean.h"
 #include "listener/listener.h"
 
+#define LOOKS 3			/* without progress: it hangs */
 #define GRACE_NS (5 * (uint64_t)CLOCK_NS_PER_S)	/* to answer what has come, and to end */
 
 static void set_due(struct datagram_process *datagrams, uint64_t now_ns)
@@ -27,6 +28,37 @@ uint64_t datagrams_due_ns(const struct listener *listener)
 	const struct datagram_process *datagrams = &listener->datagrams;
 
 	return datagrams->is_wanted == (datagrams->pid == 0) ? datagrams->due_ns : UINT64_MAX;
+}
+
+static bool has_datagrams(const struct listener *listener)
+{
+	struct pollfd fds[SETTINGS_MAX_SOCKETS];
+	const uint32_t count = listener->settings->socket_count;
+
+	for (uint32_t i = 0; i < count; i++)
+		fds[i] = (struct pollfd){
+			.fd = settings_is_datagram(listener->settings, i) ?
+				LISTENER_FD_SOCKETS + (int)i : -1,
+			.events = POLLIN,
+		};
+	return sys_poll(fds, count, 0) > 0;
+}
+
+bool datagrams_hang(struct listener *listener)
+{
+	struct datagram_process *datagrams = &listener->datagrams;
+	uint64_t received = 0;
+
+	if (!datagrams->is_wanted || datagrams->pid == 0)
+		return false;
+	for (uint32_t i = 0; i < listener->settings->socket_count; i++)
+		received += datagrams->counters->sockets[i].received;
+	if (received != datagrams->received || !has_datagrams(listener))
+		datagrams->looks = 0;
+	else
+		datagrams->looks++;
+	datagrams->received = received;
+	return datagrams->looks == LOOKS;
 }
 
 /* It hangs, or somebody has taken it over. */

@@ -58,6 +58,8 @@ struct starvation {
 struct datagram_process {
 	bool is_wanted;			/* there are datagram sockets, and it shall run */
 	bool is_given_up;		/* it was told to end in vain */
+	uint32_t looks;			/* in a row that saw datagrams wait and none received */
+	uint64_t received;		/* at the last look */
 	_Atomic int32_t pid;		/* 0: none */
 	int life[2];			/* the pipe whose hang-up ends it */
 	struct datagrams *counters;	/* it alone writes them; no worker inherits them */
@@ -206,6 +208,9 @@ uint64_t datagrams_due_ns(const struct listener *listener);
  * up one that was told to end long ago.
  */
 void datagrams_tend(struct listener *listener, uint64_t now_ns);
+
+/* To be called now and then. True if it reads nothing of what has come. */
+bool datagrams_hang(struct listener *listener);
 
 /* If pid was the datagram process: tells the supervisor that it has ended. */
 void datagrams_reaped(struct listener *listener, pid_t pid, int status);

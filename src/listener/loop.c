@@ -85,20 +85,6 @@ static int loop_wait(const struct listener *listener, bool is_open, struct pollf
 	return sys_poll(fds, count, deadline_ns > now_ns ? deadline_ns - now_ns : 0);
 }
 
-/* Does what is due by the clock. */
-static void loop_look_at_clock(struct listener *listener)
-{
-	uint64_t now_ns = clock_now_ns();
-
-	if (now_ns >= listener->starvation.retry_ns)
-		listener->starvation.retry_ns = 0;
-	if (now_ns >= listener->sweep_ns) {
-		workers_reap_all(listener);
-		listener->sweep_ns = now_ns + SWEEP_NS;
-	}
-	datagrams_tend(listener, now_ns);
-}
-
 static void loop_stop(struct listener *listener)
 {
 	datagrams_stop(listener);
@@ -108,6 +94,24 @@ static void loop_stop(struct listener *listener)
 	for (uint32_t i = 0; i < listener->settings->socket_count; i++)
 		listener->sockets[i] = fd_close(listener->sockets[i]);
 	(void)channel_send(listener, MESSAGE_STOPPED, 0);
+}
+
+/* Does what is due by the clock. If the datagram process hangs, another listener replaces us. */
+static void loop_look_at_clock(struct listener *listener)
+{
+	uint64_t now_ns = clock_now_ns();
+
+	if (now_ns >= listener->starvation.retry_ns)
+		listener->starvation.retry_ns = 0;
+	if (now_ns >= listener->sweep_ns) {
+		workers_reap_all(listener);
+		listener->sweep_ns = now_ns + SWEEP_NS;
+		if (datagrams_hang(listener)) {
+			loop_stop(listener);
+			listener->datagrams.due_ns = now_ns;
+		}
+	}
+	datagrams_tend(listener, now_ns);
 }
 
 /* Obeys the supervisor; if that is gone the listener stops. Ignores unknown messages. */

@@ -565,12 +565,27 @@ def test_disobedient():
             stream.sendall(b"before")
             assert read_exactly(stream, 6) == b"before"
             mark = echod.reload()
-            echod.wait_log(f"datagram process {old} does not end, it is killed", since=mark)
+            echod.wait_log(f"datagram process {old} hangs, it is killed", since=mark)
             echod.wait_log("left its connections behind, they go on: 1", since=mark)
             wait_until(lambda: not process_stat(old), "it is gone")
             assert exchange(stream, b"after") == b"after"
             assert ask(sock, b"x", split(echod.addresses[0]))[0] == b"x"
         echod.closed_connections(1, since=mark)
+
+
+@case("one that reads nothing any more is replaced, with its listener: TCP goes on")
+def test_hangs():
+    with Echod(listen=("udp:127.0.0.1:0", "127.0.0.1:0")) as echod:
+        old, to = confined(echod), split(echod.addresses[0])
+        with stopped(old), connect_to(echod.addresses[1]) as stream, client() as sock:
+            stream.sendall(b"before")
+            assert read_exactly(stream, 6) == b"before"
+            sock.sendto(b"waits", to)
+            # four looks, ten seconds apart
+            echod.wait_log(f"datagram process {old} hangs, it is killed", deadline_s=90)
+            assert sock.recv(100) == b"waits"
+            assert exchange(stream, b"after") == b"after"
+            assert exchange(echod.connect(1), b"new") == b"new"
 
 
 @case("it does not outlive its listener, nor the daemon, whatever it does")

@@ -80,7 +80,7 @@ static void on_event(void *context, struct generation *generation, const struct 
 
 	if (event->type == EVENT_DATAGRAMS_ENDED) {
 		if (event->count > 0)
-			log_error("datagram process %d does not end, it is killed", event->pid);
+			log_error("datagram process %d hangs, it is killed", event->pid);
 		else
 			log_end("datagram process", event->pid, event->status);
 		return;
