@@ -3,9 +3,10 @@
 """echoctl ping -u and check -u: what becomes of a datagram, whatever the server makes of it."""
 import json
 import socket
+import subprocess
 
 from harness import case, main, run_echoctl, wait_until
-from harness_datagram import DatagramPeer, Node, echo, forge_icmp, routed
+from harness_datagram import DatagramPeer, Node, echo, forge_icmp, link, routed
 from harness_peers import events, flip
 
 SPECIAL = ("sent", "ok", "late", "lost", "corrupt", "cut", "merged", "unreachable", "refused",
@@ -197,6 +198,28 @@ def test_prohibited():
         probe = events(result, "ping_probe")[0]
         assert (probe["icmp_type"], probe["icmp_code"]) == (3, 13), probe
         assert "from 192.0.2.2" in probe["why"], probe
+
+
+@case("a way back over another link: nothing is lost, nor said to come from elsewhere")
+def test_asymmetric():
+    with Node() as client, Node() as server:
+        for number in (0, 1):
+            link(client, server, number)
+        server.run("ip", "address", "add", "198.51.100.1/32", "dev", "lo")
+        client.run("ip", "route", "add", "198.51.100.1", "via", "192.0.2.2")
+        server.run("ip", "route", "add", "192.0.2.1/32", "via", "192.0.2.5")
+        for node in (client, server):
+            node.run("sh", "-c", "echo 0 | tee /proc/sys/net/ipv4/conf/*/rp_filter >/dev/null")
+        with DatagramPeer(echo, "198.51.100.1", node=server) as peer:
+            result = client.echoctl("--json", "ping", "-u", "-c", "3", "-i", "10ms", "-W", "20s",
+                                    peer.address)
+            assert counts(events(result, "ping_summary")[-1]) == {"sent": 3, "ok": 3}, result
+            for command in ("trace", "check", "sweep"):
+                result = client.echoctl(command, "-u", peer.address)
+                assert result.returncode == 0, (command, result)
+            back = subprocess.run(server.command("ip", "-s", "-j", "link", "show", "dev", "v0"),
+                                  stdout=subprocess.PIPE, check=True).stdout
+            assert json.loads(back)[0]["stats64"]["tx"]["packets"] < 100, back
 
 
 @case("an ICMP error that quotes other bytes than ours is not about a probe")

@@ -37,6 +37,12 @@ def firewall():
         yield client, rule, peer.address, datagrams.address
 
 
+def sums(client, *arguments):
+    """The exit status and the summary of a ping of two probes."""
+    result = client.echoctl("--json", "ping", "-c", "2", "-i", "10ms", "-W", "200ms", *arguments)
+    return result.returncode, events(result, "ping_summary")[0]
+
+
 @case("UDP: each way to reject a datagram is told, by its code and the router's address")
 def test_datagrams():
     with firewall() as (client, rule, _, address):
@@ -99,9 +105,8 @@ def test_established():
         result = client.echoctl("halfclose", address)
         assert result.returncode == 1 and b"not the FIN" in result.stdout, result
         rule("tcp flags & (syn | psh) == psh drop")
-        result = client.echoctl("--json", "ping", "-c", "2", "-i", "10ms", "-W", "200ms", address)
-        summary = events(result, "ping_summary")[0]
-        assert result.returncode == 1 and summary["lost"] == 2, result
+        status, summary = sums(client, address)
+        assert status == 1 and summary["lost"] == 2, summary
         result = client.echoctl("halfclose", "--drain-timeout", "500ms", address)
         assert result.returncode == 1 and b"not the FIN" in result.stdout, result
 
@@ -110,11 +115,8 @@ def test_established():
 def test_dropped():
     with firewall() as (client, rule, address, datagrams):
         rule("drop")
-        result = client.echoctl("--json", "ping", "-u", "-c", "2", "-i", "10ms", "-W", "200ms",
-                                datagrams)
-        summary = events(result, "ping_summary")[0]
-        assert result.returncode == 1, result
-        assert (summary["lost"], summary["unreachable"]) == (2, 0), summary
+        status, summary = sums(client, "-u", datagrams)
+        assert (status, summary["lost"], summary["unreachable"]) == (1, 2, 0), summary
         result = client.echoctl("trace", "--connect-timeout", "300ms", address)
         assert result.returncode == 2 and b"timed out" in result.stderr, result
 
