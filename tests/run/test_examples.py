@@ -79,11 +79,11 @@ def form(line):
 def test_shown():
     shown = [example for example in manual_examples("echoctl.1") if example[1]]
     assert len(shown) >= 9, shown
-    with DatagramPeer(echo) as datagrams, Echod({"timeouts": {"idle": "1s"}}) as echod:
+    with DatagramPeer(echo) as datagrams, Echod({"timeouts": {"idle": "4s"}}) as echod:
         for command, lines in shown:
             address = datagrams.address if " -u" in command else echod.address
-            # One that dies, in less time.
-            command = command.replace("--max 30s", "--min 100ms --max 2s")
+            # Shorter, but longer than halfclose holds what it reads.
+            command = command.replace("--max 30s", "--min 500ms --max 8s")
             words = here(command).format(host="127.0.0.1", port=echod.port, address=address)
             result = run(words, ".")
             printed = {form(line) for line in result.stdout.splitlines()}
