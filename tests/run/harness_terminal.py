@@ -37,9 +37,9 @@ class Terminal:
         self._tmux("kill-server")
         self.folder.cleanup()
 
-    def lines(self):
-        """The screen as it stands, without the blanks at the ends."""
-        text = self._tmux("capture-pane", "-p").stdout
+    def lines(self, joined=False):
+        """The screen as it stands, without the blanks at the ends; joined: what was wrapped."""
+        text = self._tmux("capture-pane", "-p", *["-J"] * joined).stdout
         return [line.rstrip() for line in text.rstrip().splitlines()]
 
     def colors(self):
