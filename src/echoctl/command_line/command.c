@@ -46,7 +46,7 @@ static const char global_help[] =
 	"  -u, --udp                   datagrams in place of a connection\n"
 	"      --connect-timeout TIME  for resolving and connecting together (10s)\n"
 	"      --control PATH          control socket of the local daemon\n"
-	"      --color WHEN            failures in red: auto (on a terminal), always, never\n"
+	"      --color WHEN            failures in red: auto, always or never\n"
 	"  -q, --quiet                 no progress, summary or remark on stderr\n"
 	"  -w, --deadline TIME         limit for the whole command, whatever it waits for\n"
 	"  -h, --help                  this help\n"
