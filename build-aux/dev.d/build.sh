@@ -30,14 +30,15 @@ choose_package()
 # Prints the packages of these groups that are not installed, one a line.
 missing_packages()
 {
-	local group package
+	local group package native
+	native=$(dpkg --print-architecture)
 	for group in "$@"; do
 		for package in ${PACKAGES[$group]}; do
 			# shellcheck disable=SC2086 # one word a package
 			package=$(choose_package ${package//|/ })
-			# a line for each architecture
-			dpkg-query -W -f='${db:Status-Status}\n' "$package" 2>/dev/null |
-				grep -qx installed || say "$package"
+			# a tree for cross-builds has some of another architecture
+			dpkg-query -W -f='${Architecture} ${db:Status-Status}\n' "$package" \
+				2>/dev/null | grep -qxE "(all|$native) installed" || say "$package"
 		done
 	done | sort -u
 }
