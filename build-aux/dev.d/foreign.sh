@@ -3,8 +3,8 @@
 # Other processors: cross-built in a tree of this one, and tested where that processor is emulated
 # with a kernel of its own, for system call filters and subreapers are not to be had otherwise.
 
-# What a guest is: suite or - for that of this machine, the kernel's package, the emulator with its
-# machine, and the console's name there.
+# What a guest is: its suite (- is that of this machine), the kernel's package, the console's name
+# there, and the emulator with its machine.
 declare -A GUESTS=(
 	[arm64]="- linux-image-arm64 ttyAMA0 qemu-system-aarch64 -machine virt -cpu cortex-a57"
 	[armhf]="- linux-image-armmp ttyAMA0 qemu-system-arm -machine virt"
