@@ -15,10 +15,11 @@ from harness_terminal import Terminal
 PICTURES = os.path.join(SRCDIR, "tests/run/pictures.txt")
 SCREENS = {
     "ping": ("ping", "-c", "2", "-i", "10ms", "ADDRESS"),
+    "targets": ("ping", "-q", "-c", "1", "ADDRESS", "127.0.0.1:1"),
     "trace": ("trace", "ADDRESS"),
     "sweep": ("sweep", "-s", "1,64K", "-p", "random,crlf", "ADDRESS"),
     "load": ("load", "--rate", "100", "-n", "10", "-c", "2", "ADDRESS"),
-    "idle": ("idle", "--min", "10ms", "--max", "20ms", "--parallel", "1", "ADDRESS"),
+    "idle": ("idle", "--min", "20ms", "--max", "20ms", "--parallel", "1", "ADDRESS"),
     "halfclose": ("halfclose", "-s", "64", "--hold", "0", "ADDRESS"),
     "refused": ("sweep", "127.0.0.1:1"),
     "status": ("status",),

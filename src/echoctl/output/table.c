@@ -55,7 +55,7 @@ static size_t width_of(struct libscols_table *table, struct libscols_column *col
 }
 
 /*
- * The first column, which says what the row is about, stays whole if it leaves half of the room.
+ * The first column, which says what the row is about, stays whole if there is room.
  * Leaves out columns, those with a mark in their heading's cell, until the others fit.
  */
 static void narrow(struct libscols_table *table, size_t room)
@@ -77,6 +77,8 @@ static void narrow(struct libscols_table *table, size_t room)
 		needed -= width_of(table, column);
 		scols_column_set_flags(column, SCOLS_FL_HIDDEN);
 	}
+	if (needed > room + 1)
+		scols_column_set_flags(first, SCOLS_FL_TRUNC);
 }
 
 char *table_text(struct libscols_table *table)
