@@ -109,7 +109,9 @@ def test_corrupt():
         assert counts(summary) == {"sent": 1, "corrupt": 1}, (offset, summary)
         assert probes[0]["offset_bytes"] == offset, probes
     for scramble in (bytes.upper, bytes.swapcase, lambda data: data.replace(b"\n", b"\r"),
-                     lambda data: data.replace(b"\xff", b""), lambda data: data + b"!",
+                     # in the random part of the header it would leave nothing to know it by
+                     lambda data: data[:24] + data[24:].replace(b"\xff", b""),
+                     lambda data: data + b"!",
                      lambda data: bytes(byte & 127 for byte in data),
                      lambda data: bytes(byte ^ 255 for byte in data)):
         _, _, summary = run(lambda _, data, change=scramble: [change(data)], "-c", "1")
