@@ -46,7 +46,11 @@ static char *unquote(char *text)
 	char *end = text;
 
 	for (char *c = text + 1; *c; c++) {
-		if (*c == '"' && *++c != '"') {
+		bool is_quote = *c == '"';
+
+		if (is_quote)
+			c++;
+		if (is_quote && *c != '"') {
 			*end = '\0';
 			return *c == ',' || *c == '\0' ? c : NULL;
 		}
