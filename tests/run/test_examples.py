@@ -18,6 +18,7 @@ HERE = [
     (r"-d (10|30)s", "-d 1s"),
     (r"--rate 1000", "--rate 100"),
     (r"-w 0\.1 -c 1 -t 5", "-w 10 -c 20 -t 25"),
+    (r"p99<20ms", "p99<20s"),
     (r"echoctl (status|list|kill|reload|drain|log-level|metrics)\b",
      r"echoctl --control {control} \1"),
     (r" --watch", ""),
