@@ -41,7 +41,7 @@ lint_flags()
 			CFLAGS="-g -O3 -flto=auto -std=gnu2x -D_FORTIFY_SOURCE=3"
 }
 
-# The listener needs nothing of glibc: with musl it is smaller, see README.
+# The listener needs nothing of glibc: with musl it is smaller, see HACKING.md.
 lint_musl()
 {
 	local tree=$BUILD/variant/musl top=$PWD headers=/usr/include multiarch
