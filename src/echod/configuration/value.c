@@ -314,7 +314,7 @@ static int store_address(const struct key *key, const char *text,
 	struct configured_address *grown, new = {0};
 	int r;
 
-	is_multipath |= skip_prefix(&address, "mptcp:");
+	is_multipath |= is_datagram && skip_prefix(&address, "mptcp:");
 	r = address_parse(address, -1, &new.spec, &reason);
 	if (r == 0) {
 		new.spec.is_multipath = is_multipath;

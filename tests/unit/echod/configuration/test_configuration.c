@@ -302,6 +302,22 @@ static void test_bad_words(void **state)
 			     "t:2: metrics.file: control character in \"/\\x01\"\n");
 }
 
+static void test_bad_multipath(void **state)
+{
+	(void)state;
+	settings_expect_text(
+		"listen = {\"mptcp:*:7\", \"*:7\", \"mptcp:unix:/x\", \"mptcp:\", \"mptcp:a:7\",\n"
+		"\"mptcp:udp:*:8\", \"udp:mptcp:*:8\", \"mptcp:mptcp:*:9\"}",
+		"t:1: listen: \"*:7\" is listed twice\n"
+		"t:1: listen: \"mptcp:unix:/x\": a Unix socket has no MPTCP\n"
+		"t:1: listen: \"mptcp:\": host missing (* means every address)\n"
+		"t:1: listen: \"mptcp:a:7\": host names are not looked up, write the address\n"
+		"t:2: listen: \"mptcp:udp:*:8\": UDP has no MPTCP\n"
+		"t:2: listen: \"udp:mptcp:*:8\": UDP has no MPTCP\n"
+		"t:2: listen: \"mptcp:mptcp:*:9\": too many colons (an IPv6 address with a port "
+		"needs brackets)\n");
+}
+
 static void test_bad_lists(void **state)
 {
 	(void)state;
@@ -338,15 +354,6 @@ static void test_bad_lists(void **state)
 		"t:5: listen: \"[0:0::1]:8\" is listed twice\n"
 		"t:5: listen: \"unix:/x\" is listed twice\n"
 		"t:5: listen: \"[::1]:7\" overlaps with \"*:7\"\n");
-	settings_expect_text(
-		"listen = {\"mptcp:*:7\", \"*:7\", \"mptcp:unix:/x\", \"mptcp:\", \"mptcp:a:7\",\n"
-		"\"mptcp:udp:*:8\", \"udp:mptcp:*:8\"}",
-		"t:1: listen: \"*:7\" is listed twice\n"
-		"t:1: listen: \"mptcp:unix:/x\": a Unix socket has no MPTCP\n"
-		"t:1: listen: \"mptcp:\": host missing (* means every address)\n"
-		"t:1: listen: \"mptcp:a:7\": host names are not looked up, write the address\n"
-		"t:2: listen: \"mptcp:udp:*:8\": UDP has no MPTCP\n"
-		"t:2: listen: \"udp:mptcp:*:8\": UDP has no MPTCP\n");
 	settings_expect_text(
 		"listen = {\"[fe80::1]:7\", \"[fe80::1%lo]:7\", \"[fe80::1%none]:7\",\n"
 		"\"[::1%lo]:7\"}",
@@ -448,6 +455,7 @@ int main(void)
 		cmocka_unit_test(test_bad_numbers),
 		cmocka_unit_test(test_bad_durations),
 		cmocka_unit_test(test_bad_words),
+		cmocka_unit_test(test_bad_multipath),
 		cmocka_unit_test(test_bad_lists),
 		cmocka_unit_test(test_bad_udp),
 		cmocka_unit_test(test_too_many),
