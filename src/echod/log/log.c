@@ -91,6 +91,14 @@ static bool is_control(const unsigned char *bytes)
 	return bytes[0] < 0x20 || bytes[0] == 0x7f || (bytes[0] == 0xc2 && bytes[1] < 0xa0);
 }
 
+/* Not the whole of it, which is large. */
+static void clear(struct log_text *text)
+{
+	text->size = 0;
+	text->is_full = false;
+	text->bytes[0] = '\0';
+}
+
 /* Appends size bytes as they are: all of them, or none and the mark "...". */
 static void put_bytes(struct log_text *text, const char *bytes, size_t size)
 {
@@ -132,7 +140,7 @@ static void put_escaped(struct log_text *text, const void *value, size_t size, b
 
 void log_escape(const void *bytes, size_t size, struct log_text *ret_text)
 {
-	*ret_text = (struct log_text){0};
+	clear(ret_text);
 	put_escaped(ret_text, bytes, size, false);
 }
 
@@ -154,9 +162,8 @@ void log_record_begin(struct log_record *record, int priority, const char *word)
 {
 	assert(priority >= LOG_EMERG && priority <= LOG_DEBUG);
 	record->priority = priority;
-	record->text.size = record->fields.size = 0;
-	record->text.is_full = record->fields.is_full = false;
-	record->text.bytes[0] = record->fields.bytes[0] = '\0';
+	clear(&record->text);
+	clear(&record->fields);
 	if (!word)
 		return;
 	put(&record->text, word);
