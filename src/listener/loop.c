@@ -14,8 +14,9 @@
  *
  * If a resource is short (descriptors, memory, processes) the loop does not spin: it accepts
  * nothing until a worker has ended, or for 100 ms. Those that wait for their PROXY header rest as
- * well; none is late before it was looked at. Every ten seconds, while workers live, the loop also
- * looks for an end whose signal had no room in the queue of signals.
+ * well; none is late before it was looked at. Every ten seconds, while children live, the loop also
+ * looks for an end whose signal had no room in the queue of signals, and whether the datagram
+ * process hangs.
  *
  * The loop ends when the listener was told to stop, or the supervisor is gone, and the last worker
  * is reaped. A datagram process that does not end then is killed by the end of the listener: for

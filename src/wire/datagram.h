@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What the datagram process of a generation has counted: pages of their own at the end of the
- * table's memory file. Only that process writes them (except local), the supervisor reads them, no
- * worker maps them. No decision depends on them. They are the same in every version: so these
- * counters go on when a program of another version takes over.
+ * table's memory file. Only that process writes them (except local), and after its end the
+ * supervisor; no worker maps them. No decision depends on them but whether that process hangs. They
+ * are the same in every version: so these counters go on when a program of another version takes
+ * over.
  */
 #ifndef ECHOD_WIRE_DATAGRAM_H
 #define ECHOD_WIRE_DATAGRAM_H
@@ -22,7 +23,7 @@ enum drop_reason {
 	DROP_ACCESS,		/* access { } */
 	DROP_PER_SOURCE,	/* udp { rate-per-source } */
 	DROP_RATE,		/* udp { rate } */
-	DROP_UNSENT,		/* the kernel did not take the answer */
+	DROP_UNSENT,		/* the kernel did not take the answer, or the process was killed */
 	DROP_COUNT
 };
 
