@@ -38,7 +38,8 @@ static bool is_overdue(const struct load_worker *worker, const struct load_conne
 	uint64_t limit_us = connection->state == CONNECTING ? worker->load->dial.timeout_us :
 			    worker->load->timeout_us;
 
-	return now_ns - connection->began_ns - connection->stopped_ns > limit_us * 1000;
+	/* A stop that was noticed late may be longer than the time since the beginning. */
+	return now_ns - connection->began_ns > limit_us * 1000 + connection->stopped_ns;
 }
 
 /* When the next message is due, with a rate. */

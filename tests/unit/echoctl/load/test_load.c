@@ -106,6 +106,18 @@ static void test_echo_in_time(void **state)
 	assert_int_equal(connection.state, IDLE);
 }
 
+/* The stop was noticed later than the message began. */
+static void test_echo_after_a_stop(void **state)
+{
+	(void)state;
+	enter(ECHOING, true, false);
+	connection.stopped_ns = HOUR_US * 1000;
+	assert_int_equal(write(peer_fd, table, SIZE_BYTES), SIZE_BYTES);
+	load_worker_take(&worker, &connection, EPOLLIN);
+	assert_int_equal(count_errors(), 0);
+	assert_int_equal(tally.raw.count, 1);
+}
+
 /* No sweep came between the end of its time and the echo. */
 static void test_echo_too_late(void **state)
 {
@@ -232,6 +244,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(test_echo_in_time),
+		TEST(test_echo_after_a_stop),
 		TEST(test_echo_too_late),
 		TEST(test_connected_in_time),
 		TEST(test_connected_too_late),
