@@ -192,6 +192,15 @@ def test_list_columns():
         assert ask(echod, "list", "--source", "192.0.2.1")[1] == "0 of 1 connections\n"
 
 
+@case("list --watch shows a row that is as wide as the terminal to its last column")
+def test_list_watch_width():
+    with Echod() as echod, hold(echod):
+        row = ask(echod, "list", "--columns", "peer,worker")[1].splitlines()[1]
+        with Terminal(program("echoctl"), "--control", echod.folder + "/control", "list",
+                      "--columns", "peer,worker", "--watch", width=len(row)) as terminal:
+            terminal.wait(f"^{re.escape(row)}$")
+
+
 @case("list knows which connections of a dead listener have ended")
 def test_list_orphans():
     with Echod() as echod, hold(echod) as first, hold(echod):

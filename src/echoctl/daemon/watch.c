@@ -36,7 +36,8 @@ static void repaint(struct watch *watch, const char *rest)
 		const char *end = strchrnul(rest, '\n');
 		const char *next = row + 1 < rows ? "\r\n" : "";
 
-		report_raw(watch->client.report, "%.*s\033[K%s", (int)(end - rest), rest, next);
+		/* Erased before: behind a full line the cursor still stands on its last column. */
+		report_raw(watch->client.report, "\033[K%.*s%s", (int)(end - rest), rest, next);
 		rest = *end ? end + 1 : end;
 	}
 	report_raw(watch->client.report, "\033[J");
