@@ -68,6 +68,6 @@ def check_requirements(run, lost_percent, line):
         assert re.search(line + rb"required p50<20s: holds, measured [\d.]+ [mun]?s\n",
                          result.stdout), result
     for wrong in ("p99", "p99>1s", "rate<1", "errors<1%", "mean<1%", "p101<1s", "q<1s", "loss<1",
-                  "p99<1x", "p99<1s,", ""):
+                  "p99<1x", "p99<1s,", "errors<0x10", "loss<1e1%", ""):
         result = run_echoctl(*run, "--require", wrong, "127.0.0.1")
         assert result.returncode == 3 and b"--require" in result.stderr, (wrong, result)

@@ -25,13 +25,14 @@ static const struct {
 /* A number of at most max with that behind it, and nothing else. */
 static bool parse_number(const char *text, const char *unit, double max, double *ret_value)
 {
+	size_t length = strspn(text, "0123456789.");
 	char *end;
 
 	/* strtod() alone would take "inf", "0x10" and blanks. */
-	if (strspn(text, "0123456789.") == 0)
+	if (length == 0 || strcmp(text + length, unit) != 0)
 		return false;
 	*ret_value = strtod(text, &end);
-	return strcmp(end, unit) == 0 && *ret_value <= max;
+	return end == text + length && *ret_value <= max;
 }
 
 /* Reads what is bounded. Returns NULL, or what is wrong with it. */
