@@ -59,6 +59,7 @@ def test_help():
         result = run_echoctl("help", name)
         assert (result.returncode, result.stderr) == (0, b""), result
         assert result.stdout == run_echoctl(name, "--help").stdout, name
+        assert all(len(line) <= 80 for line in result.stdout.decode().splitlines()), result
     check(run_echoctl("help", "pnig"), 3, "pnig: no such command", "the command 'ping'?")
     check(run_echoctl("help", "elephant"), 3, "elephant: no such command",
           "'echoctl --help' shows the commands")

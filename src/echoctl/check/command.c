@@ -65,7 +65,7 @@ static const char help[] =
 	"\n"
 	"RANGE: 10 (0 to 10), 10: (10 or more), ~:10 (10 or less), 10:20, @10:20 (not\n"
 	"in it). The time is that of resolving, connecting and the whole echo.\n"
-	"Several targets have a line each and one for all at the end; the worst one counts.\n"
+	"Several targets have a line each and one for all at the end; the worst counts.\n"
 	"Exit status: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN (as after wrong usage).\n"
 	"\n"
 	"Example:\n"

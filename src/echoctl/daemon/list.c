@@ -386,15 +386,15 @@ const struct command command_list = {
 	.operands = "",
 	.summary = "the live connections of the local daemon",
 	.help =
-	"Lists the live connections: id, peer, balancer if there is one, local address, age,\n"
-	"time since the last byte (to the second), bytes in and out, rate, process id of the\n"
-	"worker.\n"
+	"Lists the live connections: id, peer, balancer if there is one, local address,\n"
+	"age, time since the last byte (to the second), bytes in and out, rate, process\n"
+	"id of the worker.\n"
 	"\n"
 	"  -s, --sort COLUMN           by id, peer, via, local, age, idle, in, out, rate,\n"
 	"                              worker or state; the biggest value is first\n"
 	"  -r, --reverse               reverse the order\n"
 	"  -n, --rows COUNT            only so many rows, the first ones\n"
-	"  -S, --source PREFIX         only peers in PREFIX, as 192.0.2.0/24 or 2001:db8::1\n"
+	"  -S, --source PREFIX         only peers in PREFIX: 192.0.2.0/24, 2001:db8::1\n"
 	"      --columns COLUMNS       only these, separated by commas\n"
 	"      --idle-over TIME        only those without a byte for at least TIME\n"
 	"      --age-over TIME         only those at least so old\n"

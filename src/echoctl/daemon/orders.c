@@ -195,11 +195,11 @@ const struct command command_drain = {
 	.operands = "",
 	.summary = "end the local daemon, its connections first",
 	.help =
-	"Tells the local echod to accept no more connections, waits until those that live\n"
-	"have ended (timeouts { drain } of echod.conf(5) at the longest), and then until the\n"
-	"daemon is gone: what SIGTERM does. Meanwhile it tells how many connections are\n"
-	"left. A socket unit of systemd stays and starts it again at the next connection;\n"
-	"\"systemctl stop echod.socket\" first prevents that.\n"
+	"Tells the local echod to accept no more connections, waits until those that\n"
+	"live have ended (timeouts { drain } of echod.conf(5) at the longest), and then\n"
+	"until the daemon is gone: what SIGTERM does. Meanwhile it tells how many\n"
+	"connections are left. A socket unit of systemd stays and starts it again at the\n"
+	"next connection; \"systemctl stop echod.socket\" first prevents that.\n"
 	"\n"
 	"      --timeout TIME          limit for the wait (15min)\n"
 	"\n"
@@ -262,7 +262,7 @@ const struct command command_kill = {
 	"peer has sent is echoed and our FIN follows; the log says end=killed. A\n"
 	"connection that has not ended within two seconds is ended by force.\n"
 	"\n"
-	"  -S, --source PREFIX         all peers in PREFIX, as 192.0.2.0/24 or 2001:db8::1\n"
+	"  -S, --source PREFIX         all peers in PREFIX: 192.0.2.0/24, 2001:db8::1\n"
 	"\n"
 	"Exit status: 0 ended, 1 there is no such connection.\n"
 	"\n"

@@ -45,7 +45,7 @@ static const char help[] =
 	"      --source-port PORT      and from this port\n"
 	"      --interface NAME        through this network interface\n"
 	"      --mark NUMBER           mark packets for routing and filters\n"
-	"      --tos TOS               type of service: the byte, or EF, AF41, CS5, LE, VA\n"
+	"      --tos TOS               type of service: a byte, or EF, AF41, CS5, LE, VA\n"
 	"      --ttl COUNT             hops that a packet may take\n"
 	"      --mss SIZE              largest segment in bytes\n"
 	"      --congestion NAME       congestion control, as cubic or bbr\n"

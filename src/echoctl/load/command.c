@@ -85,7 +85,7 @@ static const char help[] =
 	"                              latency counts from when a message was due, with\n"
 	"                              the wait for a free connection, and separately\n"
 	"                              from when it was sent\n"
-	"  -s, --size SIZE             bytes of a message (64; at most 16M, with -u 65527)\n"
+	"  -s, --size SIZE             bytes a message (64; at most 16M, with -u 65527)\n"
 	"      --reconnect             a connection for each message: connect, echo,\n"
 	"                              half-close, wait for the peer's FIN\n"
 	"      --window COUNT          with -u: datagrams on their way over each of the\n"

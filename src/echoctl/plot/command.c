@@ -28,9 +28,9 @@ struct plot {
 };
 
 static const char help[] =
-	"Draws what ping and load have written with --series: latency over time, and which\n"
-	"percentile of the answers came within which time. Several files are drawn side\n"
-	"by side with the same scale. It runs gnuplot (package gnuplot-nox).\n"
+	"Draws what ping and load have written with --series: latency over time, and\n"
+	"which percentile of the answers came within which time. Several files are drawn\n"
+	"side by side with the same scale. It runs gnuplot (package gnuplot-nox).\n"
 	"FILE - is standard input.\n"
 	"\n"
 	"  -o, --output FILE           a picture, .svg or .png (text on standard output)\n"

@@ -267,15 +267,16 @@ const struct command command_halfclose = {
 	.operands = "ADDRESS",
 	.summary = "does the path pass a FIN while the echo is in flight?",
 	.help =
-		"Sends data and its FIN at once into a small receive buffer, so that the echo is still\n"
-		"in the path when the FIN passes: one segment, then a burst, to a reader that takes\n"
-		"what comes; then more, to one that reads nothing until some time after the FIN. One\n"
-		"line says what the path makes of it: ok, early EOF, truncated, corrupt, reset, FIN\n"
-		"swallowed or no progress, and which kind of server or relay does so.\n\n"
+		"Sends data and its FIN at once into a small receive buffer, so that the echo is\n"
+		"still in the path when the FIN passes: one segment, then a burst, to a reader\n"
+		"that takes what comes; then more, to one that reads nothing until some time\n"
+		"after the FIN. One line says what the path makes of it: ok, early EOF,\n"
+		"truncated, corrupt, reset, FIN swallowed or no progress, and which kind of\n"
+		"server or relay does so.\n\n"
 		"Options:\n"
 		"      --drain-timeout TIME    longest wait without progress (10s)\n"
-		"      --hold TIME             how long the held reader waits after the FIN (1.5s);\n"
-		"                              0 leaves that part out\n"
+		"      --hold TIME             how long the held reader waits after the FIN\n"
+		"                              (1.5s); 0 leaves that part out\n"
 		"  -s, --size SIZE             bytes to send at most (4M)\n\n"
 		"Example:\n"
 		"  echoctl halfclose balancer.example:7\n",

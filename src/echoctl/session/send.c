@@ -239,18 +239,18 @@ const struct command command_send = {
 	.operands = "ADDRESS",
 	.summary = "send standard input, verify what comes back",
 	.help =
-		"Sends standard input to an echo service, ends it with a FIN, writes what comes back\n"
-		"to standard output and compares it byte for byte with what was sent. At a terminal\n"
-		"a line with q alone ends the input, as does Ctrl-D.\n\n"
+		"Sends standard input to an echo service, ends it with a FIN, writes what comes\n"
+		"back to standard output and compares it byte for byte with what was sent. At a\n"
+		"terminal a line with q alone ends the input, as does Ctrl-D.\n\n"
 		"Options:\n"
-		"      --drain-timeout TIME    longest wait without progress, for the server to take,\n"
-		"                              return or end the data (30s)\n"
+		"      --drain-timeout TIME    longest wait without progress, for the server to\n"
+		"                              take, return or end the data (30s)\n"
 		"      --no-fin                do not half-close at the end of input: ends after\n"
 		"                              --drain-timeout of silence, or at the server's FIN\n"
 		"      --no-verify             do not compare, do not count\n"
-		"  -o, --output FILE           write what comes back to FILE; with --json standard\n"
-		"                              output carries the results alone\n"
-		"      --repeat N              send the input N times, each over a new connection\n\n"
+		"  -o, --output FILE           write what comes back to FILE; with --json\n"
+		"                              standard output carries the results alone\n"
+		"      --repeat N              send the input N times, over a connection each\n\n"
 		"Examples:\n"
 		"  echo hello | echoctl localhost\n"
 		"  echoctl send --drain-timeout 5s [2001:db8::7]:7 <disk.img >/dev/null\n",

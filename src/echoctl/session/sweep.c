@@ -437,16 +437,17 @@ const struct command command_sweep = {
 	.operands = "ADDRESS",
 	.summary = "which sizes and patterns survive the path?",
 	.help =
-		"Sends messages of growing size in several patterns, each over a connection of its\n"
-		"own, and compares what comes back: a table, then the first size, pattern and offset\n"
-		"that fails. It shows a path that loses large packets, translates line ends, takes\n"
-		"0xff for a telnet command, or answers what looks like HTTP or SIP. With -u each is\n"
-		"a datagram, and the path MTU is searched, there and back.\n\n"
+		"Sends messages of growing size in several patterns, each over a connection of\n"
+		"its own, and compares what comes back: a table, then the first size, pattern and\n"
+		"offset that fails. It shows a path that loses large packets, translates line\n"
+		"ends, takes 0xff for a telnet command, or answers what looks like HTTP or SIP.\n"
+		"With -u each is a datagram, and the path MTU is searched, there and back.\n\n"
 		"Options:\n"
 		"      --drain-timeout TIME    longest wait without progress (10s)\n"
-		"  -p, --patterns LIST         of random, zeros, ones, crlf, telnet, http, sip (all)\n"
-		"  -s, --sizes LIST            sizes with commas, as 1,1460,64K (15 from 1 to 1M, with\n"
-		"                              -u 13 from 0 to 65507)\n\n"
+		"  -p, --patterns LIST         of random, zeros, ones, crlf, telnet, http, sip\n"
+		"                              (all)\n"
+		"  -s, --sizes LIST            sizes with commas, as 1,1460,64K (15 from 1 to 1M,\n"
+		"                              with -u 13 from 0 to 65507)\n\n"
 		"Example:\n"
 		"  echoctl sweep -p random,crlf -s 1,100,1400,1500,64K echo.example\n",
 	.long_options = long_options,

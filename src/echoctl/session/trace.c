@@ -426,17 +426,18 @@ const struct command command_trace = {
 	.summary = "each phase of an echo with its time",
 	.help =
 		"Sends a few bytes and a FIN, and says when each phase was over: resolve (every\n"
-		"address), connect (every attempt), first byte sent, FIN sent, first byte back, all\n"
-		"bytes back and verified, EOF. The columns are the time since the start and since the\n"
-		"phase before. On failure the phase and the reason; at the end what the kernel knows\n"
-		"of the path: round-trip time, retransmits, path MTU, segment sizes, subflows.\n"
+		"address), connect (every attempt), first byte sent, FIN sent, first byte back,\n"
+		"all bytes back and verified, EOF. The columns are the time since the start and\n"
+		"since the phase before. On failure the phase and the reason; at the end what\n"
+		"the kernel knows of the path: round-trip time, retransmits, path MTU, segment\n"
+		"sizes, subflows.\n"
 		"With -u it is a datagram, and the end shows what the headers of its echo say.\n\n"
 		"Options:\n"
 		"      --drain-timeout TIME    longest wait without progress (10s)\n"
 		"  -s, --size SIZE             bytes to send (64)\n"
 		"      --targets FILE          addresses too, one a line; - is standard input\n\n"
-		"Several targets come one after the other, and a table of them at the end, with -q\n"
-		"that alone; the exit status is 1 if one failed.\n\n"
+		"Several targets come one after the other, and a table of them at the end, with\n"
+		"-q that alone; the exit status is 1 if one failed.\n\n"
 		"Example:\n"
 		"  echoctl trace -6 echo.example\n",
 	.long_options = long_options,
