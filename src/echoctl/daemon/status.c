@@ -1,9 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /* echoctl status: what the daemon does, once or each second. */
-#include <errno.h>
-#include <poll.h>
-#include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
 #include "base/clock.h"
