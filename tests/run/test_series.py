@@ -269,8 +269,8 @@ def test_plot_errors():
         os.mkfifo(folder + "/fifo")
         with running("plot", folder + "/fifo") as process, open(folder + "/fifo", "wb"):
             # It has opened the file and waits for the first line.
-            process.send_signal(signal.SIGINT)
-            assert process.wait(DEADLINE_S) == -signal.SIGINT
+            process.terminate()
+            assert process.wait(DEADLINE_S) == -signal.SIGTERM
         for arguments in ([], ["-o", "a.pdf", "x"], ["-u", "x"], ["--json", "x"], ["x"] * 17):
             assert run_echoctl("plot", *arguments).returncode == 3, arguments
 
