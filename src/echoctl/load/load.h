@@ -152,6 +152,7 @@ struct load_worker {
 	struct schedule schedule;	/* events of all processes; ours are every n-th */
 	uint64_t end_ns;		/* nothing begins after it; 0: before the start */
 	uint64_t sweep_ns;
+	uint64_t awake_ns;		/* last seen awake, or when it is to wake up; 0: not yet */
 	int epoll_fd;
 	int error;			/* -errno: this side cannot go on */
 };

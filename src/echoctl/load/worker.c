@@ -24,6 +24,28 @@
 #define SUSPENDED_NS CLOCK_NS_PER_S	/* if we wake up later than this, we were stopped */
 #define RETRY_NS 1000000u		/* before the next look at a backlog that is full */
 
+/*
+ * Returns now_ns, the time. If it is long after the time at which we had to be awake, we were
+ * stopped between: that time is left out, and no message is late because of it.
+ */
+static uint64_t awake_at(struct load_worker *worker, uint64_t now_ns)
+{
+	uint64_t stopped_ns = worker->awake_ns > 0 && now_ns > worker->awake_ns ?
+		now_ns - worker->awake_ns : 0;
+
+	worker->awake_ns = now_ns;
+	if (stopped_ns < SUSPENDED_NS)
+		return now_ns;
+	for (size_t i = 0; i < worker->n_connections; i++)
+		worker->connections[i].stopped_ns += stopped_ns;
+	worker->tally->stopped_ns += stopped_ns;
+	if (worker->end_ns > now_ns - stopped_ns) {
+		worker->schedule.start_ns += stopped_ns;
+		worker->end_ns += stopped_ns;
+	}
+	return now_ns;
+}
+
 /* True if there are messages left to begin, and time for them. */
 static bool has_more(const struct load_worker *worker, uint64_t now_ns)
 {
@@ -131,7 +153,7 @@ static bool costs_next(const struct load_worker *worker, uint64_t now_ns)
 static void fail(struct load_worker *worker, struct load_connection *connection,
 		 enum load_phase phase, int error)
 {
-	uint64_t now_ns = clock_now_ns();
+	uint64_t now_ns = awake_at(worker, clock_now_ns());
 	bool costs = !connection->active && costs_next(worker, now_ns);
 
 	if (connection->active || costs) {
@@ -274,13 +296,13 @@ static void begin_due(struct load_worker *worker, uint64_t now_ns)
 		/* Each of many that begin together has its own time. */
 		connection = first_free(worker);
 		if (connection)
-			now_ns = clock_now_ns();
+			now_ns = awake_at(worker, clock_now_ns());
 	}
 }
 
 static void take_connection(struct load_worker *worker, struct load_connection *connection)
 {
-	uint64_t now_ns = clock_now_ns();
+	uint64_t now_ns = awake_at(worker, clock_now_ns());
 	int error = 0;
 
 	getsockopt(connection->fd, SOL_SOCKET, SO_ERROR, &error, &(socklen_t){sizeof(error)});
@@ -344,7 +366,7 @@ static void take_input(struct load_worker *worker, struct load_connection *conne
 	worker->tally->bytes += connection->exchange.received_bytes - before;
 	if (r == 0)
 		return;
-	now_ns = clock_now_ns();
+	now_ns = awake_at(worker, clock_now_ns());
 	if (r > 0 && is_overdue(worker, connection, now_ns))
 		r = -ETIMEDOUT;
 	if (r < 0) {
@@ -463,6 +485,7 @@ static void take_flow(struct load_worker *worker, struct load_flow *flow)
 		if (r <= 0)
 			return;
 		if (!event.is_error) {
+			awake_at(worker, event.received_ns);
 			take_datagram(worker, flow, &event);
 			continue;
 		}
@@ -515,23 +538,6 @@ static void sweep(struct load_worker *worker, uint64_t now_ns)
 		__atomic_store_n(&worker->tally->ready, true, __ATOMIC_RELEASE);
 }
 
-/* Leaves out the time in which we were stopped, if we were: no message is late because of that. */
-static void leave_out_stop(struct load_worker *worker, uint64_t wake_ns)
-{
-	uint64_t now_ns = clock_now_ns();
-	uint64_t stopped_ns = now_ns > wake_ns ? now_ns - wake_ns : 0;
-
-	if (stopped_ns < SUSPENDED_NS)
-		return;
-	for (size_t i = 0; i < worker->n_connections; i++)
-		worker->connections[i].stopped_ns += stopped_ns;
-	worker->tally->stopped_ns += stopped_ns;
-	if (worker->end_ns > now_ns - stopped_ns) {
-		worker->schedule.start_ns += stopped_ns;
-		worker->end_ns += stopped_ns;
-	}
-}
-
 static void wait_for_events(struct load_worker *worker, uint64_t now_ns)
 {
 	struct epoll_event events[BATCH];
@@ -546,8 +552,9 @@ static void wait_for_events(struct load_worker *worker, uint64_t now_ns)
 		wake_ns = next_due_ns(worker);
 	if (wake_ns > now_ns)
 		timeout.tv_nsec = (long)(wake_ns - now_ns);
+	worker->awake_ns = wake_ns > now_ns ? wake_ns : now_ns;
 	count = epoll_pwait2(worker->epoll_fd, events, BATCH, &timeout, NULL);
-	leave_out_stop(worker, wake_ns > now_ns ? wake_ns : now_ns);
+	awake_at(worker, clock_now_ns());
 	for (int i = 0; i < count; i++)
 		if (worker->load->udp)
 			take_flow(worker, events[i].data.ptr);
@@ -563,7 +570,7 @@ static void work(struct load_worker *worker)
 	bool is_over = false;
 
 	while (worker->error == 0) {
-		uint64_t now_ns = clock_now_ns();
+		uint64_t now_ns = awake_at(worker, clock_now_ns());
 		uint64_t start_ns = __atomic_load_n(&shared->start_ns, __ATOMIC_ACQUIRE);
 
 		if (__atomic_load_n(&shared->stop, __ATOMIC_RELAXED))
