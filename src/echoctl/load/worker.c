@@ -21,7 +21,7 @@
 #define CONNECTING_MAX 64		/* at a time, so that no backlog overflows */
 #define SWEEP_NS 100000000u		/* between looks for what is overdue or to be opened */
 #define START_POLL_NS 1000000u
-#define SUSPENDED_NS CLOCK_NS_PER_S	/* if we wake up later than this, we were stopped */
+#define SUSPENDED_NS CLOCK_NS_PER_S	/* if we are awake later than this, we were stopped */
 #define RETRY_NS 1000000u		/* before the next look at a backlog that is full */
 
 /*

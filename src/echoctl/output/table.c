@@ -55,8 +55,8 @@ static size_t width_of(struct libscols_table *table, struct libscols_column *col
 }
 
 /*
- * The first column, which says what the row is about, stays whole if there is room.
- * Leaves out columns, those with a mark in their heading's cell, until the others fit.
+ * Leaves out columns that have a mark in their heading's cell, the last ones first, until the
+ * others fit. The first column, which says what the row is about, stays whole if there is room.
  */
 static void narrow(struct libscols_table *table, size_t room)
 {
